@@ -1,0 +1,44 @@
+"""One video as the orchestrator sees it: what is to be made of it, in which segments, and where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.spec import FinishJob, SegmentJob, SegmentResult, VideoInfo, VideoSettings
+
+
+@dataclass(frozen=True, slots=True)
+class VideoJob:
+    """A planned video.
+
+    Attributes:
+        id: names the source (path, size, mtime, fingerprint); a folder name under ``work/``.
+        name: what a person calls it: its path relative to the input folder.
+        outputs: final path of each deliverable, in the settings' order.
+        segments: half-open runs of output frames, in order, covering the range without a gap.
+        index_path: the video's frame index, shared by all settings.
+        work_dir: folder of segment files; named by the source and the settings, so that changed
+            settings never meet old segments.
+    """
+
+    id: str
+    name: str
+    info: VideoInfo
+    settings: VideoSettings
+    outputs: tuple[str, ...]
+    segments: tuple[tuple[int, int], ...]
+    index_path: str
+    work_dir: str
+
+    @property
+    def num_frames(self) -> int:
+        return self.segments[-1][1] - self.segments[0][0]
+
+    def segment_job(self, number: int) -> SegmentJob:
+        start, stop = self.segments[number]
+        return SegmentJob(
+            self.info, self.settings, number, start, stop, self.index_path, self.work_dir
+        )
+
+    def finish_job(self, results: tuple[SegmentResult, ...]) -> FinishJob:
+        return FinishJob(self.info, self.settings, results, self.outputs, self.work_dir)

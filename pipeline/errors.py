@@ -1,0 +1,102 @@
+"""The family of errors, and the form in which one crosses processes.
+
+Every error a person can cause says what is wrong, where, and what to do, in one line each.
+"""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class VrmatteError(Exception):
+    """An error that was foreseen.
+
+    Args:
+        message: what is wrong, and where, in one line.
+        advice: what to do about it, in one line; may be empty.
+    """
+
+    kind: ClassVar[str] = "error"
+
+    def __init__(self, message: str, advice: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.advice = advice
+
+    def __reduce__(self) -> tuple[type[VrmatteError], tuple[str, str]]:
+        return type(self), (self.message, self.advice)
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.advice})" if self.advice else self.message
+
+
+class InputError(VrmatteError):
+    """The source file cannot be used; trying again will not help."""
+
+    kind = "input"
+
+
+class SettingsError(VrmatteError):
+    """A setting or an option is wrong: the command ends with status 2."""
+
+    kind = "settings"
+
+
+class MachineError(VrmatteError):
+    """This machine cannot do what was asked (no GPU, no weights, no FFmpeg): status 3."""
+
+    kind = "machine"
+
+
+class DecodeError(VrmatteError):
+    """The decoder failed on a file that the probe took; tried again on the CPU."""
+
+    kind = "decode"
+
+
+class ResourceError(VrmatteError):
+    """Memory or disk ran out."""
+
+    kind = "resource"
+
+
+class EncodeError(VrmatteError):
+    """The encoder failed, or what it wrote is not what it was given."""
+
+    kind = "encode"
+
+
+class DeviceError(VrmatteError):
+    """The device is in an unknown state: the process must be replaced."""
+
+    kind = "device"
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRecord:
+    """An error as it is reported, journaled and shown.
+
+    Attributes:
+        kind: the `kind` of the error's class, or ``"unforeseen"``.
+        message: one line.
+        advice: one line, or empty.
+        detail: the traceback, for the log only.
+    """
+
+    kind: str
+    message: str
+    advice: str = ""
+    detail: str = ""
+
+    @classmethod
+    def of(cls, error: BaseException) -> ErrorRecord:
+        detail = "".join(traceback.format_exception(error))
+        if isinstance(error, VrmatteError):
+            return cls(error.kind, error.message, error.advice, detail)
+        first_line = (str(error).splitlines() or [""])[0]
+        return cls("unforeseen", f"{type(error).__name__}: {first_line}", "", detail)
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.advice})" if self.advice else self.message

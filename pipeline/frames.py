@@ -1,0 +1,127 @@
+"""Batches of frames as they pass from stage to stage: values that check their own shape.
+
+A batch holds consecutive frames of one video. `start` counts frames of the *output*, which is the
+source at its constant frame rate, from 0 at the beginning of the video.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+def _describe(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}@{tensor.device}"
+
+
+def _require(condition: bool, what: str, tensor: Tensor) -> None:
+    if not condition:
+        raise ValueError(f"{what}, got {_describe(tensor)}")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class FrameBatch:
+    """Whole pictures as the file shows them, upright, both eyes in one picture.
+
+    Attributes:
+        rgb: uint8 ``[T, 3, H, W]``, 0..255, H and W even (odd sources are padded).
+        start: number of the first frame.
+    """
+
+    rgb: Tensor
+    start: int
+
+    def __post_init__(self) -> None:
+        shape_ok = self.rgb.ndim == 4 and self.rgb.shape[1] == 3 and self.rgb.dtype == torch.uint8
+        _require(shape_ok, "rgb must be uint8 [T,3,H,W]", self.rgb)
+        even = self.rgb.shape[2] % 2 == 0 and self.rgb.shape[3] % 2 == 0
+        _require(even, "rgb must have even height and width", self.rgb)
+
+    def __len__(self) -> int:
+        return self.rgb.shape[0]
+
+    @property
+    def stop(self) -> int:
+        return self.start + len(self)
+
+    def __repr__(self) -> str:
+        return f"FrameBatch({self.start}..{self.stop}, rgb={_describe(self.rgb)})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class EyeBatch:
+    """The same frames as single eyes; E is 1 for mono and 2 for stereo, left eye first.
+
+    Attributes:
+        rgb: uint8 ``[T, E, 3, H, W]``, 0..255.
+        start: number of the first frame.
+    """
+
+    rgb: Tensor
+    start: int
+
+    def __post_init__(self) -> None:
+        shape_ok = (
+            self.rgb.ndim == 5
+            and self.rgb.shape[1] in (1, 2)
+            and self.rgb.shape[2] == 3
+            and self.rgb.dtype == torch.uint8
+        )
+        _require(shape_ok, "rgb must be uint8 [T,E,3,H,W] with E 1 or 2", self.rgb)
+
+    def __len__(self) -> int:
+        return self.rgb.shape[0]
+
+    @property
+    def stop(self) -> int:
+        return self.start + len(self)
+
+    @property
+    def eyes(self) -> int:
+        return self.rgb.shape[1]
+
+    def __repr__(self) -> str:
+        return f"EyeBatch({self.start}..{self.stop}, rgb={_describe(self.rgb)})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class MatteBatch:
+    """What a model made of an `EyeBatch` of the same frames.
+
+    Attributes:
+        alpha: floating ``[T, E, 1, H, W]``, 0 (background) to 1 (subject).
+        foreground: floating ``[T, E, 3, H, W]``, 0..1, the subject's own colour (despilled), or
+            None where the model leaves the source's colours as they are.
+        start: number of the first frame.
+    """
+
+    alpha: Tensor
+    foreground: Tensor | None
+    start: int
+
+    def __post_init__(self) -> None:
+        shape_ok = (
+            self.alpha.ndim == 5
+            and self.alpha.shape[1] in (1, 2)
+            and self.alpha.shape[2] == 1
+            and self.alpha.is_floating_point()
+        )
+        _require(shape_ok, "alpha must be floating [T,E,1,H,W] with E 1 or 2", self.alpha)
+        if self.foreground is not None:
+            expected = (*self.alpha.shape[:2], 3, *self.alpha.shape[3:])
+            fits = tuple(self.foreground.shape) == expected and self.foreground.is_floating_point()
+            _require(fits, f"foreground must be floating {list(expected)}", self.foreground)
+
+    def __len__(self) -> int:
+        return self.alpha.shape[0]
+
+    @property
+    def stop(self) -> int:
+        return self.start + len(self)
+
+    def __repr__(self) -> str:
+        colour = "source" if self.foreground is None else _describe(self.foreground)
+        alpha = _describe(self.alpha)
+        return f"MatteBatch({self.start}..{self.stop}, alpha={alpha}, foreground={colour})"

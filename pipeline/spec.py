@@ -1,0 +1,310 @@
+"""What is to be done to one video: frozen values, no behaviour but checks and fingerprints.
+
+The groups of settings that decide pixels live here, because the pipeline obeys them; the settings
+file that a person writes (`orchestrator/config.py`) is made of the same classes. A field whose
+metadata says ``pixels=False`` changes how the work is done but never what comes out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+Layout = Literal["mono", "sbs", "tb"]
+
+#: Raised when the same settings begin to give other frames, so that old segments are not reused.
+PIXEL_VERSION = 1
+
+NO_PIXELS = {"pixels": False}
+
+
+@dataclass(frozen=True, slots=True)
+class ColorTags:
+    """Colour tags by FFmpeg's names; ``"unspecified"`` where the file is silent."""
+
+    matrix: str = "unspecified"
+    primaries: str = "unspecified"
+    transfer: str = "unspecified"
+    full_range: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AudioTrack:
+    """One audio stream.
+
+    Attributes:
+        stream: index of the stream in the file.
+        start_s: when its first packet plays, in seconds after the first picture; may be negative.
+        end_s: when its last packet ends, on the same clock.
+    """
+
+    stream: int
+    codec: str
+    channels: int
+    sample_rate: int
+    start_s: float
+    end_s: float
+    language: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """What the probe found out about one source file.
+
+    Attributes:
+        path: absolute path.
+        fingerprint: sha256 of the file's head and tail, hexadecimal.
+        width, height: of the upright picture, in pixels, both eyes together, before padding.
+        pixel_format: FFmpeg's name.
+        frame_rate: of the output, frames a second, exact.
+        num_frames: frames of the output at that constant rate.
+        source_frames: frames in the file.
+        rotation: degrees counter-clockwise that make the stored picture upright: 0, 90, 180, 270.
+        layout_reason: why that layout was taken, for the person who reads the plan.
+        notes: what the person should know (padding, variable rate, ...), one line each.
+    """
+
+    path: str
+    size_bytes: int
+    mtime_ns: int
+    fingerprint: str
+    container: str
+    codec: str
+    width: int
+    height: int
+    pixel_format: str
+    bit_depth: int
+    frame_rate: Fraction
+    num_frames: int
+    source_frames: int
+    variable_rate: bool
+    color: ColorTags
+    rotation: int
+    audio: tuple[AudioTrack, ...]
+    layout: Layout
+    layout_reason: str
+    title: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def eyes(self) -> int:
+        return 1 if self.layout == "mono" else 2
+
+    @property
+    def even_width(self) -> int:
+        """Width of the frames on their way through the pipeline: 4:2:0 needs an even one."""
+        return self.width + self.width % 2
+
+    @property
+    def even_height(self) -> int:
+        return self.height + self.height % 2
+
+    @property
+    def duration_s(self) -> float:
+        return float(self.num_frames / self.frame_rate)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamingSettings:
+    """How a video is cut into segments and fed through the stages."""
+
+    segment_frames: Annotated[
+        int, Field(ge=1, description="frames in a segment, the unit of work and of loss")
+    ] = 600
+    warmup_frames: Annotated[
+        int | None,
+        Field(ge=0, description="frames computed and dropped before a segment; the model's own"),
+    ] = None
+    chunk_frames: Annotated[
+        int, Field(ge=1, le=64, description="frames given to the network at once")
+    ] = 4
+    lanes: Annotated[
+        int | None, Field(ge=1, le=64, description="segments in flight in a worker; by machine")
+    ] = field(default=None, metadata=NO_PIXELS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessingSettings:
+    """How the network is run."""
+
+    scale_factor: Annotated[
+        float | None,
+        Field(gt=0, le=1, description="network input size as a share of an eye; by size"),
+    ] = None
+    precision: Annotated[
+        Literal["auto", "fp32", "fp16"],
+        Field(description="auto: fp16 on a GPU, fp32 on the CPU"),
+    ] = "auto"
+    intra_op_threads: Annotated[
+        int, Field(ge=1, le=256, description="CPU threads of one tensor operation; alters bits")
+    ] = 2
+    decode_threads: Annotated[
+        int, Field(ge=0, le=64, description="CPU threads of one decoder; 0 lets FFmpeg choose")
+    ] = field(default=2, metadata=NO_PIXELS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MattingSettings:
+    """Which model cuts the subject out, and its options."""
+
+    model: Annotated[
+        str, Field(description="rvm, chroma, plate, depth, or one that is installed")
+    ] = "rvm"
+    rvm_variant: Annotated[
+        Literal["mobilenetv3", "resnet50"], Field(description="RVM network: fast, or finer")
+    ] = "mobilenetv3"
+    rvm_repo: Annotated[
+        str, Field(description="RVM code: owner/name:ref for torch.hub, or a local folder")
+    ] = "PeterL1n/RobustVideoMatting:53d74c6826735f01f4406b5ca9075eee27bec094"
+    rvm_weights: Annotated[
+        str | None, Field(description="RVM weights: a local .pth file, or an https address")
+    ] = None
+    rvm_weights_sha256: Annotated[
+        str | None,
+        Field(pattern="^[0-9a-fA-F]{64}$", description="sha256 the weights must have"),
+    ] = None
+    rvm_refiner: Annotated[
+        Literal["deep_guided_filter", "fast_guided_filter"],
+        Field(description="RVM refiner; the published weights are for deep_guided_filter"),
+    ] = "deep_guided_filter"
+    chroma_color: Annotated[
+        str,
+        Field(
+            pattern="^(auto|green|blue|#[0-9a-fA-F]{6})$",
+            description="screen colour: auto, green, blue or #rrggbb",
+        ),
+    ] = "auto"
+    plate_image: Annotated[
+        str | None,
+        Field(description="picture of the empty scene, as wide as the video; found if none"),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodingSettings:
+    """How the deliverables are encoded."""
+
+    vp9_crf: Annotated[int, Field(ge=0, le=63, description="VP9 quality: lower is better")] = 30
+    vp9_deadline: Annotated[
+        Literal["realtime", "good"], Field(description="VP9: realtime, or good (slower, smaller)")
+    ] = "realtime"
+    vp9_cpu_used: Annotated[int, Field(ge=0, le=8, description="VP9 speed: higher is faster")] = 5
+    vp9_threads: Annotated[
+        int, Field(ge=1, le=64, description="threads of one VP9 encoder; may alter bits")
+    ] = 4
+    keyframe_s: Annotated[
+        float, Field(gt=0, le=60, description="seconds between keyframes, for seeking")
+    ] = 2.0
+    opus_kbps_per_channel: Annotated[
+        int, Field(ge=16, le=256, description="bit rate of audio that must be converted")
+    ] = 80
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoSettings:
+    """Everything but the source that decides what comes out of one video.
+
+    Attributes:
+        deliverables: names of the formats to make.
+        start_frame, max_frames: the range, in frames of the output; None means to the end.
+    """
+
+    deliverables: tuple[str, ...] = ("webm",)
+    start_frame: int = 0
+    max_frames: int | None = None
+    streaming: StreamingSettings = StreamingSettings()
+    processing: ProcessingSettings = ProcessingSettings()
+    matting: MattingSettings = MattingSettings()
+    encoding: EncodingSettings = EncodingSettings()
+
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that change when the output would."""
+        text = json.dumps([PIXEL_VERSION, _pixel_fields(self)], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _pixel_fields(value: Any) -> Any:
+    if not dataclasses.is_dataclass(value):
+        return value
+    return {
+        f.name: _pixel_fields(getattr(value, f.name))
+        for f in dataclasses.fields(value)
+        if f.metadata.get("pixels", True)
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentJob:
+    """One segment of one video.
+
+    Attributes:
+        number: position of the segment in the video's list, from 0.
+        start, stop: frames of the output that it delivers, half open.
+        index_path: the video's frame index (`pipeline/frame_index.py`).
+        work_dir: folder for this video under these settings; segment files and prepared data.
+    """
+
+    video: VideoInfo
+    settings: VideoSettings
+    number: int
+    start: int
+    stop: int
+    index_path: str
+    work_dir: str
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < self.stop <= self.video.num_frames:
+            raise ValueError(f"segment {self.start}..{self.stop} of {self.video.num_frames} frames")
+
+    @property
+    def num_frames(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentResult:
+    """What a finished segment left.
+
+    Attributes:
+        files: one a deliverable, in the settings' order.
+        concealed_frames: frames that the decoder never gave, filled with their neighbour.
+        decoder: what decoded, in words ("NVDEC", "CPU", "CPU: Video not supported").
+    """
+
+    files: tuple[str, ...]
+    num_frames: int
+    concealed_frames: int = 0
+    decoder: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FinishJob:
+    """Join the segments of a video into its deliverables.
+
+    Attributes:
+        segments: the results of all segments, in order.
+        outputs: final path of each deliverable, in the settings' order.
+    """
+
+    video: VideoInfo
+    settings: VideoSettings
+    segments: tuple[SegmentResult, ...]
+    outputs: tuple[str, ...]
+    work_dir: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """A published deliverable."""
+
+    deliverable: str
+    path: str
+    size_bytes: int
+    num_frames: int
