@@ -9,7 +9,42 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.errors import ErrorRecord
-from pipeline.spec import FinishJob, OutputFile, SegmentJob, SegmentResult
+from pipeline.spec import (
+    FinishJob,
+    MattingSettings,
+    OutputFile,
+    ProcessingSettings,
+    SegmentJob,
+    SegmentResult,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSetup:
+    """All that a worker's process is given at birth.
+
+    Attributes:
+        device: "cpu", or the number of a CUDA device as this machine's tools count them.
+        lanes: segments in flight at once.
+        matting, processing: the model that is loaded before the worker says it is ready.
+        log_path: JSON lines; what libraries print goes to the same name ending in ``.err``.
+        progress_s: shortest time between two progress reports of one task, in seconds.
+        work: ``module:class`` of what does the tasks; another one only in tests.
+    """
+
+    device: int | str
+    lanes: int
+    matting: MattingSettings
+    processing: ProcessingSettings
+    log_path: str
+    progress_s: float = 0.5
+    work: str = "workers.gpu_worker:Pipeline"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.device, str) and self.device != "cpu":
+            raise ValueError(f"device must be 'cpu' or a number, got {self.device!r}")
+        if self.lanes < 1:
+            raise ValueError(f"a worker needs at least one lane, got {self.lanes}")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -25,7 +60,10 @@ class TaskId:
 
 @dataclass(frozen=True, slots=True)
 class DoTask:
-    """Start a task. A worker is never given more than its `lanes` at a time."""
+    """Start a task.
+
+    A worker never has more than `lanes` segments, and one joining of segments, at a time.
+    """
 
     task: TaskId
     attempt: int
