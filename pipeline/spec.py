@@ -69,6 +69,7 @@ class VideoInfo:
         rotation: degrees counter-clockwise that make the stored picture upright: 0, 90, 180, 270.
         layout_reason: why that layout was taken, for the person who reads the plan.
         notes: what the person should know (padding, variable rate, ...), one line each.
+        stream: index of the picture's stream in the file.
     """
 
     path: str
@@ -92,6 +93,7 @@ class VideoInfo:
     layout_reason: str
     title: str = ""
     notes: tuple[str, ...] = ()
+    stream: int = 0
 
     @property
     def eyes(self) -> int:

@@ -1,0 +1,176 @@
+"""RGB <-> planar YUV(A), on whatever device the frames are.
+
+Formulas: ITU-T H.273 section 8.3; the coefficients of a matrix follow from its two luma weights.
+One implementation for every device, so that a frame has the same pixels on a GPU and without.
+Chroma goes up by repetition and down by averaging two by two, so that a picture that is not
+touched comes back with the chroma it had.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pipeline.spec import ColorTags, VideoInfo
+
+_LUMA_WEIGHTS = {  # FFmpeg's name of the matrix -> (Kr, Kb)
+    "bt709": (0.2126, 0.0722),
+    "fcc": (0.30, 0.11),
+    "bt470bg": (0.299, 0.114),
+    "smpte170m": (0.299, 0.114),
+    "smpte240m": (0.212, 0.087),
+    "bt2020nc": (0.2627, 0.0593),
+}
+_STRIP_ROWS = 64  # on a CPU: rows worked on at once, so that they stay in the cache
+
+
+def resolve_matrix(video: VideoInfo) -> str:
+    """The matrix to decode and to encode with.
+
+    Where the file is silent: BT.709 from 720 lines or 1280 columns on, else BT.601, as players do.
+    Where it names one that is not linear in RGB (ICtCp, YCgCo, RGB itself), the output is BT.709.
+    """
+    if video.color.matrix in _LUMA_WEIGHTS:
+        return video.color.matrix
+    if video.color.matrix == "unspecified" and video.height < 720 and video.width < 1280:
+        return "smpte170m"
+    return "bt709"
+
+
+def output_tags(video: VideoInfo) -> ColorTags:
+    """The colour tags of an encoded deliverable: limited range, the rest as in the source."""
+    color = video.color
+    return ColorTags(resolve_matrix(video), color.primaries, color.transfer, full_range=False)
+
+
+@dataclass(frozen=True, slots=True)
+class YuvFormat:
+    """How numbers in planes mean colours.
+
+    Attributes:
+        matrix: a key of the table above, by FFmpeg's name.
+        bit_depth: meaningful low bits of a sample.
+    """
+
+    matrix: str
+    full_range: bool
+    bit_depth: int = 8
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        return _LUMA_WEIGHTS[self.matrix]
+
+    @property
+    def luma(self) -> tuple[float, float]:
+        """(scale, offset): the sample is luma * scale + offset, luma in 0..1."""
+        if self.full_range:
+            return float(2**self.bit_depth - 1), 0.0
+        return 219.0 * 2 ** (self.bit_depth - 8), 16.0 * 2 ** (self.bit_depth - 8)
+
+    @property
+    def chroma(self) -> tuple[float, float]:
+        """(scale, offset) for colour differences in -0.5..0.5."""
+        middle = 128.0 * 2 ** (self.bit_depth - 8)
+        scale = 2**self.bit_depth - 1 if self.full_range else 224 * 2 ** (self.bit_depth - 8)
+        return float(scale), middle
+
+
+def yuv_to_rgb(planes: tuple[Tensor, Tensor, Tensor], form: YuvFormat, out: Tensor) -> None:
+    """Convert the planes of one frame, rounding to nearest.
+
+    Args:
+        planes: Y ``[H, W]`` and U, V ``[ceil(H/sy), ceil(W/sx)]``, uint8 or uint16, sx, sy 1 or 2.
+        out: uint8 ``[3, H, W]``, 0..255, written to; may be a view.
+    """
+    y, u, v = planes
+    height, width = y.shape
+    step_y, step_x = _subsampling(height, u.shape[0]), _subsampling(width, u.shape[1])
+    rows = _STRIP_ROWS if y.device.type == "cpu" else height + height % 2
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        strip = slice(top // step_y, -(-bottom // step_y))
+        _convert_strip(
+            y[top:bottom], u[strip], v[strip], (step_y, step_x), form, out[:, top:bottom]
+        )
+
+
+def _subsampling(full: int, part: int) -> int:
+    return 1 if part == full else 2
+
+
+def _convert_strip(
+    y: Tensor, u: Tensor, v: Tensor, step: tuple[int, int], form: YuvFormat, out: Tensor
+) -> None:
+    kr, kb = form.weights
+    kg = 1 - kr - kb
+    luma_scale, luma_offset = form.luma
+    chroma_scale, middle = form.chroma
+    gain, unit = 255 / luma_scale, 255 / chroma_scale
+    # Half is added here because the cast to uint8 cuts off.
+    luma = y.float().mul_(gain).add_(0.5 - luma_offset * gain)
+    cb = u.float().sub_(middle).mul_(unit)
+    cr = v.float().sub_(middle).mul_(unit)
+    differences = (
+        cr * (2 * (1 - kr)),
+        (cb * (-2 * kb * (1 - kb) / kg)).add_(cr, alpha=-2 * kr * (1 - kr) / kg),
+        cb * (2 * (1 - kb)),
+    )
+    height, width = y.shape
+    for channel, difference in zip(out, differences, strict=True):
+        full = _repeat(difference, step)[:height, :width]
+        channel.copy_((luma + full).clamp_(0, 255))
+
+
+def _repeat(plane: Tensor, step: tuple[int, int]) -> Tensor:
+    """``[h, w] -> [h*sy, w*sx]`` by repetition."""
+    height, width = plane.shape
+    shape = (height, step[0], width, step[1])
+    return plane[:, None, :, None].expand(shape).reshape(height * step[0], width * step[1])
+
+
+def rgba_planes(rgb: Tensor, alpha: Tensor, form: YuvFormat) -> Tensor:
+    """Planar 4:2:0 with alpha (``yuva420p``) of a batch, as the encoder reads it.
+
+    Colour where alpha is 0 becomes black: what was cut out is not in the file. Chroma is averaged
+    with alpha as weight, so that the black does not bleed into the subject's edge.
+
+    Args:
+        rgb: ``[T, 3, H, W]``, uint8 0..255 or floating 0..1, H and W even.
+        alpha: floating ``[T, 1, H, W]``, 0..1.
+
+    Returns:
+        uint8 ``[T, H*W*5/2]``: Y, U, V, A of each frame, contiguous.
+    """
+    frames, _, height, width = rgb.shape
+    pixels = height * width
+    out = torch.empty(frames, pixels * 5 // 2, dtype=torch.uint8, device=rgb.device)
+    for t in range(frames):  # one frame at a time: at 8K a batch of floats would be gigabytes
+        colour = rgb[t].float().div_(255) if rgb.dtype == torch.uint8 else rgb[t].float()
+        opacity = alpha[t, 0].float().mul(255).add_(0.5).clamp_(0, 255).to(torch.uint8)
+        y, u, v = _yuv420(colour, opacity, form)
+        out[t, :pixels].copy_(y.view(-1))
+        out[t, pixels : pixels * 5 // 4].copy_(u.view(-1))
+        out[t, pixels * 5 // 4 : pixels * 3 // 2].copy_(v.view(-1))
+        out[t, pixels * 3 // 2 :].copy_(opacity.view(-1))
+    return out
+
+
+def _yuv420(rgb: Tensor, opacity: Tensor, form: YuvFormat) -> tuple[Tensor, Tensor, Tensor]:
+    """Float ``[3, H, W]`` 0..1 and uint8 ``[H, W]`` -> floats that a cast to uint8 rounds."""
+    kr, kb = form.weights
+    kg = 1 - kr - kb
+    luma_scale, luma_offset = form.luma
+    chroma_scale, middle = form.chroma
+    red, green, blue = rgb
+    y = (red * kr).add_(green, alpha=kg).add_(blue, alpha=kb).clamp_(0, 1)
+    y = y.mul_(luma_scale).mul_(opacity > 0).add_(luma_offset + 0.5)
+    weight = opacity.float().unsqueeze(0)
+    total = F.avg_pool2d(weight, 2)
+    mean = F.avg_pool2d(rgb * weight, 2).div_(total.clamp_min(1e-6))
+    low_y = (mean[0] * kr).add_(mean[1], alpha=kg).add_(mean[2], alpha=kb)
+    cb = (mean[2] - low_y).mul_(chroma_scale / (2 * (1 - kb))).add_(middle + 0.5)
+    cr = (mean[0] - low_y).mul_(chroma_scale / (2 * (1 - kr))).add_(middle + 0.5)
+    return y.clamp_(0, 255), cb.clamp_(0, 255), cr.clamp_(0, 255)
