@@ -42,6 +42,7 @@ _PASS_S = 4.0  # the figure crosses the room in at most this time, then turns ro
 _WALL, _CABINET, _FLOOR_EDGE, _FIGURE = 4.0, 6.0, 9.0, 18.0  # disparities
 _LIMB = 1.0  # how much nearer the near limbs are than the body, and the far ones farther
 _FEET_Y = 0.925  # where the figure stands, in eyes
+_REACH = 0.25  # nothing of the figure is farther from its axis, in eyes
 _SPILL = 0.25
 
 
@@ -150,10 +151,10 @@ class Scene:
         """
         size, fine = self.eye_size, _OVERSAMPLING
         across, phase = self._walk(frame)
-        left = int((across - 0.3) * size)
-        width = int(0.6 * size)
+        left = int((across - _REACH) * size)
+        width = int(2 * _REACH * size)
         labels = np.zeros((size * fine, width * fine), np.uint8)
-        texture = np.empty((*labels.shape, 3), np.uint8)
+        cloth = np.empty((*labels.shape, 4), np.uint8)
         origins = {}
         for layer, nearer in ((FAR, -_LIMB), (BODY, 0.0), (NEAR, _LIMB)):
             x = across * size - left + self._shift(_FIGURE + nearer, eye)
@@ -164,15 +165,12 @@ class Scene:
             cv2.fillConvexPoly(labels, np.rint(points * 16).astype(np.int32), label, shift=4)
         for layer, origin in origins.items():
             start = width * fine - origin
-            cloth = self._cloth[:, start : start + width * fine]
-            cv2.copyTo(cloth, cv2.inRange(labels, layer, layer + 7), texture)
-        colours = cv2.LUT(cv2.merge([labels] * 3), palette())
-        colours = cv2.multiply(colours, texture, scale=1 / 128)
-        coverage = cv2.threshold(labels, 0, 255, cv2.THRESH_BINARY)[1]
+            shifted = self._cloth[:, start : start + width * fine]
+            cv2.copyTo(shifted, cv2.inRange(labels, layer, layer + 7), cloth)
+        rgba = palette()[labels].view(np.uint8).reshape(cloth.shape)
+        rgba = cv2.multiply(rgba, cloth, scale=1 / 128)
         # Area averaging, then a lens a little softer than the pixel grid.
-        rgba = cv2.resize(
-            cv2.merge([colours, coverage]), (width, size), interpolation=cv2.INTER_AREA
-        )
+        rgba = cv2.resize(rgba, (width, size), interpolation=cv2.INTER_AREA)
         soft = cv2.GaussianBlur(rgba.astype(np.float32), (5, 5), 0.6)
         first, last = max(0, left), min(size, left + width)
         soft = soft[:, first - left : last - left]
@@ -180,15 +178,15 @@ class Scene:
 
     @cached_property
     def _cloth(self) -> Bytes:
-        """Brightness of the figure's surface, 128 is neutral: checks, folds and grain."""
+        """Brightness of the figure's surface: checks and grain, uint8 RGBA, 128 is neutral."""
         fine = self.eye_size * _OVERSAMPLING
-        height, width = fine, 2 * int(0.6 * self.eye_size) * _OVERSAMPLING
+        height, width = fine, 2 * int(2 * _REACH * self.eye_size) * _OVERSAMPLING
         y, x = np.mgrid[:height, :width].astype(np.float32) / np.float32(fine)
         checks = 18 * np.sign(np.sin(x * 190) * np.sin(y * 170 + 3 * np.sin(x * 23)))
         grain = noise(height, width, fine * 0.05, 11) + noise(height, width, fine * 0.012, 12)
         cloth = 128 + checks + 26 * grain
         grey = np.clip(cloth, 40, 215).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
+        return np.stack([grey, grey, grey, np.full_like(grey, 128)], axis=2)
 
     def _with_spill(self, premultiplied: Floats, alpha: Floats) -> Floats:
         """Green light that reflects from the screen onto the figure's edges."""
@@ -254,4 +252,5 @@ class Scene:
 
 
 def _to_bytes(picture: Floats) -> Bytes:
-    return np.clip(picture + np.float32(0.5), 0, 255).astype(np.uint8)
+    rounded: Bytes = np.clip(picture + np.float32(0.5), 0, 255).astype(np.uint8)
+    return rounded

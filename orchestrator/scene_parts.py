@@ -84,13 +84,13 @@ def _taper(a: Point, b: Point, radius_a: float, radius_b: float) -> Floats:
     return hull
 
 
-def palette() -> Bytes:
-    """Colour of each label as a table for cv2.LUT, uint8 ``[256, 1, 3]``; far limbs are darker."""
-    palette = np.zeros((256, 1, 3), np.uint8)
+def palette() -> NDArray[np.uint32]:
+    """RGBA of each label, a byte a channel in memory: uint32 ``[256]``; far limbs are darker."""
+    colours = np.zeros((256, 4), np.uint8)
     for layer, light in ((FAR, 0.72), (BODY, 1.0), (NEAR, 1.06)):
         for part, colour in _COLOURS.items():
-            palette[layer + part, 0] = [min(255, int(light * channel)) for channel in colour]
-    return palette
+            colours[layer + part] = [*(min(255, int(light * channel)) for channel in colour), 255]
+    return colours.view(np.uint32)[:, 0]
 
 
 def noise(height: int, width: int, grain: float, seed: int) -> Floats:
@@ -171,4 +171,5 @@ def paint_green_screen(size: int, margin: int) -> Floats:
     light = 1.06 - 0.22 * ((x - 0.45) ** 2 + 0.6 * (y - 0.4) ** 2)
     light += 0.012 * noise(size, width, size * 0.1, 51) + 0.01 * noise(size, width, 2, 52)
     screen = np.array(SCREEN_GREEN, np.float32) * light[..., None]
-    return np.clip(screen, 0, 255).astype(np.float32)
+    bounded: Floats = np.clip(screen, 0, 255).astype(np.float32)
+    return bounded
