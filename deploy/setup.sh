@@ -173,6 +173,7 @@ apt_install() {
 link_pyav_to_torchcodec() {
     local packages library name version
     packages=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
+    find "$packages/av.libs" -type l -delete # those of an earlier PyAV
     for library in "$packages"/av.libs/lib{av,sw}*-*.so.*; do
         name=${library##*/}
         version=${name#*.so.}
