@@ -1,0 +1,283 @@
+"""Planning: sources become jobs on a fixed grid of segments, or are set aside with a reason."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.discover import discover
+from orchestrator.jobs import VideoJob
+from orchestrator.plan import Plan, Planner, Probe, check_room, segment_grid, source_id
+from pipeline.errors import InputError, MachineError
+from pipeline.spec import ColorTags, Layout, StreamingSettings, VideoInfo, VideoSettings
+
+
+def video_info(path: Path, num_frames: int = 240, layout: Layout | None = None) -> VideoInfo:
+    status = path.stat()
+    return VideoInfo(
+        path=str(path),
+        size_bytes=status.st_size,
+        mtime_ns=status.st_mtime_ns,
+        fingerprint="0" * 64,
+        container="mov,mp4",
+        codec="h264",
+        width=1920,
+        height=960,
+        pixel_format="yuv420p",
+        bit_depth=8,
+        frame_rate=Fraction(30000, 1001),
+        num_frames=num_frames,
+        source_frames=num_frames,
+        variable_rate=False,
+        color=ColorTags(),
+        rotation=0,
+        audio=(),
+        layout=layout or "sbs",
+        layout_reason="asked for" if layout else "2:1",
+    )
+
+
+@dataclass
+class ProbeDouble:
+    """Answers by the file's name, and counts."""
+
+    num_frames: int = 240
+    broken: tuple[str, ...] = ()
+    probed: list[str] = field(default_factory=list)
+
+    def __call__(
+        self, path: Path, index_path: Path, *, layout: Layout | None, deadline_s: float | None
+    ) -> VideoInfo:
+        self.probed.append(path.name)
+        if path.name in self.broken:
+            raise InputError(f"{path} holds no video", "leave it out of the input")
+        index_path.write_text("{}")
+        return video_info(path, self.num_frames, layout)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("a_LR_180.mp4", "sub/b.mkv", "c.mov"):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    return tmp_path / "in"
+
+
+class Make(Protocol):
+    def __call__(
+        self,
+        probe: Probe,
+        settings: VideoSettings | None = None,
+        layout: Layout | None = None,
+        on_probed: Callable[[str], None] = ...,
+    ) -> Plan: ...
+
+
+@pytest.fixture
+def make_plan(folder: Path) -> Make:
+    out = folder.parent / "out"
+
+    def make(
+        probe: Probe,
+        settings: VideoSettings | None = None,
+        layout: Layout | None = None,
+        on_probed: Callable[[str], None] = lambda name: None,
+    ) -> Plan:
+        planner = Planner(
+            out=out,
+            settings=settings or VideoSettings(),
+            layout=layout,
+            probe=probe,
+            on_probed=on_probed,
+        )
+        return planner.plan(discover([folder], out))
+
+    return make
+
+
+def test_jobs_keep_the_order_and_the_folders_of_their_sources(
+    folder: Path, make_plan: Make
+) -> None:
+    told: list[str] = []
+    plan = make_plan(ProbeDouble(), on_probed=told.append)
+    out = folder.parent / "out"
+    assert [job.name for job in plan.jobs] == ["a_LR_180.mp4", "c.mov", "sub/b.mkv"]
+    assert [job.outputs for job in plan.jobs] == [
+        (str(out / "a_LR_180_matte.webm"),),
+        (str(out / "c_matte.webm"),),
+        (str(out / "sub/b_matte.webm"),),
+    ]
+    assert sorted(told) == sorted(job.name for job in plan.jobs)
+    for job in plan.jobs:
+        work = out / ".vrmatte/work" / job.id
+        assert Path(job.index_path) == work / "index.json"
+        assert Path(job.work_dir).parent == work
+        assert job.settings.fingerprint() in Path(job.work_dir).name
+
+
+def test_a_broken_file_is_set_aside_and_costs_only_itself(make_plan: Make) -> None:
+    plan = make_plan(ProbeDouble(broken=("c.mov",)))
+    assert [job.name for job in plan.jobs] == ["a_LR_180.mp4", "sub/b.mkv"]
+    [aside] = plan.set_aside
+    assert aside.name == "c.mov"
+    assert aside.error.kind == "input"
+    assert aside.error.advice == "leave it out of the input"
+
+
+def test_a_file_that_vanished_is_set_aside(folder: Path) -> None:
+    out = folder.parent / "out"
+    sources = discover([folder], out)
+    (folder / "c.mov").unlink()
+    plan = Planner(out=out, settings=VideoSettings(), probe=ProbeDouble()).plan(sources)
+    assert [aside.name for aside in plan.set_aside] == ["c.mov"]
+    assert plan.set_aside[0].error.message == "cannot read c.mov: No such file or directory"
+
+
+def test_what_nobody_foresaw_is_not_hidden(make_plan: Make) -> None:
+    def probe(
+        path: Path, index_path: Path, *, layout: Layout | None, deadline_s: float | None
+    ) -> VideoInfo:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        make_plan(probe)
+
+
+def test_a_second_plan_probes_nothing_again(folder: Path, make_plan: Make) -> None:
+    first, again = ProbeDouble(), ProbeDouble()
+    plan = make_plan(first)
+    assert len(first.probed) == 3
+    assert make_plan(again) == plan
+    assert again.probed == []
+
+
+def test_a_changed_file_is_another_video(folder: Path, make_plan: Make) -> None:
+    before = make_plan(ProbeDouble())
+    path = folder / "c.mov"
+    status = path.stat()
+    path.write_bytes(b"other")  # of the same length
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    probe = ProbeDouble()
+    after = make_plan(probe)
+    assert probe.probed == ["c.mov"]
+    assert [job.id for job in before.jobs][1] != [job.id for job in after.jobs][1]
+
+
+def test_damaged_notes_of_an_earlier_probe_are_made_anew(folder: Path, make_plan: Make) -> None:
+    plan = make_plan(ProbeDouble())
+    kept = Path(plan.jobs[0].index_path).with_name("info-auto-v1.json")
+    kept.write_text(kept.read_text()[:50])
+    probe = ProbeDouble()
+    assert make_plan(probe) == plan
+    assert probe.probed == ["a_LR_180.mp4"]
+
+
+def test_another_layout_is_another_probe_and_another_work_folder(make_plan: Make) -> None:
+    auto = make_plan(ProbeDouble())
+    probe = ProbeDouble()
+    forced = make_plan(probe, layout="tb")
+    assert len(probe.probed) == 3
+    assert {job.info.layout for job in forced.jobs} == {"tb"}
+    assert not {job.work_dir for job in auto.jobs} & {job.work_dir for job in forced.jobs}
+
+
+def test_the_range_is_cut_on_the_grid_of_the_whole_video(make_plan: Make) -> None:
+    settings = VideoSettings(
+        start_frame=100, max_frames=1100, streaming=StreamingSettings(segment_frames=600)
+    )
+    plan = make_plan(ProbeDouble(num_frames=5000), settings)
+    assert plan.jobs[0].segments == ((100, 600), (600, 1200))
+    assert plan.jobs[0].num_frames == 1100
+
+
+def test_a_range_beyond_the_end_sets_the_video_aside(make_plan: Make) -> None:
+    plan = make_plan(ProbeDouble(num_frames=240), VideoSettings(start_frame=240))
+    assert not plan.jobs
+    assert len(plan.set_aside) == 3
+    assert "has 240 frames; the range begins at frame 240" in plan.set_aside[0].error.message
+
+
+def test_a_range_longer_than_the_video_ends_with_it(make_plan: Make) -> None:
+    plan = make_plan(ProbeDouble(num_frames=240), VideoSettings(start_frame=200, max_frames=999))
+    assert plan.jobs[0].segments == ((200, 240),)
+
+
+def test_a_path_that_is_not_utf8_is_probed_through_a_link(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    path = folder / os.fsdecode(b"caf\xe9_LR_180.mp4")
+    path.write_bytes(b"x")
+    out = tmp_path / "out"
+    planner = Planner(out=out, settings=VideoSettings(), probe=ProbeDouble())
+    [job] = planner.plan(discover([folder], out)).jobs
+    job.info.path.encode()
+    assert Path(job.info.path).samefile(path)
+    assert Path(job.info.path).stem.endswith("_LR_180")
+    assert Path(job.outputs[0]).name == "caf__LR_180_matte.webm"
+
+
+def test_an_output_never_replaces_a_source(folder: Path, make_plan: Make) -> None:
+    out = folder.parent / "out"
+    out.mkdir()
+    (out / "c_matte.webm").hardlink_to(folder / "c.mov")
+    plan = make_plan(ProbeDouble())
+    assert [aside.name for aside in plan.set_aside] == ["c.mov"]
+    assert "would replace the source" in plan.set_aside[0].error.message
+
+
+def test_the_id_names_path_time_and_content(folder: Path) -> None:
+    path = folder / "c.mov"
+    first = source_id(path)
+    assert len(first) == 16
+    assert source_id(path) == first
+    os.utime(path, ns=(0, 12345))
+    assert source_id(path) != first
+
+
+@given(st.integers(0, 5000), st.integers(1, 5000), st.integers(1, 700))
+def test_segments_cover_the_range_once_and_lie_on_the_grid(
+    start: int, length: int, segment_frames: int
+) -> None:
+    stop = start + length
+    segments = segment_grid(start, stop, segment_frames)
+    assert segments[0][0] == start
+    assert segments[-1][1] == stop
+    for (_, end), (begin, _) in itertools.pairwise(segments):
+        assert end == begin
+        assert end % segment_frames == 0
+    assert all(0 < end - begin <= segment_frames for begin, end in segments)
+
+
+def big_job(make_plan: Make) -> VideoJob:
+    return make_plan(ProbeDouble(num_frames=100_000)).jobs[0]
+
+
+def test_a_run_without_room_is_refused_in_one_line(make_plan: Make) -> None:
+    job = big_job(make_plan)
+    check_room([job], 10**15, in_flight=2)
+    with pytest.raises(MachineError) as caught:
+        check_room([job], 10**8, in_flight=2)
+    assert caught.value.message.startswith("no room: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_scratch_counts_only_for_videos_in_flight(make_plan: Make) -> None:
+    job = big_job(make_plan)
+    for free in range(10**8, 10**10, 10**8):
+        try:
+            check_room([job] * 10, free, in_flight=1)
+        except MachineError:
+            continue
+        break
+    with pytest.raises(MachineError):
+        check_room([job] * 10, free, in_flight=10)
