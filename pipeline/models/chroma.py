@@ -1,0 +1,267 @@
+"""The `chroma` model: a colour-difference key for green, blue or other single-coloured screens.
+
+Needs no weights and no memory of earlier frames. The key is Vlahos' colour difference (US patents
+3,158,477 and 4,100,569, as laid out by Smith and Blinn, "Blue Screen Matting", SIGGRAPH 1996): by
+how much the screen's primary exceeds the larger of the other two, relative to the empty screen
+*at that place*, so that uneven light does not show. At edges, where a red shirt pulls the
+difference below zero and would eat into a plain key, alpha is solved from the screen's and the
+nearby subject's colours instead.
+
+Limits: the screen must be more saturated than anything worn; shadows on it that halve its light
+remain; glass and smoke are keyed but lose their tint; the subject's own colours are changed where
+they are nearer to the screen's primary than to any other (despill).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pipeline.errors import InputError, SettingsError
+from pipeline.frames import EyeBatch, MatteBatch
+from pipeline.guided_filter import guided_filter
+from pipeline.models.base import ClipSampler, Prepared
+from pipeline.models.known_background import (
+    dilate,
+    erode,
+    nearby_subject,
+    project_alpha,
+    spread,
+    unmix,
+)
+from pipeline.spec import MattingSettings, ProcessingSettings
+
+_SAMPLES = 8  # frames looked at by prepare
+_SAMPLE_SIDE = 512  # they are thinned out to about this many pixels a side
+_BINS = 24  # of each axis of the chromaticity histogram
+_BORDER_WEIGHT = 4  # a pixel near the border of the eye counts as often: there the screen is
+
+#: A screen exceeds its other channels by this share of its primary, and by this much of the range.
+_MIN_SATURATION, _MIN_DIFFERENCE = 0.25, 0.08
+#: Smallest share of the sampled pixels that makes a screen.
+_MIN_SHARE = 0.05
+
+#: Relative difference up to which a pixel is subject and nothing else.
+_WHITE = 0.1
+#: The same for alpha that is solved from the neighbouring colours: below, above: 0, 1.
+_SOLVED_BLACK, _SOLVED_WHITE = 0.04, 0.82
+_LUMA = (0.2126, 0.7152, 0.0722)  # BT.709
+
+_CHANNELS = {"green": 1, "blue": 2}
+_NAMES = ("red", "green", "blue")
+
+
+def load(
+    matting: MattingSettings, processing: ProcessingSettings, device: torch.device
+) -> ChromaKey:
+    """Raises: SettingsError: `matting.chroma_color` is no colour that a screen can have."""
+    return ChromaKey(matting.chroma_color, device)
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """Of one video: what `prepare` found, as plain numbers.
+
+    Attributes:
+        screen: typical colour, 0..1.
+        channel: its primary: 0 red, 1 green, 2 blue.
+        difference: by how much the primary exceeds the others there, 0..1.
+        black: relative difference from which on a pixel is screen and nothing else.
+        white: relative difference up to which it is subject and nothing else.
+    """
+
+    screen: tuple[float, float, float]
+    channel: int
+    difference: float
+    black: float
+    white: float
+
+
+class ChromaKey:
+    """See the module. Holds no tensors; every method may be called from several threads."""
+
+    name: ClassVar[str] = "chroma"
+    warmup_frames = 0
+
+    def __init__(self, colour: str, device: torch.device) -> None:
+        self._device = device
+        self._channels: tuple[int, ...] = (1, 2)
+        self._wanted: tuple[float, float, float] | None = None
+        if colour in _CHANNELS:
+            self._channels = (_CHANNELS[colour],)
+        elif colour != "auto":
+            red, green, blue = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+            self._wanted = (red, green, blue)
+            channel = max(range(3), key=self._wanted.__getitem__)
+            others = max(value for at, value in enumerate(self._wanted) if at != channel)
+            excess = self._wanted[channel] - others
+            if excess < max(_MIN_DIFFERENCE, _MIN_SATURATION * self._wanted[channel]):
+                raise SettingsError(
+                    f"matting.chroma_color {colour} cannot be keyed: none of its channels stands"
+                    " out",
+                    "give the screen's colour, a saturated green or blue, or auto",
+                )
+            self._channels = (channel,)
+
+    def prepare(self, clip: ClipSampler) -> Prepared:
+        """Find the screen in a few frames.
+
+        Returns:
+            ``screen`` float32 ``[3]``, 0..1, and ``clip`` float32 ``[2]``: black and white point.
+
+        Raises:
+            InputError: there is no screen in the sampled frames.
+        """
+        pixels, border = self._sample(clip)
+        best = (0.0, self._channels[0], torch.zeros(3), torch.zeros(0))
+        for channel in self._channels:
+            colour = self._wanted and torch.tensor(self._wanted)
+            best = max(best, _find_screen(pixels, border, channel, colour), key=lambda b: b[0])
+        share, channel, screen, relative = best
+        if share < _MIN_SHARE:
+            kinds = " or ".join(_NAMES[channel] for channel in self._channels)
+            raise InputError(
+                f"no {kinds} screen found: its colour fills {share:.1%} of the sampled frames",
+                "set matting.chroma_color to the screen's #rrggbb, or use another model",
+            )
+        # Nearly all of the screen's own noise lies above the black point, compression included.
+        noise_floor = float(relative[int(0.01 * len(relative))])
+        black = min(max(noise_floor - 0.02, 0.6), 0.92)
+        return {"screen": screen, "clip": torch.tensor([black, _WHITE])}
+
+    def start(self, eyes: int, height: int, width: int, prepared: Prepared) -> _Key:
+        red, green, blue = prepared["screen"].tolist()
+        black, white = prepared["clip"].tolist()
+        screen = (red, green, blue)
+        channel = max(range(3), key=screen.__getitem__)
+        others = max(value for at, value in enumerate(screen) if at != channel)
+        return _Key(screen, channel, screen[channel] - others, black, white)
+
+    def matte(self, eyes: EyeBatch, state: _Key) -> MatteBatch:
+        """float32 alpha and despilled foreground; every frame is computed by itself."""
+        frames, views, _, height, width = eyes.rgb.shape
+        alpha = torch.empty(frames, views, 1, height, width, device=eyes.rgb.device)
+        foreground = torch.empty(frames, views, 3, height, width, device=eyes.rgb.device)
+        for frame in range(frames):
+            # By eye, because at 8K the intermediate planes of one fill a gigabyte.
+            for eye in range(views):
+                picture = eyes.rgb[frame, eye : eye + 1].float() / 255
+                alpha[frame, eye], foreground[frame, eye] = _key(picture, state)
+        return MatteBatch(alpha, foreground, eyes.start)
+
+    def _sample(self, clip: ClipSampler) -> tuple[Tensor, Tensor]:
+        """Colours float32 ``[N, 3]``, 0..1, on the CPU, and how much each counts, ``[N]``."""
+        step = max(1, max(clip.height, clip.width) // _SAMPLE_SIDE)
+        count = min(_SAMPLES, clip.num_frames)
+        numbers = sorted({(2 * n + 1) * clip.num_frames // (2 * count) for n in range(count)})
+        pictures = torch.cat([clip.sample([n]).rgb[0, ..., ::step, ::step].cpu() for n in numbers])
+        height, width = pictures.shape[2:]
+        weight = torch.full((height, width), float(_BORDER_WEIGHT))
+        ring = max(1, min(height, width) // 10)
+        weight[ring:-ring, ring:-ring] = 1
+        pixels = pictures.permute(0, 2, 3, 1).reshape(-1, 3).float() / 255
+        return pixels, weight.flatten().repeat(len(pictures))
+
+
+def _excess(picture: Tensor, channel: int, dim: int) -> Tensor:
+    """By how much `channel` exceeds the larger of the other two."""
+    first, second = (at for at in range(3) if at != channel)
+    others = torch.maximum(picture.select(dim, first), picture.select(dim, second))
+    return picture.select(dim, channel) - others
+
+
+def _find_screen(
+    pixels: Tensor, weight: Tensor, channel: int, wanted: Tensor | None
+) -> tuple[float, int, Tensor, Tensor]:
+    """The commonest saturated colour whose primary is `channel`.
+
+    Returns:
+        The share of all pixels that have it (weighted), `channel`, the colour ``[3]``, and the
+        differences of its pixels relative to the colour's, ascending.
+    """
+    primary = pixels[:, channel]
+    excess = _excess(pixels, channel, 1)
+    saturated = (excess > _MIN_DIFFERENCE) & (excess > _MIN_SATURATION * primary)
+    pixels, kept_weight = pixels[saturated], weight[saturated]
+    if len(pixels) == 0:
+        return 0.0, channel, torch.zeros(3), torch.zeros(1)
+    others = [at for at in range(3) if at != channel]
+    # Chromaticity does not change with the light: both other channels as shares of the primary.
+    place = pixels[:, others] / pixels[:, channel : channel + 1]
+    if wanted is None:
+        cell = (place * _BINS).long().clamp_(max=_BINS - 1)
+        index = cell[:, 0] * _BINS + cell[:, 1]
+        counts = torch.bincount(index, weights=kept_weight.double(), minlength=_BINS * _BINS)
+        smooth = F.avg_pool2d(counts.view(1, 1, _BINS, _BINS), 3, 1, 1).flatten()
+        peak = int(smooth.argmax())
+        centre = (torch.tensor([peak // _BINS, peak % _BINS]) + 0.5) / _BINS
+    else:
+        centre = wanted[others] / wanted[channel]
+    near = (place - centre).abs().amax(dim=1) < 3 / _BINS
+    share = float(kept_weight[near].sum() / weight.sum())
+    if not bool(near.any()):
+        return 0.0, channel, torch.zeros(3), torch.zeros(1)
+    screen = pixels[near].median(dim=0).values
+    saturation = _excess(pixels[near], channel, 1) / pixels[near][:, channel]
+    typical = _excess(screen, channel, 0) / screen[channel]
+    return share, channel, screen, (saturation / typical).sort().values
+
+
+def _key(picture: Tensor, key: _Key) -> tuple[Tensor, Tensor]:
+    """Alpha ``[1, 1, H, W]`` and foreground ``[1, 3, H, W]`` of one eye, both 0..1."""
+    height, width = picture.shape[2:]
+    reach = max(4, max(height, width) // 64)
+    difference = _excess(picture, key.channel, 1).unsqueeze(1)
+    screen = _local_screen(picture, difference, key)
+    screen_difference = _excess(screen, key.channel, 1).unsqueeze(1)
+    relative = difference / screen_difference.clamp_(min=0.25 * key.difference)
+    alpha = ((key.black - relative) / (key.black - key.white)).clamp_(0, 1)
+
+    # The band between what is surely screen and what is surely subject, solved anew. Spill keeps
+    # the subject's own edge off its clean colour, hence the low point from which on it is opaque.
+    inside = erode((alpha >= 1).float(), 2)
+    band = dilate((alpha <= 0).float(), 3) * (alpha > 0)
+    colour, support = nearby_subject(picture, inside, reach)
+    solved, contrast = project_alpha(picture, screen, colour)
+    solved = ((solved - _SOLVED_BLACK) / (_SOLVED_WHITE - _SOLVED_BLACK)).clamp_(0, 1)
+    belief = band * support * (contrast / 0.1).clamp_(max=1)
+    alpha = torch.lerp(alpha, solved, belief)
+
+    # The key has the resolution of the colour planes, often half the picture's; brightness has all.
+    grey = (picture * picture.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+    smooth = guided_filter(grey, alpha, 1, 1e-4).clamp_(0, 1)
+    edge = dilate(((alpha > 0) & (alpha < 1)).float(), 1)
+    alpha = torch.lerp(alpha, smooth, edge)
+    foreground = unmix(picture, alpha, screen, reach)
+    return alpha, _despill(foreground, key.channel)
+
+
+def _local_screen(picture: Tensor, difference: Tensor, key: _Key) -> Tensor:
+    """The empty screen's colour at every place of this frame, ``[1, 3, H, W]``.
+
+    Taken from the pixels that are surely screen, on small planes; carried on behind the subject.
+    """
+    height, width = picture.shape[2:]
+    shrink = max(1, round(max(height, width) / 160))
+    size = (-(-height // shrink), -(-width // shrink))
+    primary = picture[:, key.channel : key.channel + 1]
+    typical = key.difference / key.screen[key.channel]
+    saturation = difference / primary.clamp(min=0.02)
+    sure = ((saturation > 0.8 * typical) & (difference > 0.4 * key.difference)).float()
+    weight = F.interpolate(sure, size=size, mode="area")
+    colour = F.interpolate(picture * sure, size=size, mode="area") / weight.clamp(min=1e-6)
+    weight = ((weight - 0.8) * 5).clamp_(min=0)  # not from cells that hold an edge
+    typical_colour = picture.new_tensor(key.screen).view(1, 3, 1, 1)
+    level = spread(colour, weight, (2, 6, 18, 54), typical_colour)
+    return F.interpolate(level, size=(height, width), mode="bilinear", align_corners=False)
+
+
+def _despill(foreground: Tensor, channel: int) -> Tensor:
+    """Take away what the screen's primary has over the larger of the others."""
+    spill = _excess(foreground, channel, 1).clamp_(min=0)
+    foreground[:, channel] -= spill
+    return foreground
