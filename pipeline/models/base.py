@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pipeline.errors import SettingsError
 from pipeline.frames import EyeBatch, MatteBatch
+from pipeline.models.names import BUILT_IN, model_names
 from pipeline.spec import MattingSettings, ProcessingSettings
 
 #: What `prepare` found out about a video, small, by name; saved under the work folder.
@@ -59,19 +60,6 @@ class MattingModel(Protocol):
 
 #: Makes a model. Raises MachineError where weights or a device are missing.
 ModelFactory = Callable[[MattingSettings, ProcessingSettings, torch.device], MattingModel]
-
-BUILT_IN = {
-    "rvm": "pipeline.models.rvm:load",
-    "chroma": "pipeline.models.chroma:load",
-    "plate": "pipeline.models.plate:load",
-    "depth": "pipeline.models.depth:load",
-}
-
-
-def model_names() -> list[str]:
-    """Names of the built-in models and of those that other packages register."""
-    found = {point.name for point in entry_points(group="vrmatte.models")}
-    return [*BUILT_IN, *sorted(found - set(BUILT_IN))]
 
 
 def load_model(
