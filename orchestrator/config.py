@@ -73,9 +73,30 @@ class OutputSettings:
 class RecoverySettings:
     """What happens after something went wrong."""
 
+    attempts: Annotated[
+        int, Field(ge=1, le=10, description="failed attempts after which a video is set aside")
+    ] = 3
     auto_resume: Annotated[
         bool, Field(description="go on with an unfinished run; false: refuse, unless --fresh")
     ] = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitSettings:
+    """How long things may take before they count as hung."""
+
+    start_s: Annotated[
+        float, Field(gt=0, description="seconds for a worker to start and to load its model")
+    ] = 600.0
+    stall_s: Annotated[
+        float, Field(gt=0, description="seconds that a segment may go without a new frame")
+    ] = 300.0
+    finish_s: Annotated[
+        float, Field(gt=0, description="seconds for joining a video's segments and adding sound")
+    ] = 3600.0
+    stop_s: Annotated[
+        float, Field(gt=0, description="seconds for the work in hand after Ctrl-C")
+    ] = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +134,7 @@ class Settings(BaseModel):
     matting: MattingSettings = MattingSettings()
     encoding: EncodingSettings = EncodingSettings()
     recovery: RecoverySettings = RecoverySettings()
+    limits: LimitSettings = LimitSettings()
     workers: WorkerSettings = WorkerSettings()
     logging: LoggingSettings = LoggingSettings()
 

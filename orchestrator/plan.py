@@ -100,7 +100,7 @@ class Planner:
             self.on_probed(source.name)
 
     def _job(self, source: Source, stem: PurePath) -> VideoJob:
-        video_id = source_id(source.path)
+        video_id = source_id(source.path, self.layout)
         folder = self.out / STATE_FOLDER / "work" / video_id
         info = self._info(source, folder)
         start = self.settings.start_frame
@@ -132,7 +132,7 @@ class Planner:
     def _info(self, source: Source, folder: Path) -> VideoInfo:
         """Probe, or take what an earlier probe of the very same file found out."""
         index = folder / "index.json"
-        kept = folder / f"info-{self.layout or 'auto'}-v{PIXEL_VERSION}.json"
+        kept = folder / f"info-v{PIXEL_VERSION}.json"
         try:
             if index.exists():
                 return info_from_json(kept.read_text(encoding="utf-8"))
@@ -147,8 +147,10 @@ class Planner:
         return info
 
 
-def source_id(path: Path) -> str:
+def source_id(path: Path, layout: Layout | None = None) -> str:
     """16 hexadecimal digits: path, size, time of change, and a digest of head and tail.
+
+    A layout that is insisted on goes into it, because the same file is then another video.
 
     Raises:
         OSError: the file cannot be read.
@@ -156,7 +158,7 @@ def source_id(path: Path) -> str:
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
         digest = hashlib.sha256(os.fsencode(path))
-        digest.update(f"\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+        digest.update(f"\0{status.st_size}\0{status.st_mtime_ns}\0{layout}\0".encode())
         digest.update(file.read(_DIGEST_BYTES))
         file.seek(max(0, status.st_size - _DIGEST_BYTES))
         digest.update(file.read(_DIGEST_BYTES))

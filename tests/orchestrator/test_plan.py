@@ -175,20 +175,20 @@ def test_a_changed_file_is_another_video(folder: Path, make_plan: Make) -> None:
 
 def test_damaged_notes_of_an_earlier_probe_are_made_anew(folder: Path, make_plan: Make) -> None:
     plan = make_plan(ProbeDouble())
-    kept = Path(plan.jobs[0].index_path).with_name("info-auto-v1.json")
+    kept = Path(plan.jobs[0].index_path).with_name("info-v1.json")
     kept.write_text(kept.read_text()[:50])
     probe = ProbeDouble()
     assert make_plan(probe) == plan
     assert probe.probed == ["a_LR_180.mp4"]
 
 
-def test_another_layout_is_another_probe_and_another_work_folder(make_plan: Make) -> None:
+def test_another_layout_is_another_video(make_plan: Make) -> None:
     auto = make_plan(ProbeDouble())
     probe = ProbeDouble()
     forced = make_plan(probe, layout="tb")
     assert len(probe.probed) == 3
     assert {job.info.layout for job in forced.jobs} == {"tb"}
-    assert not {job.work_dir for job in auto.jobs} & {job.work_dir for job in forced.jobs}
+    assert not {job.id for job in auto.jobs} & {job.id for job in forced.jobs}
 
 
 def test_the_range_is_cut_on_the_grid_of_the_whole_video(make_plan: Make) -> None:

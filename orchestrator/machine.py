@@ -1,0 +1,119 @@
+"""What this machine has to work with: GPUs, cores, room. Never touches CUDA."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pipeline.errors import MachineError
+
+#: A lane keeps a decoder, a share of the network and an encoder busy: about two cores.
+CORES_PER_LANE = 2
+MOST_LANES = 8
+
+_CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """A GPU as NVML counts it, which is the order of ``nvidia-smi``."""
+
+    number: int
+    uuid: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Devices:
+    """What the workers run on (a GPU's number, or "cpu"), one entry a worker; and that in words."""
+
+    devices: tuple[int | str, ...]
+    remark: str
+
+
+def list_gpus() -> list[Gpu]:
+    """All GPUs of this machine; none where there is no driver."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []
+    try:
+        handles = [
+            pynvml.nvmlDeviceGetHandleByIndex(number)
+            for number in range(pynvml.nvmlDeviceGetCount())
+        ]
+        return [
+            Gpu(number, pynvml.nvmlDeviceGetUUID(handle), pynvml.nvmlDeviceGetName(handle))
+            for number, handle in enumerate(handles)
+        ]
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def visible_gpus(gpus: Sequence[Gpu], visible: str | None) -> list[Gpu]:
+    """The GPUs that ``CUDA_VISIBLE_DEVICES`` leaves; its numbers and UUIDs are understood.
+
+    Args:
+        visible: the variable's value, or None where it is not set. As in CUDA, what follows a
+            name that is not known does not count.
+    """
+    if visible is None:
+        return list(gpus)
+    found: list[Gpu] = []
+    for name in filter(None, (part.strip() for part in visible.split(","))):
+        match = [g for g in gpus if str(g.number) == name or g.uuid.startswith(name)]
+        if not match:
+            break
+        found += [gpu for gpu in match[:1] if gpu not in found]
+    return found
+
+
+def choose_devices(
+    asked: Literal["all", "none"] | Sequence[int], cpu_workers: int, gpus: Sequence[Gpu]
+) -> Devices:
+    """One worker for each GPU that is asked for; workers on the CPU where none is.
+
+    Raises:
+        MachineError: a GPU was asked for by number and is not there.
+    """
+    on_cpu = f"{cpu_workers} worker{'s' if cpu_workers > 1 else ''} on the CPU"
+    if asked == "none":
+        return Devices(("cpu",) * cpu_workers, on_cpu)
+    numbers = [gpu.number for gpu in gpus]
+    if asked == "all":
+        if not gpus:
+            return Devices(("cpu",) * cpu_workers, f"no GPU found: {on_cpu}")
+        asked = numbers
+    missing = [number for number in asked if number not in numbers]
+    if missing:
+        there = f"there are {', '.join(map(str, numbers))}" if numbers else "there is none"
+        raise MachineError(
+            f"there is no GPU {missing[0]} here; {there}",
+            "--gpus all takes what is there, --gpus none works on the CPU",
+        )
+    chosen = tuple(dict.fromkeys(asked))
+    names = {gpu.number: gpu.name for gpu in gpus}
+    return Devices(chosen, ", ".join(f"GPU {number}: {names[number]}" for number in chosen))
+
+
+def usable_cores(quota: Callable[[], str] = lambda: _read_quota(_CGROUP_QUOTA)) -> int:
+    """Cores that this process may use: its affinity, and the container's share of time."""
+    cores = len(os.sched_getaffinity(0))
+    limit, _, period = quota().partition(" ")
+    if limit.isdigit() and period.strip().isdigit():
+        cores = min(cores, max(1, round(int(limit) / int(period))))
+    return cores
+
+
+def default_lanes(cores: int, workers: int) -> int:
+    """Lanes of each worker where the settings leave it open."""
+    return max(1, min(MOST_LANES, cores // (CORES_PER_LANE * workers)))
+
+
+def _read_quota(path: Path) -> str:
+    return path.read_text(encoding="ascii") if path.exists() else ""

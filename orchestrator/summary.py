@@ -1,0 +1,279 @@
+"""How a run ended: the table for a person, ``report.json`` for programs, the exit status.
+
+The report is made of the plan and the last snapshot; table and status are made of the report.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from orchestrator.discover import printable
+from orchestrator.jobs import VideoJob
+from orchestrator.plan import Plan, SetAside
+from orchestrator.progress import clock
+from orchestrator.snapshot import Snapshot, VideoState
+from pipeline.errors import ErrorRecord
+from pipeline.spec import OutputFile
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+SCHEMA_VERSION = 1
+
+ALL_DONE, SOME_FAILED, USAGE, CANNOT, STOPPED = 0, 1, 2, 3, 130
+
+Result = Literal["done", "done earlier", "failed", "set aside", "not finished"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What is known of a run beside its videos.
+
+    Attributes:
+        started_at, ended_at: with their time zone.
+        settings: fingerprint of the settings that decide pixels.
+    """
+
+    version: str
+    inputs: tuple[str, ...]
+    out: str
+    settings: str
+    started_at: datetime
+    ended_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class VideoReport:
+    """What became of one video.
+
+    Attributes:
+        frames: in the range that was asked for; 0 where the probe failed.
+        frames_done: of them, in finished segments.
+        seconds: from its first task to its last; None if it was not worked on, or not to its end.
+        notes: what the person should know, one line each.
+    """
+
+    name: str
+    source: str
+    result: Result
+    frames: int = 0
+    frames_done: int = 0
+    seconds: float | None = None
+    frames_per_second: float | None = None
+    outputs: tuple[OutputFile, ...] = ()
+    retries: int = 0
+    concealed_frames: int = 0
+    decoders: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    error: ErrorRecord | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReport:
+    """What became of one worker; `lives` counts its processes."""
+
+    id: int
+    device: str
+    lanes: int
+    lives: int
+    faults: int
+    retired: bool
+    error: ErrorRecord | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A whole run, as ``report.json`` holds it."""
+
+    schema_version: int
+    exit_status: int
+    seconds: float
+    run: RunFacts
+    videos: tuple[VideoReport, ...]
+    workers: tuple[WorkerReport, ...]
+
+
+def make_report(facts: RunFacts, plan: Plan, last: Snapshot) -> Report:
+    """Put together what is known at the end of a run."""
+    states = {video.id: video for video in last.videos}
+    workers = tuple(
+        WorkerReport(w.id, w.device, w.lanes, w.life, w.faults, w.status == "retired", w.error)
+        for w in last.workers
+    )
+    videos = (
+        *(_video_report(job, states[job.id]) for job in plan.jobs),
+        *(_set_aside_report(aside) for aside in plan.set_aside),
+    )
+    return Report(
+        schema_version=SCHEMA_VERSION,
+        exit_status=_exit_status(videos, workers, last.stopping),
+        seconds=round((facts.ended_at - facts.started_at).total_seconds(), 3),
+        run=facts,
+        videos=videos,
+        workers=workers,
+    )
+
+
+def _video_report(job: VideoJob, state: VideoState) -> VideoReport:
+    seconds = None
+    if state.started_at is not None and state.ended_at is not None:
+        seconds = round(state.ended_at - state.started_at, 3)
+    result: Result = "not finished"
+    if state.status == "done":
+        result = "done earlier" if state.earlier else "done"
+    elif state.status == "failed":
+        result = "failed"
+    speed = seconds and result == "done"
+    return VideoReport(
+        name=job.name,
+        source=job.info.path,
+        result=result,
+        frames=state.num_frames,
+        frames_done=state.frames_done,
+        seconds=seconds,
+        frames_per_second=round(state.num_frames / seconds, 2) if seconds and speed else None,
+        outputs=state.outputs,
+        retries=state.retries,
+        concealed_frames=state.concealed_frames,
+        decoders=state.decoders,
+        notes=(*job.info.notes, *_notes(state)),
+        error=state.error,
+    )
+
+
+def _notes(state: VideoState) -> Iterator[str]:
+    if state.concealed_frames:
+        yield f"{state.concealed_frames} frames could not be decoded and repeat their neighbour"
+    for decoder in state.decoders:
+        reason = decoder.partition("CPU: ")[2]
+        if reason:
+            yield f"decoded on the CPU: {reason}"
+    if state.retries:
+        yield f"{state.retries} attempt{'s' if state.retries > 1 else ''} lost and made again"
+
+
+def _set_aside_report(aside: SetAside) -> VideoReport:
+    return VideoReport(aside.name, aside.path, "set aside", error=aside.error)
+
+
+def _exit_status(
+    videos: Sequence[VideoReport], workers: Sequence[WorkerReport], stopped: bool
+) -> int:
+    unfinished = any(video.result == "not finished" for video in videos)
+    if unfinished and stopped:
+        return STOPPED
+    if workers and all(worker.retired for worker in workers):
+        # No worker could go on: the run says why, by what ended the last of them.
+        kinds = {worker.error.kind for worker in workers if worker.error}
+        if kinds and kinds <= {"machine", "settings"}:
+            return USAGE if kinds == {"settings"} else CANNOT
+    if unfinished or any(video.error for video in videos):
+        return SOME_FAILED
+    return ALL_DONE
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Write the report under a temporary name and publish it by rename."""
+    text = json.dumps(dataclasses.asdict(report), indent=2, default=datetime.isoformat)
+    part = path.with_name(f".{path.name}.part")
+    with part.open("w", encoding="utf-8") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def summary_table(report: Report) -> Table:
+    """One row per video."""
+    table = _table("Result")
+    table.add_column("Result")
+    for heading in ("Frames", "Time", "Frames/s", "Size"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    styles = {"done": "green", "done earlier": "green", "not finished": "yellow"}
+    for video in report.videos:
+        size = sum(output.size_bytes for output in video.outputs)
+        table.add_row(
+            _text(video.name),
+            _text(video.result, styles.get(video.result, "red")),
+            str(video.frames or ""),
+            clock(video.seconds) if video.seconds is not None else "",
+            f"{video.frames_per_second:.1f}" if video.frames_per_second else "",
+            readable_size(size) if size else "",
+        )
+    return table
+
+
+def remarks(report: Report) -> Iterator[str]:
+    """What must be said beside the table: notes and errors, one line each."""
+    for video in report.videos:
+        for note in video.notes:
+            yield printable(f"{video.name}: {note}")
+        if video.error:
+            yield printable(f"{video.name}: {video.result}: {video.error}")
+    for worker in report.workers:
+        if worker.retired:
+            yield printable(f"worker {worker.id}: given up: {worker.error or 'no reason known'}")
+
+
+def plan_table(plan: Plan) -> Table:
+    """One row per video that would be processed."""
+    table = _table("Plan")
+    for heading in ("Eyes", "Picture", "Codec"):
+        table.add_column(heading)
+    for heading in ("Frames", "Segments"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("Output", overflow="fold")
+    for job in plan.jobs:
+        info = job.info
+        table.add_row(
+            _text(job.name),
+            _text(f"{info.layout}: {info.layout_reason}"),
+            f"{info.width}x{info.height} {float(info.frame_rate):.5g}/s",
+            f"{info.codec} {info.bit_depth} bit",
+            str(job.num_frames),
+            str(len(job.segments)),
+            _text(", ".join(Path(output).name for output in job.outputs)),
+        )
+    return table
+
+
+def plan_remarks(plan: Plan) -> Iterator[str]:
+    """Notes of the probes, and what was set aside, one line each."""
+    for job in plan.jobs:
+        for note in job.info.notes:
+            yield printable(f"{job.name}: {note}")
+    for aside in plan.set_aside:
+        yield printable(f"{aside.name}: set aside: {aside.error}")
+
+
+def readable_size(size_bytes: float) -> str:
+    """``1.2 MB``; powers of ten, as disks are sold."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size_bytes < 1000:
+            return f"{size_bytes:.0f} B" if unit == "B" else f"{size_bytes:.1f} {unit}"
+        size_bytes /= 1000
+    return f"{size_bytes:.1f} TB"
+
+
+def _table(title: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    table.add_column("Video", overflow="fold")
+    return table
+
+
+def _text(text: str, style: str = "") -> Text:
+    """Text that is shown as it is: brackets in file names are no markup."""
+    from rich.text import Text
+
+    return Text(printable(text), style=style)
