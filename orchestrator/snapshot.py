@@ -18,7 +18,8 @@ class VideoState:
     """One video.
 
     Attributes:
-        status: "finishing" while its segments are joined; "failed" when it is set aside.
+        status: "pending" until a worker has had a task of it; "finishing" once all segments are
+            there; "failed" when it is set aside.
         frames_done: frames of finished segments and of those in hand.
         retries: attempts that failed or were lost, over all of its tasks.
         earlier: it was already done when this run began.

@@ -1,0 +1,392 @@
+"""Who does what next: events in, actions out. Knows no torch, no time, no process and no file.
+
+A worker's life goes down -> starting -> ready -> stopping or ending -> down, or retired for good:
+
+    down      Spawn, when more tasks wait than workers are about to take one
+    starting  its model is loading; too long: Kill
+    ready     is given tasks; a segment without a new frame for too long: Kill
+    stopping  was asked to stop; too long: Kill
+    ending    said its last words, or was killed; still there after a while: Kill again
+
+When a process dies without a word, or hangs, each task in its hands may have been the cause. They
+are charged an attempt, and their videos stay *suspect* until one of their tasks is done: suspects
+run alone in a worker, after all others, so that a file that kills workers ends by costing only
+itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import assert_never
+
+from orchestrator.entries import SegmentCommitted, TaskLost, VideoDone, VideoSetAside, WorkerLost
+from orchestrator.fleet_parts import FINISH, Task, Video, Worker
+from orchestrator.jobs import VideoJob
+from orchestrator.moves import (
+    ATTEMPTS_BY_KIND,
+    FATAL_KINDS,
+    HOPELESS_KINDS,
+    Action,
+    AskToStop,
+    Assign,
+    Event,
+    Kill,
+    Record,
+    Rules,
+    Spawn,
+    StopRequested,
+    Tick,
+    WorkerExited,
+    WorkerSpec,
+)
+from orchestrator.snapshot import Snapshot
+from pipeline.errors import ErrorRecord
+from pipeline.spec import OutputFile, SegmentResult
+from workers.messages import (
+    SegmentDone,
+    TaskFailed,
+    TaskId,
+    TaskProgress,
+    VideoFinished,
+    WorkerFailed,
+    WorkerReady,
+)
+
+
+class Fleet:
+    """The state of a run.
+
+    Args:
+        jobs: the videos, in the order in which they are wanted; ids differ.
+        workers: at least one.
+        committed: segments that an earlier run left.
+        published: deliverables of the videos that an earlier run finished.
+    """
+
+    def __init__(
+        self,
+        jobs: Sequence[VideoJob],
+        workers: Sequence[WorkerSpec],
+        rules: Rules,
+        committed: Mapping[TaskId, SegmentResult] | None = None,
+        published: Mapping[str, tuple[OutputFile, ...]] | None = None,
+    ) -> None:
+        if not workers:
+            raise ValueError("a fleet needs at least one worker")
+        self._rules = rules
+        self._workers = {spec.id: Worker(spec) for spec in workers}
+        self._videos = {
+            job.id: Video(job, home=workers[turn % len(workers)].id)
+            for turn, job in enumerate(jobs)
+        }
+        if len(self._videos) != len(jobs):
+            raise ValueError("two videos have the same id")
+        for video, outputs in (published or {}).items():
+            self._videos[video].publish(outputs, earlier=True)
+        for task, result in (committed or {}).items():
+            self._videos[task.video].resume(task, result)
+        self._unsettled = sum(not video.settled for video in self._videos.values())
+        self._stopping = False
+        self._now = 0.0
+        self._actions: list[Action] = []
+
+    def handle(self, event: Event, now: float) -> list[Action]:
+        """Take notice of `event` at time `now` (seconds, never going back); what is to be done."""
+        self._now = now
+        self._actions = []
+        match event:
+            case WorkerReady():
+                self._on_ready(event)
+            case TaskProgress():
+                self._on_progress(event)
+            case SegmentDone():
+                self._on_segment_done(event)
+            case VideoFinished():
+                self._on_video_finished(event)
+            case TaskFailed():
+                self._on_task_failed(event)
+            case WorkerFailed():
+                self._on_worker_failed(event)
+            case WorkerExited():
+                self._on_exit(event)
+            case Tick():
+                self._on_tick()
+            case StopRequested():
+                self._on_stop()
+            case _:
+                assert_never(event)
+        if not isinstance(event, TaskProgress):
+            self._go_on()
+        self._check()
+        return self._actions
+
+    @property
+    def finished(self) -> bool:
+        """Nothing is running, and nothing more will be started."""
+        return (self._stopping or not self._unsettled) and not any(
+            worker.alive for worker in self._workers.values()
+        )
+
+    def next_deadline(self) -> float | None:
+        """When the next Tick is due, on the clock of `handle`; None if nothing is waited for."""
+        return min(
+            (when for w in self._workers.values() for when, _ in w.deadlines(self._rules)),
+            default=None,
+        )
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot(
+            self._now,
+            tuple(video.state() for video in self._videos.values()),
+            tuple(worker.state() for worker in self._workers.values()),
+            self._stopping,
+        )
+
+    # -- what workers say ------------------------------------------------------------------
+
+    def _living(self, worker: int, life: int) -> Worker | None:
+        found = self._workers[worker]
+        return found if found.alive and found.life == life else None
+
+    def _in_hand(
+        self, report: TaskProgress | SegmentDone | VideoFinished | TaskFailed
+    ) -> tuple[Worker, Task] | None:
+        """The worker and the task, unless they are a dead life's words or an old attempt's."""
+        worker = self._living(report.worker, report.life)
+        task = worker.running.get(report.task) if worker else None
+        if worker is None or task is None or task.attempt != report.attempt:
+            return None
+        return worker, task
+
+    def _on_ready(self, event: WorkerReady) -> None:
+        worker = self._living(event.worker, event.life)
+        if worker and worker.status == "starting":
+            worker.enter("ready", self._now)
+            worker.device = event.device
+
+    def _on_progress(self, event: TaskProgress) -> None:
+        if (found := self._in_hand(event)) and event.frames_done > found[1].frames_done:
+            found[1].frames_done = event.frames_done
+            found[1].progress_at = self._now
+
+    def _on_segment_done(self, event: SegmentDone) -> None:
+        if found := self._in_hand(event):
+            worker, task = found
+            worker.complete(task)
+            job, number = task.video.job, task.number
+            task.video.commit(task, event.result, event.seconds)
+            start, stop = job.segments[number]
+            settings = job.settings.fingerprint()
+            self._record(SegmentCommitted(job.id, settings, number, start, stop, event.result, ()))
+
+    def _on_video_finished(self, event: VideoFinished) -> None:
+        if found := self._in_hand(event):
+            worker, task = found
+            worker.complete(task)
+            video = task.video
+            video.publish(event.outputs, seconds=event.seconds)
+            self._settle(video)
+            self._record(VideoDone(video.job.id, video.job.settings.fingerprint(), event.outputs))
+
+    def _on_task_failed(self, event: TaskFailed) -> None:
+        if found := self._in_hand(event):
+            worker, task = found
+            self._charge(worker, task, event.error)
+            if event.error.kind in FATAL_KINDS:
+                worker.doom(event.error, self._now, blamed=[task.video])
+
+    def _on_worker_failed(self, event: WorkerFailed) -> None:
+        if worker := self._living(event.worker, event.life):
+            hopeless = worker.status == "starting" and event.error.kind in HOPELESS_KINDS
+            worker.doom(event.error, self._now, hopeless=hopeless)
+
+    # -- what happens to processes ---------------------------------------------------------
+
+    def _on_exit(self, event: WorkerExited) -> None:
+        worker = self._living(event.worker, event.life)
+        if worker is None:
+            return
+        asked = worker.status == "stopping" or (self._stopping and worker.status == "ending")
+        lost = list(worker.running.values())
+        if asked or worker.cause_known:
+            for task in lost:
+                worker.drop(task)
+                task.video.give_up(task)
+                task.video.requeue(task)
+        else:
+            error = ErrorRecord(
+                "lost", f"the worker's process ended: {event.how}", "its log may say more"
+            )
+            worker.doom(error, self._now, blamed=[task.video for task in lost])
+            for task in lost:
+                task.video.suspect = True
+                self._charge(worker, task, error)
+        if asked:
+            worker.enter("down", self._now)
+        else:
+            self._bury(worker)
+
+    def _bury(self, worker: Worker) -> None:
+        others = any(w.status != "retired" for w in self._workers.values() if w is not worker)
+        retired = worker.count_fault(self._rules.faults, others)
+        worker.enter("retired" if retired else "down", self._now)
+        assert worker.error is not None
+        self._record(WorkerLost(worker.spec.id, worker.life, worker.error, retired))
+        if retired and not others:
+            last = worker.error
+            error = ErrorRecord(
+                last.kind, f"no worker is left: {last.message}", last.advice, last.detail
+            )
+            for video in self._videos.values():
+                if not video.settled:
+                    self._set_aside(video, error)
+
+    def _on_tick(self) -> None:
+        for worker in self._workers.values():
+            due = [what for when, what in worker.deadlines(self._rules) if when <= self._now]
+            if not due:
+                continue
+            stalled = [what for what in due if isinstance(what, Task)]
+            in_hand = [task.video for task in worker.running.values()]
+            for task in stalled:
+                limit = self._rules.finish_s if task.number == FINISH else self._rules.stall_s
+                error = ErrorRecord("stalled", f"nothing came of {task.id} for {limit:g} s")
+                worker.doom(error, self._now, blamed=in_hand)
+                task.video.suspect = True
+                self._charge(worker, task, error)
+            if not stalled and worker.status == "starting":
+                error = ErrorRecord(
+                    "stalled", f"the worker did not start within {self._rules.start_s:g} s"
+                )
+                worker.doom(error, self._now)
+            self._kill(worker, str(worker.error) if worker.cause_known else "it did not stop")
+
+    def _on_stop(self) -> None:
+        if self._stopping:
+            for worker in self._workers.values():
+                if worker.alive:
+                    self._kill(worker, "the run was told twice to stop")
+        self._stopping = True
+
+    def _kill(self, worker: Worker, why: str) -> None:
+        if worker.status != "stopping":  # a killed worker that was asked to stop is no fault
+            worker.enter("ending", self._now)
+        else:
+            worker.since = self._now
+        self._actions.append(Kill(worker.spec.id, why))
+
+    # -- what becomes of tasks -------------------------------------------------------------
+
+    def _charge(self, worker: Worker, task: Task, error: ErrorRecord) -> None:
+        """Count a failed attempt; try again or set the video aside."""
+        worker.drop(task)
+        video = task.video
+        video.give_up(task)
+        task.failures.append(error.kind)
+        self._record(TaskLost(task.id.video, task.id.segment, task.attempt, worker.spec.id, error))
+        if error.kind in FATAL_KINDS or error.kind in ("lost", "stalled"):
+            task.tried_on.add(worker.spec.id)
+        allowed = ATTEMPTS_BY_KIND.get(error.kind, self._rules.attempts)
+        spent = len(task.failures) >= self._rules.attempts
+        if video.settled:
+            return
+        if spent or task.failures.count(error.kind) >= allowed:
+            self._set_aside(video, error)
+            return
+        task.cpu_decode = task.cpu_decode or error.kind == "decode"
+        task.alone = task.alone or error.kind == "resource"
+        video.requeue(task)
+
+    def _set_aside(self, video: Video, error: ErrorRecord) -> None:
+        video.set_aside(error)
+        self._settle(video)
+        self._record(VideoSetAside(video.job.id, video.job.settings.fingerprint(), error))
+
+    def _settle(self, video: Video) -> None:
+        video.ended_at = self._now
+        self._unsettled -= 1
+
+    def _record(
+        self, entry: SegmentCommitted | VideoDone | VideoSetAside | TaskLost | WorkerLost
+    ) -> None:
+        self._actions.append(Record(entry))
+
+    # -- what comes next -------------------------------------------------------------------
+
+    def _go_on(self) -> None:
+        if self._stopping or not self._unsettled:
+            for worker in self._workers.values():
+                if worker.status == "starting":
+                    worker.enter("stopping", self._now)
+                    self._kill(worker, "it is not needed any more")
+                elif worker.status == "ready":
+                    worker.enter("stopping", self._now)
+                    self._actions.append(AskToStop(worker.spec.id))
+            return
+        waiting = [video for video in self._videos.values() if video.pending]
+        while self._assign_round(waiting):
+            pass
+        tasks = sum(len(video.pending) for video in waiting)
+        takers = sum(
+            w.status == "starting" or (w.status == "ready" and not w.running)
+            for w in self._workers.values()
+        )
+        for worker in self._workers.values():
+            if worker.status == "down" and tasks > takers:
+                worker.be_born(self._now)
+                takers += 1
+                self._actions.append(Spawn(worker.spec.id, worker.life))
+
+    def _assign_round(self, waiting: Sequence[Video]) -> bool:
+        """Give each ready worker one task, who has least first; whether there was any to give."""
+        given = False
+        for worker in sorted(self._workers.values(), key=lambda worker: len(worker.running)):
+            task = next(self._tasks_for(worker, waiting), None)
+            if task is not None:
+                given = True
+                command = task.video.start(task, self._now)
+                worker.running[task.id] = task
+                self._actions.append(Assign(worker.spec.id, command))
+        return given
+
+    def _tasks_for(self, worker: Worker, waiting: Sequence[Video]) -> Iterator[Task]:
+        """What this worker may begin now, best first."""
+        if worker.status != "ready" or any(task.runs_alone for task in worker.running.values()):
+            return
+        videos = self._in_order(worker, waiting)
+        for alone in (False, True):
+            if alone and worker.running:
+                return
+            for video in videos:
+                for task in video.pending:
+                    fits = worker.has_room_for(task) and task.runs_alone == alone
+                    if fits and not self._better_elsewhere(task, worker):
+                        yield task
+
+    def _in_order(self, worker: Worker, waiting: Sequence[Video]) -> list[Video]:
+        """Finishing first, then its own videos, then the last ones of who has most left."""
+        left: dict[int, int] = {}
+        for video in waiting:
+            left[video.home] = left.get(video.home, 0) + video.frames_pending
+        own = [video for video in waiting if video.home == worker.spec.id]
+        others = [video for video in reversed(waiting) if video.home != worker.spec.id]
+        others.sort(key=lambda video: -left[video.home])
+        return sorted(own + others, key=lambda video: video.segments_left > 0)
+
+    def _better_elsewhere(self, task: Task, worker: Worker) -> bool:
+        """It failed in this worker, and there is another in which it has not."""
+        return worker.spec.id in task.tried_on and any(
+            other.status in ("starting", "ready") and other.spec.id not in task.tried_on
+            for other in self._workers.values()
+        )
+
+    def _check(self) -> None:
+        """What must hold after every event; a breach is a bug and ends the run."""
+        seen: set[TaskId] = set()
+        for worker in self._workers.values():
+            assert worker.segments_in_hand <= worker.spec.lanes, "more segments than lanes"
+            assert len(worker.running) - worker.segments_in_hand <= 1, "two joinings at once"
+            assert worker.alive or not worker.running, "a dead worker holds tasks"
+            assert not seen & worker.running.keys(), "a task is in two hands"
+            seen |= worker.running.keys()
+        assert 0 <= self._unsettled <= len(self._videos)

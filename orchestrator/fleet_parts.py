@@ -1,0 +1,302 @@
+"""What the fleet moves: tasks, videos and workers, each with its own small bookkeeping."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from orchestrator.jobs import VideoJob
+from orchestrator.moves import Rules, WorkerSpec
+from orchestrator.snapshot import (
+    RunningTask,
+    VideoState,
+    VideoStatus,
+    WorkerState,
+    WorkerStatus,
+)
+from pipeline.errors import ErrorRecord
+from pipeline.spec import OutputFile, SegmentResult
+from workers.messages import DoTask, TaskId
+
+#: `Task.number` of joining a video's segments.
+FINISH = -1
+
+
+@dataclass(slots=True, eq=False)
+class Task:
+    """One piece of work of a video, waiting, in hand, or done.
+
+    Attributes:
+        number: of the segment, or FINISH.
+        attempt: counts how often it was given out; names the try under way.
+        failures: the kinds of error of the attempts that are held against it.
+        alone: it runs with nothing beside it, because memory ran out.
+        tried_on: workers whose process it may have ended.
+        progress_at: when a frame of it was last heard of, in seconds.
+    """
+
+    video: Video
+    number: int
+    num_frames: int
+    attempt: int = 0
+    failures: list[str] = field(default_factory=list)
+    cpu_decode: bool = False
+    alone: bool = False
+    tried_on: set[int] = field(default_factory=set)
+    frames_done: int = 0
+    progress_at: float = 0.0
+
+    @property
+    def id(self) -> TaskId:
+        return TaskId(self.video.job.id, None if self.number == FINISH else self.number)
+
+    @property
+    def runs_alone(self) -> bool:
+        return self.alone or self.video.suspect
+
+
+class Video:
+    """One video on its way; `pending` holds the tasks that wait for a worker, in order."""
+
+    def __init__(self, job: VideoJob, home: int) -> None:
+        self.job = job
+        self.home = home
+        self.pending = [
+            Task(self, number, stop - start) for number, (start, stop) in enumerate(job.segments)
+        ]
+        self.frames_pending = job.num_frames
+        self.segments_left = len(job.segments)
+        self.suspect = False
+        self.ended_at: float | None = None
+        self._results: dict[int, SegmentResult] = {}
+        self._in_hand: set[Task] = set()
+        self._frames_committed = 0
+        self._retries = 0
+        self._outputs: tuple[OutputFile, ...] = ()
+        self._published = False
+        self._earlier = False
+        self._error: ErrorRecord | None = None
+        self._started_at: float | None = None
+        self._work_s = 0.0
+
+    @property
+    def settled(self) -> bool:
+        return self._published or self._error is not None
+
+    def resume(self, task: TaskId, result: SegmentResult) -> None:
+        """Take a segment of an earlier run as done."""
+        if not self.settled:
+            found = next(t for t in self.pending if t.number == task.segment)
+            self._unqueue(found)
+            self._take(found, result)
+
+    def start(self, task: Task, now: float) -> DoTask:
+        """Take a waiting task into hand."""
+        self._unqueue(task)
+        self._in_hand.add(task)
+        task.attempt += 1
+        task.frames_done = 0
+        task.progress_at = now
+        self._started_at = now if self._started_at is None else self._started_at
+        if task.number == FINISH:
+            results = tuple(self._results[n] for n in range(len(self.job.segments)))
+            return DoTask(task.id, task.attempt, self.job.finish_job(results))
+        job = self.job.segment_job(task.number)
+        return DoTask(task.id, task.attempt, job, task.cpu_decode)
+
+    def give_up(self, task: Task) -> None:
+        """An attempt came to nothing."""
+        self._retries += 1
+        self._in_hand.discard(task)
+
+    def requeue(self, task: Task) -> None:
+        """Let a task wait again, unless the video is settled by now."""
+        if not self.settled:
+            insort(self.pending, task, key=lambda waiting: waiting.number)
+            self.frames_pending += task.num_frames
+
+    def commit(self, task: Task, result: SegmentResult, seconds: float) -> None:
+        """A segment is done; after the last one the joining waits for a worker."""
+        self._in_hand.discard(task)
+        self._work_s += seconds
+        self.suspect = False
+        self._take(task, result)
+
+    def publish(
+        self, outputs: tuple[OutputFile, ...], *, seconds: float = 0.0, earlier: bool = False
+    ) -> None:
+        """Its deliverables are there; an earlier run's need no task any more."""
+        self._outputs, self._earlier, self._published = outputs, earlier, True
+        self._work_s += seconds
+        self._in_hand.clear()
+        self._drop_pending()
+
+    def set_aside(self, error: ErrorRecord) -> None:
+        self._error = error
+        self._drop_pending()
+
+    def state(self) -> VideoState:
+        job, results = self.job, self._results.values()
+        frames = self._frames_committed + sum(t.frames_done for t in self._in_hand)
+        return VideoState(
+            id=job.id,
+            name=job.name,
+            status=self._status(),
+            num_frames=job.num_frames,
+            frames_done=job.num_frames if self._published else frames,
+            num_segments=len(job.segments),
+            segments_done=len(job.segments) if self._published else len(self._results),
+            retries=self._retries,
+            error=self._error,
+            outputs=self._outputs,
+            earlier=self._earlier,
+            started_at=self._started_at,
+            ended_at=self.ended_at,
+            work_s=self._work_s,
+            concealed_frames=sum(result.concealed_frames for result in results),
+            decoders=tuple(dict.fromkeys(r.decoder for r in results if r.decoder)),
+        )
+
+    def _status(self) -> VideoStatus:
+        if self._error is not None:
+            return "failed"
+        if self._published:
+            return "done"
+        if not self.segments_left:
+            return "finishing"
+        return "pending" if self._started_at is None else "running"
+
+    def _take(self, task: Task, result: SegmentResult) -> None:
+        self._results[task.number] = result
+        self._frames_committed += task.num_frames
+        self.segments_left -= 1
+        if not self.segments_left and not self.settled:
+            self.pending.append(Task(self, FINISH, 0))
+
+    def _unqueue(self, task: Task) -> None:
+        self.pending.remove(task)
+        self.frames_pending -= task.num_frames
+
+    def _drop_pending(self) -> None:
+        self.pending.clear()
+        self.frames_pending = 0
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """One worker over all of its lives.
+
+    Attributes:
+        since: when it came to its present status, in seconds.
+        cause_known: why this life ends is known, so the tasks in hand are not to blame.
+        hopeless: a new life would fail in the same way.
+    """
+
+    spec: WorkerSpec
+    life: int = 0
+    status: WorkerStatus = "down"
+    since: float = 0.0
+    device: str = ""
+    running: dict[TaskId, Task] = field(default_factory=dict)
+    error: ErrorRecord | None = None
+    cause_known: bool = False
+    hopeless: bool = False
+    faults: int = 0
+    deaths_in_a_row: int = 0
+    blameless_in_a_row: int = 0
+    blamed: list[Video] = field(default_factory=list)
+    blamed_in_a_row: set[str] = field(default_factory=set)
+
+    @property
+    def alive(self) -> bool:
+        return self.status not in ("down", "retired")
+
+    @property
+    def segments_in_hand(self) -> int:
+        return sum(task.number != FINISH for task in self.running.values())
+
+    def has_room_for(self, task: Task) -> bool:
+        if task.number == FINISH:
+            return len(self.running) == self.segments_in_hand
+        return self.segments_in_hand < self.spec.lanes
+
+    def enter(self, status: WorkerStatus, now: float) -> None:
+        self.status, self.since = status, now
+
+    def be_born(self, now: float) -> None:
+        self.life += 1
+        self.cause_known = self.hopeless = False
+        self.blamed = []
+        self.enter("starting", now)
+
+    def drop(self, task: Task) -> None:
+        self.running.pop(task.id, None)
+
+    def complete(self, task: Task) -> None:
+        """A task is done: the worker is healthy."""
+        self.drop(task)
+        self.deaths_in_a_row = self.blameless_in_a_row = 0
+        self.blamed_in_a_row.clear()
+
+    def doom(
+        self,
+        error: ErrorRecord,
+        now: float,
+        *,
+        blamed: Sequence[Video] = (),
+        hopeless: bool = False,
+    ) -> None:
+        """This life is over, because of one of `blamed`, though its process may still be there."""
+        if not self.cause_known:
+            self.error = error
+            self.blamed = list(blamed)
+        self.cause_known = True
+        self.hopeless = self.hopeless or hopeless
+        if self.status != "stopping":
+            self.enter("ending", now)
+
+    def count_fault(self, limit: int, others: bool) -> bool:
+        """Count the death of a life; whether the worker is to be retired.
+
+        While `others` can go on in its place, `limit` deaths in a row are enough. The last worker
+        is judged more carefully, so that one bad file does not end the run: what counts is lives
+        that ended without a task to blame, and *different* videos that alone were to blame; or
+        very many deaths of whatever cause.
+        """
+        self.faults += 1
+        self.deaths_in_a_row += 1
+        if not self.blamed:
+            self.blameless_in_a_row += 1
+        elif len(self.blamed) == 1:
+            self.blamed_in_a_row.add(self.blamed[0].job.id)
+        if self.hopeless or self.deaths_in_a_row >= (limit if others else limit * limit):
+            return True
+        return max(self.blameless_in_a_row, len(self.blamed_in_a_row)) >= limit
+
+    def deadlines(self, rules: Rules) -> Iterator[tuple[float, Task | WorkerStatus]]:
+        """When patience ends, and with what: its present status, or a task."""
+        if self.status == "starting":
+            yield self.since + rules.start_s, self.status
+        elif self.status == "stopping":
+            yield self.since + rules.stop_s, self.status
+        elif self.status == "ending":
+            yield self.since + rules.end_s, self.status
+        for task in self.running.values() if self.status == "ready" else ():
+            limit = rules.finish_s if task.number == FINISH else rules.stall_s
+            yield task.progress_at + limit, task
+
+    def state(self) -> WorkerState:
+        return WorkerState(
+            id=self.spec.id,
+            life=self.life,
+            status=self.status,
+            device=self.device,
+            lanes=self.spec.lanes,
+            faults=self.faults,
+            tasks=tuple(
+                RunningTask(task.id, task.attempt, task.num_frames, task.frames_done)
+                for task in self.running.values()
+            ),
+            error=self.error,
+        )

@@ -1,0 +1,496 @@
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+
+from orchestrator.entries import SegmentCommitted, TaskLost, VideoDone, VideoSetAside, WorkerLost
+from orchestrator.fleet import Fleet
+from orchestrator.jobs import VideoJob
+from orchestrator.moves import (
+    Action,
+    AskToStop,
+    Assign,
+    Event,
+    Kill,
+    Record,
+    Rules,
+    Spawn,
+    StopRequested,
+    Tick,
+    WorkerExited,
+    WorkerSpec,
+)
+from orchestrator.snapshot import VideoState
+from pipeline.errors import ErrorRecord
+from pipeline.spec import FinishJob
+from tests.orchestrator.worlds import World, make_job, outputs_of, segment_result
+from workers.messages import (
+    DoTask,
+    SegmentDone,
+    TaskFailed,
+    TaskId,
+    TaskProgress,
+    VideoFinished,
+    WorkerFailed,
+    WorkerReady,
+)
+
+
+class Script:
+    """A fleet, and what it asked for last."""
+
+    def __init__(
+        self,
+        jobs: list[VideoJob],
+        lanes: tuple[int, ...] = (1,),
+        rules: Rules | None = None,
+        **past: object,
+    ) -> None:
+        specs = [WorkerSpec(number, count) for number, count in enumerate(lanes)]
+        self.fleet = Fleet(jobs, specs, rules or Rules(), **past)  # type: ignore[arg-type]
+        self.life = dict.fromkeys(range(len(lanes)), 0)
+        self.given: dict[TaskId, tuple[int, DoTask]] = {}
+        self.entries: list[object] = []
+        self.actions: list[Action] = []
+        self.now = 0.0
+        self.tell(Tick())
+
+    def tell(self, event: Event, now: float | None = None) -> list[Action]:
+        self.now = self.now if now is None else now
+        self.actions = self.fleet.handle(event, self.now)
+        for action in self.actions:
+            if isinstance(action, Spawn):
+                self.life[action.worker] = action.life
+            elif isinstance(action, Assign):
+                self.given[action.command.task] = (action.worker, action.command)
+            elif isinstance(action, Record):
+                self.entries.append(action.entry)
+        return self.actions
+
+    def ready(self, *workers: int) -> None:
+        for worker in workers:
+            self.tell(WorkerReady(worker, self.life[worker], "cpu"))
+
+    def who(self, task: TaskId) -> tuple[int, int, TaskId, int]:
+        worker, command = self.given[task]
+        return worker, self.life[worker], task, command.attempt
+
+    def done(self, video: str, segment: int | None) -> list[Action]:
+        task = TaskId(video, segment)
+        command = self.given[task][1]
+        if segment is None:
+            return self.tell(VideoFinished(*self.who(task), outputs_of(command), 2.0))
+        return self.tell(SegmentDone(*self.who(task), segment_result(command), 2.0))
+
+    def fail(self, video: str, segment: int | None, kind: str) -> list[Action]:
+        error = ErrorRecord(kind, f"{kind} trouble")
+        return self.tell(TaskFailed(*self.who(TaskId(video, segment)), error))
+
+    def exit(self, worker: int, how: str = "killed by SIGKILL") -> list[Action]:
+        return self.tell(WorkerExited(worker, self.life[worker], how))
+
+    def assigned(self) -> list[tuple[int, str]]:
+        return [(a.worker, str(a.command.task)) for a in self.actions if isinstance(a, Assign)]
+
+    def video(self, name: str) -> VideoState:
+        return next(v for v in self.fleet.snapshot().videos if v.id == name)
+
+    def status(self, worker: int = 0) -> str:
+        return self.fleet.snapshot().workers[worker].status
+
+
+def test_one_video_from_start_to_end() -> None:
+    run = Script([make_job("a", segments=2)])
+    assert run.actions == [Spawn(0, 1)]
+    run.ready(0)
+    assert run.assigned() == [(0, "a/0")]
+    run.done("a", 0)
+    assert isinstance(run.actions[0], Record)
+    assert run.assigned() == [(0, "a/1")]
+    run.done("a", 1)
+    assert run.assigned() == [(0, "a/finish")]
+    finish = run.given[TaskId("a", None)][1].job
+    assert isinstance(finish, FinishJob)
+    assert [s.files[0][-6] for s in finish.segments] == ["0", "1"]
+    run.done("a", None)
+    assert run.actions[-1] == AskToStop(0)
+    assert not run.fleet.finished
+    run.exit(0, "exit status 0")
+    assert run.fleet.finished
+    assert [type(entry) for entry in run.entries] == [SegmentCommitted] * 2 + [VideoDone]
+    state = run.video("a")
+    assert (state.status, state.frames_done, state.retries, state.work_s) == ("done", 20, 0, 6.0)
+
+
+def test_videos_go_round_robin_and_lanes_fill_evenly() -> None:
+    run = Script([make_job(name, segments=3) for name in "abc"], lanes=(2, 2))
+    assert run.actions == [Spawn(0, 1), Spawn(1, 1)]
+    run.ready(0, 1)
+    held = {task: worker for task, (worker, _) in run.given.items()}
+    assert {str(task): worker for task, worker in held.items()} == {
+        "a/0": 0,
+        "a/1": 0,
+        "b/0": 1,
+        "b/1": 1,
+    }
+
+
+def test_an_idle_worker_helps_who_has_most_left() -> None:
+    run = Script(
+        [make_job("a", segments=2), make_job("b", segments=1), make_job("c", segments=9)],
+        lanes=(1, 1, 1),
+    )
+    run.ready(0, 1, 2)
+    run.done("b", 0)
+    assert run.assigned() == [(1, "b/finish"), (1, "c/1")]
+
+
+def test_no_worker_is_started_for_want_of_work() -> None:
+    run = Script([make_job("a", segments=2)], lanes=(1, 1, 1, 1))
+    assert run.actions == [Spawn(0, 1), Spawn(1, 1)]
+
+
+def test_joining_does_not_wait_for_a_lane() -> None:
+    run = Script([make_job("a", segments=1), make_job("b", segments=5)])
+    run.ready(0)
+    run.done("a", 0)
+    assert run.assigned() == [(0, "a/finish"), (0, "b/0")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "attempts"),
+    [("input", 1), ("machine", 1), ("decode", 2), ("encode", 2), ("resource", 3)],
+)
+def test_each_error_has_its_number_of_attempts(kind: str, attempts: int) -> None:
+    run = Script([make_job("a", segments=2), make_job("b", segments=1)])
+    run.ready(0)
+    for attempt in range(1, attempts + 1):
+        assert run.video("a").status == "running"
+        while TaskId("a", 0) not in {
+            t.task for t in run.fleet.snapshot().workers[0].tasks
+        }:  # the others go first where a task has to run alone
+            task = run.fleet.snapshot().workers[0].tasks[0].task
+            run.done(task.video, task.segment)
+        assert run.given[TaskId("a", 0)][1].attempt == attempt
+        run.fail("a", 0, kind)
+    assert run.video("a").status == "failed"
+    assert run.video("a").error == ErrorRecord(kind, f"{kind} trouble")
+    assert sum(isinstance(entry, VideoSetAside) for entry in run.entries) == 1
+    assert sum(isinstance(entry, TaskLost) for entry in run.entries) == attempts
+    assert run.status() == "ready" if run.video("b").status != "done" else "stopping"
+
+
+def test_after_a_decode_error_the_cpu_decodes() -> None:
+    run = Script([make_job("a", segments=1)])
+    run.ready(0)
+    assert not run.given[TaskId("a", 0)][1].cpu_decode
+    run.fail("a", 0, "decode")
+    assert run.given[TaskId("a", 0)][1].cpu_decode
+    run.done("a", 0)
+    run.done("a", None)
+    assert run.video("a").status == "done"
+
+
+def test_a_bad_video_costs_only_itself() -> None:
+    run = Script([make_job("a", segments=3), make_job("b", segments=1)], lanes=(2,))
+    run.ready(0)
+    run.fail("a", 0, "input")
+    assert run.assigned() == [(0, "b/0")]
+    run.done("a", 1)  # what was in hand is kept for the next run, but joins nothing
+    assert run.assigned() == []
+    run.done("b", 0)
+    run.done("b", None)
+    assert [run.video(v).status for v in "ab"] == ["failed", "done"]
+    committed = [e for e in run.entries if isinstance(e, SegmentCommitted)]
+    assert [(e.video, e.segment) for e in committed] == [("a", 1), ("b", 0)]
+
+
+def test_a_fatal_error_costs_its_task_an_attempt_and_the_others_none() -> None:
+    run = Script([make_job("a", segments=2)], lanes=(2,))
+    run.ready(0)
+    run.fail("a", 0, "device")
+    assert run.assigned() == []  # nothing for a process that is about to end
+    run.tell(WorkerFailed(0, 1, ErrorRecord("device", "device trouble")))
+    run.exit(0, "exit status 70")
+    assert Spawn(0, 2) in run.actions
+    assert [type(e) for e in run.entries] == [TaskLost, WorkerLost]
+    run.ready(0)
+    assert run.assigned() == [(0, "a/0"), (0, "a/1")]
+
+
+def test_what_was_in_hand_at_a_silent_death_runs_alone_and_last() -> None:
+    run = Script([make_job("a", segments=1), make_job("b"), make_job("c")], lanes=(2,))
+    run.ready(0)
+    assert run.assigned() == [(0, "a/0"), (0, "b/0")]
+    run.exit(0)
+    run.ready(0)
+    assert run.assigned() == [(0, "c/0"), (0, "c/1")]
+    run.done("c", 0)
+    assert run.assigned() == []
+    run.done("c", 1)
+    run.done("c", None)
+    assert run.assigned() == [(0, "a/0")]
+    run.done("a", 0)
+    assert run.assigned() == [(0, "a/finish"), (0, "b/0")] or run.assigned() == [(0, "a/finish")]
+
+
+def test_a_video_that_kills_workers_does_not_take_its_neighbours_along() -> None:
+    run = Script([make_job("bad", segments=9), make_job("good", segments=9)], lanes=(2,))
+    for _ in range(200):
+        if run.fleet.finished:
+            break
+        worker = run.fleet.snapshot().workers[0]
+        tasks = [task.task for task in worker.tasks]
+        if worker.status == "starting":
+            run.ready(0)
+        elif worker.status == "stopping":
+            run.exit(0, "exit status 0")
+        elif any(task.video == "bad" for task in tasks):
+            run.exit(0, "killed by SIGSEGV")
+        else:
+            run.done(tasks[0].video, tasks[0].segment)
+    assert [run.video(v).status for v in ("bad", "good")] == ["failed", "done"]
+    assert run.fleet.snapshot().workers[0].faults == 3
+
+
+def test_a_task_that_ended_one_worker_goes_to_another() -> None:
+    run = Script([make_job("a", segments=3)], lanes=(1, 1))
+    run.ready(0, 1)
+    assert run.given[TaskId("a", 0)][0] == 0
+    run.fail("a", 0, "device")
+    run.exit(0, "exit status 70")
+    run.ready(0)
+    assert run.assigned() == [(0, "a/2")]
+    run.done("a", 1)
+    assert run.assigned() == [(1, "a/0")]
+
+
+def test_a_worker_that_cannot_start_is_retired_and_the_others_do_its_work() -> None:
+    run = Script([make_job("a", segments=1), make_job("b", segments=1)], lanes=(1, 1))
+    run.ready(1)
+    for life in (1, 2, 3):
+        assert run.life[0] == life
+        run.exit(0, "exit status 1")
+    assert run.status(0) == "retired"
+    run.done("b", 0)
+    assert (1, "a/0") in run.assigned()
+
+
+def test_when_the_last_worker_is_retired_the_rest_is_set_aside_with_the_reason() -> None:
+    run = Script([make_job("a"), make_job("b")])
+    run.tell(WorkerFailed(0, 1, ErrorRecord("machine", "no weights", "fetch them")))
+    run.exit(0, "exit status 1")
+    assert run.fleet.finished
+    assert run.life[0] == 1, "what the machine lacks, a second process lacks too"
+    error = run.video("b").error
+    assert error is not None
+    assert (error.kind, error.message, error.advice) == (
+        "machine",
+        "no worker is left: no weights",
+        "fetch them",
+    )
+
+
+def test_one_bad_video_does_not_retire_the_only_worker() -> None:
+    run = Script([make_job("bad", segments=5), make_job("b", segments=1)])
+    for _ in range(3):
+        run.ready(0)
+        while run.fleet.snapshot().workers[0].tasks[0].task.video == "b":
+            run.done("b", run.fleet.snapshot().workers[0].tasks[0].task.segment)
+        run.exit(0)
+    assert run.video("bad").status == "failed"
+    assert run.status(0) in ("down", "starting")
+
+
+def test_start_deadline() -> None:
+    run = Script([make_job("a")], rules=Rules(start_s=60))
+    assert run.fleet.next_deadline() == 60
+    run.tell(Tick(), now=59.9)
+    assert run.actions == []
+    run.tell(Tick(), now=60)
+    assert [type(a) for a in run.actions] == [Kill]
+    run.exit(0)
+    assert run.actions[-1] == Spawn(0, 2)
+
+
+def test_only_new_frames_reset_the_stall_clock() -> None:
+    run = Script([make_job("a", segments=2)], lanes=(2,), rules=Rules(stall_s=100))
+    run.ready(0)
+    stuck, lively = TaskId("a", 0), TaskId("a", 1)
+    run.tell(TaskProgress(*run.who(stuck), 3), now=50)
+    run.tell(TaskProgress(*run.who(stuck), 3), now=90)  # no new frame
+    run.tell(TaskProgress(*run.who(lively), 3), now=90)
+    assert run.fleet.next_deadline() == 150
+    run.tell(Tick(), now=150)
+    assert [a.worker for a in run.actions if isinstance(a, Kill)] == [0]
+    assert [(e.segment, e.error.kind) for e in run.entries if isinstance(e, TaskLost)] == [
+        (0, "stalled")
+    ]
+    run.exit(0)
+    run.ready(0)
+    assert run.assigned() == [(0, "a/0")]
+    run.done("a", 0)
+    assert run.given[lively][1].attempt == 2
+    assert len([e for e in run.entries if isinstance(e, TaskLost)]) == 1
+
+
+def test_joining_has_a_deadline_of_its_own() -> None:
+    run = Script([make_job("a", segments=1)], rules=Rules(stall_s=100, finish_s=1000))
+    run.ready(0)
+    run.done("a", 0)
+    assert run.fleet.next_deadline() == 1000
+
+
+def test_a_process_that_survives_its_kill_is_killed_again() -> None:
+    run = Script([make_job("a")], rules=Rules(start_s=60, end_s=5))
+    run.tell(Tick(), now=60)
+    run.tell(Tick(), now=65)
+    assert [type(a) for a in run.actions] == [Kill]
+
+
+def test_the_first_stop_drains() -> None:
+    run = Script([make_job("a", segments=3), make_job("b")], lanes=(1, 1), rules=Rules(stop_s=30))
+    run.ready(0)
+    run.tell(StopRequested(), now=10)
+    assert run.actions[0] == AskToStop(0)
+    assert [type(a) for a in run.actions[1:]] == [Kill]  # worker 1 was only starting
+    run.exit(1)
+    run.done("a", 0)
+    assert run.assigned() == []
+    assert not run.fleet.finished
+    run.exit(0, "exit status 0")
+    assert run.fleet.finished
+    assert [type(e) for e in run.entries] == [SegmentCommitted]
+    assert run.fleet.snapshot().stopping
+
+
+def test_a_stop_has_a_deadline() -> None:
+    run = Script([make_job("a")], rules=Rules(stop_s=30))
+    run.ready(0)
+    run.tell(StopRequested(), now=10)
+    run.tell(Tick(), now=40)
+    assert [type(a) for a in run.actions] == [Kill]
+    run.exit(0)
+    assert run.fleet.finished
+    assert run.entries == []
+
+
+def test_the_second_stop_kills() -> None:
+    run = Script([make_job("a"), make_job("b")], lanes=(1, 1))
+    run.ready(0, 1)
+    run.tell(StopRequested())
+    run.tell(StopRequested())
+    assert [a.worker for a in run.actions if isinstance(a, Kill)] == [0, 1]
+    run.exit(0)
+    run.exit(1)
+    assert run.fleet.finished
+    assert run.entries == []
+    assert [run.video(v).status for v in "ab"] == ["running", "running"]
+
+
+def test_words_of_a_dead_life_are_ignored() -> None:
+    run = Script([make_job("a", segments=2)])
+    run.ready(0)
+    old = run.who(TaskId("a", 0))
+    result = segment_result(run.given[TaskId("a", 0)][1])
+    run.exit(0)
+    entries = list(run.entries)
+    assert run.tell(SegmentDone(*old, result, 1.0)) == []
+    assert run.tell(WorkerReady(0, 1, "cpu")) == []
+    assert run.tell(WorkerExited(0, 1, "again")) == []
+    assert run.entries == entries
+    assert run.status() == "starting"
+
+
+def test_words_of_an_old_attempt_are_ignored() -> None:
+    run = Script([make_job("a", segments=1)])
+    run.ready(0)
+    old = run.who(TaskId("a", 0))
+    result = segment_result(run.given[TaskId("a", 0)][1])
+    run.fail("a", 0, "encode")
+    assert run.given[TaskId("a", 0)][1].attempt == 2
+    assert run.tell(SegmentDone(*old, result, 1.0)) == []
+    assert run.tell(TaskProgress(*old, 7)) == []
+    assert run.video("a").frames_done == 0
+
+
+def test_a_run_goes_on_where_it_stopped() -> None:
+    jobs = [make_job("a", segments=3), make_job("b", segments=1), make_job("c", segments=2)]
+    first = Script([make_job("a", segments=3)])
+    first.ready(0)
+    kept = segment_result(first.given[TaskId("a", 0)][1])
+    committed = {TaskId("a", 0): kept, TaskId("c", 0): kept, TaskId("c", 1): kept}
+    run = Script(jobs, committed=committed, published={"b": ()})
+    assert run.video("b").status == "done"
+    assert run.video("b").earlier
+    assert run.video("a").frames_done == 10
+    run.ready(0)
+    assert run.assigned() == [(0, "c/finish"), (0, "a/1")]
+
+
+def test_nothing_left_to_do_is_finished_at_once() -> None:
+    run = Script([make_job("a")], published={"a": ()})
+    assert run.fleet.finished
+    assert run.actions == []
+
+
+def test_two_videos_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="same id"):
+        Script([make_job("a"), make_job("a")])
+
+
+FAULTS = ["input", "decode", "encode", "resource", "device", "unforeseen", "death", "hang"]
+
+
+def random_world(seed: int, *, stops: int = 0) -> World:
+    draw = random.Random(seed)
+    names = [f"v{n}" for n in range(draw.randint(1, 6))]
+    jobs = [make_job(name, segments=draw.randint(1, 6)) for name in names]
+    specs = [WorkerSpec(n, draw.randint(1, 3)) for n in range(draw.randint(1, 4))]
+    bad = {name: draw.choice(FAULTS) for name in names if draw.random() < 0.25}
+    rules = Rules(attempts=draw.randint(1, 3), faults=draw.randint(1, 4), stall_s=50, start_s=50)
+    return World(draw, jobs, specs, rules, bad, draw.choice([0.0, 0.02, 0.1]), stops)
+
+
+def test_random_worlds_end_with_every_video_settled() -> None:
+    """2000 runs of random videos, workers and faults; `World` checks each action as it comes."""
+    statuses: Counter[str] = Counter()
+    for seed in range(2000):
+        world = random_world(seed)
+        world.run()
+        snapshot = world.fleet.snapshot()
+        for video in snapshot.videos:
+            assert video.status in ("done", "failed"), f"seed {seed}: {video}"
+            assert (video.error is None) == (video.status == "done")
+            assert video.status == "failed" or video.frames_done == video.num_frames
+            statuses[video.status] += 1
+        recorded = [e.video for e in world.entries if isinstance(e, VideoDone | VideoSetAside)]
+        assert sorted(recorded) == sorted(v.id for v in snapshot.videos), f"seed {seed}"
+        segments = Counter(
+            (e.video, e.segment) for e in world.entries if isinstance(e, SegmentCommitted)
+        )
+        assert max(segments.values(), default=1) == 1, f"seed {seed}: a segment twice"
+    assert min(statuses["done"], statuses["failed"]) > 500, "the worlds are one-sided"
+
+
+def test_in_random_worlds_a_bad_video_costs_only_itself() -> None:
+    """At most two bad videos and a machine without faults: all others are done."""
+    for seed in range(600):
+        world = random_world(seed)
+        world.rules = Rules(stall_s=50, start_s=50)
+        world.bad = dict(list(world.bad.items())[:2])
+        world.trouble = 0.0
+        world.__post_init__()
+        world.run()
+        for video in world.fleet.snapshot().videos:
+            expected = "failed" if video.id in world.bad else "done"
+            assert video.status == expected, f"seed {seed}: {video}, bad: {world.bad}"
+
+
+def test_random_worlds_stop_when_they_are_told_to() -> None:
+    for seed in range(600):
+        world = random_world(seed, stops=2)
+        world.run()
+        assert not any(worker.tasks for worker in world.fleet.snapshot().workers)
