@@ -19,6 +19,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.errors import SettingsError
+from pipeline.models.names import require_model
 from pipeline.spec import (
     EncodingSettings,
     Layout,
@@ -181,9 +182,16 @@ def load_settings(path: Path | None, overrides: Overrides) -> Settings:
             lines.pop((group, key), None)
     try:
         # JSON's strictness: "3" and true are no numbers, but a list may become a tuple.
-        return Settings.model_validate_json(json.dumps(values, default=str), strict=True)
+        settings = Settings.model_validate_json(json.dumps(values, default=str), strict=True)
     except ValidationError as error:
         raise _settings_error(error, path, lines) from None
+    try:
+        require_model(settings.matting.model)
+    except SettingsError as error:
+        line = lines.get(("matting", "model"))
+        where = f"{path}, line {line}: " if line else ""
+        raise SettingsError(where + error.message, error.advice) from None
+    return settings
 
 
 def as_mapping(settings: Settings) -> dict[str, dict[str, Any]]:

@@ -120,6 +120,15 @@ class Journal:
         return found
 
 
+def read_entries(path: Path) -> list[Entry]:
+    """What a journal says, oldest first; nothing where there is none. Changes nothing.
+
+    Raises:
+        SettingsError: it was written by another version of this program.
+    """
+    return _read(path.read_bytes(), path)[1] if path.is_file() else []
+
+
 def measure(files: tuple[str, ...], folder: str = "") -> tuple[int, ...] | None:
     """Sizes of files in bytes; None if one of them is not there.
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 from importlib.metadata import entry_points
+
+from pipeline.errors import SettingsError
 
 BUILT_IN = {
     "rvm": "pipeline.models.rvm:load",
@@ -11,8 +14,24 @@ BUILT_IN = {
     "depth": "pipeline.models.depth:load",
 }
 
+DESCRIPTIONS = {
+    "rvm": "people, before anything; needs `models fetch`, or a network, once",
+    "chroma": "green or blue screen; needs nothing",
+    "plate": "tripod shots whose subject moves; needs nothing",
+    "depth": "whatever stands nearer than the rest, from two eyes; needs nothing",
+}
+
 
 def model_names() -> list[str]:
     """Names of the built-in models and of those that other packages register."""
     found = {point.name for point in entry_points(group="vrmatte.models")}
     return [*BUILT_IN, *sorted(found - set(BUILT_IN))]
+
+
+def require_model(name: str) -> None:
+    """Raises SettingsError, naming the nearest, when there is no model of that name."""
+    names = model_names()
+    if name not in names:
+        near = difflib.get_close_matches(name, names, 1)
+        advice = f"did you mean {near[0]!r}?" if near else f"choose one of: {', '.join(names)}"
+        raise SettingsError(f"there is no model named {name!r}", advice)

@@ -1,0 +1,264 @@
+"""`vrmatte run`: the way of a job, from what was typed to the report, on one screen."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Protocol
+
+from orchestrator.config import Settings, as_mapping, forced_layout, video_settings
+from orchestrator.discover import discover, printable
+from orchestrator.entries import Entry, RunEnded
+from orchestrator.jobs import VideoJob
+from orchestrator.journal import Journal
+from orchestrator.machine import (
+    Devices,
+    Gpu,
+    choose_devices,
+    default_lanes,
+    list_gpus,
+    usable_cores,
+    visible_gpus,
+)
+from orchestrator.out_folder import OutFolder
+from orchestrator.plan import Plan, Planner, Probe, check_room
+from orchestrator.progress import open_progress
+from orchestrator.snapshot import Snapshot
+from orchestrator.summary import (
+    ALL_DONE,
+    SOME_FAILED,
+    STOPPED,
+    Report,
+    RunFacts,
+    make_report,
+    plan_remarks,
+    plan_table,
+    remarks,
+    summary_table,
+    write_report,
+)
+from pipeline.errors import SettingsError
+from pipeline.probe import probe_video
+from pipeline.spec import MattingSettings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was typed.
+
+    Attributes:
+        fresh: forget what earlier runs left in OUT.
+        dry_run: show the plan and end.
+    """
+
+    inputs: tuple[Path, ...]
+    out: Path
+    settings: Settings
+    fresh: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What the supervisor is given."""
+
+    jobs: tuple[VideoJob, ...]
+    settings: Settings
+    devices: tuple[int | str, ...]
+    lanes: int
+    out: OutFolder
+    journal: Journal
+
+
+class Supervise(Protocol):
+    """Do the work, showing every snapshot; the last one is returned."""
+
+    def __call__(self, work: Work, show: Callable[[Snapshot], None]) -> Snapshot: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a run meets outside of itself; tests put doubles here.
+
+    Attributes:
+        answers: for results (stdout).
+        progress: for everything that is said on the way (stderr).
+    """
+
+    answers: Console
+    progress: Console
+    supervise: Supervise
+    fetch_model: Callable[[MattingSettings], None]
+    probe: Probe = probe_video
+    gpus: Callable[[], list[Gpu]] = list_gpus
+
+
+def run(request: Request, around: Surroundings) -> int:
+    """Do what was asked for; the exit status.
+
+    Raises:
+        VrmatteError: nothing, or nothing more, can be done; its message says why.
+    """
+    settings = request.settings
+    started_at = datetime.now().astimezone()
+    visible = visible_gpus(around.gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+    devices = choose_devices(settings.workers.gpus, settings.workers.cpu_workers, visible)
+    sources = discover(request.inputs, request.out, follow_links=settings.input.follow_links)
+    out = OutFolder(Path(os.path.realpath(request.out)))
+    out.create()
+    with out.locked():
+        if request.fresh and not request.dry_run:
+            out.forget()
+        with around.progress.status(f"reading {len(sources)} files") as status:
+            planner = Planner(
+                out=out.path,
+                settings=video_settings(settings),
+                layout=forced_layout(settings),
+                deadline_s=settings.input.probe_timeout_s,
+                probe=around.probe,
+                on_probed=_Counter(status.update, len(sources)),
+            )
+            plan = planner.plan(sources)
+        lanes = settings.streaming.lanes or default_lanes(usable_cores(), len(devices.devices))
+        _announce(around.progress, plan, devices, lanes)
+        if request.dry_run:
+            _show_plan(around.answers, plan)
+            return SOME_FAILED if plan.set_aside else ALL_DONE
+        journal = Journal.open(out.journal)
+        try:
+            last = _process(request, around, out, plan, devices, lanes, journal)
+        finally:
+            journal.close()
+        facts = RunFacts(
+            version=version("vrmatte"),
+            inputs=tuple(str(path.absolute()) for path in request.inputs),
+            out=str(out.path),
+            settings=planner.settings.fingerprint(),
+            started_at=started_at,
+            ended_at=datetime.now().astimezone(),
+        )
+        report = make_report(facts, plan, last)
+        write_report(report, out.report)
+    _show_report(around.answers, report, out.report)
+    return report.exit_status
+
+
+def fetch_model(matting: MattingSettings) -> None:
+    """Have at hand what the model needs from elsewhere, before any worker asks for it.
+
+    Raises:
+        MachineError: it cannot be had.
+    """
+    if matting.model == "rvm":
+        from pipeline.models.rvm import fetch
+
+        fetch(matting)
+
+
+def _process(
+    request: Request,
+    around: Surroundings,
+    out: OutFolder,
+    plan: Plan,
+    devices: Devices,
+    lanes: int,
+    journal: Journal,
+) -> Snapshot:
+    settings = request.settings
+    if not settings.recovery.auto_resume and is_unfinished(journal.entries):
+        raise SettingsError(
+            f"{printable(str(out.path))} holds an unfinished run (recovery.auto_resume: false)",
+            "--fresh starts anew",
+        )
+    unfinished = [job for job in plan.jobs if journal.published(job) is None]
+    if unfinished:
+        # What an interrupted run left counts as room: it is used again.
+        check_room(unfinished, out.free_bytes() + out.work_bytes(), len(devices.devices))
+        with around.progress.status(f"looking for the model {settings.matting.model}"):
+            around.fetch_model(settings.matting)
+    out.write_run_file(_run_record(request, plan))
+    work = Work(plan.jobs, settings, devices.devices, lanes, out, journal)
+    with open_progress(around.progress) as progress:
+        return around.supervise(work, progress.update)
+
+
+def is_unfinished(entries: Sequence[Entry]) -> bool:
+    """Whether a journal ends before its run did."""
+    last = entries[-1] if entries else None
+    return last is not None and not (isinstance(last, RunEnded) and not last.stopped)
+
+
+def _run_record(request: Request, plan: Plan) -> dict[str, Any]:
+    fingerprint = video_settings(request.settings).fingerprint()
+    return {
+        "version": version("vrmatte"),
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "inputs": [printable(str(path.absolute())) for path in request.inputs],
+        "fingerprint": fingerprint,
+        "settings": as_mapping(request.settings),
+        "videos": [
+            {
+                "id": job.id,
+                "name": job.name,
+                "frames": job.num_frames,
+                "segments": [list(segment) for segment in job.segments],
+                "outputs": list(job.outputs),
+            }
+            for job in plan.jobs
+        ],
+        "set_aside": [{"name": aside.name, "reason": str(aside.error)} for aside in plan.set_aside],
+    }
+
+
+def _announce(console: Console, plan: Plan, devices: Devices, lanes: int) -> None:
+    frames = sum(job.num_frames for job in plan.jobs)
+    segments = sum(len(job.segments) for job in plan.jobs)
+    _say(console, f"{devices.remark}, {lanes} lane{'s' if lanes > 1 else ''} each")
+    _say(console, f"{len(plan.jobs)} videos, {frames} frames in {segments} segments")
+    for line in plan_remarks(plan):
+        _say(console, line)
+
+
+def _show_plan(console: Console, plan: Plan) -> None:
+    if plan.jobs:
+        console.print(plan_table(plan))
+
+
+def _show_report(console: Console, report: Report, path: Path) -> None:
+    console.print(summary_table(report))
+    for line in remarks(report):
+        _say(console, line)
+    for video in report.videos:
+        for output in video.outputs:
+            _say(console, output.path)
+    _say(console, f"report: {path}")
+    if report.exit_status == STOPPED:
+        _say(console, "stopped: the same command goes on from here")
+
+
+class _Counter:
+    """Says how many files have been read."""
+
+    def __init__(self, say: Callable[[str], None], total: int) -> None:
+        self._say = say
+        self._total = total
+        self._lock = Lock()
+        self._done = 0
+
+    def __call__(self, name: str) -> None:
+        with self._lock:
+            self._done += 1
+            self._say(f"read {self._done} of {self._total} files")
+
+
+def _say(console: Console, line: str) -> None:
+    """One line as it is: no markup, no colours, never folded, so that paths can be copied."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
