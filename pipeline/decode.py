@@ -66,7 +66,8 @@ class FrameReader:
 
     Attributes:
         decoder: what decodes, in words: "NVDEC", "CPU", or "CPU: <why not NVDEC>".
-        concealed_frames: frames so far that the decoder never gave, filled with a neighbour.
+        concealed_frames: output frames so far that the decoder never gave, filled with a
+            neighbour.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class FrameReader:
         threads: int = 2,
         cpu_decode: bool = False,
     ) -> None:
-        self.concealed_frames = 0
+        self.concealed_frames: list[int] = []
         self._video = video
         self._index = index
         self._device = device
@@ -126,7 +127,7 @@ class FrameReader:
             raise DecodeError(f"no frame of {self._video.path} can be decoded at frame {start}")
         concealed = 0
         ended = False
-        for number in wanted:
+        for frame, number in enumerate(wanted, start):
             while position < number and not ended:
                 following = next(frames, None)
                 if following is None:
@@ -140,7 +141,7 @@ class FrameReader:
                         f"more than half of frames {start}..{stop} of {self._video.path} "
                         "cannot be decoded"
                     )
-                self.concealed_frames += 1
+                self.concealed_frames.append(frame)
             yield current
 
     def _frames_from(self, number: int) -> Iterator[tuple[int, RawFrame]]:

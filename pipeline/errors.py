@@ -74,6 +74,12 @@ class DeviceError(VrmatteError):
     kind = "device"
 
 
+class Stopped(VrmatteError):
+    """The work was dropped because the run is to stop; nobody's fault."""
+
+    kind = "stopped"
+
+
 @dataclass(frozen=True, slots=True)
 class ErrorRecord:
     """An error as it is reported, journaled and shown.

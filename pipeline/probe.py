@@ -156,6 +156,7 @@ def read_video(path: Path, index_path: Path, layout: Layout | None) -> VideoInfo
             title=container.metadata.get("title", ""),
             notes=_notes(upright, index.variable_rate, index.frame_rate),
             stream=stream.index,
+            begin_s=begin_s,
         )
 
 

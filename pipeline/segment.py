@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from pipeline.models.base import MattingModel
+from pipeline.clip import ClipReader, prepared_data
+from pipeline.decode import FrameReader
+from pipeline.deliverables.base import Deliverable, make_deliverable
+from pipeline.encode import Encoder
+from pipeline.errors import Stopped
+from pipeline.eyes import eye_size, split_eyes
+from pipeline.frame_index import FrameIndex
+from pipeline.frames import FrameBatch, MatteBatch
+from pipeline.models.base import MattingModel, Prepared
+from pipeline.overlap import overlap
+from pipeline.publish import publish
 from pipeline.spec import SegmentJob, SegmentResult
+
+#: Batches that may wait between two stages.
+_DEPTH = 2
 
 
 def run_segment(
@@ -19,4 +35,111 @@ def run_segment(
     on_progress: Callable[[int], None] = lambda frames_done: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> SegmentResult:
-    raise NotImplementedError
+    """Matte one segment and leave one whole, checked file a deliverable in the work folder.
+
+    Args:
+        on_progress: called with the number of frames given to the encoders so far.
+        should_stop: asked between batches; when it says yes the segment is dropped.
+
+    Raises:
+        Stopped: `should_stop` said yes.
+        VrmatteError: by its kind.
+    """
+    index = FrameIndex.load(Path(job.index_path))
+    reader = FrameReader(
+        job.video,
+        index,
+        device,
+        threads=job.settings.processing.decode_threads,
+        cpu_decode=cpu_decode,
+    )
+    deliverables = [make_deliverable(n, job.video, job.settings) for n in job.settings.deliverables]
+    targets = [segment_path(job, deliverable) for deliverable in deliverables]
+    prepared = prepared_data(job, model, ClipReader(job, reader))
+
+    def on_thread() -> None:
+        torch.set_num_threads(job.settings.processing.intra_op_threads)
+
+    frames = overlap(_decoded(job, model, reader), _DEPTH, on_thread=on_thread)
+    mattes = _matted(job, model, frames, prepared)
+    planes = overlap(_planes(deliverables, mattes), _DEPTH, on_thread=on_thread)
+    with closing(frames), closing(planes):
+        _encode(job, deliverables, targets, planes, on_progress, should_stop)
+    return SegmentResult(
+        files=tuple(str(target) for target in targets),
+        num_frames=job.num_frames,
+        concealed_frames=sum(frame >= job.start for frame in reader.concealed_frames),
+        decoder=reader.decoder,
+    )
+
+
+def segment_path(job: SegmentJob, deliverable: Deliverable) -> Path:
+    """Where the segment's file of that deliverable lies; the name is the checkpoint."""
+    folder = Path(job.work_dir)
+    return folder / f"{deliverable.name}-{job.number:06d}{deliverable.suffix}"
+
+
+def _decoded(job: SegmentJob, model: MattingModel, reader: FrameReader) -> Iterator[FrameBatch]:
+    """The warm-up frames, then the segment's own, in chunks that never hold some of both."""
+    streaming = job.settings.streaming
+    warmup = model.warmup_frames if streaming.warmup_frames is None else streaming.warmup_frames
+    begin = max(0, job.start - warmup)
+    chunk = streaming.chunk_frames
+    if begin < job.start:
+        yield from reader.batches(begin, job.start, chunk)
+    yield from reader.batches(job.start, job.stop, chunk)
+
+
+def _matted(
+    job: SegmentJob, model: MattingModel, frames: Iterator[FrameBatch], prepared: Prepared
+) -> Iterator[tuple[FrameBatch, MatteBatch]]:
+    layout = job.video.layout
+    height, width = eye_size(layout, job.video.even_height, job.video.even_width)
+    state = model.start(job.video.eyes, height, width, prepared)
+    for batch in frames:
+        matte = model.matte(split_eyes(batch, layout), state)
+        if batch.start >= job.start:
+            yield batch, matte
+
+
+def _planes(
+    deliverables: Sequence[Deliverable], mattes: Iterator[tuple[FrameBatch, MatteBatch]]
+) -> Iterator[list[Tensor]]:
+    """The planes of each deliverable, on the host: the only copy that leaves the device."""
+    for frames, matte in mattes:
+        yield [deliverable.planes(frames, matte).cpu() for deliverable in deliverables]
+
+
+def _encode(
+    job: SegmentJob,
+    deliverables: Sequence[Deliverable],
+    targets: Sequence[Path],
+    planes: Iterator[list[Tensor]],
+    on_progress: Callable[[int], None],
+    should_stop: Callable[[], bool],
+) -> None:
+    """Write every batch to every encoder, then check and commit the files."""
+    drafts = [target.with_name(f".{target.name}.part") for target in targets]
+    encoders: list[Encoder] = []
+    done = 0
+    try:
+        for deliverable, draft in zip(deliverables, drafts, strict=True):
+            encoders.append(deliverable.open_segment(draft))
+        for batch in planes:
+            if should_stop():
+                raise Stopped("stopped on demand")
+            for encoder, part in zip(encoders, batch, strict=True):
+                encoder.write(part)
+            done += len(batch[0])
+            on_progress(done)
+        for encoder in encoders:
+            encoder.close()
+    except BaseException:
+        for encoder in encoders:
+            encoder.abort()
+        for draft in drafts:
+            draft.unlink(missing_ok=True)
+        raise
+    for deliverable, draft, target in zip(deliverables, drafts, targets, strict=True):
+        deliverable.check_segment(draft, job.num_frames)
+        publish(draft, target)

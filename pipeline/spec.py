@@ -70,6 +70,7 @@ class VideoInfo:
         layout_reason: why that layout was taken, for the person who reads the plan.
         notes: what the person should know (padding, variable rate, ...), one line each.
         stream: index of the picture's stream in the file.
+        begin_s: time stamp of the first picture, in seconds of the file's own clock.
     """
 
     path: str
@@ -94,6 +95,7 @@ class VideoInfo:
     title: str = ""
     notes: tuple[str, ...] = ()
     stream: int = 0
+    begin_s: float = 0.0
 
     @property
     def eyes(self) -> int:
@@ -172,10 +174,6 @@ class MattingSettings:
         str | None,
         Field(pattern="^[0-9a-fA-F]{64}$", description="sha256 the weights must have"),
     ] = None
-    rvm_refiner: Annotated[
-        Literal["deep_guided_filter", "fast_guided_filter"],
-        Field(description="RVM refiner; the published weights are for deep_guided_filter"),
-    ] = "deep_guided_filter"
     chroma_color: Annotated[
         str,
         Field(

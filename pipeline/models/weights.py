@@ -1,0 +1,147 @@
+"""Code and weights from elsewhere: fetched once, checked ever after, never run unpinned.
+
+The cache is torch.hub's (``TORCH_HOME``). Beside each weights file stands its sha256 as it was at
+the first fetch, because nobody publishes one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import socket
+import urllib.error
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from pickle import UnpicklingError
+from urllib.parse import urlparse
+
+import torch
+from torch import Tensor
+
+from pipeline.errors import MachineError, SettingsError
+from pipeline.spec import MattingSettings
+
+_RVM_RELEASE = "https://github.com/PeterL1n/RobustVideoMatting/releases/download/v1.0.0"
+_NETWORK_TIMEOUT_S = 15.0
+_WHAT_TO_DO = (
+    "run `vrmatte models fetch` where there is a network, or set matting.rvm_repo and "
+    "matting.rvm_weights to local copies, or choose --model chroma, plate or depth"
+)
+
+
+def fetch_code(repository: str) -> Path:
+    """The folder of a torch.hub repository: a local one as it is, else fetched to the cache.
+
+    Args:
+        repository: a folder, or ``owner/name:ref``.
+
+    Raises:
+        MachineError: it is not in the cache and cannot be fetched.
+        SettingsError: it is neither.
+    """
+    folder = Path(repository).expanduser()
+    if folder.is_dir():
+        if not (folder / "hubconf.py").is_file():
+            raise SettingsError(f"{folder} has no hubconf.py", "check matting.rvm_repo")
+        return folder.absolute()
+    named = re.fullmatch(r"([\w.-]+)/([\w.-]+):([\w./-]+)", repository)
+    if not named:
+        raise SettingsError(
+            f"matting.rvm_repo {repository!r} is neither a folder nor owner/name:ref"
+        )
+    hub = Path(torch.hub.get_dir())
+    owner, name, ref = named.groups()
+    cached = hub / "_".join([owner, name, ref]).replace("/", "_")
+    with _fetching(hub, "RVM's code", repository):
+        if not (cached / "hubconf.py").is_file():
+            # hub.list fetches and unpacks; calling an entry point would fetch weights as well.
+            torch.hub.list(repository, skip_validation=True, trust_repo=True, verbose=False)  # type: ignore[no-untyped-call]
+    if not (cached / "hubconf.py").is_file():
+        raise MachineError(f"torch.hub left nothing at {cached}", _WHAT_TO_DO)
+    return cached
+
+
+def fetch_weights(matting: MattingSettings) -> Path:
+    """The weights file: a local one, or fetched to the cache; its sha256 is checked.
+
+    Raises:
+        MachineError: it cannot be fetched, or is not the file it was.
+    """
+    source = matting.rvm_weights or f"{_RVM_RELEASE}/rvm_{matting.rvm_variant}.pth"
+    if urlparse(source).scheme in ("http", "https"):
+        checkpoints = Path(torch.hub.get_dir()) / "checkpoints"
+        path = checkpoints / Path(urlparse(source).path).name
+        with _fetching(checkpoints, "RVM's weights", source):
+            if not path.is_file():
+                draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+                try:
+                    torch.hub.download_url_to_file(source, str(draft), progress=False)
+                    draft.replace(path)
+                finally:
+                    draft.unlink(missing_ok=True)
+            _check_recorded(path)
+    else:
+        path = Path(source).expanduser().absolute()
+        if not path.is_file():
+            raise MachineError(f"there are no weights at {path}", _WHAT_TO_DO)
+    expected = matting.rvm_weights_sha256
+    if expected and sha256_of(path) != expected.lower():
+        raise MachineError(
+            f"{path} has another sha256 than matting.rvm_weights_sha256 says",
+            "check the file and the setting",
+        )
+    return path
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Tensors by name, on the CPU; nothing in the file is run. Raises MachineError."""
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, UnpicklingError, EOFError, ValueError) as error:
+        raise MachineError(
+            f"{path} is no file of weights that can be read safely",
+            "check matting.rvm_weights, or delete the file to have it fetched again",
+        ) from error
+    if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
+        raise MachineError(f"{path} holds no plain state_dict", "check matting.rvm_weights")
+    return dict(loaded)
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_recorded(path: Path) -> None:
+    """Record the sha256 of a file that was just fetched; ever after, insist on it."""
+    record = path.with_name(f"{path.name}.sha256")
+    digest = sha256_of(path)
+    if not record.exists():
+        record.write_text(f"{digest}  {path.name}\n")
+    elif record.read_text().split()[0] != digest:
+        raise MachineError(
+            f"{path} is not the file that was fetched: its sha256 has changed",
+            f"delete it and {record.name} to fetch it again",
+        )
+
+
+@contextmanager
+def _fetching(folder: Path, what: str, source: str) -> Iterator[None]:
+    """One fetch at a time on this machine, no longer than a patient person waits."""
+    old_timeout = socket.getdefaulttimeout()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / ".vrmatte.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            socket.setdefaulttimeout(_NETWORK_TIMEOUT_S)
+            yield
+    except (urllib.error.URLError, OSError, RuntimeError) as error:
+        raise MachineError(
+            f"{what} cannot be fetched from {source} ({error})", _WHAT_TO_DO
+        ) from error
+    finally:
+        socket.setdefaulttimeout(old_timeout)
