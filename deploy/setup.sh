@@ -42,8 +42,9 @@ main() {
     say "ready: $venv"
 }
 
+# "final", because Ubuntu 22.04 calls a release candidate of 3.11 python3.11; torch cannot use it.
 suits() {
-    "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null
+    "$1" -c 'import sys; sys.exit(not (3, 11, 0, "final") <= sys.version_info < (3, 15))' 2>/dev/null
 }
 
 find_python() {
@@ -89,26 +90,35 @@ get_uv() {
         "$python" -m pip install --quiet --require-hashes -r "$scratch/uv.txt" && return
     fi
     if fetch_pip; then
-        # A wheel is a zip archive, which Python can run from.
-        "$python" "$scratch/pip.whl/pip" install --quiet --require-hashes -r "$scratch/uv.txt" &&
-            return
+        PYTHONPATH=$scratch/lib "$python" "$scratch/pip.whl/pip" install --quiet \
+            --require-hashes -r "$scratch/uv.txt" && return
     fi
     fail "could not install uv: install uv or python3-venv, and see that a package index is reached"
 }
 
-# Debian's own pip, by an ordinary user, without installing it: apt with folders of our own.
+# Debian's own pip, by an ordinary user, without installing it: apt with folders of our own. It is a
+# wheel, which Python can run as it is; that of Ubuntu 22.04 needs distutils, which Debian splits.
 fetch_pip() {
     command -v apt-get >/dev/null || return 1
     say "neither uv nor ensurepip here: fetching pip with apt"
-    local apt=$scratch/apt
-    mkdir -p "$apt/state/lists/partial" "$apt/cache/archives/partial" "$scratch/pip"
-    local options=(-qq -o "Dir::State=$apt/state" -o "Dir::State::status=/var/lib/dpkg/status"
-        -o "Dir::Cache=$apt/cache" -o "APT::Sandbox::User=$(id -un)")
+    local state=$scratch/apt/state cache=$scratch/apt/cache package stdlib
+    mkdir -p "$state/lists/partial" "$cache/archives/partial"
+    local apt=(apt-get -qq -o "Dir::State=$state" -o "Dir::State::status=/var/lib/dpkg/status"
+        -o "Dir::Cache=$cache" -o "APT::Sandbox::User=$(id -un)")
     (
-        cd "$apt"
-        apt-get "${options[@]}" update && apt-get "${options[@]}" download python3-pip-whl
-    ) && dpkg-deb -x "$apt"/python3-pip-whl_*.deb "$scratch/pip" &&
-        mv "$scratch"/pip/usr/share/python-wheels/pip-*.whl "$scratch/pip.whl"
+        cd "$scratch/apt"
+        "${apt[@]}" update && "${apt[@]}" download python3-pip-whl &&
+            { "${apt[@]}" download python3-distutils 2>/dev/null || true; }
+    ) || return 1
+    for package in "$scratch"/apt/*.deb; do
+        dpkg-deb -x "$package" "$scratch"
+    done
+    mv "$scratch"/usr/share/python-wheels/pip-*.whl "$scratch/pip.whl"
+    mkdir "$scratch/lib"
+    stdlib=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
+    if [[ -d $stdlib/distutils ]]; then
+        cp -r "$stdlib/distutils" "$scratch$stdlib/distutils" "$scratch/lib/"
+    fi
 }
 
 # uv does not read pip's settings; a machine that has an index of its own may name it only there.
