@@ -21,18 +21,21 @@ _DOUBT, _TRUST = 0.05, 0.5
 
 
 def dilate(mask: Tensor, radius: int) -> Tensor:
-    """Largest value in the square window, ``[N, 1, H, W]``; 1 - dilate(1 - mask) erodes."""
-    if radius == 0:
-        return mask
-    # Separable: the largest of a square is the largest of its rows' largest.
-    window = 2 * radius + 1
-    rows = F.max_pool2d(mask, (1, window), stride=1, padding=(0, radius))
-    return F.max_pool2d(rows, (window, 1), stride=1, padding=(radius, 0))
+    """Largest value in the square window around each pixel, cut off at the border.
+
+    Maxima of 2, 4, ... neighbours are built from each other: a max pool costs as many comparisons
+    as its window is wide.
+
+    Args:
+        mask: floating ``[N, 1, H, W]``.
+        radius: at least 0; the window is ``2 * radius + 1`` wide.
+    """
+    return _largest_along(_largest_along(mask, radius, -1), radius, -2)
 
 
 def erode(mask: Tensor, radius: int) -> Tensor:
     """Smallest value in the square window; what lies outside the picture does not count."""
-    return -dilate(-mask, radius)
+    return dilate(mask.neg(), radius).neg_()
 
 
 def spread(colour: Tensor, weight: Tensor, radii: tuple[int, ...], otherwise: Tensor) -> Tensor:
@@ -116,6 +119,18 @@ def unmix(picture: Tensor, alpha: Tensor, background: Tensor, radius: int) -> Te
     own = (picture - (1 - alpha) * background) / alpha.clamp(min=_DOUBT)
     trust = ((alpha - _DOUBT) / (_TRUST - _DOUBT)).clamp_(0, 1)
     return torch.lerp(nearby, own.clamp_(0, 1), trust)
+
+
+def _largest_along(mask: Tensor, radius: int, axis: int) -> Tensor:
+    padding = (radius, radius) if axis == -1 else (0, 0, radius, radius)
+    run = F.pad(mask, padding, value=-torch.inf)  # run[i] = largest of `size` from i on
+    window, size = 2 * radius + 1, 1
+    while size < window:
+        step = min(size, window - size)  # windows may overlap: a maximum counts nothing twice
+        length = run.shape[axis] - step
+        run = torch.maximum(run.narrow(axis, 0, length), run.narrow(axis, step, length))
+        size += step
+    return run
 
 
 def _enlarge(planes: Tensor, height: int, width: int) -> Tensor:
