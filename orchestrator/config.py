@@ -106,7 +106,7 @@ class WorkerSettings:
 
     gpus: Annotated[
         Literal["all", "none"] | tuple[Annotated[int, Field(ge=0)], ...],
-        Field(description="all, none, or a list of GPU numbers as nvidia-smi shows them: [0, 1]"),
+        Field(description="all, none, or a list of GPUs as nvidia-smi numbers them: [0, 1]"),
     ] = "all"
     cpu_workers: Annotated[
         int, Field(ge=1, le=64, description="worker processes on the CPU where no GPU is used")

@@ -43,10 +43,14 @@ class Journal:
         clock: Callable[[], float],
     ) -> None:
         self.path = path
-        self.entries = entries
+        self.entries: list[Entry] = []
         self.dropped_lines = dropped_lines
         self._file = file
         self._clock = clock
+        self._done: dict[tuple[str, str], VideoDone] = {}
+        self._segments: dict[tuple[str, str], dict[int, SegmentCommitted]] = {}
+        for entry in entries:
+            self._remember(entry)
 
     @classmethod
     def open(cls, path: Path, *, clock: Callable[[], float] = time.time) -> Journal:
@@ -90,34 +94,36 @@ class Journal:
             os.fsync(self._file.fileno())
         except OSError as error:
             raise _trouble(self.path, error) from error
-        self.entries.append(entry)
+        self._remember(entry)
 
     def close(self) -> None:
         self._file.close()
 
     def published(self, job: VideoJob) -> tuple[OutputFile, ...] | None:
         """The deliverables of a video that is done: journaled, there, and of the recorded size."""
-        settings = job.settings.fingerprint()
-        for entry in reversed(self.entries):
-            if isinstance(entry, VideoDone) and (entry.video, entry.settings) == (job.id, settings):
-                sizes = tuple(output.size_bytes for output in entry.outputs)
-                return entry.outputs if measure(job.outputs) == sizes else None
-        return None
+        entry = self._done.get((job.id, job.settings.fingerprint()))
+        if entry is None:
+            return None
+        sizes = tuple(output.size_bytes for output in entry.outputs)
+        return entry.outputs if measure(job.outputs) == sizes else None
 
     def committed(self, job: VideoJob) -> dict[int, SegmentResult]:
         """The segments of a video that need not be made again, by number."""
-        settings = job.settings.fingerprint()
-        found: dict[int, SegmentResult] = {}
-        for entry in self.entries:
-            if (
-                isinstance(entry, SegmentCommitted)
-                and (entry.video, entry.settings) == (job.id, settings)
-                and entry.segment < len(job.segments)
-                and (entry.start, entry.stop) == job.segments[entry.segment]
-                and measure(entry.result.files, job.work_dir) == entry.sizes
-            ):
-                found[entry.segment] = entry.result
-        return found
+        entries = self._segments.get((job.id, job.settings.fingerprint()), {})
+        return {
+            number: entry.result
+            for number, entry in entries.items()
+            if number < len(job.segments)
+            and (entry.start, entry.stop) == job.segments[number]
+            and measure(entry.result.files, job.work_dir) == entry.sizes
+        }
+
+    def _remember(self, entry: Entry) -> None:
+        self.entries.append(entry)
+        if isinstance(entry, VideoDone):
+            self._done[entry.video, entry.settings] = entry
+        elif isinstance(entry, SegmentCommitted):
+            self._segments.setdefault((entry.video, entry.settings), {})[entry.segment] = entry
 
 
 def read_entries(path: Path) -> list[Entry]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +19,7 @@ _CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A GPU as NVML counts it, which is the order of ``nvidia-smi``."""
+    """A GPU; numbers are in the order of ``nvidia-smi``, among those that can be seen."""
 
     number: int
     uuid: str
@@ -60,7 +60,7 @@ def visible_gpus(gpus: Sequence[Gpu], visible: str | None) -> list[Gpu]:
 
     Args:
         visible: the variable's value, or None where it is not set. As in CUDA, what follows a
-            name that is not known does not count.
+            name that is not known does not count, and the GPUs are numbered anew.
     """
     if visible is None:
         return list(gpus)
@@ -69,8 +69,8 @@ def visible_gpus(gpus: Sequence[Gpu], visible: str | None) -> list[Gpu]:
         match = [g for g in gpus if str(g.number) == name or g.uuid.startswith(name)]
         if not match:
             break
-        found += [gpu for gpu in match[:1] if gpu not in found]
-    return found
+        found.append(match[0])
+    return [replace(gpu, number=number) for number, gpu in enumerate(found)]
 
 
 def choose_devices(

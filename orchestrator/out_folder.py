@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import structlog
 import yaml
 
 from orchestrator.discover import STATE_FOLDER, printable
@@ -127,6 +128,20 @@ class OutFolder:
         for folder in self.work.iterdir() if self.work.is_dir() else ():
             if _VIDEO_ID.fullmatch(folder.name) and not folder.is_symlink():
                 shutil.rmtree(folder)
+
+    def sweep(self, work_dir: Path) -> None:
+        """Drop the segments of a video that is done, and its index if nothing else needs it.
+
+        What cannot be removed is left there and logged: the outputs are whole.
+        """
+        folder = work_dir.parent
+        try:
+            if work_dir.is_dir():
+                shutil.rmtree(work_dir)
+            if folder.is_dir() and not any(path.is_dir() for path in folder.iterdir()):
+                shutil.rmtree(folder)
+        except OSError as error:
+            structlog.get_logger("vrmatte").warning("not_swept", folder=folder, why=str(error))
 
     def write_run_file(self, record: Mapping[str, Any]) -> None:
         """Record settings, inputs and videos of the run in ``run.yaml``."""

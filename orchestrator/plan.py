@@ -64,8 +64,9 @@ class Planner:
         out: absolute path of the output folder.
         layout: taken for every video if given; otherwise found out.
         deadline_s: for one probe; by the file's size if None.
-        on_probed: told after each source how many are done, of how many, and its name; it is
-            called from several threads.
+        is_done: whether nothing remains to be done of a job; then a probe of an earlier run is
+            enough, though its frame index is gone.
+        on_probed: told the name of each source that is through; called from several threads.
     """
 
     out: Path
@@ -73,6 +74,7 @@ class Planner:
     layout: Layout | None = None
     deadline_s: float | None = None
     probe: Probe = probe_video
+    is_done: Callable[[VideoJob], bool] = lambda job: False
     on_probed: Callable[[str], None] = lambda name: None
 
     def plan(self, sources: Sequence[Source]) -> Plan:
@@ -101,8 +103,24 @@ class Planner:
 
     def _job(self, source: Source, stem: PurePath) -> VideoJob:
         video_id = source_id(source.path, self.layout)
+        kept = self.out / STATE_FOLDER / "probed" / f"{video_id}-v{PIXEL_VERSION}.json"
         folder = self.out / STATE_FOLDER / "work" / video_id
-        info = self._info(source, folder)
+        known = _read_info(kept)
+        if known is not None:
+            job = self._make_job(source, stem, video_id, folder, known)
+            if Path(job.index_path).exists() or self.is_done(job):
+                return job
+        folder.mkdir(parents=True, exist_ok=True)
+        path = _readable_path(source, folder)
+        info = self.probe(
+            path, folder / "index.json", layout=self.layout, deadline_s=self.deadline_s
+        )
+        _write_info(kept, info)
+        return self._make_job(source, stem, video_id, folder, info)
+
+    def _make_job(
+        self, source: Source, stem: PurePath, video_id: str, folder: Path, info: VideoInfo
+    ) -> VideoJob:
         start = self.settings.start_frame
         if start >= info.num_frames:
             raise InputError(
@@ -126,25 +144,26 @@ class Planner:
             outputs=tuple(str(output) for output in outputs),
             segments=segment_grid(start, stop, self.settings.streaming.segment_frames),
             index_path=str(folder / "index.json"),
-            work_dir=str(folder / f"{self.settings.fingerprint()}-{info.layout}"),
+            work_dir=str(folder / self.settings.fingerprint()),
         )
 
-    def _info(self, source: Source, folder: Path) -> VideoInfo:
-        """Probe, or take what an earlier probe of the very same file found out."""
-        index = folder / "index.json"
-        kept = folder / f"info-v{PIXEL_VERSION}.json"
-        try:
-            if index.exists():
-                return info_from_json(kept.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            kept.unlink(missing_ok=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        path = _readable_path(source, folder)
-        info = self.probe(path, index, layout=self.layout, deadline_s=self.deadline_s)
-        part = kept.with_suffix(".part")
-        part.write_text(info_to_json(info), encoding="utf-8")
-        part.replace(kept)
-        return info
+
+def _read_info(path: Path) -> VideoInfo | None:
+    """What an earlier probe of the very same file found out, if it can be read."""
+    try:
+        return info_from_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):  # damaged: probe again
+        path.unlink(missing_ok=True)
+        return None
+
+
+def _write_info(path: Path, info: VideoInfo) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(info_to_json(info), encoding="utf-8")
+    part.replace(path)
 
 
 def source_id(path: Path, layout: Layout | None = None) -> str:

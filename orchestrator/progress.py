@@ -189,8 +189,8 @@ def view(snapshot: Snapshot, pace: Pace, events: list[str]) -> RenderableType:
     names = {video.id: video.name for video in snapshot.videos}
     workers = Table.grid(padding=(0, 2), expand=True)
     workers.add_column(no_wrap=True)
-    workers.add_column(ratio=2, no_wrap=True, overflow="ellipsis")
-    workers.add_column(ratio=3, no_wrap=True, overflow="ellipsis")
+    workers.add_column(max_width=24, no_wrap=True, overflow="ellipsis")
+    workers.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     workers.add_column(justify="right", no_wrap=True)
     for worker in snapshot.workers:
         rate = f"{pace.worker_fps(worker.id):.1f} frames/s" if worker.tasks else ""
@@ -200,7 +200,8 @@ def view(snapshot: Snapshot, pace: Pace, events: list[str]) -> RenderableType:
             line(f"worker {worker.id}"), line(printable(worker.device)), doing, line(rate)
         )
     done, total = _frames(snapshot)
-    bar = ProgressBar(total=max(total, 1), completed=done)
+    bar = Table.grid(expand=True)
+    bar.add_row(ProgressBar(total=max(total, 1), completed=done))
     return Group(
         workers,
         bar,
@@ -233,9 +234,9 @@ def _doing(worker: WorkerState, names: dict[str, str]) -> str:
     for running in worker.tasks:
         number = running.task.segment
         share = f"{100 * running.frames_done // max(running.num_frames, 1)} %"
-        what = "joining" if number is None else f"segment {number + 1} ({share})"
+        what = "joining" if number is None else f"{number + 1} ({share})"
         by_video.setdefault(names.get(running.task.video, running.task.video), []).append(what)
-    return "; ".join(f"{name}: {', '.join(parts)}" for name, parts in by_video.items())
+    return "; ".join(f"{', '.join(parts)} of {name}" for name, parts in by_video.items())
 
 
 def _frames(snapshot: Snapshot) -> tuple[int, int]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
+from logging import StreamHandler, captureWarnings, getLevelNamesMapping, getLogger
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
+from orchestrator.backends.base import Backend
+from orchestrator.backends.local import LocalBackend
 from orchestrator.config import Settings, as_mapping, forced_layout, video_settings
-from orchestrator.discover import discover, printable
+from orchestrator.discover import Source, discover, printable
 from orchestrator.entries import Entry, RunEnded
 from orchestrator.jobs import VideoJob
 from orchestrator.journal import Journal
@@ -25,6 +29,7 @@ from orchestrator.machine import (
     usable_cores,
     visible_gpus,
 )
+from orchestrator.moves import Rules, WorkerSpec
 from orchestrator.out_folder import OutFolder
 from orchestrator.plan import Plan, Planner, Probe, check_room
 from orchestrator.progress import open_progress
@@ -42,9 +47,13 @@ from orchestrator.summary import (
     summary_table,
     write_report,
 )
+from orchestrator.supervisor import Outcome
+from orchestrator.supervisor import run as supervise
 from pipeline.errors import SettingsError
 from pipeline.probe import probe_video
 from pipeline.spec import MattingSettings
+from workers.log import log_to
+from workers.messages import WorkerSetup
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,22 +75,19 @@ class Request:
     dry_run: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What the supervisor is given."""
-
-    jobs: tuple[VideoJob, ...]
-    settings: Settings
-    devices: tuple[int | str, ...]
-    lanes: int
-    out: OutFolder
-    journal: Journal
-
-
 class Supervise(Protocol):
-    """Do the work, showing every snapshot; the last one is returned."""
+    """`orchestrator.supervisor.run`, or a double of it."""
 
-    def __call__(self, work: Work, show: Callable[[Snapshot], None]) -> Snapshot: ...
+    def __call__(
+        self,
+        jobs: Sequence[VideoJob],
+        backend: Backend,
+        workers: Sequence[WorkerSpec],
+        journal: Journal,
+        *,
+        rules: Rules | None,
+        on_change: Callable[[Snapshot], None],
+    ) -> Outcome: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +101,8 @@ class Surroundings:
 
     answers: Console
     progress: Console
-    supervise: Supervise
     fetch_model: Callable[[MattingSettings], None]
+    supervise: Supervise = supervise
     probe: Probe = probe_video
     gpus: Callable[[], list[Gpu]] = list_gpus
 
@@ -114,34 +120,26 @@ def run(request: Request, around: Surroundings) -> int:
     sources = discover(request.inputs, request.out, follow_links=settings.input.follow_links)
     out = OutFolder(Path(os.path.realpath(request.out)))
     out.create()
-    with out.locked():
+    with out.locked(), _logged(out, settings.logging.level):
         if request.fresh and not request.dry_run:
             out.forget()
-        with around.progress.status(f"reading {len(sources)} files") as status:
-            planner = Planner(
-                out=out.path,
-                settings=video_settings(settings),
-                layout=forced_layout(settings),
-                deadline_s=settings.input.probe_timeout_s,
-                probe=around.probe,
-                on_probed=_Counter(status.update, len(sources)),
+        with closing(Journal.open(out.journal)) as journal:
+            plan = _plan(request, around, out, journal, sources)
+            lanes = settings.streaming.lanes or default_lanes(usable_cores(), len(devices.devices))
+            _announce(around.progress, plan, devices, lanes)
+            if request.dry_run:
+                _show_plan(around.answers, plan)
+                return SOME_FAILED if plan.set_aside else ALL_DONE
+            _require_what_is_needed(request, around, out, plan, devices, journal)
+            out.write_run_file(_run_record(request, plan))
+            last = _work(
+                settings, around, out, plan, _setups(settings, devices, lanes, out), journal
             )
-            plan = planner.plan(sources)
-        lanes = settings.streaming.lanes or default_lanes(usable_cores(), len(devices.devices))
-        _announce(around.progress, plan, devices, lanes)
-        if request.dry_run:
-            _show_plan(around.answers, plan)
-            return SOME_FAILED if plan.set_aside else ALL_DONE
-        journal = Journal.open(out.journal)
-        try:
-            last = _process(request, around, out, plan, devices, lanes, journal)
-        finally:
-            journal.close()
         facts = RunFacts(
             version=version("vrmatte"),
             inputs=tuple(str(path.absolute()) for path in request.inputs),
             out=str(out.path),
-            settings=planner.settings.fingerprint(),
+            settings=video_settings(settings).fingerprint(),
             started_at=started_at,
             ended_at=datetime.now().astimezone(),
         )
@@ -163,15 +161,35 @@ def fetch_model(matting: MattingSettings) -> None:
         fetch(matting)
 
 
-def _process(
+def _plan(
+    request: Request,
+    around: Surroundings,
+    out: OutFolder,
+    journal: Journal,
+    sources: Sequence[Source],
+) -> Plan:
+    with around.progress.status(f"reading {len(sources)} files") as status:
+        planner = Planner(
+            out=out.path,
+            settings=video_settings(request.settings),
+            layout=forced_layout(request.settings),
+            deadline_s=request.settings.input.probe_timeout_s,
+            probe=around.probe,
+            is_done=lambda job: journal.published(job) is not None,
+            on_probed=_Counter(status.update, len(sources)),
+        )
+        return planner.plan(sources)
+
+
+def _require_what_is_needed(
     request: Request,
     around: Surroundings,
     out: OutFolder,
     plan: Plan,
     devices: Devices,
-    lanes: int,
     journal: Journal,
-) -> Snapshot:
+) -> None:
+    """End here, not after hours, when the run cannot end well."""
     settings = request.settings
     if not settings.recovery.auto_resume and is_unfinished(journal.entries):
         raise SettingsError(
@@ -179,15 +197,63 @@ def _process(
             "--fresh starts anew",
         )
     unfinished = [job for job in plan.jobs if journal.published(job) is None]
-    if unfinished:
-        # What an interrupted run left counts as room: it is used again.
-        check_room(unfinished, out.free_bytes() + out.work_bytes(), len(devices.devices))
-        with around.progress.status(f"looking for the model {settings.matting.model}"):
-            around.fetch_model(settings.matting)
-    out.write_run_file(_run_record(request, plan))
-    work = Work(plan.jobs, settings, devices.devices, lanes, out, journal)
+    if not unfinished:
+        return
+    # What an interrupted run left counts as room: it is used again.
+    check_room(unfinished, out.free_bytes() + out.work_bytes(), len(devices.devices))
+    with around.progress.status(f"looking for the model {settings.matting.model}"):
+        around.fetch_model(settings.matting)
+
+
+def _setups(
+    settings: Settings, devices: Devices, lanes: int, out: OutFolder
+) -> dict[int, WorkerSetup]:
+    names = [
+        f"cpu{worker}" if device == "cpu" else f"gpu{device}"
+        for worker, device in enumerate(devices.devices)
+    ]
+    return {
+        worker: WorkerSetup(
+            device=device,
+            lanes=lanes,
+            matting=settings.matting,
+            processing=settings.processing,
+            log_path=str(out.logs / f"{names[worker]}.jsonl"),
+        )
+        for worker, device in enumerate(devices.devices)
+    }
+
+
+def _work(
+    settings: Settings,
+    around: Surroundings,
+    out: OutFolder,
+    plan: Plan,
+    setups: Mapping[int, WorkerSetup],
+    journal: Journal,
+) -> Snapshot:
+    rules = Rules(
+        attempts=settings.recovery.attempts,
+        start_s=settings.limits.start_s,
+        stall_s=settings.limits.stall_s,
+        finish_s=settings.limits.finish_s,
+        stop_s=settings.limits.stop_s,
+    )
+    workers = [WorkerSpec(worker, setup.lanes) for worker, setup in setups.items()]
+    swept: set[str] = set()
     with open_progress(around.progress) as progress:
-        return around.supervise(work, progress.update)
+
+        def on_change(snapshot: Snapshot) -> None:
+            progress.update(snapshot)
+            for job, video in zip(plan.jobs, snapshot.videos, strict=True):
+                if video.status == "done" and job.id not in swept:
+                    swept.add(job.id)
+                    out.sweep(Path(job.work_dir))
+
+        outcome = around.supervise(
+            plan.jobs, LocalBackend(setups), workers, journal, rules=rules, on_change=on_change
+        )
+    return outcome.snapshot
 
 
 def is_unfinished(entries: Sequence[Entry]) -> bool:
@@ -242,6 +308,25 @@ def _show_report(console: Console, report: Report, path: Path) -> None:
     _say(console, f"report: {path}")
     if report.exit_status == STOPPED:
         _say(console, "stopped: the same command goes on from here")
+
+
+@contextmanager
+def _logged(out: OutFolder, level: str) -> Iterator[None]:
+    """Log this process to ``logs/orchestrator.jsonl``; an error leaves its traceback there."""
+    path = out.logs / "orchestrator.jsonl"
+    log = log_to(path, level=getLevelNamesMapping()[level.upper()])
+    try:
+        yield
+    except Exception as error:
+        log.exception("run_failed")
+        error.add_note(f"the details are in {printable(str(path))}")
+        raise
+    finally:
+        captureWarnings(False)
+        for handler in list(getLogger().handlers):
+            getLogger().removeHandler(handler)
+            if isinstance(handler, StreamHandler):
+                handler.stream.close()
 
 
 class _Counter:

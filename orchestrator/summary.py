@@ -170,14 +170,16 @@ def _exit_status(
     unfinished = any(video.result == "not finished" for video in videos)
     if unfinished and stopped:
         return STOPPED
+    if not unfinished and not any(video.error for video in videos):
+        return ALL_DONE
     if workers and all(worker.retired for worker in workers):
-        # No worker could go on: the run says why, by what ended the last of them.
+        # No worker could go on: what ended them all is the machine's fault, or the settings'.
         kinds = {worker.error.kind for worker in workers if worker.error}
-        if kinds and kinds <= {"machine", "settings"}:
-            return USAGE if kinds == {"settings"} else CANNOT
-    if unfinished or any(video.error for video in videos):
-        return SOME_FAILED
-    return ALL_DONE
+        if kinds == {"settings"}:
+            return USAGE
+        if kinds == {"machine"}:
+            return CANNOT
+    return SOME_FAILED
 
 
 def write_report(report: Report, path: Path) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
 
@@ -17,51 +16,9 @@ from hypothesis import strategies as st
 from orchestrator.discover import discover
 from orchestrator.jobs import VideoJob
 from orchestrator.plan import Plan, Planner, Probe, check_room, segment_grid, source_id
-from pipeline.errors import InputError, MachineError
-from pipeline.spec import ColorTags, Layout, StreamingSettings, VideoInfo, VideoSettings
-
-
-def video_info(path: Path, num_frames: int = 240, layout: Layout | None = None) -> VideoInfo:
-    status = path.stat()
-    return VideoInfo(
-        path=str(path),
-        size_bytes=status.st_size,
-        mtime_ns=status.st_mtime_ns,
-        fingerprint="0" * 64,
-        container="mov,mp4",
-        codec="h264",
-        width=1920,
-        height=960,
-        pixel_format="yuv420p",
-        bit_depth=8,
-        frame_rate=Fraction(30000, 1001),
-        num_frames=num_frames,
-        source_frames=num_frames,
-        variable_rate=False,
-        color=ColorTags(),
-        rotation=0,
-        audio=(),
-        layout=layout or "sbs",
-        layout_reason="asked for" if layout else "2:1",
-    )
-
-
-@dataclass
-class ProbeDouble:
-    """Answers by the file's name, and counts."""
-
-    num_frames: int = 240
-    broken: tuple[str, ...] = ()
-    probed: list[str] = field(default_factory=list)
-
-    def __call__(
-        self, path: Path, index_path: Path, *, layout: Layout | None, deadline_s: float | None
-    ) -> VideoInfo:
-        self.probed.append(path.name)
-        if path.name in self.broken:
-            raise InputError(f"{path} holds no video", "leave it out of the input")
-        index_path.write_text("{}")
-        return video_info(path, self.num_frames, layout)
+from pipeline.errors import MachineError
+from pipeline.spec import Layout, StreamingSettings, VideoInfo, VideoSettings
+from tests.orchestrator.snapshots import ProbeDouble
 
 
 @pytest.fixture
@@ -80,6 +37,7 @@ class Make(Protocol):
         settings: VideoSettings | None = None,
         layout: Layout | None = None,
         on_probed: Callable[[str], None] = ...,
+        is_done: Callable[[VideoJob], bool] = ...,
     ) -> Plan: ...
 
 
@@ -92,12 +50,14 @@ def make_plan(folder: Path) -> Make:
         settings: VideoSettings | None = None,
         layout: Layout | None = None,
         on_probed: Callable[[str], None] = lambda name: None,
+        is_done: Callable[[VideoJob], bool] = lambda job: False,
     ) -> Plan:
         planner = Planner(
             out=out,
             settings=settings or VideoSettings(),
             layout=layout,
             probe=probe,
+            is_done=is_done,
             on_probed=on_probed,
         )
         return planner.plan(discover([folder], out))
@@ -122,7 +82,7 @@ def test_jobs_keep_the_order_and_the_folders_of_their_sources(
         work = out / ".vrmatte/work" / job.id
         assert Path(job.index_path) == work / "index.json"
         assert Path(job.work_dir).parent == work
-        assert job.settings.fingerprint() in Path(job.work_dir).name
+        assert Path(job.work_dir).name == job.settings.fingerprint()
 
 
 def test_a_broken_file_is_set_aside_and_costs_only_itself(make_plan: Make) -> None:
@@ -161,6 +121,15 @@ def test_a_second_plan_probes_nothing_again(folder: Path, make_plan: Make) -> No
     assert again.probed == []
 
 
+def test_a_video_that_is_done_needs_no_index(make_plan: Make) -> None:
+    plan = make_plan(ProbeDouble())
+    for job in plan.jobs:
+        shutil.rmtree(Path(job.index_path).parent)
+    probe = ProbeDouble()
+    assert make_plan(probe, is_done=lambda job: job.name != "c.mov") == plan
+    assert probe.probed == ["c.mov"]
+
+
 def test_a_changed_file_is_another_video(folder: Path, make_plan: Make) -> None:
     before = make_plan(ProbeDouble())
     path = folder / "c.mov"
@@ -175,7 +144,7 @@ def test_a_changed_file_is_another_video(folder: Path, make_plan: Make) -> None:
 
 def test_damaged_notes_of_an_earlier_probe_are_made_anew(folder: Path, make_plan: Make) -> None:
     plan = make_plan(ProbeDouble())
-    kept = Path(plan.jobs[0].index_path).with_name("info-v1.json")
+    [kept] = (folder.parent / "out/.vrmatte/probed").glob(f"{plan.jobs[0].id}*")
     kept.write_text(kept.read_text()[:50])
     probe = ProbeDouble()
     assert make_plan(probe) == plan

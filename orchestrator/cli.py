@@ -1,0 +1,243 @@
+"""The command line: what can be typed, and the one place where errors become one line.
+
+Everything heavy is imported inside the commands, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.errors import SettingsError, VrmatteError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+#: Exit status by kind of error; every other error ends with FAILED.
+STATUS = {"settings": 2, "input": 2, "machine": 3, "resource": 3}
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+_PATH = click.Path(path_type=Path)
+
+
+class Commands(click.Group):
+    """Commands that give an exit status; their errors are one line and one of advice."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        kwargs["standalone_mode"] = False
+        try:
+            status = super().main(*args, **kwargs)
+        except click.UsageError as error:
+            command = error.ctx.command_path if error.ctx else "vrmatte"
+            _complain(error.format_message(), f"`{command} --help` shows what there is")
+            status = USAGE
+        except click.ClickException as error:
+            _complain(error.format_message(), "")
+            status = error.exit_code
+        except (click.Abort, KeyboardInterrupt):
+            _complain("stopped", "the same command goes on from here")
+            status = INTERRUPTED
+        except VrmatteError as error:
+            _complain(error.message, error.advice)
+            status = STATUS.get(error.kind, FAILED)
+        except BrokenPipeError:  # whoever read our output has had enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            status = FAILED
+        except Exception as error:  # the boundary of this process
+            if os.environ.get("VRMATTE_TRACEBACK"):
+                raise
+            # `run` notes where it logged the error.
+            notes = getattr(error, "__notes__", ["VRMATTE_TRACEBACK=1 shows where it happened"])
+            first_line = (str(error).splitlines() or [""])[0]
+            _complain(f"{type(error).__name__}: {first_line}", notes[0])
+            status = FAILED
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def _complain(message: str, advice: str) -> None:
+    from orchestrator.discover import printable
+
+    click.echo(f"error: {printable(message)}", err=True)
+    if advice:
+        click.echo(printable(advice), err=True)
+
+
+class _Gpus(click.ParamType[Any]):
+    name = "all|none|0,1"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | list[int]:
+        if value in ("all", "none"):
+            return str(value)
+        numbers = str(value).split(",")
+        if not all(number.strip().isdecimal() for number in numbers):
+            self.fail(f"{value!r} is neither all, none nor a list like 0,1", param, ctx)
+        return [int(number) for number in numbers]
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="vrmatte")
+def main() -> None:
+    """Cuts people out of VR180 video: transparent WebM, on all GPUs or on none."""
+
+
+@main.command()
+@click.argument("inputs", nargs=-1, required=True, type=_PATH, metavar="INPUT...")
+@click.option("-o", "--out", required=True, type=_PATH, help="Folder for the outputs.")
+@click.option("--config", type=_PATH, help="Settings file (`vrmatte config init` writes one).")
+@click.option("--model", help="What cuts the subject out: rvm (default), chroma, plate, depth.")
+@click.option(
+    "--format", "formats", multiple=True, type=click.Choice(["webm"]), help="What to make."
+)
+@click.option(
+    "--layout", type=click.Choice(["auto", "sbs", "tb", "mono"]), help="Where the eyes are."
+)
+@click.option("--gpus", type=_Gpus(), help="Which GPUs work; all by default.")
+@click.option(
+    "--cpu-workers", type=click.IntRange(1, 64), help="Workers where no GPU is used; 1 by default."
+)
+@click.option("--start-frame", type=click.IntRange(0), help="First frame of each video.")
+@click.option("--max-frames", type=click.IntRange(1), help="Frames of each video, from there.")
+@click.option("--scale", type=float, help="Network input as a share of an eye, 0 to 1; by size.")
+@click.option("--segment-frames", type=click.IntRange(1), help="Frames in a segment; 600.")
+@click.option("--lanes", type=click.IntRange(1, 64), help="Segments at once in a worker; by cores.")
+@click.option("--fresh", is_flag=True, help="Forget what earlier runs left in OUT and start anew.")
+@click.option(
+    "--dry-run", is_flag=True, help="Show the plan, process nothing; OUT keeps what was learnt."
+)
+def run(
+    inputs: tuple[Path, ...],
+    out: Path,
+    config: Path | None,
+    fresh: bool,
+    dry_run: bool,
+    **options: Any,
+) -> int:
+    """Matte the videos in the folders or files INPUT.
+
+    A run on an OUT that holds an unfinished run goes on with it. Options go before the settings
+    file. Exit status: 0 all done, 1 some videos failed, 2 usage or settings, 3 this machine cannot
+    do it, 130 stopped and resumable.
+    """
+    from orchestrator.config import load_settings
+    from orchestrator.run import Request, Surroundings, fetch_model
+    from orchestrator.run import run as run_job
+
+    settings = load_settings(config, _overrides(options))
+    around = Surroundings(_console(), _console(stderr=True), fetch_model)
+    return run_job(Request(inputs, out, settings, fresh, dry_run), around)
+
+
+#: Where in the settings an option's value goes.
+_KEYS = {
+    "model": ("matting", "model"),
+    "formats": ("output", "formats"),
+    "layout": ("input", "layout"),
+    "gpus": ("workers", "gpus"),
+    "cpu_workers": ("workers", "cpu_workers"),
+    "start_frame": ("input", "start_frame"),
+    "max_frames": ("input", "max_frames"),
+    "scale": ("processing", "scale_factor"),
+    "segment_frames": ("streaming", "segment_frames"),
+    "lanes": ("streaming", "lanes"),
+}
+
+
+def _overrides(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The options that were given, as settings."""
+    found: dict[str, dict[str, Any]] = {}
+    for option, value in options.items():
+        if value is not None and value != ():
+            group, key = _KEYS[option]
+            found.setdefault(group, {})[key] = value
+    return found
+
+
+@main.command()
+@click.argument("folder", type=_PATH, metavar="DIR")
+def demo(folder: Path) -> None:
+    """Make three short VR180 clips in DIR, to try things on."""
+    from orchestrator.demo import make_demo
+
+    for path in make_demo(folder):
+        click.echo(path)
+
+
+@main.command()
+@click.argument("out", type=_PATH, metavar="OUT")
+def status(out: Path) -> None:
+    """Show what is done in OUT, and what remains."""
+    from orchestrator.status import show_status
+
+    show_status(out, _console())
+
+
+@main.group()
+def models() -> None:
+    """The models, and what they need from elsewhere."""
+
+
+@models.command("list")
+def list_models() -> None:
+    """Name the models that can be chosen."""
+    from pipeline.models.names import DESCRIPTIONS, model_names
+
+    for name in model_names():
+        click.echo(f"{name:8} {DESCRIPTIONS.get(name, 'installed by another package')}")
+
+
+@models.command("fetch")
+@click.option("--config", type=_PATH, help="Settings file that says which variant, from where.")
+def fetch_models(config: Path | None) -> None:
+    """Fetch code and weights of RVM to the cache, for machines that will have no network."""
+    from orchestrator.config import load_settings
+    from pipeline.models.rvm import fetch
+
+    for path in fetch(load_settings(config, {}).matting):
+        click.echo(path)
+
+
+@main.group()
+def config() -> None:
+    """Settings files."""
+
+
+@config.command("init")
+@click.argument("file", type=_PATH, metavar="FILE")
+def init_config(file: Path) -> None:
+    """Write every setting with its default and its meaning to FILE."""
+    from orchestrator.config import default_text
+
+    try:
+        with file.open("x", encoding="utf-8") as stream:
+            stream.write(default_text())
+    except FileExistsError:
+        raise SettingsError(f"{file} is there already", "choose another name") from None
+    except OSError as error:
+        raise SettingsError(f"cannot write {file}: {error.strerror}", "check the path") from None
+    click.echo(f"wrote {file}")
+
+
+@config.command("check")
+@click.argument("file", type=_PATH, metavar="FILE")
+def check_config(file: Path) -> None:
+    """Say whether FILE is right, or which line is not."""
+    from orchestrator.config import load_settings
+
+    load_settings(file, {})
+    click.echo(f"{file} is right")
+
+
+def _console(*, stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""The end of a run: report, table, exit status."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from orchestrator.jobs import VideoJob
+from orchestrator.plan import Plan, SetAside
+from orchestrator.snapshot import VideoState, WorkerState
+from orchestrator.summary import (
+    ALL_DONE,
+    CANNOT,
+    SOME_FAILED,
+    STOPPED,
+    USAGE,
+    Report,
+    RunFacts,
+    make_report,
+    plan_remarks,
+    plan_table,
+    readable_size,
+    remarks,
+    summary_table,
+    write_report,
+)
+from pipeline.errors import ErrorRecord
+from pipeline.spec import OutputFile, VideoSettings
+from tests.orchestrator.snapshots import snapshot, video, video_info, worker
+
+BEGIN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=1)))
+FACTS = RunFacts("0.1.0", ("/in",), "/out", "f" * 16, BEGIN, BEGIN + timedelta(seconds=90))
+BROKEN = SetAside("bad.mp4", "/in/bad.mp4", ErrorRecord("input", "holds no video", "leave it out"))
+
+
+def job(state: VideoState) -> VideoJob:
+    info = replace(video_info(Path(__file__)), notes=("odd size 639x480 is padded to 640x480",))
+    segments = tuple((begin, begin + 60) for begin in range(0, 240, 60))
+    outputs = (f"/out/{state.name}_matte.webm",)
+    return VideoJob(state.id, state.name, info, VideoSettings(), outputs, segments, "i", "w")
+
+
+def report(
+    *states: VideoState,
+    aside: tuple[SetAside, ...] = (),
+    workers: tuple[WorkerState, ...] = (),
+    stopping: bool = False,
+) -> Report:
+    plan = Plan(tuple(job(state) for state in states), aside)
+    return make_report(FACTS, plan, snapshot(100, states, *workers, stopping=stopping))
+
+
+def done(id: str = "v0", name: str = "talk.mp4") -> VideoState:
+    state = video(name, id=id, status="done", started_at=10, ended_at=30, frames_done=240)
+    output = OutputFile("webm", f"/out/{name}_matte.webm", 1_234_567, 240)
+    return replace(
+        state,
+        outputs=(output,),
+        concealed_frames=3,
+        decoders=("NVDEC", "CPU: not supported"),
+        retries=2,
+    )
+
+
+def test_all_done() -> None:
+    made = report(done(), worker_free := video("b", id="b", status="done", earlier=True))
+    assert worker_free.earlier
+    assert made.exit_status == ALL_DONE
+    assert [entry.result for entry in made.videos] == ["done", "done earlier"]
+    assert made.videos[0].seconds == 20
+    assert made.videos[0].frames_per_second == 12
+    assert made.videos[1].seconds is None
+
+
+def test_every_remark_is_said() -> None:
+    failed = video("b", id="b", status="failed", error=ErrorRecord("decode", "is damaged", ""))
+    lost = worker(status="retired", error=ErrorRecord("device", "died", ""))
+    assert list(remarks(report(done(), failed, aside=(BROKEN,), workers=(lost,)))) == [
+        "talk.mp4: odd size 639x480 is padded to 640x480",
+        "talk.mp4: 3 frames could not be decoded and repeat their neighbour",
+        "talk.mp4: decoded on the CPU: not supported",
+        "talk.mp4: 2 attempts lost and made again",
+        "b: odd size 639x480 is padded to 640x480",
+        "b: failed: is damaged",
+        "bad.mp4: set aside: holds no video (leave it out)",
+        "worker 0: given up: died",
+    ]
+
+
+def retired(kind: str) -> WorkerState:
+    return worker(status="retired", error=ErrorRecord(kind, "no", ""))
+
+
+def failed() -> VideoState:
+    return video("b", id="b", status="failed", error=ErrorRecord("machine", "no worker", ""))
+
+
+@pytest.mark.parametrize(
+    ("made", "status"),
+    [
+        (report(done()), ALL_DONE),
+        (report(done(), aside=(BROKEN,)), SOME_FAILED),
+        (report(done(), failed()), SOME_FAILED),
+        (report(aside=(BROKEN,)), SOME_FAILED),
+        (report(done(), video(id="b"), stopping=True), STOPPED),
+        (report(done(), stopping=True), ALL_DONE),
+        (report(done(), failed(), stopping=True), SOME_FAILED),
+        (report(failed(), workers=(retired("machine"),)), CANNOT),
+        (report(failed(), workers=(retired("settings"),)), USAGE),
+        (report(failed(), workers=(retired("device"),)), SOME_FAILED),
+        (report(failed(), workers=(retired("machine"), worker(1))), SOME_FAILED),
+        (report(done(), workers=(retired("machine"),)), ALL_DONE),
+    ],
+)
+def test_exit_status(made: Report, status: int) -> None:
+    assert made.exit_status == status
+
+
+def test_the_report_is_whole_json_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    write_report(report(done(), aside=(BROKEN,), workers=(worker(),)), path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["report.json"]
+    read = json.loads(path.read_text())
+    assert read["schema_version"] == 1
+    assert read["exit_status"] == SOME_FAILED
+    assert read["seconds"] == 90
+    assert read["run"]["started_at"] == "2026-01-02T03:04:05+01:00"
+    assert read["videos"][0]["outputs"][0]["size_bytes"] == 1_234_567
+    assert read["videos"][1]["error"]["message"] == "holds no video"
+    assert read["workers"][0]["device"] == "NVIDIA L4 (cuda:0)"
+
+
+def shown(table: object, width: int) -> list[str]:
+    stream = io.StringIO()
+    Console(file=stream, width=width).print(table)
+    return stream.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_the_tables_fit_and_names_are_no_markup(width: int) -> None:
+    state = done(name="[red]talk_LR_180.mp4")
+    lines = shown(summary_table(report(state, aside=(BROKEN,))), width)
+    assert all(len(line) <= width for line in lines)
+    assert any("[red]talk_LR_180.mp4" in line for line in lines)
+    assert any("1.2 MB" in line and "12.0" in line and "0:20" in line for line in lines)
+    plan = Plan((job(state),), (BROKEN,))
+    lines = shown(plan_table(plan), width)
+    assert all(len(line) <= width for line in lines)
+    if width == 200:
+        assert any("1920x960 29.97/s" in line and "h264 8 bit" in line for line in lines)
+    assert list(plan_remarks(plan))[-1] == "bad.mp4: set aside: holds no video (leave it out)"
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (2.5e12, "2.5 TB")]
+)
+def test_readable_size(size: float, shown: str) -> None:
+    assert readable_size(size) == shown
