@@ -16,14 +16,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from orchestrator.scene import Backdrop, Scene
+from orchestrator.scene import Scene
 from pipeline.errors import InputError
 from pipeline.frames import EyeBatch, MatteBatch
 from pipeline.models.base import MattingModel, Prepared, load_model
 from pipeline.models.names import BUILT_IN
 from pipeline.spec import MattingSettings, ProcessingSettings
+from tests.pipeline.demo_truth import SMALL, SMALL_FRAMES, Clip, scene_clip
 
-FRAMES, SIZE = 7, 160
 CHUNK = 4
 
 _RVM = {
@@ -38,25 +38,6 @@ CHUNK_TOLERANCE = {"rvm": 1e-4}
 
 #: Models that need two eyes.
 STEREO_ONLY = {"depth"}
-
-
-class Clip:
-    """A clip that is held in memory."""
-
-    def __init__(self, rgb: Tensor) -> None:
-        self.rgb = rgb
-        self.num_frames, self.eyes, _, self.height, self.width = rgb.shape
-
-    def sample(self, frames: Sequence[int]) -> EyeBatch:
-        assert list(frames) == sorted(frames)
-        return EyeBatch(self.rgb[list(frames)].clone(), 0)
-
-
-@cache
-def scene_clip(backdrop: Backdrop) -> Clip:
-    scene = Scene(FRAMES, eye_size=SIZE)
-    pictures = [torch.from_numpy(scene.picture(n, backdrop)) for n in range(FRAMES)]
-    return Clip(torch.stack(pictures).permute(0, 1, 4, 2, 3).contiguous())
 
 
 def clip_for(name: str) -> Clip:
@@ -142,9 +123,9 @@ def test_what_is_prepared_is_plain_tensors_and_the_same_every_time(name: str) ->
 @every_model
 def test_finds_the_figure_in_both_eyes(name: str) -> None:
     clip = clip_for(name)
-    alpha, _ = matte(name, clip, [CHUNK, FRAMES - CHUNK])
-    scene = Scene(FRAMES, eye_size=SIZE)
-    for frame in range(FRAMES):
+    alpha, _ = matte(name, clip, [CHUNK, SMALL_FRAMES - CHUNK])
+    scene = Scene(SMALL_FRAMES, eye_size=SMALL)
+    for frame in range(SMALL_FRAMES):
         if frame in scene.flash_frames:
             continue  # the lamp is not part of the room
         truth = torch.from_numpy(scene.alpha(frame))
@@ -207,7 +188,7 @@ def test_threads_with_states_of_their_own_give_equal_results(name: str) -> None:
 
 @every_model
 def test_odd_eye_sizes(name: str) -> None:
-    clip = Clip(clip_for(name).rgb[:2, :, :, : SIZE - 3, : SIZE - 5].contiguous())
+    clip = Clip(clip_for(name).rgb[:2, :, :, : SMALL - 3, : SMALL - 5].contiguous())
     matte(name, clip, [2], model(name).prepare(clip))
 
 
