@@ -97,7 +97,9 @@ def main() -> None:
 @click.option(
     "--layout", type=click.Choice(["auto", "sbs", "tb", "mono"]), help="Where the eyes are."
 )
-@click.option("--gpus", type=_Gpus(), help="Which GPUs work; all by default.")
+@click.option(
+    "--gpus", type=_Gpus(), metavar="all|none|0,1", help="Which GPUs work; all by default."
+)
 @click.option(
     "--cpu-workers", type=click.IntRange(1, 64), help="Workers where no GPU is used; 1 by default."
 )

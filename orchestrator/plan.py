@@ -10,6 +10,7 @@ import itertools
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Protocol
@@ -111,10 +112,14 @@ class Planner:
             if Path(job.index_path).exists() or self.is_done(job):
                 return job
         folder.mkdir(parents=True, exist_ok=True)
-        path = _readable_path(source, folder)
-        info = self.probe(
-            path, folder / "index.json", layout=self.layout, deadline_s=self.deadline_s
-        )
+        try:
+            path = _readable_path(source, folder)
+            index = folder / "index.json"
+            info = self.probe(path, index, layout=self.layout, deadline_s=self.deadline_s)
+        except InputError:
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()
+            raise
         _write_info(kept, info)
         return self._make_job(source, stem, video_id, folder, info)
 

@@ -228,21 +228,19 @@ def remarks(report: Report) -> Iterator[str]:
 def plan_table(plan: Plan) -> Table:
     """One row per video that would be processed."""
     table = _table("Plan")
-    for heading in ("Eyes", "Picture", "Codec"):
-        table.add_column(heading)
-    for heading in ("Frames", "Segments"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("Output", overflow="fold")
+    for heading in ("Eyes", "Picture"):
+        table.add_column(heading, overflow="fold")
+    table.add_column("Frames", justify="right")
     for job in plan.jobs:
         info = job.info
+        segments = len(job.segments)
+        outputs = ", ".join(Path(output).name for output in job.outputs)
         table.add_row(
-            _text(job.name),
-            _text(f"{info.layout}: {info.layout_reason}"),
-            f"{info.width}x{info.height} {float(info.frame_rate):.5g}/s",
+            _text(f"{job.name}\n>{outputs}"),
+            _text(f"{info.layout}\n{info.layout_reason}"),
+            f"{info.width}x{info.height} {float(info.frame_rate):.5g}/s\n"
             f"{info.codec} {info.bit_depth} bit",
-            str(job.num_frames),
-            str(len(job.segments)),
-            _text(", ".join(Path(output).name for output in job.outputs)),
+            f"{job.num_frames}\nin {segments} segment{'s' if segments > 1 else ''}",
         )
     return table
 
@@ -278,4 +276,4 @@ def _text(text: str, style: str = "") -> Text:
     """Text that is shown as it is: brackets in file names are no markup."""
     from rich.text import Text
 
-    return Text(printable(text), style=style)
+    return Text("\n".join(map(printable, text.splitlines())), style=style)
