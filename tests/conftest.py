@@ -1,0 +1,26 @@
+"""Clips that many tests read, made once a session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.clips import ClipSpec, make_clip
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Callable[[ClipSpec], Path]:
+    """Makes a painted clip, or hands out the one made before for an equal spec."""
+    folder = tmp_path_factory.mktemp("clips")
+    made: dict[ClipSpec, Path] = {}
+
+    def get(spec: ClipSpec) -> Path:
+        if spec not in made:
+            place = folder / str(len(made))
+            place.mkdir()
+            made[spec] = make_clip(place, spec)
+        return made[spec]
+
+    return get

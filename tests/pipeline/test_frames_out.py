@@ -1,0 +1,117 @@
+"""Frames out = frames in, read off finished files: numbers and eyes are painted into the pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.frame_index import FrameIndex
+from tests.clips import (
+    SVT_AV1,
+    VP9,
+    X264,
+    X265,
+    ClipSpec,
+    read_frames,
+    read_numbers,
+    read_sounds,
+)
+from tests.render import chroma_settings, render
+
+GetClip = Callable[[ClipSpec], Path]
+
+NTSC = Fraction(30000, 1001)
+H264 = ClipSpec("h264.mp4", X264)
+CONSTANT = [
+    replace(H264, audio=("aac",)),
+    ClipSpec("ntsc.mov", X264, rate=NTSC),
+    ClipSpec("h264.mkv", X264, rate=NTSC, audio=("aac", "libopus", "libvorbis")),
+    ClipSpec("h264.ts", X264, audio=("aac",)),
+    ClipSpec("h264.avi", X264, rate=Fraction(25)),
+    ClipSpec("hevc.mp4", X265, rate=Fraction(60)),
+    ClipSpec("hevc10.mp4", X265, "yuv420p10le", audio=("aac",)),
+    ClipSpec("av1.mkv", SVT_AV1, audio=("libopus",)),
+    ClipSpec("av1_10.mp4", SVT_AV1, "yuv420p10le"),
+    ClipSpec("vp9.webm", VP9, audio=("libopus",)),
+    ClipSpec("h264_422.mkv", (*X264, "-profile:v", "high422"), "yuv422p"),
+]
+JITTER = "'(N+0.3*mod(N\\,3))/30/TB'"
+GAPS = "'(N+if(gte(N\\,20)\\,4\\,0)+if(gte(N\\,37)\\,2\\,0)+0.2*mod(N\\,2))/30/TB'"
+
+
+@pytest.mark.parametrize("spec", CONSTANT, ids=lambda spec: spec.name)
+def test_every_frame_once_and_in_order(spec: ClipSpec, clip: GetClip, tmp_path: Path) -> None:
+    video, target = render(clip(spec), tmp_path, chroma_settings())
+    left, right = read_numbers(read_frames(target))
+    assert left == list(range(spec.num_frames))
+    assert right == left
+    assert video.frame_rate == spec.rate
+    assert not video.variable_rate
+
+
+@pytest.mark.parametrize("spec", CONSTANT, ids=lambda spec: spec.name)
+def test_every_track_sounds_as_long_as_the_picture(
+    spec: ClipSpec, clip: GetClip, tmp_path: Path
+) -> None:
+    settings = chroma_settings(segment_frames=50)
+    _, target = render(clip(spec), tmp_path, settings)
+    sounds = read_sounds(target)
+    assert len(sounds) == len(spec.audio)
+    frame_s = float(1 / spec.rate)
+    for sound, language in zip(sounds, ("eng", "deu", "fra"), strict=False):
+        assert abs(sound.begin_s) <= frame_s
+        assert abs(sound.end_s - spec.num_frames * frame_s) <= frame_s
+        assert sound.codec in ("opus", "libopus", "vorbis", "libvorbis")
+        if spec.name.endswith((".mp4", ".mkv")):  # the others do not keep a language
+            assert sound.language == language
+
+
+@pytest.mark.parametrize("container", ["mp4", "mkv"])
+def test_jitter_of_a_third_of_a_frame_drops_nothing(
+    container: str, clip: GetClip, tmp_path: Path
+) -> None:
+    spec = ClipSpec(f"jitter.{container}", X264, setpts=JITTER)
+    _, target = render(clip(spec), tmp_path, chroma_settings())
+    assert read_numbers(read_frames(target))[0] == list(range(spec.num_frames))
+
+
+@pytest.mark.parametrize("container", ["mp4", "mkv"])
+def test_variable_rate_becomes_constant_by_the_nearest_time_stamp(
+    container: str, clip: GetClip, tmp_path: Path
+) -> None:
+    spec = ClipSpec(f"gaps.{container}", X264, setpts=GAPS, audio=("aac",))
+    video, target = render(clip(spec), tmp_path, chroma_settings())
+    assert video.variable_rate
+    assert video.frame_rate == 30
+    index = FrameIndex.load(tmp_path / "index.json")
+    due = [k / 30 for k in range(video.num_frames)]
+    stamps = index.pts_seconds - index.pts_seconds[0]
+    nearest = [int(np.abs(stamps - t).argmin()) for t in due]
+    left, right = read_numbers(read_frames(target))
+    assert left == right == nearest
+    assert set(left) == set(range(spec.num_frames))
+
+
+@pytest.mark.parametrize(("start", "count"), [(0, 7), (13, 20), (39, None), (20, 1), (45, 100)])
+def test_a_range_is_exact(start: int, count: int | None, clip: GetClip, tmp_path: Path) -> None:
+    spec = replace(H264, audio=("aac",))
+    settings = chroma_settings(start_frame=start, max_frames=count)
+    _, target = render(clip(spec), tmp_path, settings)
+    stop = 50 if count is None else min(50, start + count)
+    left, right = read_numbers(read_frames(target))
+    assert left == right == list(range(start, stop))
+    (sound,) = read_sounds(target)
+    assert abs(sound.end_s - (stop - start) / 30) <= 1 / 30
+
+
+def test_the_order_of_segments_does_not_matter(clip: GetClip, tmp_path: Path) -> None:
+    source = clip(H264)
+    _, plain = render(source, tmp_path / "a", chroma_settings(7))
+    _, mixed = render(source, tmp_path / "b", chroma_settings(7), shuffle=5)
+    pairs = zip(read_frames(plain), read_frames(mixed), strict=True)
+    assert all((a == b).all() for a, b in pairs)

@@ -1,0 +1,116 @@
+"""The probe: what it says of good files, and one clear line for each bad one."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import imageio_ffmpeg
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.layout import find_layout
+from pipeline.probe import info_from_json, info_to_json, probe_video, read_video
+from pipeline.spec import ColorTags
+from tests.clips import X264, X265, ClipSpec
+
+GetClip = Callable[[ClipSpec], Path]
+
+
+def ffmpeg(*arguments: str) -> None:
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-y", *arguments]
+    subprocess.run(command, check=True, stderr=subprocess.PIPE)
+
+
+def test_a_good_file(clip: GetClip, tmp_path: Path) -> None:
+    spec = ClipSpec(
+        "talk_LR_180.mp4",
+        X265,
+        "yuv420p10le",
+        rate=Fraction(60000, 1001),
+        audio=("aac", "aac"),
+        options=("-metadata", "title=A talk"),
+    )
+    info = probe_video(clip(spec), tmp_path / "index.json")
+    assert (info.width, info.height) == (384, 96)
+    assert info.frame_rate == Fraction(60000, 1001)
+    assert info.num_frames == info.source_frames == 50
+    assert (info.codec, info.pixel_format, info.bit_depth) == ("hevc", "yuv420p10le", 10)
+    assert info.color == ColorTags("bt709", "unspecified", "unspecified", False)
+    assert (info.layout, info.layout_reason) == ("sbs", "name has 'LR'")
+    assert [track.language for track in info.audio] == ["eng", "deu"]
+    assert all(abs(track.start_s) < 0.03 for track in info.audio)
+    assert info.title == "A talk"
+    assert info.notes == ()
+    assert info_from_json(info_to_json(info)) == info
+
+
+def test_odd_sizes_are_padded_and_said_so(tmp_path: Path) -> None:
+    path = tmp_path / "odd.mkv"
+    ffmpeg("-f", "lavfi", "-i", "testsrc=s=65x33:d=0.2", "-c:v", "ffv1", str(path))
+    info = read_video(path, tmp_path / "index.json", None)
+    assert (info.width, info.height, info.even_width, info.even_height) == (65, 33, 66, 34)
+    assert info.notes == ("odd size 65x33 is padded to 66x34",)
+
+
+def test_rotation_turns_the_size(tmp_path: Path) -> None:
+    flat, turned = tmp_path / "flat.mp4", tmp_path / "turned.mp4"
+    ffmpeg("-f", "lavfi", "-i", "testsrc=s=64x32:d=0.2", "-c:v", "libx264", str(flat))
+    ffmpeg("-display_rotation", "90", "-i", str(flat), "-c", "copy", str(turned))
+    info = read_video(turned, tmp_path / "index.json", None)
+    assert (info.width, info.height, info.rotation) == (32, 64, 90)
+
+
+def test_bad_files_get_one_clear_line(tmp_path: Path) -> None:
+    sound = tmp_path / "sound.mp4"
+    ffmpeg("-f", "lavfi", "-i", "sine=d=0.5", "-c:a", "aac", str(sound))
+    text = tmp_path / "text.mp4"
+    text.write_text("this is no video")
+    empty = tmp_path / "empty.mp4"
+    empty.touch()
+    none = tmp_path / "none.mkv"
+    ffmpeg(
+        "-f", "lavfi", "-i", "testsrc=s=64x32:d=0.2", "-frames:v", "0", "-c:v", "ffv1", str(none)
+    )
+    missing = tmp_path / "missing.mp4"
+    expected = {
+        sound: "only audio",
+        text: "not a video",
+        empty: "empty",
+        missing: "No such file",
+        none: "no",
+    }
+    for path, words in expected.items():
+        with pytest.raises(InputError, match=words) as caught:
+            probe_video(path, tmp_path / "index.json")
+        assert "\n" not in str(caught.value)
+        assert "Traceback" not in str(caught.value)
+
+
+def test_a_probe_that_does_not_end_is_ended(clip: GetClip, tmp_path: Path) -> None:
+    path = clip(ClipSpec("h264.mp4", X264))
+    with pytest.raises(InputError, match="within 0 s"):
+        probe_video(path, tmp_path / "index.json", deadline_s=0.001)
+
+
+@pytest.mark.parametrize(
+    ("stem", "size", "layout"),
+    [
+        ("talk_LR_180", (1000, 1000), "sbs"),
+        ("talk_180_sbs", (1000, 1000), "sbs"),
+        ("talk_3dh_180", (1000, 1000), "sbs"),
+        ("talk_TB", (1000, 1000), "tb"),
+        ("OverUnder-talk", (4000, 2000), "tb"),
+        ("talk_180", (3840, 1920), "sbs"),
+        ("talk", (1280, 640), "mono"),
+        ("CLRB", (1000, 1000), "mono"),
+    ],
+)
+def test_layout_by_name_then_shape(stem: str, size: tuple[int, int], layout: str) -> None:
+    assert find_layout(stem, *size)[0] == layout
+
+
+def test_layout_as_asked_beats_all() -> None:
+    assert find_layout("talk_LR", 4000, 2000, asked="mono") == ("mono", "as asked")

@@ -1,0 +1,69 @@
+"""The pipeline without processes: one video through probe, segments and finish."""
+
+from __future__ import annotations
+
+import random
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+
+from pipeline.finish import finish_video
+from pipeline.models.base import load_model
+from pipeline.probe import read_video
+from pipeline.segment import run_segment
+from pipeline.spec import (
+    FinishJob,
+    Layout,
+    MattingSettings,
+    SegmentJob,
+    StreamingSettings,
+    VideoInfo,
+    VideoSettings,
+)
+
+CPU = torch.device("cpu")
+
+
+def chroma_settings(
+    segment_frames: int = 20, start_frame: int = 0, max_frames: int | None = None
+) -> VideoSettings:
+    return VideoSettings(
+        start_frame=start_frame,
+        max_frames=max_frames,
+        streaming=StreamingSettings(segment_frames=segment_frames),
+        matting=MattingSettings(model="chroma"),
+    )
+
+
+def render(
+    source: Path,
+    folder: Path,
+    settings: VideoSettings,
+    *,
+    layout: Layout | None = "sbs",
+    shuffle: int | None = None,
+) -> tuple[VideoInfo, Path]:
+    """Make the WebM of `source` in `folder`; `shuffle` seeds the order of the segments."""
+    folder.mkdir(parents=True, exist_ok=True)
+    index_path = folder / "index.json"
+    video = read_video(source, index_path, layout)
+    model = load_model(settings.matting, settings.processing, CPU)
+    first = settings.start_frame
+    stop = video.num_frames
+    if settings.max_frames is not None:
+        stop = min(stop, first + settings.max_frames)
+    step = settings.streaming.segment_frames
+    cuts = [first, *range((first // step + 1) * step, stop, step), stop]
+    jobs = [
+        SegmentJob(video, settings, number, a, b, str(index_path), str(folder))
+        for number, (a, b) in enumerate(pairwise(cuts))
+    ]
+    order = list(jobs)
+    if shuffle is not None:
+        random.Random(shuffle).shuffle(order)
+    results = {job.number: run_segment(job, model, CPU) for job in order}
+    parts = tuple(results[job.number] for job in jobs)
+    target = folder / f"{source.stem}_matte.webm"
+    finish_video(FinishJob(video, settings, parts, (str(target),), str(folder)))
+    return video, target
