@@ -66,13 +66,12 @@ class Journal:
         """
         try:
             is_new = not path.exists()
-            file = path.open("a+b", buffering=0)
+            content = b"" if is_new else path.read_bytes()
+            good_bytes, entries, dropped = _read(content, path)
+            file = path.open("ab", buffering=0)
             if is_new:
                 _force_folder(path.parent)
-            file.seek(0)
-            content = file.read()
-            good_bytes, entries, dropped = _read(content, path)
-            if good_bytes < len(content):
+            elif good_bytes < len(content):
                 file.truncate(good_bytes)
                 os.fsync(file.fileno())
         except OSError as error:

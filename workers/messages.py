@@ -38,7 +38,7 @@ class WorkerSetup:
     processing: ProcessingSettings
     log_path: str
     progress_s: float = 0.5
-    work: str = "workers.gpu_worker:Pipeline"
+    work: str = "workers.work:Pipeline"
 
     def __post_init__(self) -> None:
         if isinstance(self.device, str) and self.device != "cpu":

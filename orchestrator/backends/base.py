@@ -1,0 +1,48 @@
+"""What the supervisor needs of workers, wherever they run."""
+
+from __future__ import annotations
+
+from socket import socket
+from typing import Protocol
+
+from workers.messages import Command, Report
+from workers.result_queue import LineGone
+
+
+class Handle(Protocol):
+    """One life of one worker. No method waits for the worker, and none fails because of it.
+
+    Attributes:
+        connection: `multiprocessing.connection.wait` finds it ready when there is something to
+            `receive`.
+        sentinel: becomes ready when the life is over.
+    """
+
+    worker: int
+    life: int
+
+    @property
+    def connection(self) -> socket: ...
+
+    @property
+    def sentinel(self) -> int: ...
+
+    def send(self, command: Command) -> None: ...
+
+    def receive(self) -> list[Report | LineGone]: ...
+
+    def kill(self) -> None:
+        """End the life, and all that it started, at once."""
+        ...
+
+    def join(self) -> str:
+        """Release what is left of a life whose sentinel is ready; how it ended, in words."""
+        ...
+
+
+class Backend(Protocol):
+    """Starts workers."""
+
+    def launch(self, worker: int, life: int) -> Handle:
+        """Raises OSError where the worker cannot be started now."""
+        ...

@@ -1,0 +1,97 @@
+"""Workers as processes of this machine, and a twin of them as threads for the debugger."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from socket import socket
+
+import structlog
+
+from orchestrator.backends.base import Handle
+from workers.launch import launch
+from workers.messages import Command, Report, WorkerSetup
+from workers.result_queue import LineGone, ParentEnd, WorkerEnd, open_line
+
+
+class LocalBackend:
+    """One process a worker.
+
+    Args:
+        setups: what each worker is given, by its number.
+    """
+
+    def __init__(self, setups: Mapping[int, WorkerSetup]) -> None:
+        self._setups = dict(setups)
+
+    def launch(self, worker: int, life: int) -> Handle:
+        return launch(worker, life, self._setups[worker])
+
+
+class ThreadBackend:
+    """The same workers as threads of this process, where a debugger reaches them.
+
+    A thread cannot be killed: after `kill` it goes on by itself until its task looks at
+    `should_stop`. Use it with workers on the CPU; it is not for real runs.
+    """
+
+    def __init__(self, setups: Mapping[int, WorkerSetup]) -> None:
+        self._setups = dict(setups)
+
+    def launch(self, worker: int, life: int) -> Handle:
+        parent_end, worker_end = open_line()
+        return _ThreadHandle(worker, life, self._setups[worker], parent_end, worker_end)
+
+
+class _ThreadHandle:
+    def __init__(
+        self,
+        worker: int,
+        life: int,
+        setup: WorkerSetup,
+        parent_end: ParentEnd,
+        worker_end: WorkerEnd,
+    ) -> None:
+        self.worker = worker
+        self.life = life
+        self._setup = setup
+        self._line = parent_end
+        self._status = -1
+        self._over, self._end_of_life = os.pipe()
+        self._thread = threading.Thread(target=self._live, args=(worker_end,), daemon=True)
+        self._thread.start()
+
+    @property
+    def connection(self) -> socket:
+        return self._line.connection
+
+    @property
+    def sentinel(self) -> int:
+        return self._over
+
+    def send(self, command: Command) -> None:
+        self._line.send(command)
+
+    def receive(self) -> list[Report | LineGone]:
+        return self._line.receive()
+
+    def kill(self) -> None:
+        self._line.hang_up()
+
+    def join(self) -> str:
+        self._thread.join()
+        self._line.close()
+        os.close(self._over)
+        return f"exit status {self._status}"
+
+    def _live(self, line: WorkerEnd) -> None:
+        # Imported here: this makes the parent import torch, which only the debugger wants.
+        from workers.gpu_worker import serve
+
+        log = structlog.get_logger("vrmatte").bind(worker=self.worker, life=self.life)
+        try:
+            self._status = serve(line, self.worker, self.life, self._setup, log)
+        finally:
+            line.close()
+            os.close(self._end_of_life)

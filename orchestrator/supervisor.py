@@ -1,0 +1,262 @@
+"""The only loop: wait for something to happen, tell the fleet, do what it says.
+
+It knows processes, pipes, signals and the clock, and decides nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from socket import socket, socketpair
+from types import FrameType
+
+import structlog
+
+from orchestrator.backends.base import Backend, Handle
+from orchestrator.entries import Entry, RunEnded, RunStarted, SegmentCommitted
+from orchestrator.fleet import Fleet
+from orchestrator.jobs import VideoJob
+from orchestrator.journal import Journal, measure
+from orchestrator.moves import (
+    Action,
+    AskToStop,
+    Assign,
+    Event,
+    Kill,
+    Record,
+    Rules,
+    Spawn,
+    StopRequested,
+    Tick,
+    WorkerExited,
+    WorkerSpec,
+)
+from orchestrator.snapshot import Snapshot
+from pipeline.errors import ErrorRecord
+from workers.messages import Command, Report, SegmentDone, StopWorker, TaskFailed, TaskId
+from workers.result_queue import LineGone
+
+#: How long to wait, when the run ends by an error, for killed processes to be gone, in seconds.
+LAST_WAIT_S = 10.0
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended; `stopped` if somebody asked it to before everything was done."""
+
+    snapshot: Snapshot
+    stopped: bool
+
+
+def run(
+    jobs: Sequence[VideoJob],
+    backend: Backend,
+    workers: Sequence[WorkerSpec],
+    journal: Journal,
+    *,
+    rules: Rules | None = None,
+    on_change: Callable[[Snapshot], None] = lambda snapshot: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Outcome:
+    """Do the jobs, but for what the journal says is done. Call it from the main thread.
+
+    The first SIGINT or SIGTERM lets the tasks in hand finish, the second ends them; the handlers
+    that were there before are there again afterwards.
+
+    Args:
+        on_change: is shown every new state of the run, often; it must be quick.
+        clock: seconds that never go back.
+
+    Raises:
+        ResourceError: the journal cannot be written any more.
+    """
+    published = {job.id: outputs for job in jobs if (outputs := journal.published(job)) is not None}
+    committed = {
+        TaskId(job.id, number): result
+        for job in jobs
+        if job.id not in published
+        for number, result in journal.committed(job).items()
+    }
+    fleet = Fleet(jobs, workers, rules or Rules(), committed, published)
+    journal.append(RunStarted(len(jobs), len(workers)))
+    with _stop_signals() as signals:
+        _Loop(fleet, jobs, backend, journal, signals, on_change, clock).run()
+    snapshot = fleet.snapshot()
+    done = sum(video.status == "done" for video in snapshot.videos)
+    failed = sum(video.status == "failed" for video in snapshot.videos)
+    stopped = snapshot.stopping and done + failed < len(jobs)
+    journal.append(RunEnded(done, failed, stopped))
+    return Outcome(snapshot, stopped)
+
+
+@dataclass(slots=True)
+class _Life:
+    """A handle, and whether its line has gone: then only its end is waited for."""
+
+    handle: Handle
+    line_gone: bool = False
+
+
+class _Loop:
+    def __init__(
+        self,
+        fleet: Fleet,
+        jobs: Sequence[VideoJob],
+        backend: Backend,
+        journal: Journal,
+        signals: socket,
+        on_change: Callable[[Snapshot], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._fleet = fleet
+        self._jobs = {job.id: job for job in jobs}
+        self._backend = backend
+        self._journal = journal
+        self._signals = signals
+        self._on_change = on_change
+        self._clock = clock
+        self._lives: dict[int, _Life] = {}
+        self._events: deque[Event] = deque([Tick()])
+        self._log = structlog.get_logger("vrmatte").bind(part="supervisor")
+
+    def run(self) -> None:
+        try:
+            while True:
+                while self._events:
+                    self._handle(self._events.popleft())
+                self._on_change(self._fleet.snapshot())
+                if self._fleet.finished:
+                    return
+                self._wait()
+        finally:
+            self._end_all()
+
+    def _handle(self, event: Event) -> None:
+        for action in self._fleet.handle(event, self._clock()):
+            self._act(action)
+
+    def _wait(self) -> None:
+        """Gather what has happened; what a worker said comes before the news of its end."""
+        deadline = self._fleet.next_deadline()
+        timeout = None if deadline is None else max(0.0, deadline - self._clock())
+        lives = list(self._lives.values())
+        things: list[socket | int] = [self._signals]
+        things += [life.handle.sentinel for life in lives]
+        things += [life.handle.connection for life in lives if not life.line_gone]
+        ready = set(wait(things, timeout))
+        if self._signals in ready:
+            asked = [number for number in self._signals.recv(1024) if number in _STOP_SIGNALS]
+            self._log.warning("stop_requested", times=len(asked))
+            self._events.extend(StopRequested() for _ in asked)
+        for life in lives:
+            ended = life.handle.sentinel in ready
+            if not life.line_gone and (ended or life.handle.connection in ready):
+                self._listen(life)
+            if ended:
+                self._bury(life.handle)
+        if deadline is not None and self._clock() >= deadline:
+            self._events.append(Tick())
+
+    def _listen(self, life: _Life) -> None:
+        for message in life.handle.receive():
+            if isinstance(message, LineGone):
+                life.line_gone = True
+                self._log.info("line_gone", worker=life.handle.worker, why=message.why)
+                life.handle.kill()  # nobody can talk to it any more
+            else:
+                self._events.append(self._checked(message))
+
+    def _bury(self, handle: Handle) -> None:
+        how = handle.join()
+        del self._lives[handle.worker]
+        self._log.info("worker_exited", worker=handle.worker, life=handle.life, how=how)
+        self._events.append(WorkerExited(handle.worker, handle.life, how))
+
+    def _checked(self, report: Report) -> Report:
+        """The same report, unless it speaks of files that are not there."""
+        if isinstance(report, SegmentDone):
+            folder = self._jobs[report.task.video].work_dir
+            if measure(report.result.files, folder) is None:
+                error = ErrorRecord("encode", f"the files of segment {report.task} are not there")
+                return TaskFailed(report.worker, report.life, report.task, report.attempt, error)
+        return report
+
+    def _act(self, action: Action) -> None:
+        match action:
+            case Spawn(worker, life):
+                self._spawn(worker, life)
+            case Assign(worker, command):
+                self._log.info("assigned", worker=worker, task=str(command.task))
+                self._send(worker, command)
+            case AskToStop(worker):
+                self._log.info("asked_to_stop", worker=worker)
+                self._send(worker, StopWorker())
+            case Kill(worker, why):
+                self._log.warning("killed", worker=worker, why=why)
+                if worker in self._lives:
+                    self._lives[worker].handle.kill()
+            case Record(entry):
+                self._record(entry)
+
+    def _send(self, worker: int, command: Command) -> None:
+        # A life may be over before the fleet has heard of it: the news is on its way, behind what
+        # the worker said last.
+        if worker in self._lives:
+            self._lives[worker].handle.send(command)
+
+    def _spawn(self, worker: int, life: int) -> None:
+        self._log.info("spawned", worker=worker, life=life)
+        try:
+            self._lives[worker] = _Life(self._backend.launch(worker, life))
+        except OSError as error:
+            how = f"it could not be started: {error.strerror or error}"
+            self._events.append(WorkerExited(worker, life, how))
+
+    def _record(self, entry: Entry) -> None:
+        if isinstance(entry, SegmentCommitted):
+            sizes = measure(entry.result.files, self._jobs[entry.video].work_dir)
+            if sizes is None:  # gone since the report came; the next run will make it again
+                self._log.error("segment_vanished", video=entry.video, segment=entry.segment)
+                return
+            entry = dataclasses.replace(entry, sizes=sizes)
+        self._journal.append(entry)
+
+    def _end_all(self) -> None:
+        """Leave no process behind, however the loop ended."""
+        for life in self._lives.values():
+            life.handle.kill()
+        for life in self._lives.values():
+            if wait([life.handle.sentinel], LAST_WAIT_S):
+                life.handle.join()
+            else:
+                self._log.error("worker_left_behind", worker=life.handle.worker)
+        self._lives.clear()
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[socket]:
+    """A socket on which SIGINT and SIGTERM arrive as bytes, instead of ending this process."""
+    reader, writer = socketpair()
+    writer.setblocking(False)
+
+    def heard(number: int, frame: FrameType | None) -> None:
+        """Python writes the number to the wake-up socket; that is all that is wanted."""
+
+    old_handlers = {number: signal.signal(number, heard) for number in _STOP_SIGNALS}
+    old_wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    try:
+        yield reader
+    finally:
+        signal.set_wakeup_fd(old_wakeup)
+        for number, handler in old_handlers.items():
+            signal.signal(number, handler)
+        reader.close()
+        writer.close()

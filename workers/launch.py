@@ -1,0 +1,169 @@
+"""Start a worker's process and hold on to it. The parent's side; it never touches CUDA.
+
+What must be so before a program starts is arranged here: the libraries it can find (the dynamic
+linker reads LD_LIBRARY_PATH once), the one GPU it can see, and its own session, so that Ctrl-C on
+the terminal reaches the parent alone and everything the worker started can be ended with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import faulthandler
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from multiprocessing import resource_tracker
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from socket import socket
+
+from workers.messages import Command, Report, WorkerSetup
+from workers.result_queue import LineGone, ParentEnd, WorkerEnd, open_line
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def launch(worker: int, life: int, setup: WorkerSetup) -> WorkerHandle:
+    """Start a process for `worker`. Call it from the thread that lives as long as the run.
+
+    (The kernel ends a worker when the *thread* that started it ends.)
+
+    Raises:
+        OSError: the machine has no room for another process.
+    """
+    # Imported here: most of the parent's commands never start a worker.
+    import torch.multiprocessing as multiprocessing
+
+    _show_libraries()
+    parent_end, worker_end = open_line()
+    process = multiprocessing.get_context("spawn").Process(
+        target=_main,
+        args=(worker_end, worker, life, setup, os.getpid(), visible_devices(setup, os.environ)),
+        name=f"vrmatte-worker-{worker}",
+        daemon=False,
+    )
+    try:
+        with _stop_signals_held():
+            process.start()
+    except BaseException:
+        parent_end.close()
+        raise
+    finally:
+        worker_end.let_go()
+    return WorkerHandle(worker, life, process, parent_end)
+
+
+class WorkerHandle:
+    """A worker's process, as the parent sees it.
+
+    Attributes:
+        worker, life: which worker this is, and which of its processes.
+        connection: readable when there is something to `receive`.
+        sentinel: readable when the process has ended.
+    """
+
+    def __init__(self, worker: int, life: int, process: BaseProcess, line: ParentEnd) -> None:
+        self.worker = worker
+        self.life = life
+        self._process = process
+        self._line = line
+
+    @property
+    def connection(self) -> socket:
+        return self._line.connection
+
+    @property
+    def sentinel(self) -> int:
+        return self._process.sentinel
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def send(self, command: Command) -> None:
+        self._line.send(command)
+
+    def receive(self) -> list[Report | LineGone]:
+        return self._line.receive()
+
+    def kill(self) -> None:
+        """End the process and all that it started, at once."""
+        # The worker leads a process group of its own, unless it has not got that far yet.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.kill()
+
+    def join(self) -> str:
+        """After the end of the process: see to what it left running; how it ended, in words."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)  # before the process is reaped its number is ours
+        self._process.join()
+        self._line.close()
+        code = self._process.exitcode
+        self._process.close()
+        if code is not None and code < 0:
+            return f"killed by {signal.Signals(-code).name}"
+        return f"exit status {code}"
+
+
+def visible_devices(setup: WorkerSetup, environment: Mapping[str, str]) -> str:
+    """CUDA_VISIBLE_DEVICES for a worker: one GPU, or none.
+
+    Where the parent itself was given a choice of GPUs, the worker's number counts within it.
+    """
+    if setup.device == "cpu":
+        return ""
+    allowed = environment.get("CUDA_VISIBLE_DEVICES")
+    if allowed is None:
+        return str(setup.device)
+    return allowed.split(",")[int(setup.device)].strip()
+
+
+def _show_libraries() -> None:
+    """Let children find FFmpeg's libraries where the set-up put them for want of the system's."""
+    folder = str(Path(sys.prefix, "lib", "vrmatte-ffmpeg"))
+    known = os.environ.get("LD_LIBRARY_PATH", "").split(":")
+    if Path(folder).is_dir() and folder not in known:
+        os.environ["LD_LIBRARY_PATH"] = ":".join([folder, *filter(None, known)])
+
+
+@contextlib.contextmanager
+def _stop_signals_held() -> Iterator[None]:
+    """Keep Ctrl-C from a child until it has left the terminal; the parent gets it afterwards."""
+    resource_tracker.ensure_running()  # starting it later would let the signals through
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, old)
+
+
+def _main(
+    line: WorkerEnd, worker: int, life: int, setup: WorkerSetup, parent: int, visible: str
+) -> None:
+    """The child's first steps: everything that must happen before torch is imported."""
+    for number in _STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # also forgets one that waits
+    os.setsid()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the line above
+        os._exit(1)
+    os.environ["CUDA_VISIBLE_DEVICES"] = visible
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+
+    from workers.gpu_worker import serve
+    from workers.log import log_to, silence_terminal
+
+    path = Path(setup.log_path)
+    silence_terminal(path.with_suffix(".err"))
+    faulthandler.enable()  # a crash in a library leaves the threads' stacks in that file
+    log = log_to(path, worker=worker, life=life)
+    status = serve(line, worker, life, setup, log)
+    # Tasks may still be in their threads, and libraries may crash while they are taken apart.
+    os._exit(status)

@@ -1,0 +1,129 @@
+"""What a worker does when it is given a task: the pipeline, on this process's one device."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import torch
+
+from pipeline.errors import DeviceError, MachineError, ResourceError
+from pipeline.finish import finish_video
+from pipeline.models.base import MattingModel, load_model
+from pipeline.segment import run_segment
+from pipeline.spec import (
+    FinishJob,
+    MattingSettings,
+    OutputFile,
+    ProcessingSettings,
+    SegmentJob,
+    SegmentResult,
+)
+from workers.messages import WorkerSetup
+
+
+class Work(Protocol):
+    """Does tasks; made once per process and used by several threads at a time.
+
+    Attributes:
+        device: what it runs on, in words.
+    """
+
+    device: str
+
+    def segment(
+        self,
+        job: SegmentJob,
+        *,
+        cpu_decode: bool,
+        on_progress: Callable[[int], None],
+        should_stop: Callable[[], bool],
+    ) -> SegmentResult: ...
+
+    def finish(
+        self, job: FinishJob, *, should_stop: Callable[[], bool]
+    ) -> tuple[OutputFile, ...]: ...
+
+
+class Pipeline:
+    """The real work.
+
+    Raises (when made): SettingsError, MachineError: the model or the device is not to be had.
+    """
+
+    def __init__(self, setup: WorkerSetup) -> None:
+        # The launcher left the process one GPU to see, so that it is always the first.
+        self._device = torch.device("cpu" if setup.device == "cpu" else "cuda:0")
+        self._models: dict[tuple[MattingSettings, ProcessingSettings], MattingModel] = {}
+        self._lock = threading.Lock()
+        torch.set_num_threads(setup.processing.intra_op_threads)
+        self.device = _open(self._device, setup)
+        with _named_errors():
+            self._model(setup.matting, setup.processing)
+
+    def segment(
+        self,
+        job: SegmentJob,
+        *,
+        cpu_decode: bool,
+        on_progress: Callable[[int], None],
+        should_stop: Callable[[], bool],
+    ) -> SegmentResult:
+        settings = job.settings
+        # The number of threads alters bits: it comes from the settings and from nothing else.
+        torch.set_num_threads(settings.processing.intra_op_threads)
+        with _named_errors():
+            return run_segment(
+                job,
+                self._model(settings.matting, settings.processing),
+                self._device,
+                cpu_decode=cpu_decode,
+                on_progress=on_progress,
+                should_stop=should_stop,
+            )
+
+    def finish(self, job: FinishJob, *, should_stop: Callable[[], bool]) -> tuple[OutputFile, ...]:
+        with _named_errors():
+            return finish_video(job, should_stop=should_stop)
+
+    def _model(self, matting: MattingSettings, processing: ProcessingSettings) -> MattingModel:
+        with self._lock:
+            key = (matting, processing)
+            if key not in self._models:
+                self._models[key] = load_model(matting, processing, self._device)
+            return self._models[key]
+
+
+def _open(device: torch.device, setup: WorkerSetup) -> str:
+    """Make the device ready; its name in words."""
+    if device.type == "cpu":
+        return "cpu"
+    try:
+        torch.cuda.set_device(device)
+        return f"{torch.cuda.get_device_name(device)} (cuda:{setup.device})"
+    except (RuntimeError, AssertionError) as error:
+        first_line = (str(error).splitlines() or [""])[0]
+        raise MachineError(
+            f"GPU {setup.device} cannot be used: {first_line}",
+            "look at nvidia-smi, or run with --gpus none",
+        ) from error
+
+
+@contextlib.contextmanager
+def _named_errors() -> Iterator[None]:
+    """Give the errors of memory and device their names in our own family."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ResourceError(
+            "the GPU ran out of memory", "use fewer lanes (streaming.lanes)"
+        ) from error
+    except MemoryError as error:
+        raise ResourceError(
+            "the machine ran out of memory", "use fewer workers or lanes (streaming.lanes)"
+        ) from error
+    except torch.AcceleratorError as error:
+        first_line = (str(error).splitlines() or [""])[0]
+        raise DeviceError(f"the GPU failed: {first_line}", "look at dmesg for Xid lines") from error
