@@ -221,7 +221,9 @@ def whole(snapshot: Snapshot, pace: Pace) -> str:
         f"{len(ended)} of {len(snapshot.videos)} videos",
         f"{rate:.1f} frames/s",
     ]
-    if rate > 0 and done < total:
+    if snapshot.stopping:
+        parts.append("stopping")
+    elif rate > 0 and done < total:
         parts.append(f"{clock((total - done) / rate)} to go")
     return ", ".join(parts)
 
@@ -234,7 +236,7 @@ def _doing(worker: WorkerState, names: dict[str, str]) -> str:
     for running in worker.tasks:
         number = running.task.segment
         share = f"{100 * running.frames_done // max(running.num_frames, 1)} %"
-        what = "joining" if number is None else f"{number + 1} ({share})"
+        what = "joining" if number is None else f"segment {number + 1} ({share})"
         by_video.setdefault(names.get(running.task.video, running.task.video), []).append(what)
     return "; ".join(f"{', '.join(parts)} of {name}" for name, parts in by_video.items())
 

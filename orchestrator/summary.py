@@ -202,10 +202,13 @@ def summary_table(report: Report) -> Table:
     styles = {"done": "green", "done earlier": "green", "not finished": "yellow"}
     for video in report.videos:
         size = sum(output.size_bytes for output in video.outputs)
+        frames = str(video.frames or "")
+        if video.result == "not finished":
+            frames = f"{video.frames_done} of {video.frames}"
         table.add_row(
             _text(video.name),
             _text(video.result, styles.get(video.result, "red")),
-            str(video.frames or ""),
+            frames,
             clock(video.seconds) if video.seconds is not None else "",
             f"{video.frames_per_second:.1f}" if video.frames_per_second else "",
             readable_size(size) if size else "",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -119,6 +120,7 @@ def test_the_whole_in_one_line() -> None:
     pace.add(last)
     assert whole(last, pace).startswith("25 %, 60 of 240 frames, 1 of 2 videos, ")
     assert whole(last, pace).endswith(" to go")
+    assert whole(replace(last, stopping=True), pace).endswith(" frames/s, stopping")
 
 
 @pytest.mark.parametrize(
@@ -146,7 +148,7 @@ def test_the_view_fits_its_terminal(width: int) -> None:
     assert len(lines) == len(workers) + 3
     assert all(len(line) <= width for line in lines)
     if width == 200:
-        assert "1 (50 %), 2 (10 %) of [bold]a rather" in lines[0]
+        assert "segment 1 (50 %), segment 2 (10 %) of [bold]a rather" in lines[0]
         assert "loads the model" in lines[1]
         assert "joining" in lines[3]
 

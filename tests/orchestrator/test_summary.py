@@ -78,6 +78,12 @@ def test_all_done() -> None:
     assert made.videos[1].seconds is None
 
 
+def test_an_unfinished_video_shows_how_far_it_came() -> None:
+    made = report(video("b.mp4", status="running", frames_done=60), stopping=True)
+    [line] = [line for line in shown(summary_table(made), 80) if "b.mp4" in line]
+    assert "60 of 240" in line
+
+
 def test_every_remark_is_said() -> None:
     failed = video("b", id="b", status="failed", error=ErrorRecord("decode", "is damaged", ""))
     lost = worker(status="retired", error=ErrorRecord("device", "died", ""))
