@@ -32,6 +32,7 @@ from pipeline.models.known_background import (
     project_alpha,
     spread,
     unmix,
+    window_of,
 )
 from pipeline.spec import MattingSettings, ProcessingSettings
 
@@ -49,6 +50,7 @@ _MIN_SHARE = 0.05
 _WHITE = 0.1
 #: The same for alpha that is solved from the neighbouring colours: below, above: 0, 1.
 _SOLVED_BLACK, _SOLVED_WHITE = 0.04, 0.82
+_MISFIT = 0.06  # squared distance in RGB at which a solved alpha is not believed
 _LUMA = (0.2126, 0.7152, 0.0722)  # BT.709
 
 _CHANNELS = {"green": 1, "blue": 2}
@@ -213,31 +215,42 @@ def _find_screen(
 
 def _key(picture: Tensor, key: _Key) -> tuple[Tensor, Tensor]:
     """Alpha ``[1, 1, H, W]`` and foreground ``[1, 3, H, W]`` of one eye, both 0..1."""
-    height, width = picture.shape[2:]
-    reach = max(4, max(height, width) // 64)
+    reach = max(4, max(picture.shape[2:]) // 64)
     difference = _excess(picture, key.channel, 1).unsqueeze(1)
     screen = _local_screen(picture, difference, key)
     screen_difference = _excess(screen, key.channel, 1).unsqueeze(1)
     relative = difference / screen_difference.clamp_(min=0.25 * key.difference)
     alpha = ((key.black - relative) / (key.black - key.white)).clamp_(0, 1)
 
-    # The band between what is surely screen and what is surely subject, solved anew. Spill keeps
-    # the subject's own edge off its clean colour, hence the low point from which on it is opaque.
+    foreground = picture.clone()
+    rows, columns = window_of(alpha, 2 * reach)
+    own, own_alpha = picture[..., rows, columns], alpha[..., rows, columns]
+    if own.numel():
+        back = screen[..., rows, columns]
+        own_alpha = _solve_edges(own, own_alpha, back, reach)
+        alpha[..., rows, columns] = own_alpha
+        foreground[..., rows, columns] = unmix(own, own_alpha, back, reach)
+    return alpha, _despill(foreground, key.channel)
+
+
+def _solve_edges(picture: Tensor, alpha: Tensor, screen: Tensor, reach: int) -> Tensor:
+    """The key's alpha with its soft pixels, and those next to the screen, solved anew."""
     inside = erode((alpha >= 1).float(), 2)
     band = dilate((alpha <= 0).float(), 3) * (alpha > 0)
     colour, support = nearby_subject(picture, inside, reach)
     solved, contrast = project_alpha(picture, screen, colour)
+    misfit = (picture - torch.lerp(screen, colour, solved)).square_().sum(dim=1, keepdim=True)
+    # Spill keeps the subject's own edge off its clean colour, hence the low white point.
     solved = ((solved - _SOLVED_BLACK) / (_SOLVED_WHITE - _SOLVED_BLACK)).clamp_(0, 1)
-    belief = band * support * (contrast / 0.1).clamp_(max=1)
-    alpha = torch.lerp(alpha, solved, belief)
+    # Only where the mix explains the pixel: a dark beard above a pale collar is no mix of either.
+    belief = (1 - misfit / _MISFIT).clamp_(min=0) * (contrast / 0.1).clamp_(max=1)
+    alpha = torch.lerp(alpha, solved, belief.mul_(band).mul_(support))
 
     # The key has the resolution of the colour planes, often half the picture's; brightness has all.
     grey = (picture * picture.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
     smooth = guided_filter(grey, alpha, 1, 1e-4).clamp_(0, 1)
     edge = dilate(((alpha > 0) & (alpha < 1)).float(), 1)
-    alpha = torch.lerp(alpha, smooth, edge)
-    foreground = unmix(picture, alpha, screen, reach)
-    return alpha, _despill(foreground, key.channel)
+    return torch.lerp(alpha, smooth, edge)
 
 
 def _local_screen(picture: Tensor, difference: Tensor, key: _Key) -> Tensor:

@@ -38,6 +38,22 @@ def erode(mask: Tensor, radius: int) -> Tensor:
     return dilate(mask.neg(), radius).neg_()
 
 
+def window_of(mask: Tensor, margin: int) -> tuple[slice, slice]:
+    """Rows and columns that hold all of `mask` above 0, and `margin` pixels around it.
+
+    Most of a picture is background: what comes after is only computed in this window.
+
+    Args:
+        mask: floating ``[N, 1, H, W]``.
+    """
+    slices = []
+    for dim in (3, 2):  # what is left are the rows, then the columns
+        lines = (mask.amax(dim=dim) > 0).any(dim=1).any(dim=0).nonzero().flatten()
+        first, last = (int(lines[0]), int(lines[-1])) if len(lines) else (0, -1)
+        slices.append(slice(max(0, first - margin), last + 1 + margin if len(lines) else 0))
+    return slices[0], slices[1]
+
+
 def spread(colour: Tensor, weight: Tensor, radii: tuple[int, ...], otherwise: Tensor) -> Tensor:
     """Fill the places without weight from those around that have some, nearest first.
 

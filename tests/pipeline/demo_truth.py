@@ -19,7 +19,7 @@ from pipeline.frames import EyeBatch
 from pipeline.models.base import MattingModel, Prepared
 
 SECONDS, EYE = 2.0, 640
-SMALL_FRAMES, SMALL = 7, 160
+SMALL_FRAMES, SMALL = 7, 240
 
 _FILES: dict[Backdrop, str] = {"room": "demo_room_LR_180.mp4", "green": "demo_green_LR_180.mp4"}
 

@@ -106,7 +106,7 @@ def test_picture_of_a_frame_that_was_padded(tmp_path: Path) -> None:
 
 def test_picture_of_another_size_is_one_clear_line(tmp_path: Path) -> None:
     path = write_picture(tmp_path / "small.png", [np.zeros((20, 30, 3), np.uint8)], 1)
-    with pytest.raises(InputError, match=r"small\.png is 30x20, the video 320x160 or 160x320"):
+    with pytest.raises(InputError, match=r"small\.png is 30x20, the video 480x240 or 240x480"):
         model(path).prepare(scene_clip("room"))
 
 
