@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -36,7 +37,9 @@ from workers.messages import (
 )
 from workers.result_queue import WorkerEnd
 from workers.telemetry import resident_bytes
-from workers.work import Work
+
+if TYPE_CHECKING:
+    from workers.work import Work
 
 #: Exit statuses: asked to stop, something unforeseen, the parent is gone.
 STOPPED, FAILED, ORPHANED = 0, 70, 71

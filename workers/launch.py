@@ -1,8 +1,7 @@
 """Start a worker's process and hold on to it. The parent's side; it never touches CUDA.
 
-What must be so before a program starts is arranged here: the libraries it can find (the dynamic
-linker reads LD_LIBRARY_PATH once), the one GPU it can see, and its own session, so that Ctrl-C on
-the terminal reaches the parent alone and everything the worker started can be ended with it.
+The child gets the one GPU it can see before it imports torch, and a session of its own, so that
+Ctrl-C on the terminal reaches the parent alone, and all that the worker started ends with it.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import ctypes
 import faulthandler
 import os
 import signal
-import sys
 from collections.abc import Iterator, Mapping
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
@@ -37,7 +35,6 @@ def launch(worker: int, life: int, setup: WorkerSetup) -> WorkerHandle:
     # Imported here: most of the parent's commands never start a worker.
     import torch.multiprocessing as multiprocessing
 
-    _show_libraries()
     parent_end, worker_end = open_line()
     process = multiprocessing.get_context("spawn").Process(
         target=_main,
@@ -123,14 +120,6 @@ def visible_devices(setup: WorkerSetup, environment: Mapping[str, str]) -> str:
     return allowed.split(",")[int(setup.device)].strip()
 
 
-def _show_libraries() -> None:
-    """Let children find FFmpeg's libraries where the set-up put them for want of the system's."""
-    folder = str(Path(sys.prefix, "lib", "vrmatte-ffmpeg"))
-    known = os.environ.get("LD_LIBRARY_PATH", "").split(":")
-    if Path(folder).is_dir() and folder not in known:
-        os.environ["LD_LIBRARY_PATH"] = ":".join([folder, *filter(None, known)])
-
-
 @contextlib.contextmanager
 def _stop_signals_held() -> Iterator[None]:
     """Keep Ctrl-C from a child until it has left the terminal; the parent gets it afterwards."""
@@ -155,7 +144,7 @@ def _main(
     if os.getppid() != parent:  # it died before the line above
         os._exit(1)
     os.environ["CUDA_VISIBLE_DEVICES"] = visible
-    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # as nvidia-smi counts
 
     from workers.gpu_worker import serve
     from workers.log import log_to, silence_terminal
