@@ -59,7 +59,7 @@ class Commands(click.Group):
 
 
 def _complain(message: str, advice: str) -> None:
-    from orchestrator.discover import printable
+    from orchestrator.words import printable
 
     click.echo(f"error: {printable(message)}", err=True)
     if advice:

@@ -32,6 +32,9 @@ from pipeline.spec import (
 #: What is put behind a source's name, by format. A file that ends so is taken for our own output.
 OUTPUT_ENDINGS: Mapping[str, str] = {"webm": "_matte.webm"}
 
+#: The folder in OUT that holds everything but the outputs.
+STATE_FOLDER = ".vrmatte"
+
 #: A settings file is written by hand; anything longer is some other file.
 LONGEST_FILE_BYTES = 1 << 18
 DEEPEST_NESTING = 4

@@ -14,15 +14,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from orchestrator.config import OUTPUT_ENDINGS
+from orchestrator.config import OUTPUT_ENDINGS, STATE_FOLDER
+from orchestrator.words import printable
 from pipeline.errors import SettingsError
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts"}
 )
-
-#: The folder in OUT that holds everything but the outputs.
-STATE_FOLDER = ".vrmatte"
 
 #: Longest output name in bytes; file systems allow 255, and temporary names are longer.
 LONGEST_NAME_BYTES = 220
@@ -46,12 +44,6 @@ class Source:
     def name(self) -> str:
         """What a person calls it; printable whatever bytes the file name holds."""
         return printable(str(self.relative))
-
-
-def printable(text: str) -> str:
-    """`text` with undecodable bytes and control characters replaced, for terminals and reports."""
-    clean = os.fsencode(text).decode("utf-8", "replace")
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in clean)
 
 
 def natural_key(text: str) -> tuple[object, ...]:

@@ -1,9 +1,10 @@
-"""One video as the orchestrator sees it: what is to be made of it, in which segments, and where."""
+"""Videos as the orchestrator sees them: what is to be made of each, in segments, and where."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipeline.errors import ErrorRecord
 from pipeline.spec import FinishJob, SegmentJob, SegmentResult, VideoInfo, VideoSettings
 
 
@@ -42,3 +43,20 @@ class VideoJob:
 
     def finish_job(self, results: tuple[SegmentResult, ...]) -> FinishJob:
         return FinishJob(self.info, self.settings, results, self.outputs, self.work_dir)
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A source that is not processed, and why."""
+
+    name: str
+    path: str
+    error: ErrorRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done, in order, and what cannot be."""
+
+    jobs: tuple[VideoJob, ...]
+    set_aside: tuple[SetAside, ...]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from orchestrator.words import counted
 from pipeline.errors import MachineError
 
 #: A lane keeps a decoder, a share of the network and an encoder busy: about two cores.
@@ -81,7 +82,7 @@ def choose_devices(
     Raises:
         MachineError: a GPU was asked for by number and is not there.
     """
-    on_cpu = f"{cpu_workers} worker{'s' if cpu_workers > 1 else ''} on the CPU"
+    on_cpu = f"{counted(cpu_workers, 'worker')} on the CPU"
     if asked == "none":
         return Devices(("cpu",) * cpu_workers, on_cpu)
     numbers = [gpu.number for gpu in gpus]

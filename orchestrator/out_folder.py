@@ -18,7 +18,8 @@ from typing import Any
 import structlog
 import yaml
 
-from orchestrator.discover import STATE_FOLDER, printable
+from orchestrator.config import STATE_FOLDER
+from orchestrator.words import printable
 from pipeline.errors import MachineError, SettingsError
 
 _VIDEO_ID = re.compile(r"[0-9a-f]{16}")

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Protocol
 
-from orchestrator.config import OUTPUT_ENDINGS
-from orchestrator.discover import STATE_FOLDER, Source, output_stems, printable
-from orchestrator.jobs import VideoJob
+from orchestrator.config import OUTPUT_ENDINGS, STATE_FOLDER
+from orchestrator.discover import Source, output_stems
+from orchestrator.jobs import Plan, SetAside, VideoJob
+from orchestrator.words import printable
 from pipeline.errors import ErrorRecord, InputError, MachineError, VrmatteError
 from pipeline.probe import info_from_json, info_to_json, probe_video
 from pipeline.spec import PIXEL_VERSION, Layout, VideoInfo, VideoSettings
@@ -26,7 +27,7 @@ from pipeline.spec import PIXEL_VERSION, Layout, VideoInfo, VideoSettings
 PROBES_AT_ONCE = 4
 
 #: Bytes of a VP9 matte per pixel and frame, on the low side: a run is refused for want of room
-#: only when it surely cannot end well.
+#: only when it surely cannot end well. The demo clips, small and full of texture, take 0.025.
 OUTPUT_BYTES_PER_PIXEL = 0.002
 
 _DIGEST_BYTES = 1 << 16
@@ -38,23 +39,6 @@ class Probe(Protocol):
     def __call__(
         self, path: Path, index_path: Path, *, layout: Layout | None, deadline_s: float | None
     ) -> VideoInfo: ...
-
-
-@dataclass(frozen=True, slots=True)
-class SetAside:
-    """A source that is not processed, and why."""
-
-    name: str
-    path: str
-    error: ErrorRecord
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to be done, in order, and what cannot be."""
-
-    jobs: tuple[VideoJob, ...]
-    set_aside: tuple[SetAside, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from orchestrator.discover import printable
 from orchestrator.snapshot import Snapshot, VideoState, WorkerState
+from orchestrator.words import clock, counted, printable
 from workers.messages import TaskId
 
 if TYPE_CHECKING:
@@ -31,13 +31,6 @@ class Progress(Protocol):
     """Is shown every snapshot as it comes."""
 
     def update(self, snapshot: Snapshot) -> None: ...
-
-
-def clock(seconds: float) -> str:
-    """``1:02:03`` or ``2:03``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def changes(before: Snapshot | None, after: Snapshot) -> Iterator[str]:
@@ -62,9 +55,8 @@ def _worker_change(old: WorkerState | None, new: WorkerState) -> str:
         return f"ended without being asked to, {then}{reason}"
     if old and old.status == new.status:
         return ""
-    lanes = f"{new.lanes} lane{'s' if new.lanes > 1 else ''}"
     lines = {
-        "ready": f"ready on {new.device or 'its device'}, {lanes}",
+        "ready": f"ready on {new.device or 'its device'}, {counted(new.lanes, 'lane')}",
         "retired": f"given up{reason}",
     }
     return lines.get(new.status, "")

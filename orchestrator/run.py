@@ -10,15 +10,14 @@ from datetime import datetime
 from importlib.metadata import version
 from logging import StreamHandler, captureWarnings, getLevelNamesMapping, getLogger
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.backends.base import Backend
 from orchestrator.backends.local import LocalBackend
 from orchestrator.config import Settings, as_mapping, forced_layout, video_settings
-from orchestrator.discover import Source, discover, printable
+from orchestrator.discover import Source, discover
 from orchestrator.entries import Entry, RunEnded
-from orchestrator.jobs import VideoJob
+from orchestrator.jobs import Plan, VideoJob
 from orchestrator.journal import Journal
 from orchestrator.machine import (
     Devices,
@@ -31,24 +30,20 @@ from orchestrator.machine import (
 )
 from orchestrator.moves import Rules, WorkerSpec
 from orchestrator.out_folder import OutFolder
-from orchestrator.plan import Plan, Planner, Probe, check_room
+from orchestrator.plan import Planner, Probe, check_room
 from orchestrator.progress import open_progress
 from orchestrator.snapshot import Snapshot
 from orchestrator.summary import (
     ALL_DONE,
     SOME_FAILED,
-    STOPPED,
-    Report,
     RunFacts,
     make_report,
-    plan_remarks,
-    plan_table,
-    remarks,
-    summary_table,
     write_report,
 )
 from orchestrator.supervisor import Outcome
 from orchestrator.supervisor import run as supervise
+from orchestrator.terminal import Counter, announce, show_plan, show_report
+from orchestrator.words import printable
 from pipeline.errors import SettingsError
 from pipeline.probe import probe_video
 from pipeline.spec import MattingSettings
@@ -126,9 +121,9 @@ def run(request: Request, around: Surroundings) -> int:
         with closing(Journal.open(out.journal)) as journal:
             plan = _plan(request, around, out, journal, sources)
             lanes = settings.streaming.lanes or default_lanes(usable_cores(), len(devices.devices))
-            _announce(around.progress, plan, devices, lanes)
+            announce(around.progress, plan, devices, lanes)
             if request.dry_run:
-                _show_plan(around.answers, plan)
+                show_plan(around.answers, plan)
                 return SOME_FAILED if plan.set_aside else ALL_DONE
             _require_what_is_needed(request, around, out, plan, devices, journal)
             out.write_run_file(_run_record(request, plan))
@@ -145,7 +140,7 @@ def run(request: Request, around: Surroundings) -> int:
         )
         report = make_report(facts, plan, last)
         write_report(report, out.report)
-    _show_report(around.answers, report, out.report)
+    show_report(around.answers, report, out.report)
     return report.exit_status
 
 
@@ -176,7 +171,7 @@ def _plan(
             deadline_s=request.settings.input.probe_timeout_s,
             probe=around.probe,
             is_done=lambda job: journal.published(job) is not None,
-            on_probed=_Counter(status.update, len(sources)),
+            on_probed=Counter(status.update, len(sources)),
         )
         return planner.plan(sources)
 
@@ -284,32 +279,6 @@ def _run_record(request: Request, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _announce(console: Console, plan: Plan, devices: Devices, lanes: int) -> None:
-    frames = sum(job.num_frames for job in plan.jobs)
-    segments = sum(len(job.segments) for job in plan.jobs)
-    _say(console, f"{devices.remark}, {lanes} lane{'s' if lanes > 1 else ''} each")
-    _say(console, f"{len(plan.jobs)} videos, {frames} frames in {segments} segments")
-    for line in plan_remarks(plan):
-        _say(console, line)
-
-
-def _show_plan(console: Console, plan: Plan) -> None:
-    if plan.jobs:
-        console.print(plan_table(plan))
-
-
-def _show_report(console: Console, report: Report, path: Path) -> None:
-    console.print(summary_table(report))
-    for line in remarks(report):
-        _say(console, line)
-    for video in report.videos:
-        for output in video.outputs:
-            _say(console, output.path)
-    _say(console, f"report: {path}")
-    if report.exit_status == STOPPED:
-        _say(console, "stopped: the same command goes on from here")
-
-
 @contextmanager
 def _logged(out: OutFolder, level: str) -> Iterator[None]:
     """Log this process to ``logs/orchestrator.jsonl``; an error leaves its traceback there."""
@@ -327,23 +296,3 @@ def _logged(out: OutFolder, level: str) -> Iterator[None]:
             getLogger().removeHandler(handler)
             if isinstance(handler, StreamHandler):
                 handler.stream.close()
-
-
-class _Counter:
-    """Says how many files have been read."""
-
-    def __init__(self, say: Callable[[str], None], total: int) -> None:
-        self._say = say
-        self._total = total
-        self._lock = Lock()
-        self._done = 0
-
-    def __call__(self, name: str) -> None:
-        with self._lock:
-            self._done += 1
-            self._say(f"read {self._done} of {self._total} files")
-
-
-def _say(console: Console, line: str) -> None:
-    """One line as it is: no markup, no colours, never folded, so that paths can be copied."""
-    console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from orchestrator.discover import printable
 from orchestrator.entries import Entry, SegmentCommitted, VideoDone, VideoSetAside
 from orchestrator.journal import measure, read_entries
 from orchestrator.out_folder import OutFolder
+from orchestrator.words import printable
 from pipeline.errors import ErrorRecord
 
 if TYPE_CHECKING:

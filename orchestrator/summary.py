@@ -14,11 +14,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from orchestrator.discover import printable
-from orchestrator.jobs import VideoJob
-from orchestrator.plan import Plan, SetAside
-from orchestrator.progress import clock
+from orchestrator.jobs import Plan, SetAside, VideoJob
 from orchestrator.snapshot import Snapshot, VideoState
+from orchestrator.words import clock, counted, printable, readable_size
 from pipeline.errors import ErrorRecord
 from pipeline.spec import OutputFile
 
@@ -157,7 +155,7 @@ def _notes(state: VideoState) -> Iterator[str]:
         if reason:
             yield f"decoded on the CPU: {reason}"
     if state.retries:
-        yield f"{state.retries} attempt{'s' if state.retries > 1 else ''} lost and made again"
+        yield f"{counted(state.retries, 'attempt')} lost and made again"
 
 
 def _set_aside_report(aside: SetAside) -> VideoReport:
@@ -236,14 +234,13 @@ def plan_table(plan: Plan) -> Table:
     table.add_column("Frames", justify="right")
     for job in plan.jobs:
         info = job.info
-        segments = len(job.segments)
         outputs = ", ".join(Path(output).name for output in job.outputs)
         table.add_row(
             _text(f"{job.name}\n>{outputs}"),
             _text(f"{info.layout}\n{info.layout_reason}"),
             f"{info.width}x{info.height} {float(info.frame_rate):.5g}/s\n"
             f"{info.codec} {info.bit_depth} bit",
-            f"{job.num_frames}\nin {segments} segment{'s' if segments > 1 else ''}",
+            f"{job.num_frames}\nin {counted(len(job.segments), 'segment')}",
         )
     return table
 
@@ -255,15 +252,6 @@ def plan_remarks(plan: Plan) -> Iterator[str]:
             yield printable(f"{job.name}: {note}")
     for aside in plan.set_aside:
         yield printable(f"{aside.name}: set aside: {aside.error}")
-
-
-def readable_size(size_bytes: float) -> str:
-    """``1.2 MB``; powers of ten, as disks are sold."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size_bytes < 1000:
-            return f"{size_bytes:.0f} B" if unit == "B" else f"{size_bytes:.1f} {unit}"
-        size_bytes /= 1000
-    return f"{size_bytes:.1f} TB"
 
 
 def _table(title: str) -> Table:

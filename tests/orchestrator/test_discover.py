@@ -16,7 +16,6 @@ from orchestrator.discover import (
     discover,
     natural_key,
     output_stems,
-    printable,
 )
 from pipeline.errors import SettingsError
 
@@ -183,8 +182,3 @@ def test_no_two_sources_share_an_output(found: list[tuple[str, str]]) -> None:
     # What a source's output is called does not depend on the order of the sources.
     backwards = output_stems(sources[::-1])
     assert backwards[::-1] == stems
-
-
-@given(st.binary(max_size=20))
-def test_printable_takes_any_file_name(name: bytes) -> None:
-    assert printable(os.fsdecode(name)).isprintable()

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.discover import discover
-from orchestrator.jobs import VideoJob
-from orchestrator.plan import Plan, Planner, Probe, check_room, segment_grid, source_id
+from orchestrator.jobs import Plan, VideoJob
+from orchestrator.plan import Planner, Probe, check_room, segment_grid, source_id
 from pipeline.errors import MachineError
 from pipeline.spec import Layout, StreamingSettings, VideoInfo, VideoSettings
 from tests.orchestrator.snapshots import ProbeDouble

@@ -14,7 +14,6 @@ from orchestrator.progress import (
     Pace,
     PlainProgress,
     changes,
-    clock,
     open_progress,
     view,
     whole,
@@ -121,13 +120,6 @@ def test_the_whole_in_one_line() -> None:
     assert whole(last, pace).startswith("25 %, 60 of 240 frames, 1 of 2 videos, ")
     assert whole(last, pace).endswith(" to go")
     assert whole(replace(last, stopping=True), pace).endswith(" frames/s, stopping")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"), [(0, "0:00"), (59.6, "1:00"), (3599, "59:59"), (7325, "2:02:05")]
-)
-def test_clock(seconds: float, shown: str) -> None:
-    assert clock(seconds) == shown
 
 
 @pytest.mark.parametrize("width", [20, 80, 200])

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from orchestrator.jobs import VideoJob
-from orchestrator.plan import Plan, SetAside
+from orchestrator.jobs import Plan, SetAside, VideoJob
 from orchestrator.snapshot import VideoState, WorkerState
 from orchestrator.summary import (
     ALL_DONE,
@@ -25,7 +24,6 @@ from orchestrator.summary import (
     make_report,
     plan_remarks,
     plan_table,
-    readable_size,
     remarks,
     summary_table,
     write_report,
@@ -161,10 +159,3 @@ def test_the_tables_fit_and_names_are_no_markup(width: int) -> None:
     assert any("[red]talk_LR_180.mp4" in line and "1920x960 29.97/s" in line for line in lines)
     assert any("mp4_matte.webm" in line and "in 4 segments" in line for line in lines)
     assert list(plan_remarks(plan))[-1] == "bad.mp4: set aside: holds no video (leave it out)"
-
-
-@pytest.mark.parametrize(
-    ("size", "shown"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (2.5e12, "2.5 TB")]
-)
-def test_readable_size(size: float, shown: str) -> None:
-    assert readable_size(size) == shown

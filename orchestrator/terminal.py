@@ -1,0 +1,72 @@
+"""What a run says to a person at its beginning and at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from orchestrator.jobs import Plan
+from orchestrator.machine import Devices
+from orchestrator.summary import (
+    STOPPED,
+    Report,
+    plan_remarks,
+    plan_table,
+    remarks,
+    summary_table,
+)
+from orchestrator.words import counted, printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Counter:
+    """Says how many files have been read."""
+
+    def __init__(self, say: Callable[[str], None], total: int) -> None:
+        self._say = say
+        self._total = total
+        self._lock = Lock()
+        self._done = 0
+
+    def __call__(self, name: str) -> None:
+        with self._lock:
+            self._done += 1
+            self._say(f"read {self._done} of {self._total} files")
+
+
+def announce(console: Console, plan: Plan, devices: Devices, lanes: int) -> None:
+    frames = sum(job.num_frames for job in plan.jobs)
+    segments = sum(len(job.segments) for job in plan.jobs)
+    _say(console, f"{devices.remark}, {counted(lanes, 'lane')} each")
+    _say(
+        console,
+        f"{counted(len(plan.jobs), 'video')}, {frames} frames in {counted(segments, 'segment')}",
+    )
+    for line in plan_remarks(plan):
+        _say(console, line)
+
+
+def show_plan(console: Console, plan: Plan) -> None:
+    if plan.jobs:
+        console.print(plan_table(plan))
+
+
+def show_report(console: Console, report: Report, path: Path) -> None:
+    console.print(summary_table(report))
+    for line in remarks(report):
+        _say(console, line)
+    for video in report.videos:
+        for output in video.outputs:
+            _say(console, printable(output.path))
+    _say(console, printable(f"report: {path}"))
+    if report.exit_status == STOPPED:
+        _say(console, "stopped: the same command goes on from here")
+
+
+def _say(console: Console, line: str) -> None:
+    """One line as it is: no markup, no colours, never folded, so that paths can be copied."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)

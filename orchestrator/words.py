@@ -1,0 +1,32 @@
+"""Names and numbers as a person reads them, on terminals and in reports."""
+
+from __future__ import annotations
+
+import os
+
+
+def printable(text: str) -> str:
+    """`text` with undecodable bytes and control characters replaced, so that it can be shown."""
+    clean = os.fsencode(text).decode("utf-8", "replace")
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in clean)
+
+
+def clock(seconds: float) -> str:
+    """``1:02:03`` or ``2:03``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def counted(count: int, thing: str) -> str:
+    """``1 lane``, ``2 lanes``."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
+def readable_size(size_bytes: float) -> str:
+    """``1.2 MB``; powers of ten, as disks are sold."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size_bytes < 1000:
+            return f"{size_bytes:.0f} B" if unit == "B" else f"{size_bytes:.1f} {unit}"
+        size_bytes /= 1000
+    return f"{size_bytes:.1f} TB"
