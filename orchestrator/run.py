@@ -214,6 +214,7 @@ def _setups(
             matting=settings.matting,
             processing=settings.processing,
             log_path=str(out.logs / f"{names[worker]}.jsonl"),
+            log_level=settings.logging.level,
         )
         for worker, device in enumerate(devices.devices)
     }

@@ -12,6 +12,7 @@ import faulthandler
 import os
 import signal
 from collections.abc import Iterator, Mapping
+from logging import getLevelNamesMapping
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -152,7 +153,8 @@ def _main(
     path = Path(setup.log_path)
     silence_terminal(path.with_suffix(".err"))
     faulthandler.enable()  # a crash in a library leaves the threads' stacks in that file
-    log = log_to(path, worker=worker, life=life)
+    level = getLevelNamesMapping()[setup.log_level.upper()]
+    log = log_to(path, level=level, worker=worker, life=life)
     status = serve(line, worker, life, setup, log)
     # Tasks may still be in their threads, and libraries may crash while they are taken apart.
     os._exit(status)

@@ -28,6 +28,7 @@ class WorkerSetup:
         lanes: segments in flight at once.
         matting, processing: the model that is loaded before the worker says it is ready.
         log_path: JSON lines; what libraries print goes to the same name ending in ``.err``.
+        log_level: the least level that is written there: debug, info, warning or error.
         progress_s: shortest time between two progress reports of one task, in seconds.
         work: ``module:class`` of what does the tasks; another one only in tests.
     """
@@ -37,6 +38,7 @@ class WorkerSetup:
     matting: MattingSettings
     processing: ProcessingSettings
     log_path: str
+    log_level: str = "info"
     progress_s: float = 0.5
     work: str = "workers.work:Pipeline"
 
