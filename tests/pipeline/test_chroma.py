@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -15,6 +17,15 @@ from pipeline.spec import MattingSettings, ProcessingSettings
 from tests.pipeline.demo_truth import Clip, DemoClip, demo_scene, judge, scene_clip
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """Small tensors: threads would mostly wait for each other, the more the busier the machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def key(colour: str = "auto") -> ChromaKey:
@@ -45,7 +56,7 @@ def test_demo_clip_against_the_truth() -> None:
     clip, model = DemoClip("green"), key()
     flashes = demo_scene().flash_frames
     # The lamp that flashes hangs before the screen: it is keyed as what it is, not screen.
-    frames = [n for n in (0, 9, 20, 38, 51, 59) if n not in flashes]
+    frames = [n for n in (0, 20, 38, 59) if n not in flashes]
     for judged in judge(model, clip, model.prepare(clip), frames):
         assert judged.alpha_error <= 0.005, judged.frame
         inside, outside = judged.truth > 0.999, judged.truth < 0.001
@@ -93,7 +104,7 @@ def test_auto_takes_the_screen_and_not_the_shirt() -> None:
     assert int(screen.argmax()) == 1
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     subject=st.tuples(*[st.floats(0.05, 0.95)] * 3).filter(lambda c: c[1] <= max(c[0], c[2])),
     level=st.floats(0.35, 0.9),

@@ -7,7 +7,7 @@ repository and VRMATTE_RVM_WEIGHTS a file of weights for it.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
@@ -38,6 +38,15 @@ CHUNK_TOLERANCE = {"rvm": 1e-4}
 
 #: Models that need two eyes.
 STEREO_ONLY = {"depth"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """Small tensors: threads would mostly wait for each other, the more the busier the machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def clip_for(name: str) -> Clip:

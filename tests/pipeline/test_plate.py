@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -28,6 +28,15 @@ from tests.pipeline.demo_truth import (
 )
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """Small tensors: threads would mostly wait for each other, the more the busier the machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def model(picture: Path | None = None) -> PlateModel:
@@ -60,7 +69,7 @@ def test_demo_clip_against_the_truth() -> None:
     prepared = found.prepare(clip)
     flashes = demo_scene().flash_frames
     # A lamp that goes on is not in the plate: it counts as subject, as the module says.
-    frames = [n for n in (0, 9, 20, 38, 51, 59) if n not in flashes]
+    frames = [n for n in (0, 20, 38, 59) if n not in flashes]
     errors = []
     for judged in judge(found, clip, prepared, frames):
         errors.append(judged.alpha_error)
