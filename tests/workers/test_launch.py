@@ -74,7 +74,7 @@ def test_a_process_serves_stops_and_keeps_its_noise_from_the_terminal(
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
     heard = reports(handle)
     assert next(heard) == WorkerReady(1, 4, "double 1, sees '1'")
-    assert not torch.cuda.is_initialized()
+    assert not torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     handle.send(StopWorker())
     assert isinstance(next(heard), LineGone)
     assert wait([handle.sentinel], 60)

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pynvml
+import pytest
+
+from workers.telemetry import resident_bytes, sample_gpus
+
+HOLDER = "block = b'x' * 50_000_000; print('ready', flush=True); input()"
+
+
+def test_memory_of_a_process_includes_its_children_and_is_0_when_it_is_gone() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        alone = resident_bytes(child.pid)
+        assert alone > 50_000_000
+        assert resident_bytes(os.getpid()) > alone
+        child.kill()
+    assert resident_bytes(child.pid) == 0
+
+
+def test_without_a_driver_there_are_no_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent() -> None:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+
+    monkeypatch.setattr(pynvml, "nvmlInit", absent)
+    assert sample_gpus() == ()
