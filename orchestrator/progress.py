@@ -67,13 +67,13 @@ def _video_changes(old: VideoState | None, new: VideoState) -> Iterator[str]:
         yield "was done earlier"
         return
     if old is None and new.segments_done:
-        yield f"goes on; {new.segments_done} of {new.num_segments} segments were done earlier"
+        yield f"goes on; {new.segments_done} of {counted(new.num_segments, 'segment')} done earlier"
     if old and new.retries > old.retries:
         yield "an attempt was lost, and is made again"
     if old and new.segments_done > old.segments_done:
-        yield f"{new.segments_done} of {new.num_segments} segments done"
+        yield f"{new.segments_done} of {counted(new.num_segments, 'segment')} done"
     if new.started_at is not None and (old is None or old.started_at is None):
-        yield f"started, {new.num_frames} frames in {new.num_segments} segments"
+        yield f"started, {new.num_frames} frames in {counted(new.num_segments, 'segment')}"
     if old and old.status == new.status:
         return
     if new.status == "finishing":

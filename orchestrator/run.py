@@ -127,7 +127,7 @@ def run(request: Request, around: Surroundings) -> int:
                 return SOME_FAILED if plan.set_aside else ALL_DONE
             _require_what_is_needed(request, around, out, plan, devices, journal)
             out.write_run_file(_run_record(request, plan))
-            last = _work(
+            first, last = _work(
                 settings, around, out, plan, _setups(settings, devices, lanes, out), journal
             )
         facts = RunFacts(
@@ -138,7 +138,7 @@ def run(request: Request, around: Surroundings) -> int:
             started_at=started_at,
             ended_at=datetime.now().astimezone(),
         )
-        report = make_report(facts, plan, last)
+        report = make_report(facts, plan, first, last)
         write_report(report, out.report)
     show_report(around.answers, report, out.report)
     return report.exit_status
@@ -227,7 +227,8 @@ def _work(
     plan: Plan,
     setups: Mapping[int, WorkerSetup],
     journal: Journal,
-) -> Snapshot:
+) -> tuple[Snapshot, Snapshot]:
+    """Have the work done; how the run stood at its beginning, and at its end."""
     rules = Rules(
         attempts=settings.recovery.attempts,
         start_s=settings.limits.start_s,
@@ -237,10 +238,13 @@ def _work(
     )
     workers = [WorkerSpec(worker, setup.lanes) for worker, setup in setups.items()]
     swept: set[str] = set()
+    seen: list[Snapshot] = []
     with open_progress(around.progress) as progress:
 
         def on_change(snapshot: Snapshot) -> None:
             progress.update(snapshot)
+            if not seen:
+                seen.append(snapshot)
             for job, video in zip(plan.jobs, snapshot.videos, strict=True):
                 if video.status == "done" and job.id not in swept:
                     swept.add(job.id)
@@ -249,7 +253,7 @@ def _work(
         outcome = around.supervise(
             plan.jobs, LocalBackend(setups), workers, journal, rules=rules, on_change=on_change
         )
-    return outcome.snapshot
+    return seen[0], outcome.snapshot
 
 
 def is_unfinished(entries: Sequence[Entry]) -> bool:

@@ -55,6 +55,7 @@ class VideoReport:
     Attributes:
         frames: in the range that was asked for; 0 where the probe failed.
         frames_done: of them, in finished segments.
+        frames_earlier: of them, by an earlier run.
         seconds: from its first task to its last; None if it was not worked on, or not to its end.
         notes: what the person should know, one line each.
     """
@@ -64,6 +65,7 @@ class VideoReport:
     result: Result
     frames: int = 0
     frames_done: int = 0
+    frames_earlier: int = 0
     seconds: float | None = None
     frames_per_second: float | None = None
     outputs: tuple[OutputFile, ...] = ()
@@ -99,15 +101,16 @@ class Report:
     workers: tuple[WorkerReport, ...]
 
 
-def make_report(facts: RunFacts, plan: Plan, last: Snapshot) -> Report:
-    """Put together what is known at the end of a run."""
+def make_report(facts: RunFacts, plan: Plan, first: Snapshot, last: Snapshot) -> Report:
+    """Put together what is known at the end of a run, from its first and last snapshot."""
+    earlier = {video.id: video.frames_done for video in first.videos}
     states = {video.id: video for video in last.videos}
     workers = tuple(
         WorkerReport(w.id, w.device, w.lanes, w.life, w.faults, w.status == "retired", w.error)
         for w in last.workers
     )
     videos = (
-        *(_video_report(job, states[job.id]) for job in plan.jobs),
+        *(_video_report(job, states[job.id], earlier[job.id]) for job in plan.jobs),
         *(_set_aside_report(aside) for aside in plan.set_aside),
     )
     return Report(
@@ -120,7 +123,7 @@ def make_report(facts: RunFacts, plan: Plan, last: Snapshot) -> Report:
     )
 
 
-def _video_report(job: VideoJob, state: VideoState) -> VideoReport:
+def _video_report(job: VideoJob, state: VideoState, earlier: int) -> VideoReport:
     seconds = None
     if state.started_at is not None and state.ended_at is not None:
         seconds = round(state.ended_at - state.started_at, 3)
@@ -129,7 +132,7 @@ def _video_report(job: VideoJob, state: VideoState) -> VideoReport:
         result = "done earlier" if state.earlier else "done"
     elif state.status == "failed":
         result = "failed"
-    speed = seconds and result == "done"
+    own_frames = state.num_frames - earlier
     return VideoReport(
         name=job.name,
         source=job.info.path,
@@ -137,17 +140,22 @@ def _video_report(job: VideoJob, state: VideoState) -> VideoReport:
         frames=state.num_frames,
         frames_done=state.frames_done,
         seconds=seconds,
-        frames_per_second=round(state.num_frames / seconds, 2) if seconds and speed else None,
+        frames_earlier=earlier,
+        frames_per_second=(
+            round(own_frames / seconds, 2) if seconds and own_frames and result == "done" else None
+        ),
         outputs=state.outputs,
         retries=state.retries,
         concealed_frames=state.concealed_frames,
         decoders=state.decoders,
-        notes=(*job.info.notes, *_notes(state)),
+        notes=(*job.info.notes, *_notes(state, earlier)),
         error=state.error,
     )
 
 
-def _notes(state: VideoState) -> Iterator[str]:
+def _notes(state: VideoState, earlier: int) -> Iterator[str]:
+    if earlier and not state.earlier:
+        yield f"{counted(earlier, 'frame')} done by an earlier run"
     if state.concealed_frames:
         yield f"{state.concealed_frames} frames could not be decoded and repeat their neighbour"
     for decoder in state.decoders:

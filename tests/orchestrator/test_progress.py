@@ -82,7 +82,7 @@ def test_a_resumed_run_says_what_was_there() -> None:
     videos = (video("a", id="a", status="done", earlier=True), video("b", id="b", segments_done=2))
     assert said([snapshot(0, videos)]) == [
         "a: was done earlier",
-        "b: goes on; 2 of 4 segments were done earlier",
+        "b: goes on; 2 of 4 segments done earlier",
     ]
 
 

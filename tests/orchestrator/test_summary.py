@@ -49,9 +49,11 @@ def report(
     aside: tuple[SetAside, ...] = (),
     workers: tuple[WorkerState, ...] = (),
     stopping: bool = False,
+    earlier: int = 0,
 ) -> Report:
     plan = Plan(tuple(job(state) for state in states), aside)
-    return make_report(FACTS, plan, snapshot(100, states, *workers, stopping=stopping))
+    first = snapshot(0, tuple(replace(state, frames_done=earlier) for state in states))
+    return make_report(FACTS, plan, first, snapshot(100, states, *workers, stopping=stopping))
 
 
 def done(id: str = "v0", name: str = "talk.mp4") -> VideoState:
@@ -74,6 +76,14 @@ def test_all_done() -> None:
     assert made.videos[0].seconds == 20
     assert made.videos[0].frames_per_second == 12
     assert made.videos[1].seconds is None
+
+
+def test_a_resumed_video_is_not_praised_for_earlier_work() -> None:
+    made = report(done(), earlier=180)
+    assert made.videos[0].frames_per_second == 3
+    assert made.videos[0].frames_earlier == 180
+    assert "180 frames done by an earlier run" in made.videos[0].notes
+    assert report(done(), earlier=240).videos[0].frames_per_second is None
 
 
 def test_an_unfinished_video_shows_how_far_it_came() -> None:
