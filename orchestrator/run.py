@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.metadata import version
 from logging import StreamHandler, captureWarnings, getLevelNamesMapping, getLogger
@@ -30,6 +30,7 @@ from orchestrator.machine import (
 )
 from orchestrator.moves import Rules, WorkerSpec
 from orchestrator.out_folder import OutFolder
+from orchestrator.pin import pin_files
 from orchestrator.plan import Planner, Probe, check_room
 from orchestrator.progress import open_progress
 from orchestrator.snapshot import Snapshot
@@ -108,6 +109,7 @@ def run(request: Request, around: Surroundings) -> int:
     Raises:
         VrmatteError: nothing, or nothing more, can be done; its message says why.
     """
+    request = replace(request, settings=pin_files(request.settings))
     settings = request.settings
     started_at = datetime.now().astimezone()
     visible = visible_gpus(around.gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))

@@ -185,6 +185,10 @@ class MattingSettings:
         str | None,
         Field(description="picture of the empty scene, as wide as the video; found if none"),
     ] = None
+    plate_image_sha256: Annotated[
+        str | None,
+        Field(pattern="^[0-9a-fA-F]{64}$", description="sha256 that picture must have"),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,47 @@
+"""Tie the settings to the content of the files they name, not to their names alone.
+
+What comes out of a video depends on the picture of the empty scene and on local weights; a changed
+file at the same path must not meet segments made with the old one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+from orchestrator.config import Settings
+from pipeline.errors import SettingsError
+
+
+def pin_files(settings: Settings) -> Settings:
+    """The same settings with the sha256 of each file that `matting` names.
+
+    Raises:
+        SettingsError: a file cannot be read, or is not the one that its sha256 setting asks for.
+    """
+    old = settings.matting
+    matting = replace(
+        old,
+        plate_image_sha256=_digest("plate_image", old.plate_image, old.plate_image_sha256),
+        rvm_weights_sha256=_digest("rvm_weights", old.rvm_weights, old.rvm_weights_sha256),
+    )
+    return settings.model_copy(update={"matting": matting})
+
+
+def _digest(key: str, name: str | None, expected: str | None) -> str | None:
+    if name is None or name.startswith(("http://", "https://")):
+        return expected
+    try:
+        with Path(name).expanduser().open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise SettingsError(
+            f"matting.{key} {name} cannot be read: {error.strerror}", "check the path"
+        ) from error
+    if expected is not None and expected.lower() != digest:
+        raise SettingsError(
+            f"matting.{key} {name} has another sha256 than matting.{key}_sha256 says",
+            "check the file and the setting",
+        )
+    return digest
