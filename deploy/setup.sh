@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Makes .venv with all that vrmatte needs. Called again, it returns at once if nothing changed.
 #
-# Needs Python 3.11 to 3.14 with its venv module, a package index, and 12 GB of disk. Neither root,
-# nor pip, nor ensurepip, nor FFmpeg: what is missing is fetched. Index settings are the machine's:
-# uv's own variables and uv.toml, or else the index-url of pip.
+# Needs Python 3.11 to 3.14 with its venv module, a package index, and 6 GB of disk (twice that if
+# uv's cache is on another disk). Neither root, nor pip, nor ensurepip, nor FFmpeg: what is missing
+# is fetched. Index settings are the machine's: uv's own, or else the index-url of pip.
 #
 # Environment: PYTHON names the interpreter to use.
 set -euo pipefail
@@ -139,7 +139,7 @@ install_packages() {
         to+=(--quiet) # no progress bars into a log
     fi
     take_index_from_pip
-    say "installing the packages of $lock (5 GB at the first time)"
+    say "installing the packages of $lock (3.4 GB to fetch at the first time)"
     # Wheels first: with torch in place, the three others are built in this environment, not in
     # one of their own, for which torch would be fetched a second time.
     lock_lines but "$source_only" >"$scratch/wheels.txt"
