@@ -141,7 +141,7 @@ class Scene:
         way = passes * frame / max(1, self.num_frames - 1)
         within = way % 2
         share = within if within <= 1 else 2 - within
-        return 0.2 + 0.6 * share, 2 * math.pi * 2.5 * way
+        return 0.18 + 0.64 * share, 2 * math.pi * 2.5 * way
 
     def _figure(self, frame: int, eye: int) -> tuple[slice, Floats, Floats]:
         """The figure in the columns around it, w of them.

