@@ -1,5 +1,7 @@
 # make demo: see it work. make test: the tests. Both install what is missing first.
 .DEFAULT_GOAL := help
+# Every worker is a new process: without .pyc files each would compile torch for seconds.
+unexport PYTHONDONTWRITEBYTECODE
 .NOTPARALLEL:
 .PHONY: help setup demo test check lock clean
 

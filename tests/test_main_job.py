@@ -177,7 +177,7 @@ def test_killed_in_the_middle_and_run_again(
     for _ in process.stderr:  # it says a line for every change
         if killed or not (out / ".vrmatte/journal.jsonl").exists():
             continue
-        if sum(entry.get("kind") == "segment_committed" for entry in journal(out)) < 2:
+        if sum(line["entry"]["kind"] == "segment" for line in journal(out)) < 2:
             continue
         children = psutil.Process(process.pid).children(recursive=True)
         killed = _kill(victim, process.pid, children)
