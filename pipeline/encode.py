@@ -73,12 +73,11 @@ class PipeEncoder:
             self._process.stdin.write(planes.contiguous().numpy().data.cast("B"))
         except BrokenPipeError:
             self._process.wait(_CLOSE_TIMEOUT_S)
+            self._close_pipe()
             raise self._failure() from None
 
     def close(self) -> None:
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # its exit status, read below, says why
-            self._process.stdin.close()
+        self._close_pipe()
         if self._process.wait(_CLOSE_TIMEOUT_S) != 0:
             raise self._failure()
         self._messages.close()
@@ -86,10 +85,14 @@ class PipeEncoder:
     def abort(self) -> None:
         self._process.kill()
         self._process.wait()
-        if self._process.stdin is not None and not self._process.stdin.closed:
-            with contextlib.suppress(BrokenPipeError):  # the bytes of a file that nobody wants
-                self._process.stdin.close()
+        self._close_pipe()
         self._messages.close()
+
+    def _close_pipe(self) -> None:
+        assert self._process.stdin is not None
+        # Closing writes what is buffered; whether it arrived is told by the exit status.
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
 
     def _failure(self) -> EncodeError:
         self._messages.seek(0, 2)

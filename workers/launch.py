@@ -24,6 +24,16 @@ from workers.result_queue import LineGone, ParentEnd, WorkerEnd, open_line
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+#: Read by the C library when a program starts. Frames are tensors of megabytes that come and go; by
+#: default each is mapped anew and the kernel clears its pages, which took a third of RVM's time on
+#: a CPU (docs/benchmarks/001-worker-memory.md).
+WORKER_ENVIRONMENT = {
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+    "MALLOC_TRIM_THRESHOLD_": str(4 << 30),
+    "MALLOC_TOP_PAD_": str(64 << 20),
+    "MALLOC_ARENA_MAX": "1",
+}
+
 
 def launch(worker: int, life: int, setup: WorkerSetup) -> WorkerHandle:
     """Start a process for `worker`. Call it from the thread that lives as long as the run.
@@ -44,7 +54,7 @@ def launch(worker: int, life: int, setup: WorkerSetup) -> WorkerHandle:
         daemon=False,
     )
     try:
-        with _stop_signals_held():
+        with _stop_signals_held(), _environment(WORKER_ENVIRONMENT):
             process.start()
     except BaseException:
         parent_end.close()
@@ -119,6 +129,18 @@ def visible_devices(setup: WorkerSetup, environment: Mapping[str, str]) -> str:
     if allowed is None:
         return str(setup.device)
     return allowed.split(",")[int(setup.device)].strip()
+
+
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Show a child these variables; what the person has set goes before."""
+    added = {name: value for name, value in variables.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
 
 
 @contextlib.contextmanager

@@ -1,0 +1,175 @@
+"""WebM: its tags, its sound, and that a file which is not right never gets its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+import torch
+
+from pipeline.deliverables import webm
+from pipeline.deliverables.audio import plan_audio
+from pipeline.deliverables.inspect import inspect_webm
+from pipeline.encode import PipeEncoder, ffmpeg_command, run_ffmpeg
+from pipeline.errors import EncodeError
+from pipeline.frames import FrameBatch, MatteBatch
+from pipeline.spec import AudioTrack, ColorTags, FinishJob, SegmentResult, VideoInfo
+from tests.clips import X264, ClipSpec, read_frames, read_sounds
+from tests.render import chroma_settings, render
+
+GetClip = Callable[[ClipSpec], Path]
+
+TITLED = ClipSpec(
+    "talk_LR.mp4", X264, audio=("aac",), options=("-metadata", "title=A talk: Ærø & 東京")
+)
+
+
+def video_tags(path: Path) -> dict[str, str]:
+    with av.open(str(path)) as container:
+        tags = {k.lower(): v for k, v in container.streams.video[0].metadata.items()}
+        return tags | {"title": container.metadata.get("title", "")}
+
+
+def test_title_alpha_and_layout_are_in_the_file(clip: GetClip, tmp_path: Path) -> None:
+    _, target = render(clip(TITLED), tmp_path, chroma_settings())
+    tags = video_tags(target)
+    assert tags["title"] == "A talk: Ærø & 東京"
+    assert tags["alpha_mode"] == "1"
+    with av.open(str(target)) as container:
+        stream = container.streams.video[0]
+        assert stream.average_rate == 30
+        frame = next(container.decode(stream))
+        assert frame.side_data.get("STEREO3D") is not None
+
+
+@pytest.mark.parametrize(("channels", "expected"), [(1, 1), (2, 2), (4, 4), (6, 6)])
+def test_channels_are_kept(channels: int, expected: int, clip: GetClip, tmp_path: Path) -> None:
+    spec = ClipSpec("h264.mkv", X264, num_frames=20, audio=("aac",), audio_channels=channels)
+    _, target = render(clip(spec), tmp_path, chroma_settings())
+    (sound,) = read_sounds(target)
+    assert sound.channels == expected
+
+
+def test_a_clip_that_is_opaque_all_over_keeps_its_alpha(tmp_path: Path) -> None:
+    made = webm.WebM(info(), chroma_settings())
+    rgb = torch.randint(0, 256, (10, 3, 32, 64), dtype=torch.uint8)
+    opaque = MatteBatch(torch.ones(10, 2, 1, 32, 32), None, 0)
+    encoder = made.open_segment(tmp_path / "opaque.webm")
+    encoder.write(made.planes(FrameBatch(rgb, 0), opaque))
+    encoder.close()
+    made.check_segment(tmp_path / "opaque.webm", 10)
+    pictures = read_frames(tmp_path / "opaque.webm")
+    assert len(pictures) == 10
+    assert min(int(picture[..., 3].min()) for picture in pictures) >= 254
+
+
+def info(**changes: object) -> VideoInfo:
+    video = VideoInfo(
+        "/v.mkv", 1, 1, "", "matroska", "h264", 64, 32, "yuv420p", 8, Fraction(30), 300, 300,
+        False, ColorTags(), 0, (), "sbs", "",
+    )  # fmt: skip
+    return replace(video, **changes)  # type: ignore[arg-type]
+
+
+def track(codec: str, start_s: float = 0.0, end_s: float = 10.0) -> AudioTrack:
+    return AudioTrack(1, codec, 2, 48000, start_s, end_s)
+
+
+@pytest.mark.parametrize(
+    ("sound", "start_frame", "num_frames", "copied"),
+    [
+        (track("opus"), 0, 300, True),
+        (track("vorbis", 0.02, 10.03), 0, 300, True),
+        (track("aac"), 0, 300, False),
+        (track("opus"), 1, 299, False),
+        (track("opus"), 0, 200, False),
+        (track("opus", 0.5), 0, 300, False),
+        (track("opus", 0.0, 9.0), 0, 300, False),
+    ],
+)
+def test_sound_is_copied_where_it_fits_as_it_is(
+    sound: AudioTrack, start_frame: int, num_frames: int, copied: bool
+) -> None:
+    plan = plan_audio(info(audio=(sound,)), start_frame, num_frames, 80)
+    assert ("copy" in plan.output) is copied
+
+
+def test_no_sound_needs_no_source() -> None:
+    assert plan_audio(info(), 0, 300, 80).input == ()
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ("a segment twice", "60 frames|70 frames"),
+        ("another rate", "off its time"),
+        ("a lost track", "audio tracks"),
+        ("no alpha", "does not decode with alpha"),
+        ("no tag", "ALPHA_MODE"),
+    ],
+)
+def test_a_joined_file_that_is_not_right_is_refused(
+    damage: str, words: str, clip: GetClip, tmp_path: Path
+) -> None:
+    settings = chroma_settings()
+    video, target = render(clip(TITLED), tmp_path, settings)
+    parts = sorted(tmp_path.glob("webm-*.webm"))
+    made = webm.WebM(video, settings)
+    bad = tmp_path / "bad.webm"
+    if damage == "a segment twice":
+        made.join([*parts, parts[0]], [20, 20, 10, 20], bad)
+    elif damage == "another rate":
+        made.join(parts, [21, 20, 10], bad)
+    else:
+        options = {
+            "a lost track": ("-c:v", "copy", "-an"),
+            "no alpha": ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-c:a", "copy"),
+            "no tag": ("-c", "copy", "-metadata:s:v:0", "alpha_mode=0"),
+        }[damage]
+        run_ffmpeg(ffmpeg_command("-i", str(target), *options, str(bad)))
+    made.verify(target, 50)
+    with pytest.raises(EncodeError, match=words):
+        made.verify(bad, 50)
+
+
+def test_nothing_gets_a_name_when_a_segment_is_damaged(clip: GetClip, tmp_path: Path) -> None:
+    from pipeline.finish import finish_video
+
+    settings = chroma_settings()
+    video, target = render(clip(TITLED), tmp_path, settings)
+    parts = sorted(tmp_path.glob("webm-*.webm"))
+    whole = parts[1].read_bytes()
+    parts[1].write_bytes(whole[: len(whole) // 2])
+    again = tmp_path / "again.webm"
+    segments = tuple(
+        SegmentResult((str(part),), count) for part, count in zip(parts, (20, 20, 10), strict=True)
+    )
+    with pytest.raises(EncodeError):
+        finish_video(FinishJob(video, settings, segments, (str(again),), str(tmp_path)))
+    assert not again.exists()
+    assert target.exists()
+
+
+def test_an_encoder_that_dies_says_why(tmp_path: Path) -> None:
+    target = str(tmp_path / "x.webm")
+    encoder = PipeEncoder(ffmpeg_command("-f", "rawvideo", "-i", "pipe:0", target))
+    frames = torch.zeros(64, 1 << 20, dtype=torch.uint8)
+    with pytest.raises(EncodeError, match="ffmpeg ended with status") as caught:
+        encoder.write(frames)
+    assert any("command" in note for note in caught.value.__notes__)
+
+
+def test_reading_back_what_is_no_file(tmp_path: Path) -> None:
+    junk = tmp_path / "junk.webm"
+    junk.write_bytes(b"junk")
+    with pytest.raises(EncodeError, match=r"junk\.webm"):
+        inspect_webm(junk)
+
+
+@pytest.mark.parametrize(("width", "tiles"), [(640, 0), (1920, 1), (3840, 2), (8192, 3)])
+def test_tiles_follow_the_width_alone(width: int, tiles: int) -> None:
+    assert webm.tile_columns(width) == tiles
