@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+# As in workers (`workers/launch.py`); must be there before torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from tests.clips import ClipSpec, make_clip
 

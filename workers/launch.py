@@ -24,7 +24,7 @@ from workers.result_queue import LineGone, ParentEnd, WorkerEnd, open_line
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-#: Read by the C library when a program starts. Frames are tensors of megabytes that come and go; by
+#: Read by libraries when a program starts. Frames are tensors of megabytes that come and go; by
 #: default each is mapped anew and the kernel clears its pages, which took a third of RVM's time on
 #: a CPU (docs/benchmarks/001-worker-memory.md).
 WORKER_ENVIRONMENT = {
@@ -32,6 +32,8 @@ WORKER_ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(4 << 30),
     "MALLOC_TOP_PAD_": str(64 << 20),
     "MALLOC_ARENA_MAX": "1",
+    # Decoders and encoders want the cores while a tensor operation waits for its threads.
+    "OMP_WAIT_POLICY": "passive",
 }
 
 

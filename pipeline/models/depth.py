@@ -18,7 +18,8 @@ and at more than about 60 degrees to the side the disparity shrinks and turns ve
 subject melts into the background. What touches the subject at the same distance (the floor at its
 feet, a chair, a table before it) belongs to it, and of two people the farther may be cut. A gap
 that is narrower than its own parallax, as between arm and body, is filled. Smooth walls
-and mirrors have no disparity. The subject should fill some hundredths of the eye, nearer than
+and mirrors have no disparity: a plain backdrop that fills half of the picture counts as far, but
+not where the subject encloses it. The subject should fill some hundredths of the eye, nearer than
 about 15 times the distance between the lenses.
 """
 
@@ -49,6 +50,8 @@ _MATCH_SIDE = 512  # eyes are matched at this size
 #: 20 degrees: 0.2 m away for eyes 63 mm apart. Some files place the horizon below 0.
 _LEAST, _RANGE = -8, 64
 _BLOCK = 3  # side of the matched block
+_TEXTURE_WINDOW, _LEAST_TEXTURE = 7, 5  # pixels; grey levels between its darkest and brightest
+_BACKDROP = 0.5  # share of the picture from which on what has no texture is a backdrop
 _AGREE = 24  # sixteenths of a pixel by which the two directions may differ
 
 _BINS = 128  # of the histogram, over the whole search
@@ -86,6 +89,7 @@ class DepthState:
         least: smallest disparity searched, in pixels of that size.
         search: number of disparities searched.
         histogram: fading counts of disparities, from `least` on, in _BINS bins.
+        plain, pixels: fading counts of pixels without texture, and of all.
     """
 
     matcher: Any
@@ -93,6 +97,8 @@ class DepthState:
     least: int
     search: int
     histogram: NDArray[np.float64]
+    plain: float = 0.0
+    pixels: float = 0.0
 
 
 class DepthLayers:
@@ -162,12 +168,18 @@ def _near_layer(rgb: Tensor, state: DepthState) -> Tensor:
     from_left = _match(left, right, state)
     # Mirrored, the right eye is the left one.
     from_right = _match(right[:, ::-1], left[:, ::-1], state)[:, ::-1]
-    seen_left = _agreement(from_left, from_right, 1, state.least)
-    seen_right = _agreement(from_right, from_left, -1, state.least)
+    textured = _textured(left), _textured(right)
+    seen_left = _agreement(from_left, from_right, 1, state.least) & textured[0]
+    seen_right = _agreement(from_right, from_left, -1, state.least) & textured[1]
 
     both = np.concatenate([from_left[seen_left], from_right[seen_right]])
     state.histogram = _FADE * state.histogram + _count(both, state)
+    state.plain = _FADE * state.plain + sum(int(np.count_nonzero(~eye)) for eye in textured)
+    state.pixels = _FADE * state.pixels + 2 * left.size
     split = layer_split(state.histogram)
+    if split is None and state.plain > _BACKDROP * state.pixels:
+        # The subject alone is matched, before a backdrop without texture: that counts as far.
+        split = layer_split(np.r_[state.plain, state.histogram[1:]])
     if split is None:
         return torch.zeros(2, 1, *state.size)
     threshold = 16 * (state.least + split * state.search / _BINS)
@@ -185,6 +197,14 @@ def _small_grey(rgb: Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
     small = F.interpolate(grey, size=size, mode="bilinear", antialias=True, align_corners=False)
     bytes_: NDArray[np.uint8] = small[:, 0].round().clamp(0, 255).byte().cpu().numpy()
     return bytes_
+
+
+def _textured(grey: NDArray[np.uint8]) -> Mask:
+    """Where there is something to match: on a plain wall the matcher spreads what is beside it."""
+    window = np.ones((_TEXTURE_WINDOW, _TEXTURE_WINDOW), np.uint8)
+    span = cv2.morphologyEx(grey, cv2.MORPH_GRADIENT, window)
+    textured: Mask = np.asarray(span) >= _LEAST_TEXTURE
+    return textured
 
 
 def _match(eye: NDArray[np.uint8], other: NDArray[np.uint8], state: DepthState) -> Fixed:
@@ -214,19 +234,19 @@ def _agreement(disparity: Fixed, other: Fixed, direction: int, least: int) -> Ma
 
 
 def _fill(disparity: Fixed, seen: Mask) -> Fixed:
-    """Give what only one eye sees the lesser disparity of its nearest neighbours in the row."""
+    """Give what has no disparity the lesser one of its nearest neighbours in the row.
+
+    That is right for what only one eye sees. Where a row ends without a neighbour it counts as far.
+    """
     width = disparity.shape[1]
     columns = np.arange(width)
     before = np.maximum.accumulate(np.where(seen, columns, -1), axis=1)
     after = np.minimum.accumulate(np.where(seen, columns, width)[:, ::-1], axis=1)[:, ::-1]
-    # Off either end there is no neighbour: the other side decides, or else it is far.
-    padded = np.pad(disparity, ((0, 0), (1, 1)), constant_values=np.iinfo(np.int16).max)
-    lesser = np.minimum(
+    padded = np.pad(disparity, ((0, 0), (1, 1)), constant_values=np.iinfo(np.int16).min)
+    filled: Fixed = np.minimum(
         np.take_along_axis(padded, before + 1, axis=1),
         np.take_along_axis(padded, after + 1, axis=1),
     )
-    alone = (before < 0) & (after >= width)
-    filled: Fixed = np.where(alone, np.iinfo(np.int16).min, lesser)
     return filled
 
 

@@ -72,6 +72,18 @@ def test_demo_rooms_against_ground_truth(clips: list[Path]) -> None:
         assert matte.alpha.flatten(0, 1)[beside].max() == 0, clip.name
 
 
+def test_a_backdrop_without_texture_is_far() -> None:
+    """Not what suits it, but nothing of the screen may stay but what the figure encloses."""
+    scene = Scene(30)
+    pictures = np.stack([scene.picture(frame, "green") for frame in (5, 12)])
+    matte = _run(torch.from_numpy(pictures).permute(0, 1, 4, 2, 3).contiguous())
+    truth = torch.from_numpy(np.stack([scene.alpha(frame) for frame in (5, 12)]))
+    assert (matte.alpha[:, :, 0] - truth).abs().mean() <= 0.06
+    assert (matte.alpha[:, :, 0][truth > 0.99] > 0.9).float().mean() >= 0.97
+    beside = dilate(truth.flatten(0, 1)[:, None], 80) == 0
+    assert matte.alpha.flatten(0, 1)[beside].max() == 0
+
+
 def test_edges_lose_the_rooms_colour() -> None:
     scene = Scene(20)
     rgb = _eyes(scene, [10])
