@@ -1,0 +1,99 @@
+"""What only a GPU can show.
+
+`VRMATTE_REQUIRE_GPU=1 make test` on a pod turns the skips into failures.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.clip import ClipReader
+from pipeline.decode import FrameReader
+from pipeline.eyes import split_eyes
+from pipeline.frame_index import FrameIndex
+from pipeline.models.base import load_model
+from pipeline.probe import read_video
+from pipeline.spec import MattingSettings, ProcessingSettings, SegmentJob, VideoSettings
+from tests.clips import SVT_AV1, X264, X265, ClipSpec, read_frames, read_numbers
+from tests.render import CPU
+
+GetClip = Callable[[ClipSpec], Path]
+CUDA = torch.device("cuda", 0)
+
+pytestmark = [pytest.mark.gpu, pytest.mark.slow]
+
+
+@pytest.fixture(autouse=True)
+def need_a_gpu() -> None:
+    if torch.cuda.is_available():
+        return
+    if os.environ.get("VRMATTE_REQUIRE_GPU") == "1":
+        pytest.fail("VRMATTE_REQUIRE_GPU=1, and torch sees no CUDA device")
+    pytest.skip("no CUDA device")
+
+
+def open_on(device: torch.device, path: Path, folder: Path) -> FrameReader:
+    index_path = folder / "index.json"
+    video = read_video(path, index_path, "sbs")
+    return FrameReader(video, FrameIndex.load(index_path), device)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        ClipSpec("h264.mp4", X264, eye=(256, 256)),
+        ClipSpec("hevc.mp4", X265, eye=(256, 256)),
+        ClipSpec("hevc10.mp4", X265, "yuv420p10le", eye=(256, 256)),
+        ClipSpec("av1.mkv", SVT_AV1, eye=(256, 256)),
+    ],
+    ids=lambda spec: spec.name,
+)
+def test_the_gpus_decoder_gives_the_cpus_frames(
+    spec: ClipSpec, clip: GetClip, tmp_path: Path
+) -> None:
+    path = clip(spec)
+    here = open_on(CPU, path, tmp_path)
+    there = open_on(CUDA, path, tmp_path)
+    print(f"{spec.name}: {there.decoder}")  # noqa: T201
+    assert there.decoder == "NVDEC" or there.decoder.startswith("CPU: ")
+    for a, b in zip(here.batches(7, 31, 4), there.batches(7, 31, 4), strict=True):
+        assert b.rgb.device.type == "cuda"
+        assert (a.rgb.float() - b.rgb.cpu().float()).abs().mean() <= 1.5
+
+
+@pytest.mark.parametrize("name", ["chroma", "plate"])
+def test_mattes_agree_between_kinds_of_device(name: str, clip: GetClip, tmp_path: Path) -> None:
+    path = clip(ClipSpec("h264.mp4", X264, eye=(256, 256)))
+    settings = VideoSettings(matting=MattingSettings(model=name))
+    alphas = []
+    for device in (CPU, CUDA):
+        reader = open_on(device, path, tmp_path)
+        video = read_video(path, tmp_path / "index.json", "sbs")
+        job = SegmentJob(video, settings, 0, 0, 20, str(tmp_path / "index.json"), str(tmp_path))
+        model = load_model(settings.matting, ProcessingSettings(), device)
+        prepared = model.prepare(ClipReader(job, reader))
+        state = model.start(2, 256, 256, prepared)
+        mattes = [model.matte(split_eyes(b, "sbs"), state) for b in reader.batches(0, 20, 4)]
+        alphas.append(torch.cat([matte.alpha.cpu().float() for matte in mattes]))
+    assert (alphas[0] - alphas[1]).abs().mean() <= 1 / 255
+
+
+def test_the_main_job_on_all_gpus(clip: GetClip, tmp_path: Path) -> None:
+    source, out = clip(ClipSpec("h264_LR.mp4", X264, eye=(256, 256))), tmp_path / "out"
+    command = [sys.executable, "-m", "orchestrator.cli", "run", str(source), "-o", str(out)]
+    command += ["--gpus", "all", "--model", "chroma", "--segment-frames", "20"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (path,) = out.rglob("*.webm")
+    left, right = read_numbers(read_frames(path))
+    assert left == right == list(range(50))
+    (video,) = json.loads((out / "report.json").read_text())["videos"]
+    print(video["decoders"])  # noqa: T201
