@@ -275,7 +275,8 @@ def _fingerprint(path: Path, size: int) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    said = getattr(error, "strerror", None) or str(error)  # without errno and the path again
+    return (said.splitlines() or [type(error).__name__])[0]
 
 
 def main(arguments: Sequence[str]) -> None:
