@@ -107,12 +107,12 @@ class Video:
 
     def give_up(self, task: Task) -> None:
         """An attempt came to nothing."""
-        self._retries += 1
         self._in_hand.discard(task)
 
     def requeue(self, task: Task) -> None:
         """Let a task wait again, unless the video is settled by now."""
         if not self.settled:
+            self._retries += 1
             insort(self.pending, task, key=lambda waiting: waiting.number)
             self.frames_pending += task.num_frames
 

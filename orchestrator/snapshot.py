@@ -21,7 +21,7 @@ class VideoState:
         status: "pending" until a worker has had a task of it; "finishing" once all segments are
             there; "failed" when it is set aside.
         frames_done: frames of finished segments and of those in hand.
-        retries: attempts that failed or were lost, over all of its tasks.
+        retries: attempts that failed or were lost and are made again, over all of its tasks.
         earlier: it was already done when this run began.
         started_at, ended_at: on the supervisor's clock, in seconds.
         work_s: seconds that workers spent on its finished tasks, added up.
