@@ -23,6 +23,14 @@ from pipeline.errors import ErrorRecord
 from tests.orchestrator.snapshots import running, snapshot, video, worker
 
 
+@pytest.fixture(autouse=True)
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal that can do everything, whatever the one is in which the tests run."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+
 def said(snapshots: Iterable[Snapshot]) -> list[str]:
     lines: list[str] = []
     before = None
