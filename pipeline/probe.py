@@ -154,7 +154,10 @@ def read_video(path: Path, index_path: Path, layout: Layout | None) -> VideoInfo
             layout=found,
             layout_reason=reason,
             title=container.metadata.get("title", ""),
-            notes=_notes(upright, index.variable_rate, index.frame_rate),
+            notes=(
+                *_notes(upright, index.variable_rate, index.frame_rate),
+                *_silent_tracks(container, packets),
+            ),
             stream=stream.index,
             begin_s=begin_s,
         )
@@ -263,6 +266,14 @@ def _notes(upright: tuple[int, int], variable: bool, rate: Fraction) -> tuple[st
     if variable:
         notes.append(f"variable frame rate made constant at {float(rate):.3f} frames/s")
     return tuple(notes)
+
+
+def _silent_tracks(container: Any, packets: _Packets) -> list[str]:
+    kept = {stream.index for stream in packets.sound}
+    left_out = [s.index for s in container.streams.audio if s.index not in kept]
+    return [
+        f"audio stream {index} is left out: no packets, or an unknown codec" for index in left_out
+    ]
 
 
 def _fingerprint(path: Path, size: int) -> str:

@@ -55,6 +55,16 @@ def test_odd_sizes_are_padded_and_said_so(tmp_path: Path) -> None:
     assert info.notes == ("odd size 65x33 is padded to 66x34",)
 
 
+def test_a_track_without_sound_is_left_out_aloud(clip: GetClip, tmp_path: Path) -> None:
+    source = clip(ClipSpec("h264.mkv", X264, audio=("aac",)))
+    path = tmp_path / "dropped.mkv"
+    ffmpeg("-i", str(source), "-c", "copy", "-bsf:a", "noise=drop=1", str(path))
+    info = read_video(path, tmp_path / "index.json", None)
+    assert info.audio == ()
+    (note,) = info.notes
+    assert note.startswith("audio stream 1 is left out")
+
+
 def test_rotation_turns_the_size(tmp_path: Path) -> None:
     flat, turned = tmp_path / "flat.mp4", tmp_path / "turned.mp4"
     ffmpeg("-f", "lavfi", "-i", "testsrc=s=64x32:d=0.2", "-c:v", "libx264", str(flat))
