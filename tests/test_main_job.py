@@ -201,13 +201,14 @@ def _kill(victim: str, parent: int, children: list[psutil.Process]) -> bool:
     if victim == "parent":
         os.kill(parent, signal.SIGKILL)
         return True
+    sought = "libvpx-vp9" if victim == "ffmpeg" else "spawn_main"
     for child in children:
-        words = " ".join(child.cmdline())
-        is_ffmpeg = "libvpx-vp9" in words
-        is_worker = "spawn_main" in words
-        if is_ffmpeg if victim == "ffmpeg" else is_worker:
-            child.kill()
-            return True
+        try:
+            if sought in " ".join(child.cmdline()):
+                child.kill()
+                return True
+        except (psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue  # an encoder that has just ended; the next one will do
     return False
 
 
