@@ -65,10 +65,11 @@ def run_segment(
     planes = overlap(_planes(deliverables, mattes), _DEPTH, on_thread=on_thread)
     with closing(frames), closing(planes):
         _encode(job, deliverables, targets, planes, on_progress, should_stop)
+    concealed = {frame for frame in reader.concealed_frames if job.start <= frame < job.stop}
     return SegmentResult(
         files=tuple(str(target) for target in targets),
         num_frames=job.num_frames,
-        concealed_frames=sum(frame >= job.start for frame in reader.concealed_frames),
+        concealed_frames=len(concealed),
         decoder=reader.decoder,
     )
 
