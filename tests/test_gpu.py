@@ -63,7 +63,11 @@ def test_the_gpus_decoder_gives_the_cpus_frames(
     here = open_on(CPU, path, tmp_path)
     there = open_on(CUDA, path, tmp_path)
     print(f"{spec.name}: {there.decoder}")  # noqa: T201
-    assert there.decoder == "NVDEC" or there.decoder.startswith("CPU: ")
+    if spec.codec is SVT_AV1 and there.decoder != "NVDEC":
+        # Decoders of Turing's design know no AV1; then the reason must be told.
+        assert there.decoder.removeprefix("CPU: ") not in ("", "CPU")
+    else:
+        assert there.decoder == "NVDEC"
     for a, b in zip(here.batches(7, 31, 4), there.batches(7, 31, 4), strict=True):
         assert b.rgb.device.type == "cuda"
         assert (a.rgb.float() - b.rgb.cpu().float()).abs().mean() <= 1.5
