@@ -12,6 +12,8 @@ from logging import StreamHandler, captureWarnings, getLevelNamesMapping, getLog
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import structlog
+
 from orchestrator.backends.base import Backend
 from orchestrator.backends.local import LocalBackend
 from orchestrator.config import Settings, as_mapping, forced_layout, video_settings
@@ -175,7 +177,12 @@ def _plan(
             is_done=lambda job: journal.published(job) is not None,
             on_probed=Counter(status.update, len(sources)),
         )
-        return planner.plan(sources)
+        plan = planner.plan(sources)
+    for aside in plan.set_aside:
+        structlog.get_logger("vrmatte").warning(
+            "set_aside", video=aside.name, error=str(aside.error), detail=aside.error.detail
+        )
+    return plan
 
 
 def _require_what_is_needed(

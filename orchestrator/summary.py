@@ -106,7 +106,9 @@ def make_report(facts: RunFacts, plan: Plan, first: Snapshot, last: Snapshot) ->
     earlier = {video.id: video.frames_done for video in first.videos}
     states = {video.id: video for video in last.videos}
     workers = tuple(
-        WorkerReport(w.id, w.device, w.lanes, w.life, w.faults, w.status == "retired", w.error)
+        WorkerReport(
+            w.id, w.device, w.lanes, w.life, w.faults, w.status == "retired", _told(w.error)
+        )
         for w in last.workers
     )
     videos = (
@@ -121,6 +123,11 @@ def make_report(facts: RunFacts, plan: Plan, first: Snapshot, last: Snapshot) ->
         videos=videos,
         workers=workers,
     )
+
+
+def _told(error: ErrorRecord | None) -> ErrorRecord | None:
+    """An error as a person may see it: the traceback is for the log."""
+    return None if error is None else dataclasses.replace(error, detail="")
 
 
 def _video_report(job: VideoJob, state: VideoState, earlier: int) -> VideoReport:
@@ -149,7 +156,7 @@ def _video_report(job: VideoJob, state: VideoState, earlier: int) -> VideoReport
         concealed_frames=state.concealed_frames,
         decoders=state.decoders,
         notes=(*job.info.notes, *_notes(state, earlier)),
-        error=state.error,
+        error=_told(state.error),
     )
 
 
@@ -167,7 +174,7 @@ def _notes(state: VideoState, earlier: int) -> Iterator[str]:
 
 
 def _set_aside_report(aside: SetAside) -> VideoReport:
-    return VideoReport(aside.name, aside.path, "set aside", error=aside.error)
+    return VideoReport(aside.name, aside.path, "set aside", error=_told(aside.error))
 
 
 def _exit_status(

@@ -222,6 +222,7 @@ def test_a_broken_file_costs_only_itself(clip: GetClip, tmp_path: Path) -> None:
     done = run(videos, out)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr + done.stdout
+    assert "Traceback" not in (out / "report.json").read_text()
     report = json.loads((out / "report.json").read_text())
     results = {video["name"]: video["result"] for video in report["videos"]}
     assert results == {"good_LR.mp4": "done", "cut.mp4": "set aside", "noise.mkv": "set aside"}
