@@ -41,7 +41,7 @@ from orchestrator.moves import (
 )
 from orchestrator.snapshot import Snapshot
 from pipeline.errors import ErrorRecord
-from pipeline.spec import OutputFile, SegmentResult
+from pipeline.spec import Concession, OutputFile, SegmentResult
 from workers.messages import (
     SegmentDone,
     TaskFailed,
@@ -293,7 +293,8 @@ class Fleet:
         if spent or task.failures.count(error.kind) >= allowed:
             self._set_aside(video, error)
             return
-        task.cpu_decode = task.cpu_decode or error.kind == "decode"
+        if error.kind == "decode":
+            task.concession = Concession(cpu_decode=True)
         task.alone = task.alone or error.kind == "resource"
         video.requeue(task)
 

@@ -16,7 +16,7 @@ from orchestrator.snapshot import (
     WorkerStatus,
 )
 from pipeline.errors import ErrorRecord
-from pipeline.spec import OutputFile, SegmentResult
+from pipeline.spec import AS_ASKED, Concession, OutputFile, SegmentResult
 from workers.messages import DoTask, TaskId
 
 #: `Task.number` of joining a video's segments.
@@ -41,7 +41,7 @@ class Task:
     num_frames: int
     attempt: int = 0
     failures: list[str] = field(default_factory=list)
-    cpu_decode: bool = False
+    concession: Concession = AS_ASKED
     alone: bool = False
     tried_on: set[int] = field(default_factory=set)
     frames_done: int = 0
@@ -103,7 +103,7 @@ class Video:
             results = tuple(self._results[n] for n in range(len(self.job.segments)))
             return DoTask(task.id, task.attempt, self.job.finish_job(results))
         job = self.job.segment_job(task.number)
-        return DoTask(task.id, task.attempt, job, task.cpu_decode)
+        return DoTask(task.id, task.attempt, job, task.concession)
 
     def give_up(self, task: Task) -> None:
         """An attempt came to nothing."""

@@ -57,15 +57,35 @@ class DecodeError(VrmatteError):
 
 
 class ResourceError(VrmatteError):
-    """Memory or disk ran out."""
+    """Memory ran out: tried again with smaller chunks, then with nothing beside it."""
 
     kind = "resource"
+
+
+class DiskError(VrmatteError):
+    """The output disk is full, read-only or gone: the whole run stops, and can go on later."""
+
+    kind = "disk"
 
 
 class EncodeError(VrmatteError):
     """The encoder failed, or what it wrote is not what it was given."""
 
     kind = "encode"
+
+
+class SegmentsDamaged(VrmatteError):
+    """Finished segments are not what they were when they were committed: they are made again.
+
+    Args:
+        segments: their numbers.
+    """
+
+    kind = "damaged"
+
+    def __init__(self, message: str, advice: str = "", segments: tuple[int, ...] = ()) -> None:
+        super().__init__(message, advice)
+        self.segments = segments
 
 
 class DeviceError(VrmatteError):

@@ -20,7 +20,7 @@ from pipeline.frames import FrameBatch, MatteBatch
 from pipeline.models.base import MattingModel, Prepared
 from pipeline.overlap import overlap
 from pipeline.publish import publish
-from pipeline.spec import SegmentJob, SegmentResult
+from pipeline.spec import AS_ASKED, Concession, SegmentJob, SegmentResult
 
 #: Batches that may wait between two stages.
 _DEPTH = 2
@@ -31,13 +31,14 @@ def run_segment(
     model: MattingModel,
     device: torch.device,
     *,
-    cpu_decode: bool = False,
+    concession: Concession = AS_ASKED,
     on_progress: Callable[[int], None] = lambda frames_done: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> SegmentResult:
     """Matte one segment and leave one whole, checked file a deliverable in the work folder.
 
     Args:
+        concession: what is made easier than the settings ask; no frame is left out.
         on_progress: called with the number of frames given to the encoders so far.
         should_stop: asked between batches; when it says yes the segment is dropped.
 
@@ -51,8 +52,9 @@ def run_segment(
         index,
         device,
         threads=job.settings.processing.decode_threads,
-        cpu_decode=cpu_decode,
+        cpu_decode=concession.cpu_decode,
     )
+    chunk = max(1, job.settings.streaming.chunk_frames // concession.chunk_divisor)
     deliverables = [make_deliverable(n, job.video, job.settings) for n in job.settings.deliverables]
     targets = [segment_path(job, deliverable) for deliverable in deliverables]
     prepared = prepared_data(job, model, ClipReader(job, reader))
@@ -60,7 +62,7 @@ def run_segment(
     def on_thread() -> None:
         torch.set_num_threads(job.settings.processing.intra_op_threads)
 
-    frames = overlap(_decoded(job, model, reader), _DEPTH, on_thread=on_thread)
+    frames = overlap(_decoded(job, model, reader, chunk), _DEPTH, on_thread=on_thread)
     mattes = _matted(job, model, frames, prepared)
     planes = overlap(_planes(deliverables, mattes), _DEPTH, on_thread=on_thread)
     with closing(frames), closing(planes):
@@ -80,12 +82,13 @@ def segment_path(job: SegmentJob, deliverable: Deliverable) -> Path:
     return folder / f"{deliverable.name}-{job.number:06d}{deliverable.suffix}"
 
 
-def _decoded(job: SegmentJob, model: MattingModel, reader: FrameReader) -> Iterator[FrameBatch]:
+def _decoded(
+    job: SegmentJob, model: MattingModel, reader: FrameReader, chunk: int
+) -> Iterator[FrameBatch]:
     """The warm-up frames, then the segment's own, in chunks that never hold some of both."""
     streaming = job.settings.streaming
     warmup = model.warmup_frames if streaming.warmup_frames is None else streaming.warmup_frames
     begin = max(0, job.start - warmup)
-    chunk = streaming.chunk_frames
     if begin < job.start:
         yield from reader.batches(begin, job.start, chunk)
     yield from reader.batches(job.start, job.stop, chunk)

@@ -273,11 +273,28 @@ class SegmentJob:
 
 
 @dataclass(frozen=True, slots=True)
+class Concession:
+    """How an attempt is made easier than the settings ask, after others failed.
+
+    Attributes:
+        cpu_decode: do not try the GPU's decoder.
+        chunk_divisor: chunks for the network are this many times smaller.
+    """
+
+    cpu_decode: bool = False
+    chunk_divisor: int = 1
+
+
+AS_ASKED = Concession()
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentResult:
     """What a finished segment left.
 
     Attributes:
         files: one a deliverable, in the settings' order.
+        digests: sha256 of each of `files` when it was committed, hexadecimal.
         concealed_frames: frames that the decoder never gave, filled with their neighbour.
         decoder: what decoded, in words ("NVDEC", "CPU", "CPU: Video not supported").
     """
@@ -286,6 +303,7 @@ class SegmentResult:
     num_frames: int
     concealed_frames: int = 0
     decoder: str = ""
+    digests: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from pipeline.errors import DeviceError, ErrorRecord, VrmatteError
+from pipeline.errors import DeviceError, ErrorRecord, SegmentsDamaged, VrmatteError
 from pipeline.spec import FinishJob
 from workers.messages import (
     Command,
@@ -166,7 +166,11 @@ class _Server:
     def _do(self, command: DoTask) -> None:
         """One task in its thread, and the boundary at which its errors become a report."""
         log = self._log.bind(task=str(command.task), attempt=command.attempt)
-        log.info("task_started", cpu_decode=command.cpu_decode)
+        log.info(
+            "task_started",
+            cpu_decode=command.concession.cpu_decode,
+            chunk_divisor=command.concession.chunk_divisor,
+        )
         fatal: ErrorRecord | None = None
         report: Report
         try:
@@ -176,7 +180,9 @@ class _Server:
             log.error("task_failed", kind=record.kind, error=str(record), detail=record.detail)
             if isinstance(error, DeviceError) or not isinstance(error, VrmatteError):
                 fatal = record
-            report = TaskFailed(self._worker, self._life, command.task, command.attempt, record)
+            damaged = error.segments if isinstance(error, SegmentsDamaged) else ()
+            who = (self._worker, self._life, command.task, command.attempt)
+            report = TaskFailed(*who, record, damaged)
         try:
             self._line.send(report)
         except OSError:
@@ -194,7 +200,7 @@ class _Server:
             return VideoFinished(*who, outputs, seconds)
         result = self._work.segment(
             command.job,
-            cpu_decode=command.cpu_decode,
+            concession=command.concession,
             on_progress=ProgressReports(
                 lambda frames: self._line.send(TaskProgress(*who, frames)),
                 self._setup.progress_s,

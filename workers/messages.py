@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from pipeline.errors import ErrorRecord
 from pipeline.spec import (
+    AS_ASKED,
+    Concession,
     FinishJob,
     MattingSettings,
     OutputFile,
@@ -70,7 +72,7 @@ class DoTask:
     task: TaskId
     attempt: int
     job: SegmentJob | FinishJob
-    cpu_decode: bool = False
+    concession: Concession = AS_ASKED
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +129,18 @@ class VideoFinished:
 
 @dataclass(frozen=True, slots=True)
 class TaskFailed:
+    """An attempt came to nothing.
+
+    Attributes:
+        damaged: where segments were to be joined, the numbers of those that are not whole.
+    """
+
     worker: int
     life: int
     task: TaskId
     attempt: int
     error: ErrorRecord
+    damaged: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

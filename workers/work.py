@@ -14,6 +14,7 @@ from pipeline.finish import finish_video
 from pipeline.models.base import MattingModel, load_model
 from pipeline.segment import run_segment
 from pipeline.spec import (
+    Concession,
     FinishJob,
     MattingSettings,
     OutputFile,
@@ -37,7 +38,7 @@ class Work(Protocol):
         self,
         job: SegmentJob,
         *,
-        cpu_decode: bool,
+        concession: Concession,
         on_progress: Callable[[int], None],
         should_stop: Callable[[], bool],
     ) -> SegmentResult: ...
@@ -67,7 +68,7 @@ class Pipeline:
         self,
         job: SegmentJob,
         *,
-        cpu_decode: bool,
+        concession: Concession,
         on_progress: Callable[[int], None],
         should_stop: Callable[[], bool],
     ) -> SegmentResult:
@@ -79,7 +80,7 @@ class Pipeline:
                 job,
                 self._model(settings.matting, settings.processing),
                 self._device,
-                cpu_decode=cpu_decode,
+                concession=concession,
                 on_progress=on_progress,
                 should_stop=should_stop,
             )

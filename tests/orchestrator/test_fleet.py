@@ -185,9 +185,9 @@ def test_each_error_has_its_number_of_attempts(kind: str, attempts: int) -> None
 def test_after_a_decode_error_the_cpu_decodes() -> None:
     run = Script([make_job("a", segments=1)])
     run.ready(0)
-    assert not run.given[TaskId("a", 0)][1].cpu_decode
+    assert not run.given[TaskId("a", 0)][1].concession.cpu_decode
     run.fail("a", 0, "decode")
-    assert run.given[TaskId("a", 0)][1].cpu_decode
+    assert run.given[TaskId("a", 0)][1].concession.cpu_decode
     run.done("a", 0)
     run.done("a", None)
     assert run.video("a").status == "done"

@@ -20,7 +20,7 @@ from pipeline.errors import (
     MachineError,
     VrmatteError,
 )
-from pipeline.spec import FinishJob, OutputFile, SegmentJob, SegmentResult
+from pipeline.spec import Concession, FinishJob, OutputFile, SegmentJob, SegmentResult
 from workers.messages import WorkerSetup
 
 ERRORS: dict[str, type[VrmatteError]] = {
@@ -41,13 +41,13 @@ class Double:
         self,
         job: SegmentJob,
         *,
-        cpu_decode: bool,
+        concession: Concession,
         on_progress: Callable[[int], None],
         should_stop: Callable[[], bool],
     ) -> SegmentResult:
         folder = Path(job.work_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        self.obey(job.video.title, folder, cpu_decode, on_progress)
+        self.obey(job.video.title, folder, concession.cpu_decode, on_progress)
         file = folder / f"seg-{job.number:06d}.webm"
         file.write_text(f"{job.start}..{job.stop} ")
         on_progress(job.num_frames)

@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 
 from orchestrator.jobs import VideoJob
-from pipeline.spec import MattingSettings, ProcessingSettings
+from pipeline.spec import Concession, MattingSettings, ProcessingSettings
 from tests.orchestrator.worlds import make_job
 from workers.gpu_worker import FAILED, ORPHANED, STOPPED, ProgressReports, serve
 from workers.messages import (
@@ -47,7 +47,7 @@ def job_in(folder: Path, title: str = "", segments: int = 2) -> VideoJob:
 
 
 def segment_task(job: VideoJob, number: int, *, cpu_decode: bool = False) -> DoTask:
-    return DoTask(TaskId(job.id, number), 1, job.segment_job(number), cpu_decode)
+    return DoTask(TaskId(job.id, number), 1, job.segment_job(number), Concession(cpu_decode))
 
 
 @dataclass
