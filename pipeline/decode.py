@@ -21,6 +21,7 @@ from pipeline.color import YuvFormat, resolve_matrix, yuv_to_rgb
 from pipeline.errors import DecodeError
 from pipeline.frame_index import FrameIndex
 from pipeline.frames import FrameBatch
+from pipeline.source import require_unchanged
 from pipeline.spec import VideoInfo
 
 if TYPE_CHECKING:
@@ -64,6 +65,9 @@ class FrameReader:
         threads: CPU threads of a CPU decoder; does not alter the frames.
         cpu_decode: do not try the GPU's decoder.
 
+    Raises:
+        InputError: the file is not the one that was probed.
+
     Attributes:
         decoder: what decodes, in words: "NVDEC", "CPU", or "CPU: <why not NVDEC>".
         concealed_frames: output frames so far that the decoder never gave, filled with a
@@ -79,6 +83,8 @@ class FrameReader:
         threads: int = 2,
         cpu_decode: bool = False,
     ) -> None:
+        # TorchCodec takes addresses, and any format: it is given nothing but what the probe saw.
+        require_unchanged(video)
         self.concealed_frames: list[int] = []
         self._video = video
         self._index = index

@@ -7,13 +7,19 @@ It holds time stamps only and knows nothing of codecs.
 from __future__ import annotations
 
 import json
-import os
+import zlib
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from pipeline.disk import write_file
+from pipeline.errors import InputError
+from pipeline.spec import VideoInfo
+from pipeline.text import one_line
 
 Int64 = npt.NDArray[np.int64]
 
@@ -24,7 +30,7 @@ STANDARD_RATES = (
 )
 _SNAP = 0.02  # share of a rate within which the nearest standard rate is meant
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,11 @@ class FrameIndex:
             return True
         return bool((self.source_frames(0, self.num_frames) != np.arange(len(self.pts))).any())
 
+    def belongs_to(self, video: VideoInfo) -> bool:
+        """Whether it is of as many frames, at the same rate, as the probe found in `video`."""
+        of_index = len(self.pts), self.num_frames, self.frame_rate
+        return of_index == (video.source_frames, video.num_frames, video.frame_rate)
+
     def source_frames(self, start: int, stop: int) -> Int64:
         """Positions into `pts` of the frames that output frames start..stop show.
 
@@ -82,8 +93,12 @@ class FrameIndex:
         return [float(t * self.time_base) for t in ticks]
 
     def save(self, path: Path) -> None:
-        """Write it whole or not at all."""
-        record = {
+        """Write it whole or not at all.
+
+        Raises:
+            DiskError: it cannot be written.
+        """
+        record: dict[str, Any] = {
             "format": _FORMAT,
             "time_base": str(self.time_base),
             "frame_rate": str(self.frame_rate),
@@ -92,27 +107,74 @@ class FrameIndex:
             "keyframes": self.keyframes.tolist(),
             "seek_ticks": self.seek_ticks.tolist(),
         }
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-        with temporary.open("w") as file:
-            json.dump(record, file, separators=(",", ":"))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        record["crc32"] = _checksum(record)
+        write_file(path, json.dumps(record, separators=(",", ":")).encode())
 
     @classmethod
     def load(cls, path: Path) -> FrameIndex:
         """Raises OSError or ValueError when there is no sound index at `path`."""
-        record = json.loads(path.read_text())
-        if record.get("format") != _FORMAT:
-            raise ValueError(f"{path} is of another version")
-        return cls(
-            time_base=Fraction(record["time_base"]),
-            pts=np.asarray(record["pts"], dtype=np.int64),
-            keyframes=np.asarray(record["keyframes"], dtype=np.int64),
-            seek_ticks=np.asarray(record["seek_ticks"], dtype=np.int64),
-            frame_rate=Fraction(record["frame_rate"]),
-            num_frames=int(record["num_frames"]),
-        )
+        try:
+            record = json.loads(path.read_bytes())
+            if record["format"] != _FORMAT:
+                raise ValueError("it is of another version")
+            # One wrong digit would be another frame, and nothing else would show it.
+            if record.pop("crc32") != _checksum(record):
+                raise ValueError("it is damaged")
+            index = cls(
+                time_base=Fraction(record["time_base"]),
+                pts=_whole_numbers(record["pts"]),
+                keyframes=_whole_numbers(record["keyframes"]),
+                seek_ticks=_whole_numbers(record["seek_ticks"]),
+                frame_rate=Fraction(record["frame_rate"]),
+                num_frames=record["num_frames"],
+            )
+            index._check()
+        except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
+            raise ValueError(f"{path} is no sound frame index: {error}") from error
+        return index
+
+    def _check(self) -> None:
+        """Raises ValueError when the parts do not fit together."""
+        keys = self.keyframes
+        if len(self.pts) == 0 or (np.diff(self.pts) <= 0).any():
+            raise ValueError("time stamps must ascend")
+        if len(keys) != len(self.seek_ticks) or (np.diff(keys) <= 0).any():
+            raise ValueError("keyframes must ascend, each with its seek point")
+        if len(keys) and not 0 <= keys[0] <= keys[-1] < len(self.pts):
+            raise ValueError("a keyframe that is no frame")
+        if self.time_base <= 0 or self.frame_rate <= 0:
+            raise ValueError("time base and frame rate must be more than 0")
+        if type(self.num_frames) is not int or self.num_frames < 1:
+            raise ValueError("there must be frames")
+
+
+def index_of(video: VideoInfo, path: Path) -> FrameIndex:
+    """The index that the probe left for `video`.
+
+    Raises:
+        InputError: it is gone, damaged, or another video's.
+    """
+    shown, advice = one_line(video.path), "run again: the file is then read anew"
+    try:
+        index = FrameIndex.load(path)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"the frame index of {shown} cannot be read ({one_line(str(error))})", advice
+        ) from error
+    if not index.belongs_to(video):
+        raise InputError(f"the frame index at hand is not that of {shown}", advice)
+    return index
+
+
+def _whole_numbers(values: object) -> Int64:
+    """int64 ``[N]`` of a list of numbers; raises ValueError, TypeError or OverflowError."""
+    if not isinstance(values, list) or not all(type(value) is int for value in values):
+        raise ValueError("not a list of whole numbers")
+    return np.asarray(values, dtype=np.int64)
+
+
+def _checksum(record: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(record, separators=(",", ":"), sort_keys=True).encode())
 
 
 def constant_rate(pts: Int64, time_base: Fraction, declared: list[Fraction]) -> Fraction | None:
@@ -144,7 +206,7 @@ def typical_rate(pts: Int64, time_base: Fraction, declared: list[Fraction]) -> F
     for known in (*declared, by_distance[0]):
         if abs(float(known / rate) - 1) < _SNAP:
             return known
-    return rate.limit_denominator(1001)
+    return rate.limit_denominator(1001) or Fraction(1, 1001)
 
 
 def build_index(

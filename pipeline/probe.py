@@ -1,31 +1,57 @@
-"""One file -> VideoInfo and its frame index, read with PyAV in a child process with a deadline.
+"""One file -> VideoInfo and its frame index, read with PyAV in a child process.
 
-A file that hangs or crashes the demuxer takes the child with it, not the run.
+The child has a deadline and limits of its own for memory and output: a file that hangs, bloats or
+crashes the demuxer takes the child with it, not the run.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
+import os
+import resource
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from pydantic import TypeAdapter
 
-from pipeline.errors import InputError
-from pipeline.frame_index import build_index
+from pipeline.child import tied
+from pipeline.errors import DiskError, InputError, VrmatteError
+from pipeline.frame_index import FrameIndex, build_index
 from pipeline.layout import find_layout
+from pipeline.signature import CONTAINERS, Container, find_container
+from pipeline.source import regular_file
 from pipeline.spec import AudioTrack, ColorTags, Layout, VideoInfo
+from pipeline.text import one_line
 
 _VIDEO_INFO = TypeAdapter(VideoInfo)
 _FINGERPRINT_BYTES = 1 << 20
 _SLOWEST_DISK_BYTES_PER_S = 20e6  # the whole file is read once, for its time stamps
+
+# What a child may take. 8192x4096 in 10 bits takes 1.0 GB (AV1 and HEVC, one thread).
+_MEMORY_BYTES = 6 << 30
+_FILE_BYTES = 512 << 20
+_ANSWER_BYTES = 1 << 20
+_MESSAGE_BYTES = 2000
+
+#: Pixels on the longer side, at most; codecs end there or earlier.
+LARGEST_SIDE = 16384
+_MOST_STREAMS = 64
+_LONGEST_GAP_S = 3600.0
+_MOST_FRAMES_PER_FRAME = 100  # output frames that one frame of the file may stand for, on average
+_HIGHEST_RATE = 1000  # WebM's time stamps are in milliseconds
+_LATEST_BEGIN_S = 1e10  # a clock that counts from 1970 is at 1.8e9
+_TITLE_CHARACTERS = 200
+_LANGUAGE_CHARACTERS = 16
 
 _MATRICES = {1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "ycgco"}
 _MATRICES |= {0: "gbr", 9: "bt2020nc", 10: "bt2020c"}
@@ -52,36 +78,91 @@ def probe_video(
 
     Raises:
         InputError: the file is missing, unreadable, no video, or does not answer in time.
+        DiskError: the index cannot be written.
     """
     path = path.absolute()
+    shown = one_line(str(path))
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            file.read(1)
+        size = regular_file(path).st_size
+        if size == 0:
+            raise InputError(f"{shown} is empty (0 bytes)")
+        find_container(path)
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    if size == 0:
-        raise InputError(f"{path} is empty (0 bytes)")
+        raise InputError(f"cannot read {shown}: {error.strerror}") from error
     if deadline_s is None:
         deadline_s = 60 + size / _SLOWEST_DISK_BYTES_PER_S
     index_path.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "pipeline.probe", str(path), str(index_path), layout or "auto"]
-    try:
-        child = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=deadline_s, check=False
+    with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as messages:
+        command = _child_command(path, index_path, layout, deadline_s)
+        # Files, not pipes: a child that babbles fills neither this process's memory nor a pipe.
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=answer,
+            stderr=messages,
+            env=_child_environment(),
         )
-    except subprocess.TimeoutExpired:
-        raise InputError(
-            f"{path} could not be read within {deadline_s:.0f} s",
-            "the file may be damaged; try to play it or to remux it",
-        ) from None
-    if child.returncode != 0:
-        end = child.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
-        raise InputError(f"reading {path} crashed ({end[0][:200]})", "the file may be damaged")
-    answer = json.loads(child.stdout)
-    if "error" in answer:
-        raise InputError(answer["error"], answer["advice"])
-    return _VIDEO_INFO.validate_python(answer["info"])
+        try:
+            status = child.wait(deadline_s)
+        except subprocess.TimeoutExpired:
+            raise InputError(
+                f"{shown} could not be read within {deadline_s:.0f} s",
+                "the file may be damaged; try to play it or to remux it",
+            ) from None
+        finally:
+            child.kill()
+            child.wait()
+            index_path.with_name(f".{index_path.name}.{child.pid}.part").unlink(missing_ok=True)
+        if status != 0:
+            raise InputError(
+                f"reading {shown} crashed ({_last_words(status, messages)})",
+                "the file may be damaged",
+            )
+        answer.seek(0)
+        return _info(answer.read(_ANSWER_BYTES), shown)
+
+
+def _child_command(
+    path: Path, index_path: Path, layout: Layout | None, deadline_s: float
+) -> list[str]:
+    # -P: modules are never taken from the folder in which the command was typed; it may hold
+    # anything, such as a file av.py.
+    command = [sys.executable, "-P", "-m", "pipeline.probe", str(path), str(index_path)]
+    return tied([*command, layout or "auto", str(math.ceil(deadline_s))])
+
+
+def _child_environment() -> dict[str, str]:
+    here = str(Path(__file__).resolve().parents[1])
+    known = os.environ.get("PYTHONPATH")
+    # More threads than one are of no use here, and each reserves memory.
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([here, known] if known else [here]),
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def _info(answer: bytes, shown: str) -> VideoInfo:
+    """Raises what the child says that it met."""
+    try:
+        said = json.loads(answer)
+        if "info" in said:
+            return _VIDEO_INFO.validate_python(said["info"])
+        kind = DiskError if said["kind"] == DiskError.kind else InputError
+        error = kind(str(said["error"]), str(said["advice"]))
+    except (ValueError, TypeError, LookupError) as trouble:
+        raise InputError(f"reading {shown} gave no answer", "the file may be damaged") from trouble
+    raise error
+
+
+def _last_words(status: int, messages: IO[bytes]) -> str:
+    if status < 0:
+        return signal.Signals(-status).name
+    messages.seek(0, os.SEEK_END)
+    messages.seek(max(0, messages.tell() - _MESSAGE_BYTES))
+    lines = messages.read(_MESSAGE_BYTES).decode(errors="replace").strip().splitlines()
+    return one_line(lines[-1], 200) if lines else "no message"
 
 
 def info_to_json(info: VideoInfo) -> str:
@@ -99,32 +180,34 @@ def read_video(path: Path, index_path: Path, layout: Layout | None) -> VideoInfo
 
     Raises:
         InputError: the file holds no video that can be matted.
+        VrmatteError: the index cannot be written.
     """
     import av
 
+    path = path.absolute()
+    shown = one_line(str(path))
+    expected = find_container(path)
     try:
-        # "file:" keeps a name like "http:x.mp4" a name.
-        container = av.open(f"file:{path}", options={"protocol_whitelist": "file,pipe"})
-    except (av.FFmpegError, OSError) as error:
+        container = av.open(
+            f"file:{path}",  # keeps a name like "http:x.mp4" a name
+            options={
+                "protocol_whitelist": "file,pipe",
+                "format_whitelist": ",".join(CONTAINERS),
+                "max_streams": str(_MOST_STREAMS),
+            },
+            metadata_errors="replace",
+        )
+    except (av.FFmpegError, OSError, ValueError) as error:
         raise InputError(
-            f"{path} is not a video that FFmpeg can read ({_first_line(error)})"
+            f"{shown} is not a video that FFmpeg can read ({_first_line(error)})",
+            "it may be damaged; try to play it or to remux it",
         ) from error
     with container:
-        pictures = [s for s in container.streams.video if not _is_cover(s)]
-        if not pictures:
-            kind = "only audio" if container.streams.audio else "no video"
-            raise InputError(f"{path} holds {kind}", "leave it out of the input")
-        stream = pictures[0]
-        packets = _scan(container, stream, path)
-        index = build_index(
-            packets.pts,
-            packets.keyframes,
-            packets.seek_ticks,
-            packets.last_duration,
-            stream.time_base or Fraction(1, 1000),
-            [r for r in (stream.average_rate, stream.base_rate) if r],
-        )
-        frame = _first_frame(container, stream, path)
+        _check_container(container, expected, shown)
+        stream = _picture_stream(container, shown)
+        packets = _scan(container, stream, shown)
+        index = _index(packets, stream, shown)
+        frame = _first_frame(container, stream, shown)
         index.save(index_path)
         stat = path.stat()
         rotation = round(frame.rotation / 90) * 90 % 360
@@ -153,13 +236,44 @@ def read_video(path: Path, index_path: Path, layout: Layout | None) -> VideoInfo
             audio=tuple(_audio_track(s, packets.audio[s.index], begin_s) for s in packets.sound),
             layout=found,
             layout_reason=reason,
-            title=container.metadata.get("title", ""),
+            title=one_line(container.metadata.get("title", ""), _TITLE_CHARACTERS),
             notes=(
                 *_notes(upright, index.variable_rate, index.frame_rate),
                 *_silent_tracks(container, packets),
             ),
             stream=stream.index,
             begin_s=begin_s,
+        )
+
+
+def _check_container(container: Any, expected: Container, shown: str) -> None:
+    """FFmpeg must see what we see: another reader may otherwise see a third thing."""
+    if expected not in container.format.name.split(","):
+        raise InputError(
+            f"{shown} begins like {expected} and goes on like {container.format.name}",
+            "leave it out of the input",
+        )
+
+
+def _picture_stream(container: Any, shown: str) -> Any:
+    pictures = [s for s in container.streams.video if not _is_cover(s)]
+    if not pictures:
+        kind = "only audio" if container.streams.audio else "no video"
+        raise InputError(f"{shown} holds {kind}", "leave it out of the input")
+    stream = pictures[0]
+    if stream.codec_context is None:
+        raise InputError(f"{shown} holds video of a codec that is not known", "convert it first")
+    _check_size(stream.codec_context, shown)
+    stream.codec_context.thread_count = 1
+    stream.codec_context.options = {"max_pixels": str(LARGEST_SIDE**2)}
+    return stream
+
+
+def _check_size(picture: Any, shown: str) -> None:
+    if max(picture.width, picture.height) > LARGEST_SIDE:
+        raise InputError(
+            f"{shown} claims a picture of {picture.width}x{picture.height}",
+            f"at most {LARGEST_SIDE} pixels a side can be processed",
         )
 
 
@@ -173,7 +287,7 @@ class _Packets:
     sound: list[Any] = field(default_factory=list)
 
 
-def _scan(container: Any, stream: Any, path: Path) -> _Packets:
+def _scan(container: Any, stream: Any, shown: str) -> _Packets:
     """Read every packet of picture and sound, without decoding."""
     stamps: dict[int, tuple[int, bool, int]] = {}  # pts -> (seek tick, keyframe, duration)
     audio: dict[int, tuple[float, float]] = {}
@@ -195,10 +309,10 @@ def _scan(container: Any, stream: Any, path: Path) -> _Packets:
                 stamps[stamp] = (seek, packet.is_keyframe, packet.duration or 0)
     except av.FFmpegError as error:
         if not stamps:
-            raise InputError(f"{path} cannot be read ({_first_line(error)})") from error
+            raise InputError(f"{shown} cannot be read ({_first_line(error)})") from error
         # A cut-off file: what came before the cut is whole.
     if not stamps:
-        raise InputError(f"{path} holds no frames", "leave it out of the input")
+        raise InputError(f"{shown} holds no frames", "leave it out of the input")
     ordered = sorted(stamps)
     keyframes = [i for i, stamp in enumerate(ordered) if stamps[stamp][1]]
     return _Packets(
@@ -211,18 +325,56 @@ def _scan(container: Any, stream: Any, path: Path) -> _Packets:
     )
 
 
-def _first_frame(container: Any, stream: Any, path: Path) -> Any:
+def _index(packets: _Packets, stream: Any, shown: str) -> FrameIndex:
+    """The frame index, if it is one that a person can have meant."""
+    time_base = stream.time_base or Fraction(1, 1000)
+    advice = "its time stamps are damaged: remux it, or cut it there"
+    # In float: two stamps may lie further apart than an int64 holds.
+    seconds = packets.pts.astype(np.float64) * float(time_base)
+    if not abs(seconds[0]) < _LATEST_BEGIN_S:
+        raise InputError(f"{shown} begins at {seconds[0]:.3g} s of its own clock", advice)
+    gaps = np.diff(seconds)
+    if len(gaps) and gaps.max() > _LONGEST_GAP_S:
+        frame = int(gaps.argmax())
+        raise InputError(
+            f"{shown} leaps by {gaps[frame] / 3600:.3g} hours after frame {frame}", advice
+        )
+    index = build_index(
+        packets.pts,
+        packets.keyframes,
+        packets.seek_ticks,
+        packets.last_duration,
+        time_base,
+        [r for r in (stream.average_rate, stream.base_rate) if r],
+    )
+    if index.num_frames > _MOST_FRAMES_PER_FRAME * len(index.pts):
+        raise InputError(
+            f"{shown} claims {index.num_frames} frames at {float(index.frame_rate):.3f} frames/s,"
+            f" but holds {len(index.pts)}",
+            advice,
+        )
+    if index.frame_rate > _HIGHEST_RATE:
+        raise InputError(
+            f"{shown} claims {float(index.frame_rate):.0f} frames a second",
+            f"at most {_HIGHEST_RATE} can be processed",
+        )
+    return index
+
+
+def _first_frame(container: Any, stream: Any, shown: str) -> Any:
     import av
 
     try:
         container.seek(0, backward=True, any_frame=False)
         for frame in container.decode(stream):
+            _check_size(frame, shown)
             return frame
     except av.FFmpegError as error:
         raise InputError(
-            f"the first frame of {path} cannot be decoded ({_first_line(error)})"
+            f"the first frame of {shown} cannot be decoded ({_first_line(error)})",
+            "it may be damaged; try to play it or to remux it",
         ) from error
-    raise InputError(f"{path} holds no frame that can be decoded", "leave it out of the input")
+    raise InputError(f"{shown} holds no frame that can be decoded", "leave it out of the input")
 
 
 def _is_cover(stream: Any) -> bool:
@@ -238,8 +390,8 @@ def _audio_track(stream: Any, span_s: tuple[float, float], begin_s: float) -> Au
         sample_rate=codec.sample_rate,
         start_s=span_s[0] - begin_s,
         end_s=span_s[1] - begin_s,
-        language=stream.metadata.get("language", ""),
-        title=stream.metadata.get("title", ""),
+        language=one_line(stream.metadata.get("language", ""), _LANGUAGE_CHARACTERS),
+        title=one_line(stream.metadata.get("title", ""), _TITLE_CHARACTERS),
     )
 
 
@@ -287,20 +439,48 @@ def _fingerprint(path: Path, size: int) -> str:
 
 def _first_line(error: BaseException) -> str:
     said = getattr(error, "strerror", None) or str(error)  # without errno and the path again
-    return (said.splitlines() or [type(error).__name__])[0]
+    return one_line((said.splitlines() or [type(error).__name__])[0], 200)
+
+
+def _limit_this_process(deadline_s: int) -> None:
+    """Bound what reading one file may take of the machine."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    memory = pages * resource.getpagesize() + _MEMORY_BYTES
+    for limit, most in (
+        (resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_FSIZE, _FILE_BYTES),
+        (resource.RLIMIT_CPU, deadline_s + 10),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        hard = resource.getrlimit(limit)[1]
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(limit, (most, most))
 
 
 def main(arguments: Sequence[str]) -> None:
     """The child: prints one JSON object, the info or the error."""
     path, index_path, layout = Path(arguments[0]), Path(arguments[1]), arguments[2]
+    # What libraries print is no answer.
+    answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
     asked = None if layout == "auto" else layout
-    answer: dict[str, Any]
+    said: dict[str, Any]
     try:
+        import av  # noqa: F401 - what it maps is no part of what the file may take
+
+        _limit_this_process(int(arguments[3]))
         info = read_video(path, index_path, asked)  # type: ignore[arg-type]
-        answer = {"info": _VIDEO_INFO.dump_python(info, mode="json")}
-    except InputError as error:
-        answer = {"error": error.message, "advice": error.advice}
-    sys.stdout.write(json.dumps(answer))
+        said = {"info": _VIDEO_INFO.dump_python(info, mode="json")}
+    except VrmatteError as error:
+        said = {"kind": error.kind, "error": error.message, "advice": error.advice}
+    except MemoryError:
+        said = {
+            "kind": InputError.kind,
+            "error": f"reading {one_line(str(path))} takes more than {_MEMORY_BYTES >> 30} GiB",
+            "advice": "the file may be damaged; try to play it or to remux it",
+        }
+    with answer:
+        json.dump(said, answer)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,30 @@
-"""The source stays what was probed: a file that is written on while it is read makes no output."""
+"""The source: a regular file, and still the one that was probed.
+
+A file that is written on while it is read makes no output.
+"""
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 from pipeline.errors import InputError
 from pipeline.spec import VideoInfo
+from pipeline.text import one_line
+
+
+def regular_file(path: Path) -> os.stat_result:
+    """The status of a file that can be opened without harm: no pipe, device, socket or folder.
+
+    Raises:
+        InputError: it is none.
+        OSError: it is not there.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{one_line(str(path))} is not a file", "leave it out of the input")
+    return status
 
 
 def require_unchanged(video: VideoInfo) -> None:
@@ -13,16 +32,21 @@ def require_unchanged(video: VideoInfo) -> None:
 
     Raises:
         InputError: it was changed or replaced, or is gone.
+        ValueError: `video` names no absolute path, which a decoder could take for an address.
     """
+    path = Path(video.path)
+    if not path.is_absolute():
+        raise ValueError(f"not an absolute path: {video.path!r}")
+    shown = one_line(video.path)
     try:
-        status = Path(video.path).stat()
+        status = regular_file(path)
     except OSError as error:
         raise InputError(
-            f"{video.path} cannot be read any more: {error.strerror}",
+            f"{shown} cannot be read any more: {error.strerror}",
             "bring it back, then run again",
         ) from error
     if (status.st_size, status.st_mtime_ns) != (video.size_bytes, video.mtime_ns):
         raise InputError(
-            f"{video.path} was changed while it was worked on",
+            f"{shown} was changed while it was worked on",
             "let it be whole first, then run again: it begins anew",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipeline.signature import CONTAINERS
 from pipeline.spec import AudioTrack, VideoInfo
 
 _WEBM_CODECS = ("opus", "vorbis")
@@ -36,7 +37,9 @@ def plan_audio(
     # The time is one of the file's own clock, not counted from whatever stream begins first.
     seek_s = video.begin_s + float(begin_s)
     source = ["-seek_timestamp", "1", "-ss", f"{seek_s:.6f}"]
-    source += ["-protocol_whitelist", "file,pipe", "-i", f"file:{video.path}"]
+    # Nothing in the source may name another file or an address.
+    source += ["-protocol_whitelist", "file,pipe", "-format_whitelist", ",".join(CONTAINERS)]
+    source += ["-i", f"file:{video.path}"]
     output: list[str] = []
     for number, track in enumerate(video.audio):
         output += ["-map", f"1:{track.stream}"]

@@ -8,6 +8,8 @@ from typing import Any
 
 from pipeline.errors import EncodeError
 
+_ALLOWED = {"protocol_whitelist": "file,pipe", "format_whitelist": "matroska"}
+
 
 @dataclass(frozen=True, slots=True)
 class WebMFacts:
@@ -42,7 +44,7 @@ def inspect_webm(path: Path, *, decode_ends: bool = False) -> WebMFacts:
     first_group: list[Any] = []
     last_group: list[Any] = []
     try:
-        with av.open(f"file:{path}", options={"protocol_whitelist": "file,pipe"}) as container:
+        with av.open(f"file:{path}", options=_ALLOWED) as container:
             (stream,) = container.streams.video
             tags = {key.lower(): value for key, value in stream.metadata.items()}
             alpha = tags.get("alpha_mode") == "1"
