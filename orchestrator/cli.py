@@ -108,6 +108,9 @@ def main() -> None:
 @click.option("--scale", type=float, help="Network input as a share of an eye, 0 to 1; by size.")
 @click.option("--segment-frames", type=click.IntRange(1), help="Frames in a segment; 600.")
 @click.option("--lanes", type=click.IntRange(1, 64), help="Segments at once in a worker; by cores.")
+@click.option(
+    "--grace", type=click.FloatRange(0), help="Seconds for the work in hand after Ctrl-C; 120."
+)
 @click.option("--fresh", is_flag=True, help="Forget what earlier runs left in OUT and start anew.")
 @click.option(
     "--dry-run", is_flag=True, help="Show the plan, process nothing; OUT keeps what was learnt."
@@ -147,6 +150,7 @@ _KEYS = {
     "scale": ("processing", "scale_factor"),
     "segment_frames": ("streaming", "segment_frames"),
     "lanes": ("streaming", "lanes"),
+    "grace": ("limits", "grace_s"),
 }
 
 

@@ -92,14 +92,18 @@ class LimitSettings:
     start_s: Annotated[
         float, Field(gt=0, description="seconds for a worker to start and to load its model")
     ] = 600.0
+    first_frame_s: Annotated[
+        float, Field(gt=0, description="seconds until a segment's first frame, warm-up included")
+    ] = 900.0
     stall_s: Annotated[
         float, Field(gt=0, description="seconds that a segment may go without a new frame")
     ] = 300.0
     finish_s: Annotated[
         float, Field(gt=0, description="seconds for joining a video's segments and adding sound")
     ] = 3600.0
-    stop_s: Annotated[
-        float, Field(gt=0, description="seconds for the work in hand after Ctrl-C")
+    grace_s: Annotated[
+        float,
+        Field(ge=0, description="seconds for the work in hand after Ctrl-C; then it is dropped"),
     ] = 120.0
 
 

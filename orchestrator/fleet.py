@@ -11,7 +11,8 @@ A worker's life goes down -> starting -> ready -> stopping or ending -> down, or
 When a process dies without a word, or hangs, each task in its hands may have been the cause. They
 are charged an attempt, and their videos stay *suspect* until one of their tasks is done: suspects
 run alone in a worker, after all others, so that a file that kills workers ends by costing only
-itself.
+itself. A worker that dies twice within minutes is drained, unless a task that also ended another
+worker explains it; what it had to do goes to the others.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import assert_never
 
 from orchestrator.entries import SegmentCommitted, TaskLost, VideoDone, VideoSetAside, WorkerLost
-from orchestrator.fleet_parts import FINISH, Task, Video, Worker
+from orchestrator.fleet_parts import Task, Video, Worker
 from orchestrator.jobs import VideoJob
 from orchestrator.moves import (
     ATTEMPTS_BY_KIND,
@@ -41,7 +42,7 @@ from orchestrator.moves import (
 )
 from orchestrator.snapshot import Snapshot
 from pipeline.errors import ErrorRecord
-from pipeline.spec import Concession, OutputFile, SegmentResult
+from pipeline.spec import OutputFile, SegmentResult
 from workers.messages import (
     SegmentDone,
     TaskFailed,
@@ -86,7 +87,13 @@ class Fleet:
         for task, result in (committed or {}).items():
             self._videos[task.video].resume(task, result)
         self._unsettled = sum(not video.settled for video in self._videos.values())
+        self._begun = {
+            video.job.id: video.job.scratch_bytes
+            for video in self._videos.values()
+            if video.begun and not video.settled
+        }
         self._stopping = False
+        self._stop_reason: ErrorRecord | None = None
         self._now = 0.0
         self._actions: list[Action] = []
 
@@ -112,7 +119,7 @@ class Fleet:
             case Tick():
                 self._on_tick()
             case StopRequested():
-                self._on_stop()
+                self._on_stop(event.reason)
             case _:
                 assert_never(event)
         if not isinstance(event, TaskProgress):
@@ -127,6 +134,10 @@ class Fleet:
             worker.alive for worker in self._workers.values()
         )
 
+    @property
+    def stopping(self) -> bool:
+        return self._stopping
+
     def next_deadline(self) -> float | None:
         """When the next Tick is due, on the clock of `handle`; None if nothing is waited for."""
         return min(
@@ -140,6 +151,7 @@ class Fleet:
             tuple(video.state() for video in self._videos.values()),
             tuple(worker.state() for worker in self._workers.values()),
             self._stopping,
+            self._stop_reason,
         )
 
     # -- what workers say ------------------------------------------------------------------
@@ -189,16 +201,25 @@ class Fleet:
             self._record(VideoDone(video.job.id, video.job.settings.fingerprint(), event.outputs))
 
     def _on_task_failed(self, event: TaskFailed) -> None:
-        if found := self._in_hand(event):
-            worker, task = found
+        if not (found := self._in_hand(event)):
+            return
+        worker, task = found
+        if event.error.kind == "disk":
+            self._release(worker, task, event.error)
+            self._on_stop(event.error)
+        elif damaged := set(event.damaged) & set(range(len(task.video.job.segments))):
+            self._remake(worker, task, damaged, event.error)
+        else:
             self._charge(worker, task, event.error)
             if event.error.kind in FATAL_KINDS:
-                worker.doom(event.error, self._now, blamed=[task.video])
+                worker.doom(event.error, self._now, blamed=[task])
 
     def _on_worker_failed(self, event: WorkerFailed) -> None:
         if worker := self._living(event.worker, event.life):
             hopeless = worker.status == "starting" and event.error.kind in HOPELESS_KINDS
             worker.doom(event.error, self._now, hopeless=hopeless)
+            if event.error.kind == "disk":
+                self._on_stop(event.error)
 
     # -- what happens to processes ---------------------------------------------------------
 
@@ -210,14 +231,12 @@ class Fleet:
         lost = list(worker.running.values())
         if asked or worker.cause_known:
             for task in lost:
-                worker.drop(task)
-                task.video.give_up(task)
-                task.video.requeue(task)
+                self._release(worker, task)
         else:
             error = ErrorRecord(
                 "lost", f"the worker's process ended: {event.how}", "its log may say more"
             )
-            worker.doom(error, self._now, blamed=[task.video for task in lost])
+            worker.doom(error, self._now, blamed=lost)
             for task in lost:
                 task.video.suspect = True
                 self._charge(worker, task, error)
@@ -228,7 +247,15 @@ class Fleet:
 
     def _bury(self, worker: Worker) -> None:
         others = any(w.status != "retired" for w in self._workers.values() if w is not worker)
-        retired = worker.count_fault(self._rules.faults, others)
+        worker.note_fault(self._now)
+        if others:
+            recent = worker.unexplained(self._now - self._rules.window_s)
+            drained = len(recent) >= self._rules.window_faults
+            worker.drained_for = recent if drained else ()
+            in_a_row = worker.deaths_in_a_row >= self._rules.faults
+            retired = worker.hopeless or in_a_row or drained
+        else:
+            retired = worker.is_past_hope(self._rules)
         worker.enter("retired" if retired else "down", self._now)
         assert worker.error is not None
         self._record(WorkerLost(worker.spec.id, worker.life, worker.error, retired))
@@ -247,9 +274,9 @@ class Fleet:
             if not due:
                 continue
             stalled = [what for what in due if isinstance(what, Task)]
-            in_hand = [task.video for task in worker.running.values()]
+            in_hand = list(worker.running.values())
             for task in stalled:
-                limit = self._rules.finish_s if task.number == FINISH else self._rules.stall_s
+                limit = task.patience_s(self._rules)
                 error = ErrorRecord("stalled", f"nothing came of {task.id} for {limit:g} s")
                 worker.doom(error, self._now, blamed=in_hand)
                 task.video.suspect = True
@@ -261,8 +288,10 @@ class Fleet:
                 worker.doom(error, self._now)
             self._kill(worker, str(worker.error) if worker.cause_known else "it did not stop")
 
-    def _on_stop(self) -> None:
-        if self._stopping:
+    def _on_stop(self, reason: ErrorRecord | None) -> None:
+        if reason is not None:
+            self._stop_reason = self._stop_reason or reason
+        elif self._stopping:
             for worker in self._workers.values():
                 if worker.alive:
                     self._kill(worker, "the run was told twice to stop")
@@ -283,7 +312,7 @@ class Fleet:
         video = task.video
         video.give_up(task)
         task.failures.append(error.kind)
-        self._record(TaskLost(task.id.video, task.id.segment, task.attempt, worker.spec.id, error))
+        self._record_loss(worker, task, error)
         if error.kind in FATAL_KINDS or error.kind in ("lost", "stalled"):
             task.tried_on.add(worker.spec.id)
         allowed = ATTEMPTS_BY_KIND.get(error.kind, self._rules.attempts)
@@ -293,10 +322,28 @@ class Fleet:
         if spent or task.failures.count(error.kind) >= allowed:
             self._set_aside(video, error)
             return
-        if error.kind == "decode":
-            task.concession = Concession(cpu_decode=True)
-        task.alone = task.alone or error.kind == "resource"
         video.requeue(task)
+
+    def _release(self, worker: Worker, task: Task, error: ErrorRecord | None = None) -> None:
+        """An attempt came to nothing through no fault of the task: it waits again."""
+        worker.drop(task)
+        task.video.give_up(task)
+        task.video.requeue(task)
+        if error is not None:
+            self._record_loss(worker, task, error)
+
+    def _remake(self, worker: Worker, task: Task, damaged: set[int], error: ErrorRecord) -> None:
+        """Segments that were to be joined are damaged: make them again, but not for ever."""
+        worker.drop(task)
+        video = task.video
+        video.give_up(task)
+        self._record_loss(worker, task, error)
+        if video.settled:
+            return
+        if video.remakes + 1 >= self._rules.attempts:
+            self._set_aside(video, error)
+        else:
+            video.remake(damaged)
 
     def _set_aside(self, video: Video, error: ErrorRecord) -> None:
         video.set_aside(error)
@@ -304,8 +351,12 @@ class Fleet:
         self._record(VideoSetAside(video.job.id, video.job.settings.fingerprint(), error))
 
     def _settle(self, video: Video) -> None:
+        self._begun.pop(video.job.id, None)
         video.ended_at = self._now
         self._unsettled -= 1
+
+    def _record_loss(self, worker: Worker, task: Task, error: ErrorRecord) -> None:
+        self._record(TaskLost(task.id.video, task.id.segment, task.attempt, worker.spec.id, error))
 
     def _record(
         self, entry: SegmentCommitted | VideoDone | VideoSetAside | TaskLost | WorkerLost
@@ -324,6 +375,7 @@ class Fleet:
                     worker.enter("stopping", self._now)
                     self._actions.append(AskToStop(worker.spec.id))
             return
+        self._reinstate()
         waiting = [video for video in self._videos.values() if video.pending]
         while self._assign_round(waiting):
             pass
@@ -338,6 +390,15 @@ class Fleet:
                 takers += 1
                 self._actions.append(Spawn(worker.spec.id, worker.life))
 
+    def _reinstate(self) -> None:
+        """Take back drained workers whose faults a task turned out to explain."""
+        for worker in self._workers.values():
+            if worker.status == "retired" and worker.drained_for and not worker.hopeless:
+                guilty = sum(not fault.explained for fault in worker.drained_for)
+                if guilty < self._rules.window_faults:
+                    worker.drained_for = ()
+                    worker.enter("down", self._now)
+
     def _assign_round(self, waiting: Sequence[Video]) -> bool:
         """Give each ready worker one task, who has least first; whether there was any to give."""
         given = False
@@ -346,6 +407,7 @@ class Fleet:
             if task is not None:
                 given = True
                 command = task.video.start(task, self._now)
+                self._begun[task.video.job.id] = task.video.job.scratch_bytes
                 worker.running[task.id] = task
                 self._actions.append(Assign(worker.spec.id, command))
         return given
@@ -354,15 +416,29 @@ class Fleet:
         """What this worker may begin now, best first."""
         if worker.status != "ready" or any(task.runs_alone for task in worker.running.values()):
             return
-        videos = self._in_order(worker, waiting)
-        for alone in (False, True):
-            if alone and worker.running:
-                return
-            for video in videos:
-                for task in video.pending:
-                    fits = worker.has_room_for(task) and task.runs_alone == alone
-                    if fits and not self._better_elsewhere(task, worker):
-                        yield task
+        videos = [v for v in self._in_order(worker, waiting) if self._has_scratch_for(v)]
+        for video in videos:
+            for task in video.pending:
+                if not task.runs_alone and self._may_have(worker, task):
+                    yield task
+        if not worker.running:
+            lonely = [task for video in videos for task in video.pending if task.runs_alone]
+            # Videos that failed least first: most of them only ran beside one that is to blame.
+            worst = {task.video: 0 for task in lonely}
+            for task in lonely:
+                worst[task.video] = max(worst[task.video], len(task.failures))
+            lonely.sort(key=lambda task: (worst[task.video], -len(task.failures)))
+            yield from (task for task in lonely if self._may_have(worker, task))
+
+    def _may_have(self, worker: Worker, task: Task) -> bool:
+        return worker.has_room_for(task) and not self._better_elsewhere(task, worker)
+
+    def _has_scratch_for(self, video: Video) -> bool:
+        """Whether it may begin beside those that have; one always may."""
+        limit, job = self._rules.scratch_bytes, video.job
+        if limit is None or job.id in self._begun or not self._begun:
+            return True
+        return sum(self._begun.values()) + job.scratch_bytes <= limit
 
     def _in_order(self, worker: Worker, waiting: Sequence[Video]) -> list[Video]:
         """Finishing first, then its own videos, then the last ones of who has most left."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.jobs import VideoJob
-from orchestrator.moves import Rules, WorkerSpec
+from orchestrator.moves import DECODER_MAY_BE_TO_BLAME, Rules, WorkerSpec
 from orchestrator.snapshot import (
     RunningTask,
     VideoState,
@@ -16,7 +16,7 @@ from orchestrator.snapshot import (
     WorkerStatus,
 )
 from pipeline.errors import ErrorRecord
-from pipeline.spec import AS_ASKED, Concession, OutputFile, SegmentResult
+from pipeline.spec import Concession, OutputFile, SegmentResult
 from workers.messages import DoTask, TaskId
 
 #: `Task.number` of joining a video's segments.
@@ -31,7 +31,6 @@ class Task:
         number: of the segment, or FINISH.
         attempt: counts how often it was given out; names the try under way.
         failures: the kinds of error of the attempts that are held against it.
-        alone: it runs with nothing beside it, because memory ran out.
         tried_on: workers whose process it may have ended.
         progress_at: when a frame of it was last heard of, in seconds.
     """
@@ -41,9 +40,8 @@ class Task:
     num_frames: int
     attempt: int = 0
     failures: list[str] = field(default_factory=list)
-    concession: Concession = AS_ASKED
-    alone: bool = False
     tried_on: set[int] = field(default_factory=set)
+    done: bool = False
     frames_done: int = 0
     progress_at: float = 0.0
 
@@ -52,8 +50,24 @@ class Task:
         return TaskId(self.video.job.id, None if self.number == FINISH else self.number)
 
     @property
+    def concession(self) -> Concession:
+        """As asked; then decoded by the CPU; then in smaller chunks, which want less memory."""
+        halvings = max(self.failures.count("resource"), len(self.failures) >= 2)
+        return Concession(
+            cpu_decode=not DECODER_MAY_BE_TO_BLAME.isdisjoint(self.failures),
+            chunk_divisor=2**halvings,
+        )
+
+    def patience_s(self, rules: Rules) -> float:
+        """How long it may go without a new frame."""
+        if self.number == FINISH:
+            return rules.finish_s
+        return rules.stall_s if self.frames_done else rules.first_frame_s
+
+    @property
     def runs_alone(self) -> bool:
-        return self.alone or self.video.suspect
+        """Whether it gets a worker to itself: its last chance, or it may end its worker."""
+        return len(self.failures) >= 2 or self.video.suspect
 
 
 class Video:
@@ -68,11 +82,13 @@ class Video:
         self.frames_pending = job.num_frames
         self.segments_left = len(job.segments)
         self.suspect = False
+        self.remakes = 0
         self.ended_at: float | None = None
         self._results: dict[int, SegmentResult] = {}
         self._in_hand: set[Task] = set()
         self._frames_committed = 0
         self._retries = 0
+        self._eased = 0
         self._outputs: tuple[OutputFile, ...] = ()
         self._published = False
         self._earlier = False
@@ -83,6 +99,11 @@ class Video:
     @property
     def settled(self) -> bool:
         return self._published or self._error is not None
+
+    @property
+    def begun(self) -> bool:
+        """Whether something of it may lie in the work folder."""
+        return self._started_at is not None or bool(self._results)
 
     def resume(self, task: TaskId, result: SegmentResult) -> None:
         """Take a segment of an earlier run as done."""
@@ -120,8 +141,20 @@ class Video:
         """A segment is done; after the last one the joining waits for a worker."""
         self._in_hand.discard(task)
         self._work_s += seconds
+        self._eased += task.concession.chunk_divisor > 1
+        task.done = True
         self.suspect = False
         self._take(task, result)
+
+    def remake(self, numbers: Iterable[int]) -> None:
+        """Some finished segments are damaged: let them wait again, and the joining for them."""
+        self.remakes += 1
+        for number in set(numbers) & self._results.keys():
+            del self._results[number]
+            start, stop = self.job.segments[number]
+            self.segments_left += 1
+            self._frames_committed -= stop - start
+            self.requeue(Task(self, number, stop - start))
 
     def publish(
         self, outputs: tuple[OutputFile, ...], *, seconds: float = 0.0, earlier: bool = False
@@ -156,6 +189,7 @@ class Video:
             work_s=self._work_s,
             concealed_frames=sum(result.concealed_frames for result in results),
             decoders=tuple(dict.fromkeys(r.decoder for r in results if r.decoder)),
+            eased_segments=self._eased,
         )
 
     def _status(self) -> VideoStatus:
@@ -183,6 +217,19 @@ class Video:
         self.frames_pending = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One death of a worker's process; one of `blamed` may have been the cause."""
+
+    at: float
+    blamed: tuple[Task, ...]
+
+    @property
+    def explained(self) -> bool:
+        """Whether a task is to blame rather than the worker: it has ended others too."""
+        return any(len(task.tried_on) > 1 and not task.done for task in self.blamed)
+
+
 @dataclass(slots=True, eq=False)
 class Worker:
     """One worker over all of its lives.
@@ -191,6 +238,8 @@ class Worker:
         since: when it came to its present status, in seconds.
         cause_known: why this life ends is known, so the tasks in hand are not to blame.
         hopeless: a new life would fail in the same way.
+        faults: the deaths of its processes in this run.
+        drained_for: faults for which it was retired though a new life might do better.
     """
 
     spec: WorkerSpec
@@ -202,10 +251,11 @@ class Worker:
     error: ErrorRecord | None = None
     cause_known: bool = False
     hopeless: bool = False
-    faults: int = 0
+    faults: list[Fault] = field(default_factory=list)
+    drained_for: tuple[Fault, ...] = ()
     deaths_in_a_row: int = 0
     blameless_in_a_row: int = 0
-    blamed: list[Video] = field(default_factory=list)
+    blamed: tuple[Task, ...] = ()
     blamed_in_a_row: set[str] = field(default_factory=set)
 
     @property
@@ -219,7 +269,15 @@ class Worker:
     def has_room_for(self, task: Task) -> bool:
         if task.number == FINISH:
             return len(self.running) == self.segments_in_hand
-        return self.segments_in_hand < self.spec.lanes
+        segments = [t.video.job for t in self.running.values() if t.number != FINISH]
+        if not segments:
+            return True
+        if len(segments) == self.spec.lanes:
+            return False
+        job, ram, vram = task.video.job, self.spec.ram_bytes, self.spec.vram_bytes
+        return (ram is None or sum(j.ram_bytes for j in segments) + job.ram_bytes <= ram) and (
+            vram is None or sum(j.vram_bytes for j in segments) + job.vram_bytes <= vram
+        )
 
     def enter(self, status: WorkerStatus, now: float) -> None:
         self.status, self.since = status, now
@@ -227,7 +285,7 @@ class Worker:
     def be_born(self, now: float) -> None:
         self.life += 1
         self.cause_known = self.hopeless = False
-        self.blamed = []
+        self.blamed = ()
         self.enter("starting", now)
 
     def drop(self, task: Task) -> None:
@@ -244,47 +302,54 @@ class Worker:
         error: ErrorRecord,
         now: float,
         *,
-        blamed: Sequence[Video] = (),
+        blamed: Sequence[Task] = (),
         hopeless: bool = False,
     ) -> None:
         """This life is over, because of one of `blamed`, though its process may still be there."""
         if not self.cause_known:
             self.error = error
-            self.blamed = list(blamed)
+            self.blamed = tuple(blamed)
         self.cause_known = True
         self.hopeless = self.hopeless or hopeless
         if self.status != "stopping":
             self.enter("ending", now)
 
-    def count_fault(self, limit: int, others: bool) -> bool:
-        """Count the death of a life; whether the worker is to be retired.
-
-        While `others` can go on in its place, `limit` deaths in a row are enough. The last worker
-        is judged more carefully, so that one bad file does not end the run: what counts is lives
-        that ended without a task to blame, and *different* videos that alone were to blame; or
-        very many deaths of whatever cause.
-        """
-        self.faults += 1
+    def note_fault(self, now: float) -> None:
+        """A life has ended by a fault."""
+        self.faults.append(Fault(now, self.blamed))
         self.deaths_in_a_row += 1
         if not self.blamed:
             self.blameless_in_a_row += 1
         elif len(self.blamed) == 1:
-            self.blamed_in_a_row.add(self.blamed[0].job.id)
-        if self.hopeless or self.deaths_in_a_row >= (limit if others else limit * limit):
-            return True
-        return max(self.blameless_in_a_row, len(self.blamed_in_a_row)) >= limit
+            self.blamed_in_a_row.add(self.blamed[0].video.job.id)
+
+    def unexplained(self, since: float) -> tuple[Fault, ...]:
+        """Faults from `since` on for which no task is to blame."""
+        return tuple(f for f in self.faults if f.at >= since and not f.explained)
+
+    def is_past_hope(self, rules: Rules) -> bool:
+        """Whether even the last worker is given up, though then the run ends.
+
+        One bad file must not do that, nor a few: what counts is lives that ended without a task to
+        blame, and very many *different* videos that each ended a life by itself, with nothing done
+        in between.
+        """
+        return (
+            self.hopeless
+            or self.blameless_in_a_row >= rules.faults
+            or len(self.blamed_in_a_row) >= rules.faults**2
+        )
 
     def deadlines(self, rules: Rules) -> Iterator[tuple[float, Task | WorkerStatus]]:
         """When patience ends, and with what: its present status, or a task."""
         if self.status == "starting":
             yield self.since + rules.start_s, self.status
         elif self.status == "stopping":
-            yield self.since + rules.stop_s, self.status
+            yield self.since + rules.grace_s, self.status
         elif self.status == "ending":
             yield self.since + rules.end_s, self.status
         for task in self.running.values() if self.status == "ready" else ():
-            limit = rules.finish_s if task.number == FINISH else rules.stall_s
-            yield task.progress_at + limit, task
+            yield task.progress_at + task.patience_s(rules), task
 
     def state(self) -> WorkerState:
         return WorkerState(
@@ -293,7 +358,7 @@ class Worker:
             status=self.status,
             device=self.device,
             lanes=self.spec.lanes,
-            faults=self.faults,
+            faults=len(self.faults),
             tasks=tuple(
                 RunningTask(task.id, task.attempt, task.num_frames, task.frames_done)
                 for task in self.running.values()

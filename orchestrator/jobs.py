@@ -20,6 +20,8 @@ class VideoJob:
         index_path: the video's frame index, shared by all settings.
         work_dir: folder of segment files; named by the source and the settings, so that changed
             settings never meet old segments.
+        scratch_bytes: what it is expected to hold under ``work/`` at the most.
+        ram_bytes, vram_bytes: what one of its segments is expected to need.
     """
 
     id: str
@@ -30,6 +32,9 @@ class VideoJob:
     segments: tuple[tuple[int, int], ...]
     index_path: str
     work_dir: str
+    scratch_bytes: int = 0
+    ram_bytes: int = 0
+    vram_bytes: int = 0
 
     @property
     def num_frames(self) -> int:

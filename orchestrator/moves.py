@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orchestrator.entries import Entry
+from pipeline.errors import ErrorRecord
 from workers.messages import DoTask, Report
 
 #: Attempts that an error of this kind is worth; kinds not named here get `Rules.attempts`.
 #: What is wrong with a file or a setting stays wrong; a decoder gets one more try on the CPU.
 ATTEMPTS_BY_KIND = {"input": 1, "settings": 1, "machine": 1, "decode": 2, "encode": 2}
+
+#: After these the decoder of the GPU may have been the cause, so the CPU decodes.
+DECODER_MAY_BE_TO_BLAME = frozenset({"decode", "lost", "stalled", "device", "unforeseen"})
 
 #: Errors after which a worker's process ends.
 FATAL_KINDS = frozenset({"device", "unforeseen"})
@@ -25,28 +29,42 @@ class Rules:
     Attributes:
         attempts: failed attempts at one task after which its video is set aside.
         faults: deaths of a worker in a row, without a task done, after which it is retired.
+        window_faults: deaths within `window_s` after which it is drained, if others can go on.
         start_s: from the start of a worker's process until its model is loaded.
+        first_frame_s: from the start of a segment until its first frame, warm-up included.
         stall_s: without a new frame from a segment.
         finish_s: for joining the segments of a video, from its start.
-        stop_s: for the tasks in hand, after a worker was asked to stop.
+        grace_s: for the tasks in hand, after a worker was asked to stop.
         end_s: from a kill, or from a worker's last words, until its process is gone.
+        scratch_bytes: further videos wait while those begun are expected to hold more scratch.
     """
 
     attempts: int = 3
     faults: int = 3
+    window_faults: int = 2
+    window_s: float = 600.0
     start_s: float = 600.0
+    first_frame_s: float = 900.0
     stall_s: float = 300.0
     finish_s: float = 3600.0
-    stop_s: float = 120.0
+    grace_s: float = 120.0
     end_s: float = 20.0
+    scratch_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSpec:
-    """A worker that may be started: its number, and the segments it takes at once."""
+    """A worker that may be started.
+
+    Attributes:
+        lanes: segments it takes at once, at most.
+        ram_bytes, vram_bytes: what its segments may need together; None where that is not known.
+    """
 
     id: int
     lanes: int
+    ram_bytes: int | None = None
+    vram_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +83,13 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class StopRequested:
-    """Somebody wants the run to stop: the first drains, the second kills."""
+    """The run is to stop: the first drains, the second kills.
+
+    Attributes:
+        reason: why, where it is not a person that asks; such a stop never kills.
+    """
+
+    reason: ErrorRecord | None = None
 
 
 Event = Report | WorkerExited | Tick | StopRequested

@@ -241,9 +241,10 @@ def _work(
     rules = Rules(
         attempts=settings.recovery.attempts,
         start_s=settings.limits.start_s,
+        first_frame_s=settings.limits.first_frame_s,
         stall_s=settings.limits.stall_s,
         finish_s=settings.limits.finish_s,
-        stop_s=settings.limits.stop_s,
+        grace_s=settings.limits.grace_s,
     )
     workers = [WorkerSpec(worker, setup.lanes) for worker, setup in setups.items()]
     swept: set[str] = set()

@@ -22,6 +22,7 @@ class VideoState:
             there; "failed" when it is set aside.
         frames_done: frames of finished segments and of those in hand.
         retries: attempts that failed or were lost and are made again, over all of its tasks.
+        eased_segments: segments that were made with smaller chunks after trouble.
         earlier: it was already done when this run began.
         started_at, ended_at: on the supervisor's clock, in seconds.
         work_s: seconds that workers spent on its finished tasks, added up.
@@ -44,6 +45,7 @@ class VideoState:
     work_s: float
     concealed_frames: int
     decoders: tuple[str, ...]
+    eased_segments: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +84,12 @@ class Snapshot:
 
     Attributes:
         now: the moment, on the supervisor's clock, in seconds.
-        stopping: somebody asked the run to stop.
+        stopping: the run was told to stop.
+        stop_reason: why, where nobody asked for it.
     """
 
     now: float
     videos: tuple[VideoState, ...]
     workers: tuple[WorkerState, ...]
     stopping: bool
+    stop_reason: ErrorRecord | None = None

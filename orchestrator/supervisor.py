@@ -39,13 +39,28 @@ from orchestrator.moves import (
 )
 from orchestrator.snapshot import Snapshot
 from pipeline.errors import ErrorRecord
-from workers.messages import Command, Report, SegmentDone, StopWorker, TaskFailed, TaskId
+from workers.messages import (
+    Command,
+    Report,
+    SegmentDone,
+    StopWorker,
+    TaskFailed,
+    TaskId,
+    TaskProgress,
+)
 from workers.result_queue import LineGone
 
 #: How long to wait, when the run ends by an error, for killed processes to be gone, in seconds.
 LAST_WAIT_S = 10.0
 
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+#: How long a new life waits for the memory of the one before to be free, and how often it looks.
+DEVICE_WAIT_S = 30.0
+DEVICE_LOOK_S = 0.25
+
+#: poll() takes no more than 24 days; a limit may be set higher.
+LONGEST_WAIT_S = 86400.0
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +79,22 @@ def run(
     *,
     rules: Rules | None = None,
     on_change: Callable[[Snapshot], None] = lambda snapshot: None,
+    disk_trouble: Callable[[], ErrorRecord | None] = lambda: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Outcome:
     """Do the jobs, but for what the journal says is done. Call it from the main thread.
 
-    The first SIGINT or SIGTERM lets the tasks in hand finish, the second ends them; the handlers
-    that were there before are there again afterwards.
+    The first SIGINT or SIGTERM lets the tasks in hand finish, the second ends them; SIGHUP, which
+    may come twice when a terminal is closed, only ever does the first. The handlers that were there
+    before are there again afterwards.
 
     Args:
         on_change: is shown every new state of the run, often; it must be quick.
+        disk_trouble: asked before tasks are given out; why the disk can take no more, if so.
         clock: seconds that never go back.
 
     Raises:
-        ResourceError: the journal cannot be written any more.
+        DiskError: the journal cannot be written any more.
     """
     published = {job.id: outputs for job in jobs if (outputs := journal.published(job)) is not None}
     committed = {
@@ -88,13 +106,21 @@ def run(
     fleet = Fleet(jobs, workers, rules or Rules(), committed, published)
     journal.append(RunStarted(len(jobs), len(workers)))
     with _stop_signals() as signals:
-        _Loop(fleet, jobs, backend, journal, signals, on_change, clock).run()
+        _Loop(fleet, jobs, backend, journal, signals, on_change, disk_trouble, clock).run()
     snapshot = fleet.snapshot()
     done = sum(video.status == "done" for video in snapshot.videos)
     failed = sum(video.status == "failed" for video in snapshot.videos)
     stopped = snapshot.stopping and done + failed < len(jobs)
     journal.append(RunEnded(done, failed, stopped))
     return Outcome(snapshot, stopped)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unborn:
+    """A life that is to be started when its device is free, or when patience ends."""
+
+    life: int
+    patience_ends: float
 
 
 @dataclass(slots=True)
@@ -114,6 +140,7 @@ class _Loop:
         journal: Journal,
         signals: socket,
         on_change: Callable[[Snapshot], None],
+        disk_trouble: Callable[[], ErrorRecord | None],
         clock: Callable[[], float],
     ) -> None:
         self._fleet = fleet
@@ -122,8 +149,10 @@ class _Loop:
         self._journal = journal
         self._signals = signals
         self._on_change = on_change
+        self._disk_trouble = disk_trouble
         self._clock = clock
         self._lives: dict[int, _Life] = {}
+        self._unborn: dict[int, _Unborn] = {}
         self._events: deque[Event] = deque([Tick()])
         self._log = structlog.get_logger("vrmatte").bind(part="supervisor")
 
@@ -136,26 +165,38 @@ class _Loop:
                 if self._fleet.finished:
                     return
                 self._wait()
+                self._launch_what_can_be()
         finally:
             self._end_all()
 
     def _handle(self, event: Event) -> None:
+        # Whatever is not mere progress may make the fleet give out tasks.
+        if not isinstance(event, TaskProgress) and not self._fleet.stopping:
+            trouble = self._disk_trouble()
+            if trouble is not None:
+                self._log.error("disk_trouble", error=str(trouble))
+                self._tell(StopRequested(trouble))
+        self._tell(event)
+
+    def _tell(self, event: Event) -> None:
         for action in self._fleet.handle(event, self._clock()):
             self._act(action)
 
     def _wait(self) -> None:
         """Gather what has happened; what a worker said comes before the news of its end."""
         deadline = self._fleet.next_deadline()
-        timeout = None if deadline is None else max(0.0, deadline - self._clock())
+        timeout = None
+        if deadline is not None:
+            timeout = min(max(0.0, deadline - self._clock()), LONGEST_WAIT_S)
+        if self._unborn:
+            timeout = DEVICE_LOOK_S if timeout is None else min(timeout, DEVICE_LOOK_S)
         lives = list(self._lives.values())
         things: list[socket | int] = [self._signals]
         things += [life.handle.sentinel for life in lives]
         things += [life.handle.connection for life in lives if not life.line_gone]
         ready = set(wait(things, timeout))
         if self._signals in ready:
-            asked = [number for number in self._signals.recv(1024) if number in _STOP_SIGNALS]
-            self._log.warning("stop_requested", times=len(asked))
-            self._events.extend(StopRequested() for _ in asked)
+            self._hear(self._signals.recv(1024))
         for life in lives:
             ended = life.handle.sentinel in ready
             if not life.line_gone and (ended or life.handle.connection in ready):
@@ -164,6 +205,13 @@ class _Loop:
                 self._bury(life.handle)
         if deadline is not None and self._clock() >= deadline:
             self._events.append(Tick())
+
+    def _hear(self, numbers: bytes) -> None:
+        asked = [number for number in numbers if number in _STOP_SIGNALS]
+        self._log.warning("stop_requested", signals=[signal.Signals(n).name for n in asked])
+        for number in asked:
+            if number != signal.SIGHUP or not self._fleet.stopping:
+                self._tell(StopRequested())
 
     def _listen(self, life: _Life) -> None:
         for message in life.handle.receive():
@@ -192,7 +240,8 @@ class _Loop:
     def _act(self, action: Action) -> None:
         match action:
             case Spawn(worker, life):
-                self._spawn(worker, life)
+                self._unborn[worker] = _Unborn(life, self._clock() + DEVICE_WAIT_S)
+                self._launch_what_can_be()
             case Assign(worker, command):
                 self._log.info("assigned", worker=worker, task=str(command.task))
                 self._send(worker, command)
@@ -203,6 +252,9 @@ class _Loop:
                 self._log.warning("killed", worker=worker, why=why)
                 if worker in self._lives:
                     self._lives[worker].handle.kill()
+                elif worker in self._unborn:
+                    life = self._unborn.pop(worker).life
+                    self._events.append(WorkerExited(worker, life, "it was never started"))
             case Record(entry):
                 self._record(entry)
 
@@ -212,7 +264,17 @@ class _Loop:
         if worker in self._lives:
             self._lives[worker].handle.send(command)
 
-    def _spawn(self, worker: int, life: int) -> None:
+    def _launch_what_can_be(self) -> None:
+        """Start the lives that wait until their device is free, or have waited for too long."""
+        for worker, unborn in list(self._unborn.items()):
+            free = self._backend.is_free(worker)
+            if free or self._clock() >= unborn.patience_ends:
+                if not free:
+                    self._log.warning("device_memory_not_freed", worker=worker)
+                del self._unborn[worker]
+                self._launch(worker, unborn.life)
+
+    def _launch(self, worker: int, life: int) -> None:
         self._log.info("spawned", worker=worker, life=life)
         try:
             self._lives[worker] = _Life(self._backend.launch(worker, life))
@@ -243,14 +305,21 @@ class _Loop:
 
 @contextlib.contextmanager
 def _stop_signals() -> Iterator[socket]:
-    """A socket on which SIGINT and SIGTERM arrive as bytes, instead of ending this process."""
+    """A socket on which the signals arrive as bytes, instead of ending this process.
+
+    What was ignored before (SIGHUP under nohup) stays ignored.
+    """
     reader, writer = socketpair()
     writer.setblocking(False)
 
     def heard(number: int, frame: FrameType | None) -> None:
         """Python writes the number to the wake-up socket; that is all that is wanted."""
 
-    old_handlers = {number: signal.signal(number, heard) for number in _STOP_SIGNALS}
+    old_handlers = {
+        number: signal.signal(number, heard)
+        for number in _STOP_SIGNALS
+        if signal.getsignal(number) != signal.SIG_IGN
+    }
     old_wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     try:
         yield reader

@@ -46,3 +46,7 @@ class Backend(Protocol):
     def launch(self, worker: int, life: int) -> Handle:
         """Raises OSError where the worker cannot be started now."""
         ...
+
+    def is_free(self, worker: int) -> bool:
+        """Whether what this worker's last life held of its device has been given back."""
+        ...

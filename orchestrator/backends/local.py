@@ -28,6 +28,9 @@ class LocalBackend:
     def launch(self, worker: int, life: int) -> Handle:
         return launch(worker, life, self._setups[worker])
 
+    def is_free(self, worker: int) -> bool:
+        return True
+
 
 class ThreadBackend:
     """The same workers as threads of this process, where a debugger reaches them.
@@ -42,6 +45,9 @@ class ThreadBackend:
     def launch(self, worker: int, life: int) -> Handle:
         parent_end, worker_end = open_line()
         return _ThreadHandle(worker, life, self._setups[worker], parent_end, worker_end)
+
+    def is_free(self, worker: int) -> bool:
+        return True
 
 
 class _ThreadHandle:

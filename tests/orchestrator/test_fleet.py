@@ -270,7 +270,7 @@ def test_a_task_that_ended_one_worker_goes_to_another() -> None:
 def test_a_worker_that_cannot_start_is_retired_and_the_others_do_its_work() -> None:
     run = Script([make_job("a", segments=1), make_job("b", segments=1)], lanes=(1, 1))
     run.ready(1)
-    for life in (1, 2, 3):
+    for life in (1, 2):
         assert run.life[0] == life
         run.exit(0, "exit status 1")
     assert run.status(0) == "retired"
@@ -351,7 +351,7 @@ def test_a_process_that_survives_its_kill_is_killed_again() -> None:
 
 
 def test_the_first_stop_drains() -> None:
-    run = Script([make_job("a", segments=3), make_job("b")], lanes=(1, 1), rules=Rules(stop_s=30))
+    run = Script([make_job("a", segments=3), make_job("b")], lanes=(1, 1), rules=Rules(grace_s=30))
     run.ready(0)
     run.tell(StopRequested(), now=10)
     assert run.actions[0] == AskToStop(0)
@@ -367,7 +367,7 @@ def test_the_first_stop_drains() -> None:
 
 
 def test_a_stop_has_a_deadline() -> None:
-    run = Script([make_job("a")], rules=Rules(stop_s=30))
+    run = Script([make_job("a")], rules=Rules(grace_s=30))
     run.ready(0)
     run.tell(StopRequested(), now=10)
     run.tell(Tick(), now=40)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import threading
@@ -25,7 +26,7 @@ from orchestrator.journal import Journal
 from orchestrator.moves import Rules, WorkerSpec
 from orchestrator.snapshot import Snapshot
 from orchestrator.supervisor import Outcome, run
-from pipeline.errors import ResourceError
+from pipeline.errors import ErrorRecord, ResourceError
 from pipeline.spec import SegmentResult
 from tests.orchestrator.worlds import make_job
 from tests.workers.test_gpu_worker import job_in, setup_for
@@ -46,6 +47,9 @@ class ScriptedBackend:
         body = self.lives.pop(0) if len(self.lives) > 1 else self.lives[0]
         self.handles.append(ScriptedHandle(worker, life, body))
         return self.handles[-1]
+
+    def is_free(self, worker: int) -> bool:
+        return True
 
 
 class ScriptedHandle:
@@ -203,7 +207,7 @@ def test_a_worker_that_lost_its_line_is_killed(tmp_path: Path) -> None:
 
 def test_a_worker_without_progress_is_killed_and_its_video_set_aside(tmp_path: Path) -> None:
     backend = ScriptedBackend(until_the_end)
-    rules = Rules(stall_s=0.05, attempts=2)
+    rules = Rules(first_frame_s=0.05, attempts=2)
     outcome, entries = supervise(tmp_path, [make_job("a", segments=1)], backend, rules=rules)
     assert [e.error.kind for e in entries if isinstance(e, TaskLost)] == ["stalled"] * 2
     assert [handle.kills > 0 for handle in backend.handles] == [True, True]
@@ -214,6 +218,9 @@ def test_a_machine_that_starts_no_process_ends_the_run_with_the_reason(tmp_path:
     class Full:
         def launch(self, worker: int, life: int) -> Handle:
             raise OSError(11, "Resource temporarily unavailable")
+
+        def is_free(self, worker: int) -> bool:
+            return True
 
     outcome, _ = supervise(tmp_path, [make_job("a")], Full())  # type: ignore[arg-type]
     (video,) = outcome.snapshot.videos
@@ -232,9 +239,9 @@ def after_first_segment(act: Callable[[], None]) -> Callable[[Snapshot], None]:
     return on_change
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_one_signal_drains_and_the_run_can_be_gone_on_with(tmp_path: Path, number: int) -> None:
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     jobs = good_jobs(tmp_path, 3, segments=40)
     stop = after_first_segment(lambda: os.kill(os.getpid(), number))
     outcome, entries = supervise(tmp_path, jobs, on_change=stop)
@@ -244,7 +251,8 @@ def test_one_signal_drains_and_the_run_can_be_gone_on_with(tmp_path: Path, numbe
     assert not any(isinstance(entry, TaskLost) for entry in entries), (
         "what was in hand was finished"
     )
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    after = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    assert after == before
     outcome, entries = supervise(tmp_path, jobs)
     assert set(statuses(outcome).values()) == {"done"}
     segments = [(e.video, e.segment) for e in entries if isinstance(e, SegmentCommitted)]
@@ -264,6 +272,103 @@ def test_a_second_signal_kills(tmp_path: Path) -> None:
     assert backend.handles[0].kills > 0
 
 
+def test_a_terminal_that_is_closed_says_so_twice_and_still_drains(tmp_path: Path) -> None:
+    def twice() -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    jobs = good_jobs(tmp_path, 3, segments=40)
+    outcome, entries = supervise(tmp_path, jobs, on_change=after_first_segment(twice))
+    assert outcome.stopped
+    assert not any(isinstance(entry, TaskLost) for entry in entries)
+
+
+def test_under_nohup_a_closed_terminal_stops_nothing(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        hang_up = after_first_segment(lambda: os.kill(os.getpid(), signal.SIGHUP))
+        outcome, _ = supervise(tmp_path, good_jobs(tmp_path, 2), on_change=hang_up)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert set(statuses(outcome).values()) == {"done"}
+
+
+def test_a_full_disk_stops_the_run_with_its_reason(tmp_path: Path) -> None:
+    trouble: list[ErrorRecord] = []
+    full = after_first_segment(lambda: trouble.append(ErrorRecord("disk", "no room", "make some")))
+    jobs = good_jobs(tmp_path, 2, segments=40)
+    outcome, entries = supervise(
+        tmp_path, jobs, on_change=full, disk_trouble=lambda: trouble[0] if trouble else None
+    )
+    assert outcome.stopped
+    assert outcome.snapshot.stop_reason == trouble[0]
+    assert not any(isinstance(entry, TaskLost | VideoSetAside) for entry in entries)
+    assert isinstance(entries[-1], RunEnded)
+    assert entries[-1].stopped
+    outcome, entries = supervise(tmp_path, jobs)
+    assert set(statuses(outcome).values()) == {"done"}
+
+
+class Holding(ScriptedBackend):
+    """Its device's memory is free again only when it has been looked at `looks` times."""
+
+    looks = 3
+
+    def is_free(self, worker: int) -> bool:
+        self.looks -= 1
+        return self.looks < 0
+
+
+def test_a_life_waits_until_its_device_is_free(tmp_path: Path) -> None:
+    backend = Holding(until_the_end)
+
+    def stop(snapshot: Snapshot) -> None:
+        if snapshot.workers[0].tasks and not snapshot.stopping:
+            assert backend.looks < 0
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    outcome, _ = supervise(tmp_path, [make_job("a")], backend, on_change=stop)
+    assert outcome.stopped
+
+
+def test_a_device_that_never_becomes_free_is_waited_for_only_so_long(tmp_path: Path) -> None:
+    backend = Holding(until_the_end)
+    backend.looks = 1000
+    seconds = itertools.count(step=10.0)
+
+    def stop(snapshot: Snapshot) -> None:
+        if snapshot.workers[0].tasks and not snapshot.stopping:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    rules = Rules(start_s=1e9, first_frame_s=1e9, grace_s=1e9)
+    outcome, _ = supervise(
+        tmp_path,
+        [make_job("a")],
+        backend,
+        on_change=stop,
+        rules=rules,
+        clock=lambda: next(seconds),
+    )
+    assert outcome.stopped
+    assert backend.looks > 900
+
+
+def test_a_life_that_waits_for_its_device_can_be_called_off(tmp_path: Path) -> None:
+    backend = Holding(until_the_end)
+    backend.looks = 1000
+
+    def stop(snapshot: Snapshot) -> None:
+        if not snapshot.stopping:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    outcome, _ = supervise(tmp_path, [make_job("a")], backend, on_change=stop)
+    assert outcome.stopped
+    assert backend.handles == []
+
+
 def test_when_the_journal_fails_no_worker_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -277,5 +382,5 @@ def test_when_the_journal_fails_no_worker_is_left(
 
     monkeypatch.setattr(Journal, "append", append)
     with pytest.raises(ResourceError, match="full"):
-        supervise(tmp_path, [make_job("a")], backend, rules=Rules(stall_s=0.05))
+        supervise(tmp_path, [make_job("a")], backend, rules=Rules(first_frame_s=0.05))
     assert [handle.joined for handle in backend.handles] == [True]
