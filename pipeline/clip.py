@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from pickle import UnpicklingError
 
 import structlog
 import torch
 from torch import Tensor
 
 from pipeline.decode import FrameReader
+from pipeline.disk import make_folder, writing
 from pipeline.eyes import eye_size, split_eyes
 from pipeline.frames import EyeBatch, FrameBatch
 from pipeline.models.base import MattingModel, Prepared
@@ -19,6 +21,8 @@ from pipeline.publish import publish
 from pipeline.spec import SegmentJob
 
 _log = structlog.get_logger()
+
+_DIGEST_BYTES = 32  # sha256, before the data in the file
 
 
 class ClipReader:
@@ -45,15 +49,33 @@ def prepared_data(job: SegmentJob, model: MattingModel, clip: ClipReader) -> Pre
     do, and it gets its name when it is whole.
     """
     path = Path(job.work_dir) / "prepared.pt"
-    if path.exists():
-        try:
-            saved: Mapping[str, Tensor] = torch.load(path, weights_only=True)
-            return saved
-        except (OSError, RuntimeError, UnpicklingError, EOFError) as error:
-            _log.warning("prepared data is damaged and made again", path=str(path), why=str(error))
+    saved = _read_prepared(path)
+    if saved is not None:
+        return saved
     prepared = model.prepare(clip)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    content = io.BytesIO()
+    torch.save({name: tensor.cpu() for name, tensor in prepared.items()}, content)
     draft = path.with_name(f".prepared.{os.getpid()}-{job.number}.part")
-    torch.save({name: tensor.cpu() for name, tensor in prepared.items()}, draft)
+    with writing(path):
+        make_folder(path.parent)
+        with draft.open("wb") as file:
+            file.write(hashlib.sha256(content.getbuffer()).digest())
+            file.write(content.getbuffer())
     publish(draft, path)
     return prepared
+
+
+def _read_prepared(path: Path) -> Prepared | None:
+    """What was left there, or None where there is nothing whole: its digest stands before it."""
+    try:
+        content = memoryview(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        _log.warning("prepared_unreadable", path=str(path), why=str(error))
+        return None
+    if hashlib.sha256(content[_DIGEST_BYTES:]).digest() != content[:_DIGEST_BYTES]:
+        _log.warning("prepared_damaged", path=str(path))
+        return None
+    saved: Mapping[str, Tensor] = torch.load(io.BytesIO(content[_DIGEST_BYTES:]), weights_only=True)
+    return saved

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from pipeline.deliverables.base import make_deliverable
-from pipeline.errors import Stopped
-from pipeline.publish import publish
-from pipeline.spec import FinishJob, OutputFile
+from pipeline.disk import writing
+from pipeline.errors import DiskError, SegmentsDamaged, Stopped
+from pipeline.publish import file_digest, publish
+from pipeline.source import require_unchanged
+from pipeline.spec import FinishJob, OutputFile, SegmentResult
+
+_CONTAINER_SHARE = 1.01  # what the joined file may be larger than the segments in it
 
 
 def finish_video(
@@ -19,25 +25,86 @@ def finish_video(
     Nothing bears its final name before it is joined, read back and found right.
 
     Args:
-        should_stop: asked between deliverables.
+        should_stop: asked between files.
 
     Raises:
         Stopped: `should_stop` said yes.
+        InputError: the source is not what was probed, so that its sound would not fit.
+        SegmentsDamaged: segments are gone, or not what they were when they were committed.
         EncodeError: a joined file is not what it should be.
-        ResourceError: it cannot be written.
+        DiskError: it cannot be written.
     """
+    require_unchanged(job.video)
+    _require_whole(job, should_stop)
     frames = [segment.num_frames for segment in job.segments]
     outputs = []
     for position, name in enumerate(job.settings.deliverables):
-        if should_stop():
-            raise Stopped("stopped on demand")
+        _stop_if(should_stop)
         deliverable = make_deliverable(name, job.video, job.settings)
         target = Path(job.outputs[position])
         draft = Path(job.work_dir) / f".joined-{name}{deliverable.suffix}.part"
         parts = [Path(segment.files[position]) for segment in job.segments]
-        deliverable.join(parts, frames, draft)
-        deliverable.verify(draft, sum(frames))
-        size = draft.stat().st_size
-        publish(draft, target)
+        try:
+            _require_room(job, parts, draft)
+            deliverable.join(parts, frames, draft)
+            require_unchanged(job.video)
+            with writing(draft):
+                size = draft.stat().st_size
+            deliverable.verify(draft, sum(frames))
+            publish(draft, target)
+        except BaseException:
+            with suppress(OSError):
+                draft.unlink()
+            raise
         outputs.append(OutputFile(name, str(target), size, sum(frames)))
     return tuple(outputs)
+
+
+def _require_whole(job: FinishJob, should_stop: Callable[[], bool]) -> None:
+    """Read every segment: one flipped bit keeps the size, and may decode."""
+    with writing(job.work_dir):
+        Path(job.work_dir).stat()
+    damaged = []
+    for number, segment in enumerate(job.segments):
+        _stop_if(should_stop)
+        if not _is_whole(segment):
+            damaged.append(number)
+    if damaged:
+        names = ", ".join(map(str, damaged[:10])) + (", ..." if len(damaged) > 10 else "")
+        raise SegmentsDamaged(
+            f"segments of {job.video.path} are not as they were made: {names}",
+            "they are made again; if that comes back, check the disk of the output folder",
+            tuple(damaged),
+        )
+
+
+def _is_whole(segment: SegmentResult) -> bool:
+    """Whether all files are there and have their digests; without one nothing can be said."""
+    if len(segment.digests) != len(segment.files):
+        return False
+    try:
+        pairs = zip(segment.files, segment.digests, strict=True)
+        return all(file_digest(Path(name)) == digest for name, digest in pairs)
+    except OSError:  # a bad sector is damage; a disk that is gone was noticed before
+        return False
+
+
+def _require_room(job: FinishJob, parts: list[Path], draft: Path) -> None:
+    """End here, not after an hour of joining."""
+    channels = sum(track.channels for track in job.video.audio)
+    seconds = sum(segment.num_frames for segment in job.segments) / job.video.frame_rate
+    sound = channels * job.settings.encoding.opus_kbps_per_channel * 125 * float(seconds)
+    with writing(draft):
+        needed = sum(part.stat().st_size for part in parts) * _CONTAINER_SHARE + sound
+        free = shutil.disk_usage(draft.parent).free
+    if needed > free:
+        raise DiskError(
+            f"no room to join {draft.parent}: {needed / 1e9:.2f} GB are needed,"
+            f" {free / 1e9:.2f} GB are free",
+            "make room on that disk, then run again: it goes on where it stopped",
+        )
+
+
+def _stop_if(should_stop: Callable[[], bool]) -> None:
+    if should_stop():
+        raise Stopped("stopped on demand")

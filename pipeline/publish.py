@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-import errno
+import hashlib
 import os
 from pathlib import Path
 
-from pipeline.errors import ResourceError
+from pipeline.disk import force_folder, make_folder, writing
 
 
 def publish(draft: Path, target: Path) -> None:
     """fsync `draft`, rename it to `target` (replacing it), fsync the folder.
 
+    In this order a name never stands for less than the whole file.
+
     Raises:
-        ResourceError: the disk is full, or cannot be written any more.
+        DiskError: the disk is full, or cannot be written any more.
     """
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+    with writing(target):
+        make_folder(target.parent)
         with draft.open("rb+") as file:
             os.fsync(file.fileno())
         draft.replace(target)
-        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise _resource_error(error, target) from error
+        force_folder(target.parent)
 
 
-def _resource_error(error: OSError, target: Path) -> ResourceError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return ResourceError(f"no room left for {target}", "free some space, then run again")
-    return ResourceError(f"cannot write {target}: {error.strerror}", "check the output folder")
+def file_digest(path: Path) -> str:
+    """sha256 of a file's content, hexadecimal.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import torch
@@ -12,14 +12,16 @@ from torch import Tensor
 from pipeline.clip import ClipReader, prepared_data
 from pipeline.decode import FrameReader
 from pipeline.deliverables.base import Deliverable, make_deliverable
+from pipeline.disk import disk_error, refusal, writing
 from pipeline.encode import Encoder
-from pipeline.errors import Stopped
+from pipeline.errors import InputError, Stopped
 from pipeline.eyes import eye_size, split_eyes
-from pipeline.frame_index import FrameIndex
+from pipeline.frame_index import FrameIndex, index_of
 from pipeline.frames import FrameBatch, MatteBatch
 from pipeline.models.base import MattingModel, Prepared
 from pipeline.overlap import overlap
-from pipeline.publish import publish
+from pipeline.publish import file_digest, publish
+from pipeline.source import require_unchanged
 from pipeline.spec import AS_ASKED, Concession, SegmentJob, SegmentResult
 
 #: Batches that may wait between two stages.
@@ -46,7 +48,8 @@ def run_segment(
         Stopped: `should_stop` said yes.
         VrmatteError: by its kind.
     """
-    index = FrameIndex.load(Path(job.index_path))
+    require_unchanged(job.video)
+    index = _frame_index(job)
     reader = FrameReader(
         job.video,
         index,
@@ -66,13 +69,14 @@ def run_segment(
     mattes = _matted(job, model, frames, prepared)
     planes = overlap(_planes(deliverables, mattes), _DEPTH, on_thread=on_thread)
     with closing(frames), closing(planes):
-        _encode(job, deliverables, targets, planes, on_progress, should_stop)
+        digests = _encode(job, deliverables, targets, planes, on_progress, should_stop)
     concealed = {frame for frame in reader.concealed_frames if job.start <= frame < job.stop}
     return SegmentResult(
         files=tuple(str(target) for target in targets),
         num_frames=job.num_frames,
         concealed_frames=len(concealed),
         decoder=reader.decoder,
+        digests=digests,
     )
 
 
@@ -80,6 +84,16 @@ def segment_path(job: SegmentJob, deliverable: Deliverable) -> Path:
     """Where the segment's file of that deliverable lies; the name is the checkpoint."""
     folder = Path(job.work_dir)
     return folder / f"{deliverable.name}-{job.number:06d}{deliverable.suffix}"
+
+
+def _frame_index(job: SegmentJob) -> FrameIndex:
+    path = Path(job.index_path)
+    try:
+        return index_of(job.video, path)
+    except InputError as error:
+        if (trouble := refusal(path.parent)) is not None:
+            raise disk_error(trouble, path) from error
+        raise
 
 
 def _decoded(
@@ -121,8 +135,8 @@ def _encode(
     planes: Iterator[list[Tensor]],
     on_progress: Callable[[int], None],
     should_stop: Callable[[], bool],
-) -> None:
-    """Write every batch to every encoder, then check and commit the files."""
+) -> tuple[str, ...]:
+    """Write every batch to every encoder, then check and commit the files; their digests."""
     drafts = [target.with_name(f".{target.name}.part") for target in targets]
     encoders: list[Encoder] = []
     done = 0
@@ -138,12 +152,21 @@ def _encode(
             on_progress(done)
         for encoder in encoders:
             encoder.close()
+        require_unchanged(job.video)
+        for deliverable, draft in zip(deliverables, drafts, strict=True):
+            with writing(draft):
+                draft.stat()  # a file that was removed while it was written
+            deliverable.check_segment(draft, job.num_frames)
     except BaseException:
         for encoder in encoders:
             encoder.abort()
         for draft in drafts:
-            draft.unlink(missing_ok=True)
+            with suppress(OSError):
+                draft.unlink()
         raise
-    for deliverable, draft, target in zip(deliverables, drafts, targets, strict=True):
-        deliverable.check_segment(draft, job.num_frames)
+    digests = []
+    for draft, target in zip(drafts, targets, strict=True):
         publish(draft, target)
+        with writing(target):
+            digests.append(file_digest(target))
+    return tuple(digests)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar
@@ -17,6 +18,7 @@ from torch import Tensor
 from pipeline.color import YuvFormat, output_tags, rgba_planes
 from pipeline.deliverables.audio import AudioPlan, plan_audio
 from pipeline.deliverables.inspect import inspect_webm
+from pipeline.disk import writing
 from pipeline.encode import Encoder, PipeEncoder, ffmpeg_command, run_ffmpeg
 from pipeline.errors import EncodeError
 from pipeline.eyes import join_eyes
@@ -76,7 +78,6 @@ class WebM:
                 f"file '{segment.name}'",
                 f"duration {float(count / self._video.frame_rate):.9f}",
             ]
-        concat.write_text("\n".join(lines) + "\n")
         audio = self._audio(sum(frames))
         metadata = ["-map_metadata", "-1", "-metadata:s:v:0", "alpha_mode=1"]
         metadata += ["-metadata:s:v:0", f"stereo_mode={_STEREO_MODE[self._video.layout]}"]
@@ -87,8 +88,13 @@ class WebM:
             *("-map", "0:v:0", "-c:v", "copy", *metadata, *audio.output),
             *("-fflags", "+bitexact", "-f", "webm", f"file:{target}"),
         )
-        run_ffmpeg(command, cwd=folder)
-        concat.unlink()
+        try:
+            with writing(concat):
+                concat.write_text("\n".join(lines) + "\n")
+            run_ffmpeg(command, cwd=folder)
+        finally:
+            with suppress(OSError):  # what it cost is told by then
+                concat.unlink()
 
     def verify(self, path: Path, num_frames: int) -> None:
         found = inspect_webm(path, decode_ends=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
@@ -15,8 +18,10 @@ from pipeline.deliverables import webm
 from pipeline.deliverables.audio import plan_audio
 from pipeline.deliverables.inspect import inspect_webm
 from pipeline.encode import PipeEncoder, ffmpeg_command, run_ffmpeg
-from pipeline.errors import EncodeError
+from pipeline.errors import DiskError, EncodeError, InputError, SegmentsDamaged
+from pipeline.finish import finish_video
 from pipeline.frames import FrameBatch, MatteBatch
+from pipeline.publish import file_digest
 from pipeline.spec import AudioTrack, ColorTags, FinishJob, SegmentResult, VideoInfo
 from tests.clips import X264, ClipSpec, read_frames, read_sounds
 from tests.render import chroma_settings, render
@@ -136,22 +141,94 @@ def test_a_joined_file_that_is_not_right_is_refused(
         made.verify(bad, 50)
 
 
-def test_nothing_gets_a_name_when_a_segment_is_damaged(clip: GetClip, tmp_path: Path) -> None:
-    from pipeline.finish import finish_video
-
+@pytest.fixture
+def finish(clip: GetClip, tmp_path: Path) -> FinishJob:
+    """What is left to do for a video whose three segments were committed."""
     settings = chroma_settings()
-    video, target = render(clip(TITLED), tmp_path, settings)
+    video, _ = render(clip(TITLED), tmp_path, settings)
     parts = sorted(tmp_path.glob("webm-*.webm"))
-    whole = parts[1].read_bytes()
-    parts[1].write_bytes(whole[: len(whole) // 2])
-    again = tmp_path / "again.webm"
     segments = tuple(
-        SegmentResult((str(part),), count) for part, count in zip(parts, (20, 20, 10), strict=True)
+        SegmentResult((str(part),), count, digests=(file_digest(part),))
+        for part, count in zip(parts, (20, 20, 10), strict=True)
     )
-    with pytest.raises(EncodeError):
-        finish_video(FinishJob(video, settings, segments, (str(again),), str(tmp_path)))
-    assert not again.exists()
-    assert target.exists()
+    return FinishJob(video, settings, segments, (str(tmp_path / "again.webm"),), str(tmp_path))
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "a flipped bit": flip,
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-10]),
+    "empty": lambda path: path.write_bytes(b""),
+    "gone": lambda path: path.unlink(),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_segments_are_named_and_nothing_gets_a_name(damage: str, finish: FinishJob) -> None:
+    for number in (0, 2):
+        DAMAGES[damage](Path(finish.segments[number].files[0]))
+    with pytest.raises(SegmentsDamaged) as caught:
+        finish_video(finish)
+    assert caught.value.segments == (0, 2)
+    assert not Path(finish.outputs[0]).exists()
+    assert not list(Path(finish.work_dir).glob(".*"))
+
+
+def test_a_segment_without_a_digest_is_not_trusted(finish: FinishJob) -> None:
+    segments = (*finish.segments[:2], replace(finish.segments[2], digests=()))
+    with pytest.raises(SegmentsDamaged) as caught:
+        finish_video(replace(finish, segments=segments))
+    assert caught.value.segments == (2,)
+
+
+def test_a_work_folder_that_is_gone_is_the_disks_fault(finish: FinishJob) -> None:
+    Path(finish.work_dir).rename(Path(finish.work_dir).with_name("elsewhere"))
+    with pytest.raises(DiskError, match="is gone"):
+        finish_video(finish)
+
+
+def test_no_room_is_told_before_joining(finish: FinishJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    used = shutil.disk_usage(finish.work_dir)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: used._replace(free=1000))
+    monkeypatch.setattr(webm.WebM, "join", None)  # not reached
+    with pytest.raises(DiskError, match="no room to join"):
+        finish_video(finish)
+
+
+def test_the_sound_of_a_changed_source_is_not_joined(finish: FinishJob) -> None:
+    changed = replace(finish.video, mtime_ns=finish.video.mtime_ns + 1)
+    with pytest.raises(InputError, match="was changed"):
+        finish_video(replace(finish, video=changed))
+    assert not Path(finish.outputs[0]).exists()
+
+
+def test_a_source_that_changes_while_its_sound_is_read_makes_no_output(
+    finish: FinishJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source.mp4"
+    shutil.copy2(finish.video.path, source)
+    join = webm.WebM.join
+
+    def join_and_touch(self: webm.WebM, *arguments: Any) -> None:
+        join(self, *arguments)
+        os.utime(source, ns=(0, 0))
+
+    monkeypatch.setattr(webm.WebM, "join", join_and_touch)
+    with pytest.raises(InputError, match="was changed"):
+        finish_video(replace(finish, video=replace(finish.video, path=str(source))))
+    assert not Path(finish.outputs[0]).exists()
+
+
+def test_whole_segments_are_joined(finish: FinishJob) -> None:
+    [output] = finish_video(finish)
+    assert output.size_bytes == Path(output.path).stat().st_size
+    assert len(read_frames(Path(output.path))) == 50
 
 
 def test_an_encoder_that_dies_says_why(tmp_path: Path) -> None:

@@ -1,0 +1,138 @@
+"""The output disk's failures by name: full, over quota, read-only, gone; and folders that last.
+
+Every file that the program leaves in OUT is written under another name, forced to the disk,
+renamed, and its folder forced: a name that is there after a power cut stands for a whole file.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pipeline.errors import DiskError, EncodeError, VrmatteError
+
+_FULL = {errno.ENOSPC: "no room left", errno.EDQUOT: "the quota is used up"}
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTCONN)
+
+#: What a file system says that knows no fsync of folders (some network shares).
+_NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP)
+
+
+def disk_error(error: OSError, path: Path | str) -> VrmatteError:
+    """What it means that `path`, a file of ours in OUT, cannot be written.
+
+    Returns:
+        A DiskError; an EncodeError where only this one file is too large for the disk.
+    """
+    if error.errno in _FULL:
+        return DiskError(
+            f"{_FULL[error.errno]} for {path}",
+            "make room on that disk, then run again: it goes on where it stopped",
+        )
+    if error.errno == errno.EROFS:
+        return DiskError(
+            f"the disk of {path} is read-only", "make it writable, then run again: it goes on"
+        )
+    if error.errno == errno.EFBIG:
+        return EncodeError(
+            f"{path} is larger than its disk lets a file be",
+            "choose an output folder on another disk (FAT32 takes 4 GB)",
+        )
+    if error.errno == errno.EXDEV:
+        return DiskError(
+            f"{Path(path).parent} lies on another disk than the rest of the output folder",
+            "make it a plain folder there",
+        )
+    if error.errno in _GONE:
+        return DiskError(
+            f"the folder of {path} is gone ({error.strerror})",
+            "bring the output folder back, then run again",
+        )
+    return DiskError(
+        f"cannot write {path}: {error.strerror or error}",
+        "check the disk of the output folder, then run again: it goes on where it stopped",
+    )
+
+
+@contextmanager
+def writing(path: Path | str) -> Iterator[None]:
+    """Give the OSErrors met while `path` is written their name.
+
+    Raises:
+        DiskError: see `disk_error`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise disk_error(error, path) from error
+
+
+def refusal(folder: Path) -> OSError | None:
+    """Why no file can be written in `folder` at this moment, or None if one can."""
+    sample = folder / f".sample-{os.getpid()}.part"
+    try:
+        with sample.open("wb", buffering=0) as file:
+            file.write(bytes(1 << 16))
+            os.fsync(file.fileno())
+    except OSError as error:
+        return error
+    finally:
+        with suppress(OSError):
+            sample.unlink()
+    return None
+
+
+def make_folder(folder: Path) -> None:
+    """Make `folder` with all above it; their names are on the disk when this returns.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    force_folder(folder)
+
+
+def force_folder(folder: Path) -> None:
+    """Force the names in `folder` to the disk, and its own name, up to where the disk begins.
+
+    Whoever made a folder above may not have got to forcing it yet, so each is forced every time.
+    """
+    device = folder.stat().st_dev
+    for place in (folder, *folder.absolute().parents):
+        if place.stat().st_dev != device:
+            return
+        try:
+            descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+        except PermissionError:  # then it was not made by us
+            return
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in _NO_FOLDER_SYNC:
+                raise
+        finally:
+            os.close(descriptor)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a small file whole or not at all; on the disk, under its name, when this returns.
+
+    Raises:
+        DiskError: see `disk_error`.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with writing(path):
+        try:
+            with draft.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        except OSError:
+            with suppress(OSError):
+                draft.unlink()
+            raise
+        force_folder(path.parent)
