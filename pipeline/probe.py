@@ -25,7 +25,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from pipeline.child import tied
-from pipeline.errors import DiskError, InputError, VrmatteError
+from pipeline.errors import DiskError, EncodeError, InputError, VrmatteError
 from pipeline.frame_index import FrameIndex, build_index
 from pipeline.layout import find_layout
 from pipeline.signature import CONTAINERS, Container, find_container
@@ -144,7 +144,7 @@ def _child_environment() -> dict[str, str]:
 
 
 def _info(answer: bytes, shown: str) -> VideoInfo:
-    """Raises what the child says that it met."""
+    """What the child found; raises what it says that it met."""
     try:
         said = json.loads(answer)
         if "info" in said:
@@ -193,7 +193,7 @@ def read_video(path: Path, index_path: Path, layout: Layout | None) -> VideoInfo
             options={
                 "protocol_whitelist": "file,pipe",
                 "format_whitelist": ",".join(CONTAINERS),
-                "max_streams": str(_MOST_STREAMS),
+                "max_streams": str(_MOST_STREAMS + 1),
             },
             metadata_errors="replace",
         )
@@ -252,6 +252,10 @@ def _check_container(container: Any, expected: Container, shown: str) -> None:
         raise InputError(
             f"{shown} begins like {expected} and goes on like {container.format.name}",
             "leave it out of the input",
+        )
+    if len(container.streams) > _MOST_STREAMS:
+        raise InputError(
+            f"{shown} holds more than {_MOST_STREAMS} streams", "remux those that are needed"
         )
 
 
@@ -471,6 +475,12 @@ def main(arguments: Sequence[str]) -> None:
         _limit_this_process(int(arguments[3]))
         info = read_video(path, index_path, asked)  # type: ignore[arg-type]
         said = {"info": _VIDEO_INFO.dump_python(info, mode="json")}
+    except EncodeError:  # the index is larger than a file of this process may be
+        said = {
+            "kind": InputError.kind,
+            "error": f"{one_line(str(path))} has more time stamps than any film",
+            "advice": "the file may be damaged; try to play it or to remux it",
+        }
     except VrmatteError as error:
         said = {"kind": error.kind, "error": error.message, "advice": error.advice}
     except MemoryError:
