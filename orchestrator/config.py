@@ -87,7 +87,7 @@ class RecoverySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitSettings:
-    """How long things may take before they count as hung."""
+    """How long things may take before they count as hung, and how much room they may take."""
 
     start_s: Annotated[
         float, Field(gt=0, description="seconds for a worker to start and to load its model")
@@ -105,6 +105,12 @@ class LimitSettings:
         float,
         Field(ge=0, description="seconds for the work in hand after Ctrl-C; then it is dropped"),
     ] = 120.0
+    scratch_gb: Annotated[
+        float, Field(gt=0, description="GB of segments that wait to be joined, in OUT/.vrmatte")
+    ] = 10.0
+    reserve_gb: Annotated[
+        float, Field(ge=0, description="GB that stay free on the disk of OUT; with less, it stops")
+    ] = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

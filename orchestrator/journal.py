@@ -1,15 +1,19 @@
 """What was done, on disk: JSON lines, only ever appended, each forced to the disk before it counts.
 
 Written by the parent process alone. What a crash left at the end of the file is cut off when it
-is opened; a segment's file without its line is made again.
+is opened; a line counts only with its checksum, a segment only with its line and its file.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import time
+import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
@@ -17,11 +21,14 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from orchestrator.entries import Entry, SegmentCommitted, VideoDone
 from orchestrator.jobs import VideoJob
-from pipeline.errors import ResourceError, SettingsError
+from pipeline.disk import disk_error, force_folder
+from pipeline.errors import DiskError, SettingsError
 from pipeline.spec import OutputFile, SegmentResult
 
 #: Raised when old lines can no longer be understood.
 VERSION = 1
+
+_LINE = re.compile(rb'(\{.*),"sum":"([0-9a-f]{8})"\}\n', re.DOTALL)
 
 _ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="kind")])
 
@@ -46,6 +53,7 @@ class Journal:
         self.entries: list[Entry] = []
         self.dropped_lines = dropped_lines
         self._file = file
+        self._whole_bytes = os.fstat(file.fileno()).st_size
         self._clock = clock
         self._done: dict[tuple[str, str], VideoDone] = {}
         self._segments: dict[tuple[str, str], dict[int, SegmentCommitted]] = {}
@@ -62,18 +70,22 @@ class Journal:
 
         Raises:
             SettingsError: it was written by another version of this program.
-            ResourceError: it cannot be read or written.
+            DiskError: it cannot be read or written.
         """
         try:
             is_new = not path.exists()
             content = b"" if is_new else path.read_bytes()
             good_bytes, entries, dropped = _read(content, path)
             file = path.open("ab", buffering=0)
-            if is_new:
-                _force_folder(path.parent)
-            elif good_bytes < len(content):
-                file.truncate(good_bytes)
-                os.fsync(file.fileno())
+            try:
+                if is_new:
+                    force_folder(path.parent)
+                elif good_bytes < len(content):
+                    file.truncate(good_bytes)
+                    os.fsync(file.fileno())
+            except OSError:
+                file.close()
+                raise
         except OSError as error:
             raise _trouble(path, error) from error
         return cls(path, file, entries, dropped, clock)
@@ -82,18 +94,32 @@ class Journal:
         """Write an entry; it is on the disk when this returns.
 
         Raises:
-            ResourceError: the disk is full or gone.
+            DiskError: the disk is full or gone. Nothing of the entry remains then.
         """
         body = {"v": VERSION, "at": round(self._clock(), 3), "entry": _ENTRY.dump_python(entry)}
-        line = json.dumps(body, separators=(",", ":")).encode() + b"\n"
+        text = json.dumps(body, separators=(",", ":")).encode()[:-1]
+        line = text + b',"sum":"%08x"}\n' % zlib.crc32(text)
+        try:
+            self._write(line)
+        except OSError as error:
+            raise _trouble(self.path, error) from error
+        self._whole_bytes += len(line)
+        self._remember(entry)
+
+    def _write(self, line: bytes) -> None:
+        if os.fstat(self._file.fileno()).st_nlink == 0:
+            raise FileNotFoundError(errno.ENOENT, "it was deleted")
         try:
             written = self._file.write(line)
             if written != len(line):
-                raise OSError(f"only {written} of {len(line)} bytes could be written")
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(self._file.fileno())
-        except OSError as error:
-            raise _trouble(self.path, error) from error
-        self._remember(entry)
+        except OSError:
+            # Half a line would swallow the next one. After a failed fsync the kernel may hold the
+            # line to be written though it is not, so it must not stay as it is.
+            with suppress(OSError):
+                self._file.truncate(self._whole_bytes)
+            raise
 
     def close(self) -> None:
         self._file.close()
@@ -112,7 +138,7 @@ class Journal:
         return {
             number: entry.result
             for number, entry in entries.items()
-            if number < len(job.segments)
+            if 0 <= number < len(job.segments)
             and (entry.start, entry.stop) == job.segments[number]
             and measure(entry.result.files, job.work_dir) == entry.sizes
         }
@@ -163,14 +189,10 @@ def _read(content: bytes, path: Path) -> tuple[int, list[Entry], int]:
 
 def _parse(line: bytes, path: Path) -> Entry | None:
     """The entry in a line, or None if the line is broken."""
-    if not line.endswith(b"\n"):
+    match = _LINE.fullmatch(line)
+    if match is None or int(match[2], 16) != zlib.crc32(match[1]):
         return None
-    try:
-        body = json.loads(line)
-    except ValueError:
-        return None
-    if not isinstance(body, dict) or "v" not in body or "entry" not in body:
-        return None
+    body = json.loads(line)
     if body["v"] != VERSION:
         raise SettingsError(
             f"{path} was written by another version of vrmatte",
@@ -182,17 +204,7 @@ def _parse(line: bytes, path: Path) -> Entry | None:
         return None
 
 
-def _force_folder(folder: Path) -> None:
-    """Force a new file's name to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _trouble(path: Path, error: OSError) -> ResourceError:
-    return ResourceError(
-        f"the journal {path} cannot be written: {error.strerror or error}",
-        "make room on that disk, then run again: it goes on where it stopped",
-    )
+def _trouble(path: Path, error: OSError) -> DiskError:
+    """Always the whole run's trouble: without a journal nothing that is done would count."""
+    told = disk_error(error, path)
+    return DiskError(f"the journal cannot be written: {told.message}", told.advice)

@@ -9,8 +9,8 @@ import fcntl
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,16 @@ import structlog
 import yaml
 
 from orchestrator.config import STATE_FOLDER
+from orchestrator.jobs import VideoJob
 from orchestrator.words import printable
+from pipeline.disk import make_folder, write_file
 from pipeline.errors import MachineError, SettingsError
 
 _VIDEO_ID = re.compile(r"[0-9a-f]{16}")
+
+#: Names under which files are written before they are whole.
+_DRAFT = re.compile(r"\..+\.part(\.txt)?", re.DOTALL)
+_REPORT_DRAFT = re.compile(r"\.report\.json(\.\d+)?\.part")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,10 @@ class OutFolder:
         return self.state / "run.yaml"
 
     @property
+    def lock(self) -> Path:
+        return self.state / "lock"
+
+    @property
     def report(self) -> Path:
         return self.path / "report.json"
 
@@ -68,18 +78,30 @@ class OutFolder:
             raise SettingsError(
                 f"the path of the output folder {shown} is not valid UTF-8", "choose another"
             ) from None
+        self._refuse_links()
         try:
             for folder in (self.logs, self.work):
-                folder.mkdir(parents=True, exist_ok=True)
+                make_folder(folder)
         except OSError as error:
-            raise SettingsError(
-                f"cannot write to the output folder {shown}: {error.strerror}",
-                "choose a folder that you may write to",
-            ) from None
+            raise _not_writable(shown, error) from None
+
+    def _refuse_links(self) -> None:
+        """What belongs to the program lies in OUT itself: a link could lead anywhere."""
+        own = (self.state, self.logs, self.work, self.state / "probed", self.journal)
+        for path in own:
+            if path.is_symlink():
+                raise SettingsError(
+                    f"{printable(str(path))} is a symbolic link", "remove it, or choose another OUT"
+                )
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[tuple[int, int]]:
         """Hold the folder for this run alone; the lock ends with the process, however it ends.
+
+        So a lock file that an earlier run left means nothing.
+
+        Yields:
+            Device and inode of the lock that is held.
 
         Raises:
             SettingsError: another run holds it.
@@ -87,12 +109,9 @@ class OutFolder:
         """
         shown = printable(str(self.path))
         try:
-            descriptor = os.open(self.state / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+            descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         except OSError as error:
-            raise SettingsError(
-                f"cannot write to the output folder {shown}: {error.strerror}",
-                "choose a folder that you may write to",
-            ) from None
+            raise _not_writable(shown, error) from None
         with os.fdopen(descriptor, "r+b", buffering=0) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -107,14 +126,16 @@ class OutFolder:
                     f"the output folder {shown} cannot be locked: {error.strerror}",
                     "choose one on another disk",
                 ) from None
-            file.truncate(0)
-            file.write(f"{os.getpid()}\n".encode())
-            yield
+            with suppress(OSError):  # a full disk; the number is for people only
+                file.truncate(0)
+                file.write(f"{os.getpid()}\n".encode())
+            held = os.fstat(file.fileno())
+            yield held.st_dev, held.st_ino
 
     def in_use(self) -> bool:
         """Whether a run holds the folder at this moment."""
         try:
-            with (self.state / "lock").open("rb") as file:
+            with self.lock.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except FileNotFoundError:
             return False
@@ -145,10 +166,13 @@ class OutFolder:
             structlog.get_logger("vrmatte").warning("not_swept", folder=folder, why=str(error))
 
     def write_run_file(self, record: Mapping[str, Any]) -> None:
-        """Record settings, inputs and videos of the run in ``run.yaml``."""
-        part = self.run_file.with_suffix(".part")
-        part.write_text(yaml.safe_dump(dict(record), sort_keys=False), encoding="utf-8")
-        part.replace(self.run_file)
+        """Record settings, inputs and videos of the run in ``run.yaml``.
+
+        Raises:
+            DiskError: the disk is full, or cannot be written any more.
+        """
+        text = yaml.safe_dump(dict(record), sort_keys=False)
+        write_file(self.run_file, text.encode())
 
     def read_run_file(self) -> dict[str, Any]:
         """What the last run recorded.
@@ -171,10 +195,43 @@ class OutFolder:
             raise MachineError(f"{self.run_file} is damaged", "run again")
         return record
 
-    def work_bytes(self) -> int:
-        """Bytes under the work folder."""
-        return sum(path.lstat().st_size for path in self.work.rglob("*") if path.is_file())
+    def sweep_drafts(self) -> None:
+        """Remove what earlier runs were writing when they ended; nobody would ever read it.
+
+        Only for whoever holds the lock. What cannot be removed stays: it is in nobody's way.
+        """
+        folders = [self.path, self.state, self.state / "probed", self.work]
+        folders += [path for path in _folders_in(self.work) if _VIDEO_ID.fullmatch(path.name)]
+        folders += [path for folder in folders[4:] for path in _folders_in(folder)]
+        for folder in folders:
+            drafts = _REPORT_DRAFT if folder == self.path else _DRAFT
+            with suppress(OSError):
+                for path in [path for path in folder.iterdir() if drafts.fullmatch(path.name)]:
+                    path.unlink()
+
+    def work_bytes(self, jobs: Iterable[VideoJob]) -> int:
+        """Bytes that lie under the work folder for these videos under their settings."""
+        return sum(
+            path.lstat().st_size
+            for job in jobs
+            for path in Path(job.work_dir).rglob("*")
+            if path.is_file()
+        )
 
     def free_bytes(self) -> int:
         """Free on the disk of the folder."""
         return shutil.disk_usage(self.path).free
+
+
+def _not_writable(shown: str, error: OSError) -> SettingsError:
+    return SettingsError(
+        f"cannot write to the output folder {shown}: {error.strerror}",
+        "choose a folder that you may write to",
+    )
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    try:
+        return [path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()]
+    except OSError:
+        return []

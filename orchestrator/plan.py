@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -17,18 +18,17 @@ from typing import Protocol
 
 from orchestrator.config import OUTPUT_ENDINGS, STATE_FOLDER
 from orchestrator.discover import Source, output_stems
+from orchestrator.disk import scratch_bytes
 from orchestrator.jobs import Plan, SetAside, VideoJob
 from orchestrator.words import printable
-from pipeline.errors import ErrorRecord, InputError, MachineError, VrmatteError
+from pipeline.disk import make_folder, write_file, writing
+from pipeline.errors import DiskError, ErrorRecord, InputError, VrmatteError
+from pipeline.frame_index import FrameIndex
 from pipeline.probe import info_from_json, info_to_json, probe_video
 from pipeline.spec import PIXEL_VERSION, Layout, VideoInfo, VideoSettings
 
 #: Probes read their files from end to end: more at once only make one disk seek.
 PROBES_AT_ONCE = 4
-
-#: Bytes of a VP9 matte per pixel and frame, on the low side: a run is refused for want of room
-#: only when it surely cannot end well. The demo clips, small and full of texture, take 0.025.
-OUTPUT_BYTES_PER_PIXEL = 0.002
 
 _DIGEST_BYTES = 1 << 16
 
@@ -63,7 +63,11 @@ class Planner:
     on_probed: Callable[[str], None] = lambda name: None
 
     def plan(self, sources: Sequence[Source]) -> Plan:
-        """Probe all sources, a few at a time, and plan those that can be processed."""
+        """Probe all sources, a few at a time, and plan those that can be processed.
+
+        Raises:
+            DiskError: what the probes found out cannot be kept.
+        """
         with ThreadPoolExecutor(PROBES_AT_ONCE, "probe") as pool:
             try:
                 planned = list(pool.map(self._plan_one, sources, output_stems(sources)))
@@ -78,6 +82,8 @@ class Planner:
     def _plan_one(self, source: Source, stem: PurePath) -> VideoJob | SetAside:
         try:
             return self._job(source, stem)
+        except DiskError:  # not the file's fault: the same would come of the next one
+            raise
         except VrmatteError as error:
             return SetAside(source.name, str(source.path), ErrorRecord.of(error))
         except OSError as error:
@@ -93,9 +99,10 @@ class Planner:
         known = _read_info(kept)
         if known is not None:
             job = self._make_job(source, stem, video_id, folder, known)
-            if Path(job.index_path).exists() or self.is_done(job):
+            if self.is_done(job) or _is_sound(Path(job.index_path), known):
                 return job
-        folder.mkdir(parents=True, exist_ok=True)
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         try:
             path = _readable_path(source, folder)
             index = folder / "index.json"
@@ -134,25 +141,37 @@ class Planner:
             segments=segment_grid(start, stop, self.settings.streaming.segment_frames),
             index_path=str(folder / "index.json"),
             work_dir=str(folder / self.settings.fingerprint()),
+            scratch_bytes=scratch_bytes(info, stop - start, len(outputs)),
         )
+
+
+def _is_sound(index_path: Path, info: VideoInfo) -> bool:
+    try:
+        return FrameIndex.load(index_path).belongs_to(info)
+    except (OSError, ValueError):
+        return False
 
 
 def _read_info(path: Path) -> VideoInfo | None:
     """What an earlier probe of the very same file found out, if it can be read."""
     try:
-        return info_from_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError):  # damaged: probe again
-        path.unlink(missing_ok=True)
+        text, _, checksum = path.read_bytes().rstrip(b"\n").rpartition(b"\n")
+        if checksum != _checksum(text):  # one wrong digit would be another video
+            return None
+        return info_from_json(text.decode())
+    except (OSError, ValueError):  # not there, or damaged: probe again
         return None
 
 
 def _write_info(path: Path, info: VideoInfo) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(info_to_json(info), encoding="utf-8")
-    part.replace(path)
+    text = info_to_json(info).encode()
+    with writing(path):
+        make_folder(path.parent)
+    write_file(path, text + b"\n" + _checksum(text) + b"\n")
+
+
+def _checksum(text: bytes) -> bytes:
+    return f"{zlib.crc32(text):08x}".encode()
 
 
 def source_id(path: Path, layout: Layout | None = None) -> str:
@@ -181,31 +200,6 @@ def segment_grid(start: int, stop: int, segment_frames: int) -> tuple[tuple[int,
     cuts = range((start // segment_frames + 1) * segment_frames, stop, segment_frames)
     edges = [start, *cuts, stop]
     return tuple(itertools.pairwise(edges))
-
-
-def output_bytes(job: VideoJob) -> int:
-    """About how large the outputs of a video will be at the least."""
-    pixels = job.info.even_width * job.info.even_height * job.num_frames
-    return round(pixels * OUTPUT_BYTES_PER_PIXEL) * len(job.outputs)
-
-
-def check_room(jobs: Sequence[VideoJob], free_bytes: int, in_flight: int) -> None:
-    """See to it that outputs and scratch fit.
-
-    Scratch is the segments of the videos in flight, which lie beside the joined file until that
-    is verified.
-
-    Raises:
-        MachineError: they surely do not.
-    """
-    sizes = sorted((output_bytes(job) for job in jobs), reverse=True)
-    needed = sum(sizes) + sum(sizes[:in_flight])
-    if needed > free_bytes:
-        raise MachineError(
-            f"no room: the outputs need at least {needed / 1e9:.1f} GB,"
-            f" the disk of the output folder has {free_bytes / 1e9:.1f} GB free",
-            "make room, or choose another output folder",
-        )
 
 
 def _readable_path(source: Source, folder: Path) -> Path:

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.metadata import version
-from logging import StreamHandler, captureWarnings, getLevelNamesMapping, getLogger
+from logging import getLevelNamesMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,6 +18,7 @@ from orchestrator.backends.base import Backend
 from orchestrator.backends.local import LocalBackend
 from orchestrator.config import Settings, as_mapping, forced_layout, video_settings
 from orchestrator.discover import Source, discover
+from orchestrator.disk import DiskWatch, check_room, gigabytes, within_scratch
 from orchestrator.entries import Entry, RunEnded
 from orchestrator.jobs import Plan, VideoJob
 from orchestrator.journal import Journal
@@ -33,7 +34,7 @@ from orchestrator.machine import (
 from orchestrator.moves import Rules, WorkerSpec
 from orchestrator.out_folder import OutFolder
 from orchestrator.pin import pin_files
-from orchestrator.plan import Planner, Probe, check_room
+from orchestrator.plan import Planner, Probe
 from orchestrator.progress import open_progress
 from orchestrator.snapshot import Snapshot
 from orchestrator.summary import (
@@ -47,10 +48,10 @@ from orchestrator.supervisor import Outcome
 from orchestrator.supervisor import run as supervise
 from orchestrator.terminal import Counter, announce, show_plan, show_report
 from orchestrator.words import printable
-from pipeline.errors import SettingsError
+from pipeline.errors import ErrorRecord, SettingsError
 from pipeline.probe import probe_video
 from pipeline.spec import MattingSettings
-from workers.log import log_to
+from workers.log import log_to, stop_logging
 from workers.messages import WorkerSetup
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class Supervise(Protocol):
         *,
         rules: Rules | None,
         on_change: Callable[[Snapshot], None],
+        disk_trouble: Callable[[], ErrorRecord | None],
     ) -> Outcome: ...
 
 
@@ -119,7 +121,8 @@ def run(request: Request, around: Surroundings) -> int:
     sources = discover(request.inputs, request.out, follow_links=settings.input.follow_links)
     out = OutFolder(Path(os.path.realpath(request.out)))
     out.create()
-    with out.locked(), _logged(out, settings.logging.level):
+    with out.locked() as lock, _logged(out, settings.logging.level):
+        out.sweep_drafts()
         if request.fresh and not request.dry_run:
             out.forget()
         with closing(Journal.open(out.journal)) as journal:
@@ -131,8 +134,9 @@ def run(request: Request, around: Surroundings) -> int:
                 return SOME_FAILED if plan.set_aside else ALL_DONE
             _require_what_is_needed(request, around, out, plan, devices, journal)
             out.write_run_file(_run_record(request, plan))
+            watch = DiskWatch(out.path, out.lock, lock, gigabytes(settings.limits.reserve_gb))
             first, last = _work(
-                settings, around, out, plan, _setups(settings, devices, lanes, out), journal
+                settings, around, out, plan, _setups(settings, devices, lanes, out), journal, watch
             )
         facts = RunFacts(
             version=version("vrmatte"),
@@ -143,8 +147,10 @@ def run(request: Request, around: Surroundings) -> int:
             ended_at=datetime.now().astimezone(),
         )
         report = make_report(facts, plan, first, last)
-        write_report(report, out.report)
-    show_report(around.answers, report, out.report)
+        try:
+            write_report(report, out.report)
+        finally:  # what was done is told, though it may not be recorded
+            show_report(around.answers, report, out.report)
     return report.exit_status
 
 
@@ -177,7 +183,9 @@ def _plan(
             is_done=lambda job: journal.published(job) is not None,
             on_probed=Counter(status.update, len(sources)),
         )
-        plan = planner.plan(sources)
+        plan = within_scratch(
+            planner.plan(sources), gigabytes(request.settings.limits.scratch_gb), planner.is_done
+        )
     for aside in plan.set_aside:
         structlog.get_logger("vrmatte").warning(
             "set_aside", video=aside.name, error=str(aside.error), detail=aside.error.detail
@@ -204,7 +212,12 @@ def _require_what_is_needed(
     if not unfinished:
         return
     # What an interrupted run left counts as room: it is used again.
-    check_room(unfinished, out.free_bytes() + out.work_bytes(), len(devices.devices))
+    check_room(
+        unfinished,
+        out.free_bytes() + out.work_bytes(unfinished),
+        len(devices.devices),
+        gigabytes(settings.limits.reserve_gb),
+    )
     with around.progress.status(f"looking for the model {settings.matting.model}"):
         around.fetch_model(settings.matting)
 
@@ -236,6 +249,7 @@ def _work(
     plan: Plan,
     setups: Mapping[int, WorkerSetup],
     journal: Journal,
+    watch: DiskWatch,
 ) -> tuple[Snapshot, Snapshot]:
     """Have the work done; how the run stood at its beginning, and at its end."""
     rules = Rules(
@@ -245,6 +259,7 @@ def _work(
         stall_s=settings.limits.stall_s,
         finish_s=settings.limits.finish_s,
         grace_s=settings.limits.grace_s,
+        scratch_bytes=gigabytes(settings.limits.scratch_gb),
     )
     workers = [WorkerSpec(worker, setup.lanes) for worker, setup in setups.items()]
     swept: set[str] = set()
@@ -261,7 +276,13 @@ def _work(
                     out.sweep(Path(job.work_dir))
 
         outcome = around.supervise(
-            plan.jobs, LocalBackend(setups), workers, journal, rules=rules, on_change=on_change
+            plan.jobs,
+            LocalBackend(setups),
+            workers,
+            journal,
+            rules=rules,
+            on_change=on_change,
+            disk_trouble=watch.trouble,
         )
     return seen[0], outcome.snapshot
 
@@ -306,8 +327,4 @@ def _logged(out: OutFolder, level: str) -> Iterator[None]:
         error.add_note(f"the details are in {printable(str(path))}")
         raise
     finally:
-        captureWarnings(False)
-        for handler in list(getLogger().handlers):
-            getLogger().removeHandler(handler)
-            if isinstance(handler, StreamHandler):
-                handler.stream.close()
+        stop_logging()

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from orchestrator.disk import output_bytes
 from orchestrator.jobs import Plan, SetAside, VideoJob
 from orchestrator.snapshot import Snapshot, VideoState
 from orchestrator.words import clock, counted, printable, readable_size
+from pipeline.disk import write_file
 from pipeline.errors import ErrorRecord
 from pipeline.spec import OutputFile
 
@@ -196,14 +197,13 @@ def _exit_status(
 
 
 def write_report(report: Report, path: Path) -> None:
-    """Write the report under a temporary name and publish it by rename."""
+    """Write the report whole or not at all.
+
+    Raises:
+        DiskError: the disk is full, or cannot be written any more.
+    """
     text = json.dumps(dataclasses.asdict(report), indent=2, default=datetime.isoformat)
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    write_file(path, text.encode() + b"\n")
 
 
 def summary_table(report: Report) -> Table:
@@ -242,7 +242,7 @@ def remarks(report: Report) -> Iterator[str]:
 
 
 def plan_table(plan: Plan) -> Table:
-    """One row per video that would be processed."""
+    """One row per video that would be processed; the size is that of its outputs."""
     table = _table("Plan")
     for heading in ("Eyes", "Picture"):
         table.add_column(heading, overflow="fold")
@@ -250,12 +250,13 @@ def plan_table(plan: Plan) -> Table:
     for job in plan.jobs:
         info = job.info
         outputs = ", ".join(Path(output).name for output in job.outputs)
+        size = readable_size(output_bytes(info, job.num_frames, len(job.outputs)))
         table.add_row(
             _text(f"{job.name}\n>{outputs}"),
             _text(f"{info.layout}\n{info.layout_reason}"),
             f"{info.width}x{info.height} {float(info.frame_rate):.5g}/s\n"
             f"{info.codec} {info.bit_depth} bit",
-            f"{job.num_frames}\nin {counted(len(job.segments), 'segment')}",
+            f"{job.num_frames}\nin {counted(len(job.segments), 'segment')}\nabout {size}",
         )
     return table
 

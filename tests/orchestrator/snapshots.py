@@ -6,17 +6,25 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
+
 from orchestrator.snapshot import RunningTask, Snapshot, VideoState, WorkerState
 from pipeline.errors import ErrorRecord, InputError
+from pipeline.frame_index import FrameIndex
 from pipeline.spec import ColorTags, Layout, VideoInfo
 from workers.messages import TaskId
 
 
-def video_info(path: Path, num_frames: int = 240, layout: Layout | None = None) -> VideoInfo:
+def video_info(
+    path: Path,
+    num_frames: int = 240,
+    layout: Layout | None = None,
+    size_bytes: int | None = None,
+) -> VideoInfo:
     status = path.stat()
     return VideoInfo(
         path=str(path),
-        size_bytes=status.st_size,
+        size_bytes=status.st_size if size_bytes is None else size_bytes,
         mtime_ns=status.st_mtime_ns,
         fingerprint="0" * 64,
         container="mov,mp4",
@@ -39,10 +47,11 @@ def video_info(path: Path, num_frames: int = 240, layout: Layout | None = None) 
 
 @dataclass
 class ProbeDouble:
-    """Answers by the file's name, and counts."""
+    """Answers by the file's name, and counts; `size_bytes` is said of files, if given."""
 
     num_frames: int = 240
     broken: tuple[str, ...] = ()
+    size_bytes: int | None = None
     probed: list[str] = field(default_factory=list)
 
     def __call__(
@@ -51,8 +60,12 @@ class ProbeDouble:
         self.probed.append(path.name)
         if path.name in self.broken:
             raise InputError(f"{path} holds no video", "leave it out of the input")
-        index_path.write_text("{}")
-        return video_info(path, self.num_frames, layout)
+        info = video_info(path, self.num_frames, layout, self.size_bytes)
+        stamps = np.arange(self.num_frames, dtype=np.int64)
+        keys = np.zeros(1, dtype=np.int64)
+        rate = info.frame_rate
+        FrameIndex(1 / rate, stamps, keys, keys, rate, self.num_frames).save(index_path)
+        return info
 
 
 def video(

@@ -1,11 +1,18 @@
+"""The journal says what was written and nothing else, whatever was done to its file."""
+
 from __future__ import annotations
 
 import errno
 import json
 import os
+import resource
+import zlib
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from orchestrator.entries import (
     Entry,
@@ -19,7 +26,7 @@ from orchestrator.entries import (
 )
 from orchestrator.jobs import VideoJob
 from orchestrator.journal import Journal
-from pipeline.errors import ErrorRecord, ResourceError, SettingsError
+from pipeline.errors import DiskError, ErrorRecord, SettingsError
 from pipeline.spec import OutputFile, SegmentResult
 from tests.orchestrator.worlds import make_job
 
@@ -102,9 +109,49 @@ def test_a_broken_line_in_the_middle_costs_itself_and_is_counted(tmp_path: Path)
     assert dropped == 1
 
 
+def test_a_flipped_bit_anywhere_costs_its_line_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    path = tmp_path / "journal.jsonl"
+    content = write(path, every_entry())
+    for position in range(len(content)):
+        flipped = bytearray(content)
+        flipped[position] ^= 1 << position % 8
+        path.write_bytes(flipped)
+        entries, _ = read(path)
+        hit = content[:position].count(b"\n")
+        # A line that has lost its end takes the next one with it.
+        lost = {hit, hit + 1} if content[position] == ord("\n") else {hit}
+        assert entries == [entry for n, entry in enumerate(every_entry()) if n not in lost]
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_whatever_was_done_to_it_only_entries_that_were_written_are_read(
+    data: st.DataObject,
+) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "journal.jsonl"
+        content = write(path, every_entry())
+        pieces = []
+        for _ in range(data.draw(st.integers(0, 6))):
+            begin = data.draw(st.integers(0, len(content)))
+            pieces.append(content[begin : data.draw(st.integers(begin, len(content)))])
+            pieces.append(data.draw(st.binary(max_size=30)))
+        path.write_bytes(b"".join(pieces))
+        journal = Journal.open(path)
+        assert all(entry in every_entry() for entry in journal.entries)
+        before = journal.entries.copy()
+        journal.append(RunEnded(9, 9, True))
+        journal.close()
+        assert read(path) == ([*before, RunEnded(9, 9, True)], read(path)[1])
+
+
 def test_a_journal_of_another_version_is_refused_with_advice(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
-    path.write_text('{"v":2,"at":0,"entry":{"kind":"run-ended"}}\n')
+    text = b'{"v":2,"at":0,"entry":{"kind":"run-ended"}'
+    path.write_bytes(text + b',"sum":"%08x"}\n' % zlib.crc32(text))
     with pytest.raises(SettingsError, match="--fresh"):
         Journal.open(path)
 
@@ -115,7 +162,11 @@ def test_every_entry_is_forced_to_the_disk(tmp_path: Path, monkeypatch: pytest.M
     real = os.fsync
 
     def fsync(descriptor: int) -> None:
-        sizes.append(path.stat().st_size)
+        target = Path(f"/proc/self/fd/{descriptor}").readlink()
+        if target == path:
+            sizes.append(path.stat().st_size)
+        elif target == tmp_path:
+            sizes.append(0)
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", fsync)
@@ -126,18 +177,68 @@ def test_every_entry_is_forced_to_the_disk(tmp_path: Path, monkeypatch: pytest.M
     assert sizes == ends  # once for the new name in the folder, then after each line
 
 
-def test_a_full_disk_is_an_error_with_advice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, r"no room left for .* \(make room"),
+        (errno.EDQUOT, "the quota is used up"),
+        (errno.EROFS, "is read-only"),
+        (errno.EIO, "Input/output error"),
+        (errno.EFBIG, "larger than its disk lets"),
+    ],
+)
+def test_a_full_disk_is_an_error_with_advice_and_leaves_no_half_line(
+    number: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fsync(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise OSError(number, os.strerror(number))
 
-    journal = Journal.open(tmp_path / "journal.jsonl")
-    monkeypatch.setattr(os, "fsync", fsync)
-    with pytest.raises(ResourceError, match=r"No space left on device \(make room"):
-        journal.append(RunStarted(1, 1))
-    assert journal.entries == []
+    path = tmp_path / "journal.jsonl"
+    journal = Journal.open(path)
+    journal.append(RunStarted(1, 1))
+    before = path.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        with pytest.raises(DiskError, match=words):
+            journal.append(RunStarted(2, 2))
+    assert journal.entries == [RunStarted(1, 1)]
+    assert path.read_bytes() == before
+    journal.append(RunEnded(0, 0, True))  # there is room again
     journal.close()
+    assert read(path) == ([RunStarted(1, 1), RunEnded(0, 0, True)], 0)
+
+
+def test_a_line_that_fits_in_part_is_taken_back(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = Journal.open(path)
+    journal.append(RunStarted(1, 1))
+    whole = path.stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (whole + 20, hard))
+    try:
+        with pytest.raises(DiskError):
+            journal.append(RunStarted(2, 2))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.stat().st_size == whole
+    journal.append(RunStarted(2, 2))
+    journal.close()
+    assert read(path) == ([RunStarted(1, 1), RunStarted(2, 2)], 0)
+
+
+def test_a_journal_that_was_deleted_takes_no_more(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path / "journal.jsonl")
+    journal.append(RunStarted(1, 1))
+    (tmp_path / "journal.jsonl").unlink()
+    with pytest.raises(DiskError, match=r"journal\.jsonl is gone \(it was deleted\)"):
+        journal.append(RunStarted(2, 2))
+    journal.close()
+
+
+def test_a_journal_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    (tmp_path / "journal.jsonl").mkdir()
+    with pytest.raises(DiskError, match=r"journal\.jsonl: Is a directory"):
+        Journal.open(tmp_path / "journal.jsonl")
 
 
 def job_in(folder: Path) -> VideoJob:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Protocol
 
 import pytest
@@ -15,8 +17,8 @@ from hypothesis import strategies as st
 
 from orchestrator.discover import discover
 from orchestrator.jobs import Plan, VideoJob
-from orchestrator.plan import Planner, Probe, check_room, segment_grid, source_id
-from pipeline.errors import MachineError
+from orchestrator.plan import Planner, Probe, segment_grid, source_id
+from pipeline.errors import DiskError
 from pipeline.spec import Layout, StreamingSettings, VideoInfo, VideoSettings
 from tests.orchestrator.snapshots import ProbeDouble
 
@@ -142,13 +144,51 @@ def test_a_changed_file_is_another_video(folder: Path, make_plan: Make) -> None:
     assert [job.id for job in before.jobs][1] != [job.id for job in after.jobs][1]
 
 
-def test_damaged_notes_of_an_earlier_probe_are_made_anew(folder: Path, make_plan: Make) -> None:
+@pytest.mark.parametrize("part", ["notes", "index"])
+def test_notes_of_an_earlier_probe_that_are_damaged_anywhere_are_made_anew(
+    part: str, folder: Path, make_plan: Make
+) -> None:
     plan = make_plan(ProbeDouble())
     [kept] = (folder.parent / "out/.vrmatte/probed").glob(f"{plan.jobs[0].id}*")
-    kept.write_text(kept.read_text()[:50])
-    probe = ProbeDouble()
-    assert make_plan(probe) == plan
-    assert probe.probed == ["a_LR_180.mp4"]
+    path = kept if part == "notes" else Path(plan.jobs[0].index_path)
+    whole = path.read_bytes()
+    random = Random(1)
+    damaged = [whole[: len(whole) // 2], b"", whole + b"x", b"[" * 100_000]
+    for _ in range(40):
+        flipped = bytearray(whole)
+        flipped[random.randrange(len(whole) - 1)] ^= 1 << random.randrange(8)
+        damaged.append(bytes(flipped))
+    for content in damaged:
+        path.write_bytes(content)
+        probe = ProbeDouble()
+        assert make_plan(probe) == plan
+        assert probe.probed == ["a_LR_180.mp4"], content
+        assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("step", ["the folder", "the notes"])
+def test_a_full_disk_is_no_fault_of_the_files(
+    step: str, make_plan: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if step == "the folder":
+        monkeypatch.setattr(os, "mkdir", full)
+        with pytest.raises(DiskError, match="no room left"):
+            make_plan(ProbeDouble())
+        return
+
+    class NoRoomAfterwards(ProbeDouble):
+        def __call__(
+            self, path: Path, index_path: Path, *, layout: Layout | None, deadline_s: float | None
+        ) -> VideoInfo:
+            info = super().__call__(path, index_path, layout=layout, deadline_s=deadline_s)
+            monkeypatch.setattr(os, "fsync", full)
+            return info
+
+    with pytest.raises(DiskError, match="no room left"):
+        make_plan(NoRoomAfterwards())
 
 
 def test_another_layout_is_another_video(make_plan: Make) -> None:
@@ -225,28 +265,3 @@ def test_segments_cover_the_range_once_and_lie_on_the_grid(
         assert end == begin
         assert end % segment_frames == 0
     assert all(0 < end - begin <= segment_frames for begin, end in segments)
-
-
-def big_job(make_plan: Make) -> VideoJob:
-    return make_plan(ProbeDouble(num_frames=100_000)).jobs[0]
-
-
-def test_a_run_without_room_is_refused_in_one_line(make_plan: Make) -> None:
-    job = big_job(make_plan)
-    check_room([job], 10**15, in_flight=2)
-    with pytest.raises(MachineError) as caught:
-        check_room([job], 10**8, in_flight=2)
-    assert caught.value.message.startswith("no room: ")
-    assert "\n" not in str(caught.value)
-
-
-def test_scratch_counts_only_for_videos_in_flight(make_plan: Make) -> None:
-    job = big_job(make_plan)
-    for free in range(10**8, 10**10, 10**8):
-        try:
-            check_room([job] * 10, free, in_flight=1)
-        except MachineError:
-            continue
-        break
-    with pytest.raises(MachineError):
-        check_room([job] * 10, free, in_flight=10)

@@ -39,6 +39,7 @@ class SupervisorDouble:
     worked_on: list[str] = field(default_factory=list)
     workers: Sequence[WorkerSpec] = ()
     rules: Rules | None = None
+    trouble: ErrorRecord | None = None
 
     def __call__(
         self,
@@ -49,8 +50,10 @@ class SupervisorDouble:
         *,
         rules: Rules | None,
         on_change: Callable[[Snapshot], None],
+        disk_trouble: Callable[[], ErrorRecord | None],
     ) -> Outcome:
         self.workers, self.rules = workers, rules
+        self.trouble = disk_trouble()
         journal.append(RunStarted(len(jobs), len(workers)))
         states = tuple(self._work(job, journal) for job in jobs)
         last = snapshot(9, states, worker(), stopping=bool(self.leave))
@@ -237,10 +240,18 @@ def test_settings_reach_the_fleet(place: Place) -> None:
     place.run(
         supervise,
         streaming={"lanes": 3},
-        limits={"stall_s": 7.0, "start_s": 8.0, "finish_s": 9.0, "stop_s": 10.0},
+        limits={
+            "stall_s": 7.0,
+            "start_s": 8.0,
+            "finish_s": 9.0,
+            "grace_s": 10.0,
+            "scratch_gb": 2.0,
+        },
         recovery={"attempts": 2},
     )
-    assert supervise.rules == Rules(attempts=2, stall_s=7, start_s=8, finish_s=9, stop_s=10)
+    assert supervise.rules == Rules(
+        attempts=2, stall_s=7, start_s=8, finish_s=9, grace_s=10, scratch_bytes=2 * 10**9
+    )
     assert list(supervise.workers) == [WorkerSpec(0, 3), WorkerSpec(1, 3)]
     assert "GPU 0: NVIDIA L4, GPU 1: NVIDIA L4, 3 lanes each" in place.told.getvalue()
 

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 PROGRAM = """
@@ -51,3 +53,60 @@ def test_every_way_of_logging_ends_in_one_file_a_json_object_a_line(tmp_path: Pa
     assert "take care" in warning["event"]
     assert "ZeroDivisionError" in failed["exception"]
     assert all("timestamp" in line for line in lines)
+
+
+FULL = """
+import logging, os, sys, warnings
+from pathlib import Path
+from workers.log import log_to, silence_terminal
+log = log_to(Path(sys.argv[1]))
+said = os.dup(2)
+silence_terminal(Path(sys.argv[1]))
+for number in range(3):
+    log.info("lost", number=number)
+    logging.getLogger("library").error("lost too %s", "but not", "in order")
+    warnings.warn("take care")
+    print("a library prints", number, flush=True)
+    print("to the other one", file=sys.stderr, flush=True)
+os.write(said, b"alive")
+"""
+
+
+@pytest.mark.parametrize("place", ["/dev/full", "/proc/no/such/folder/gpu0.jsonl"])
+def test_a_log_that_cannot_be_written_is_no_error_and_says_nothing(place: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, place], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "alive")
+
+
+TORN = """
+import resource, signal, sys
+from pathlib import Path
+from workers.log import log_to
+path = Path(sys.argv[1])
+log = log_to(path)
+log.info("whole")
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, hard))
+log.info("torn")
+log.info("lost")
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+log.info("whole again")
+"""
+
+
+def test_a_line_that_fitted_in_part_does_not_spoil_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "gpu0.jsonl"
+    done = subprocess.run(
+        [sys.executable, "-c", TORN, str(path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    first, torn, last = path.read_text().splitlines()
+    assert json.loads(first)["event"] == "whole"
+    assert len(torn) == 10
+    assert json.loads(last)["event"] == "whole again"

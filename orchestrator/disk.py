@@ -1,0 +1,148 @@
+"""Room on the output disk: what a run will need, before it begins; and whether it is still there.
+
+Scratch is what a video holds under ``work/`` until it is done: its segments, which are about as
+large together as the output that is joined of them. So at the moment of joining there are source,
+output and scratch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from orchestrator.jobs import Plan, SetAside, VideoJob
+from orchestrator.words import printable, readable_size
+from pipeline.disk import disk_error
+from pipeline.errors import ErrorRecord, MachineError
+from pipeline.spec import VideoInfo
+
+#: Bytes of a VP9 matte per pixel of the frame, as expected. Measured at crf 30, realtime 5: real
+#: footage (960x540) with a third of the picture kept 0.0075, all of it 0.017 (0.74 of its source);
+#: the demo clips, small and full of texture, 0.015 to 0.017; an empty matte nothing.
+EXPECTED_BYTES_PER_PIXEL = 0.0075
+
+#: The same on the low side: a run is refused, and a video set aside, only when it surely cannot
+#: end well. What turns out larger is met by a clean stop.
+LEAST_BYTES_PER_PIXEL = 0.002
+
+#: An output is not expected to be larger than this share of its source: then source, output and
+#: scratch are together at most 4 times the source.
+MOST_OF_SOURCE = 1.5
+
+
+def gigabytes(value: float) -> int:
+    """Bytes of a setting in GB."""
+    return round(value * 1e9)
+
+
+def output_bytes(
+    info: VideoInfo,
+    num_frames: int,
+    formats: int = 1,
+    bytes_per_pixel: float = EXPECTED_BYTES_PER_PIXEL,
+) -> int:
+    """About how large the outputs of a video will be, all formats together."""
+    pixels = info.even_width * info.even_height * num_frames
+    most = MOST_OF_SOURCE * info.size_bytes * num_frames / info.num_frames
+    return round(min(pixels * bytes_per_pixel * formats, most))
+
+
+def scratch_bytes(info: VideoInfo, num_frames: int, formats: int = 1) -> int:
+    """About how much a video will hold under ``work/`` besides the file that is joined."""
+    return output_bytes(info, num_frames, formats)
+
+
+def least_bytes(job: VideoJob) -> int:
+    """What its outputs, and as much again its scratch, will surely take."""
+    return output_bytes(job.info, job.num_frames, len(job.outputs), LEAST_BYTES_PER_PIXEL)
+
+
+def check_room(
+    jobs: Sequence[VideoJob], free_bytes: int, in_flight: int, reserve_bytes: int = 0
+) -> None:
+    """See to it that outputs and scratch fit.
+
+    Args:
+        jobs: those that are to be done.
+        free_bytes: on the disk of the output folder, with what earlier runs left of these jobs.
+        in_flight: videos that hold scratch at a time.
+        reserve_bytes: what must remain free.
+
+    Raises:
+        MachineError: they surely do not fit.
+    """
+    sizes = sorted((least_bytes(job) for job in jobs), reverse=True)
+    needed = sum(sizes) + sum(sizes[:in_flight]) + reserve_bytes
+    if needed > free_bytes:
+        raise MachineError(
+            f"no room: the outputs need at least {needed / 1e9:.1f} GB,"
+            f" the disk of the output folder has {free_bytes / 1e9:.1f} GB free",
+            "make room, or choose another output folder",
+        )
+
+
+def within_scratch(plan: Plan, limit_bytes: int, is_done: Callable[[VideoJob], bool]) -> Plan:
+    """Set aside the videos that alone would hold more scratch than is allowed."""
+    kept, aside = [], list(plan.set_aside)
+    for job in plan.jobs:
+        least = least_bytes(job)
+        if least <= limit_bytes or is_done(job):
+            kept.append(job)
+            continue
+        error = ErrorRecord(
+            "disk",
+            f"its segments need at least {readable_size(least)} until they are joined,"
+            f" limits.scratch_gb allows {limit_bytes / 1e9:g} GB",
+            f"allow {least / 1e9 * 1.5:.0f} GB or more, or do a part of it (--max-frames)",
+        )
+        aside.append(SetAside(job.name, job.info.path, error))
+    return replace(plan, jobs=tuple(kept), set_aside=tuple(aside))
+
+
+@dataclass(frozen=True, slots=True)
+class DiskWatch:
+    """Looks whether the output folder is still the one that the run holds, and has room.
+
+    Attributes:
+        out: the folder.
+        lock: its lock file.
+        held: device and inode of the lock that the run holds.
+        reserve_bytes: below this much free space no more tasks are begun.
+    """
+
+    out: Path
+    lock: Path
+    held: tuple[int, int]
+    reserve_bytes: int
+
+    def trouble(self) -> ErrorRecord | None:
+        """Why no more can be written, or None. Two system calls: ask as often as you like."""
+        shown = printable(str(self.out))
+        try:
+            status = self.lock.stat()
+            disk = os.statvfs(self.lock)
+        except OSError as error:
+            return ErrorRecord.of(disk_error(error, printable(str(self.lock))))
+        if (status.st_dev, status.st_ino) != self.held:
+            return ErrorRecord(
+                "disk",
+                f"the output folder {shown} was replaced while the run used it",
+                "leave it alone, then run again",
+            )
+        if disk.f_flag & os.ST_RDONLY:
+            return ErrorRecord(
+                "disk",
+                f"the disk of the output folder {shown} is read-only now",
+                "make it writable, then run again: it goes on where it stopped",
+            )
+        free = disk.f_bavail * disk.f_frsize
+        if free < self.reserve_bytes:
+            return ErrorRecord(
+                "disk",
+                f"the disk of the output folder {shown} has {free / 1e9:.2f} GB left,"
+                f" less than limits.reserve_gb ({self.reserve_bytes / 1e9:g})",
+                "make room on that disk, then run again: it goes on where it stopped",
+            )
+        return None
