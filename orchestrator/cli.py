@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 #: Exit status by kind of error; every other error ends with FAILED.
-STATUS = {"settings": 2, "input": 2, "machine": 3, "resource": 3}
+STATUS = {"settings": 2, "input": 2, "machine": 3, "resource": 3, "disk": 130}
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 _PATH = click.Path(path_type=Path)

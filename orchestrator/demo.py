@@ -21,7 +21,7 @@ from imageio_ffmpeg import get_ffmpeg_exe
 from numpy.typing import NDArray
 
 from orchestrator.scene import Backdrop, Scene
-from pipeline.errors import EncodeError, ResourceError, SettingsError
+from pipeline.errors import DiskError, EncodeError, SettingsError
 
 SAMPLE_RATE = 48_000
 _CLICK_S = 0.012
@@ -97,7 +97,7 @@ def make_demo(
     Raises:
         SettingsError: the folder cannot be used, or there is no such clip.
         EncodeError: FFmpeg failed; no clip bears its final name then.
-        ResourceError: the disk is full, or a clip's name is taken by a folder.
+        DiskError: the disk is full, or a clip's name is taken by a folder.
     """
     num_frames = round(seconds * fps) if fps > 0 else 0
     try:
@@ -113,7 +113,7 @@ def make_demo(
             _encode(scene, sound, scratch)
             return [(scratch / clip.name).replace(folder / clip.name) for clip in _CLIPS]
         except OSError as error:
-            raise ResourceError(
+            raise DiskError(
                 f"cannot write the demo to {folder}: {error.strerror}",
                 "make room there, or name another folder",
             ) from error

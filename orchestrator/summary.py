@@ -92,7 +92,11 @@ class WorkerReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A whole run, as ``report.json`` holds it."""
+    """A whole run, as ``report.json`` holds it.
+
+    Attributes:
+        stop_reason: why it stopped, where nobody asked for it.
+    """
 
     schema_version: int
     exit_status: int
@@ -100,6 +104,7 @@ class Report:
     run: RunFacts
     videos: tuple[VideoReport, ...]
     workers: tuple[WorkerReport, ...]
+    stop_reason: ErrorRecord | None = None
 
 
 def make_report(facts: RunFacts, plan: Plan, first: Snapshot, last: Snapshot) -> Report:
@@ -123,6 +128,7 @@ def make_report(facts: RunFacts, plan: Plan, first: Snapshot, last: Snapshot) ->
         run=facts,
         videos=videos,
         workers=workers,
+        stop_reason=_told(last.stop_reason),
     )
 
 
@@ -239,6 +245,8 @@ def remarks(report: Report) -> Iterator[str]:
     for worker in report.workers:
         if worker.retired:
             yield printable(f"worker {worker.id}: given up: {worker.error or 'no reason known'}")
+    if report.stop_reason:
+        yield printable(f"stopped: {report.stop_reason}")
 
 
 def plan_table(plan: Plan) -> Table:

@@ -13,7 +13,14 @@ import orchestrator.run
 from orchestrator.cli import main
 from orchestrator.config import Settings
 from orchestrator.run import Request, Surroundings
-from pipeline.errors import EncodeError, InputError, MachineError, ResourceError, VrmatteError
+from pipeline.errors import (
+    DiskError,
+    EncodeError,
+    InputError,
+    MachineError,
+    ResourceError,
+    VrmatteError,
+)
 
 
 def typed(*words: str) -> Result:
@@ -96,7 +103,8 @@ def test_wrong_words_get_one_line_and_status_2(line: str, message: str, advice: 
     ("error", "status"),
     [
         (MachineError("no FFmpeg", "install it"), 3),
-        (ResourceError("disk full", "make room"), 3),
+        (ResourceError("out of memory", "use fewer workers"), 3),
+        (DiskError("disk full", "make room"), 130),
         (InputError("bad\x1b[31m file", "x"), 2),
         (EncodeError("ffmpeg failed", "x"), 1),
         (ValueError("what nobody\nforesaw"), 1),
