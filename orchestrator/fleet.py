@@ -27,6 +27,7 @@ from orchestrator.moves import (
     ATTEMPTS_BY_KIND,
     FATAL_KINDS,
     HOPELESS_KINDS,
+    KILLS,
     Action,
     AskToStop,
     Assign,
@@ -185,11 +186,14 @@ class Fleet:
         if found := self._in_hand(event):
             worker, task = found
             worker.complete(task)
-            job, number = task.video.job, task.number
-            task.video.commit(task, event.result, event.seconds)
-            start, stop = job.segments[number]
-            settings = job.settings.fingerprint()
-            self._record(SegmentCommitted(job.id, settings, number, start, stop, event.result, ()))
+            video, number = task.video, task.number
+            video.commit(task, event.result, event.seconds)
+            start, stop = video.job.segments[number]
+            self._record(
+                SegmentCommitted(
+                    video.job.id, video.settings, number, start, stop, event.result, ()
+                )
+            )
 
     def _on_video_finished(self, event: VideoFinished) -> None:
         if found := self._in_hand(event):
@@ -198,7 +202,7 @@ class Fleet:
             video = task.video
             video.publish(event.outputs, seconds=event.seconds)
             self._settle(video)
-            self._record(VideoDone(video.job.id, video.job.settings.fingerprint(), event.outputs))
+            self._record(VideoDone(video.job.id, video.settings, event.outputs))
 
     def _on_task_failed(self, event: TaskFailed) -> None:
         if not (found := self._in_hand(event)):
@@ -231,7 +235,11 @@ class Fleet:
         lost = list(worker.running.values())
         if asked or worker.cause_known:
             for task in lost:
-                self._release(worker, task)
+                if task.id in worker.stalled and not asked:
+                    task.video.suspect = True
+                    self._charge(worker, task, worker.stalled[task.id])
+                else:
+                    self._release(worker, task)
         else:
             error = ErrorRecord(
                 "lost", f"the worker's process ended: {event.how}", "its log may say more"
@@ -273,14 +281,16 @@ class Fleet:
             due = [what for when, what in worker.deadlines(self._rules) if when <= self._now]
             if not due:
                 continue
+            if worker.kills >= KILLS:
+                self._abandon(worker)
+                continue
             stalled = [what for what in due if isinstance(what, Task)]
             in_hand = list(worker.running.values())
             for task in stalled:
                 limit = task.patience_s(self._rules)
                 error = ErrorRecord("stalled", f"nothing came of {task.id} for {limit:g} s")
                 worker.doom(error, self._now, blamed=in_hand)
-                task.video.suspect = True
-                self._charge(worker, task, error)
+                worker.stalled[task.id] = error
             if not stalled and worker.status == "starting":
                 error = ErrorRecord(
                     "stalled", f"the worker did not start within {self._rules.start_s:g} s"
@@ -302,7 +312,13 @@ class Fleet:
             worker.enter("ending", self._now)
         else:
             worker.since = self._now
+        worker.kills += 1
         self._actions.append(Kill(worker.spec.id, why))
+
+    def _abandon(self, worker: Worker) -> None:
+        """Its process cannot be ended (a driver or a network disk holds it): go on without it."""
+        worker.hopeless = True
+        self._on_exit(WorkerExited(worker.spec.id, worker.life, "its process cannot be ended"))
 
     # -- what becomes of tasks -------------------------------------------------------------
 
@@ -348,7 +364,7 @@ class Fleet:
     def _set_aside(self, video: Video, error: ErrorRecord) -> None:
         video.set_aside(error)
         self._settle(video)
-        self._record(VideoSetAside(video.job.id, video.job.settings.fingerprint(), error))
+        self._record(VideoSetAside(video.job.id, video.settings, error))
 
     def _settle(self, video: Video) -> None:
         self._begun.pop(video.job.id, None)
@@ -408,13 +424,17 @@ class Fleet:
                 given = True
                 command = task.video.start(task, self._now)
                 self._begun[task.video.job.id] = task.video.job.scratch_bytes
-                worker.running[task.id] = task
+                worker.take(task)
                 self._actions.append(Assign(worker.spec.id, command))
         return given
 
     def _tasks_for(self, worker: Worker, waiting: Sequence[Video]) -> Iterator[Task]:
         """What this worker may begin now, best first."""
         if worker.status != "ready" or any(task.runs_alone for task in worker.running.values()):
+            return
+        if worker.segments_in_hand == worker.spec.lanes:
+            waiting = [video for video in waiting if not video.segments_left]  # to be joined
+        if not waiting:
             return
         videos = [v for v in self._in_order(worker, waiting) if self._has_scratch_for(v)]
         for video in videos:

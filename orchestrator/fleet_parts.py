@@ -75,6 +75,7 @@ class Video:
 
     def __init__(self, job: VideoJob, home: int) -> None:
         self.job = job
+        self.settings = job.settings.fingerprint()
         self.home = home
         self.pending = [
             Task(self, number, stop - start) for number, (start, stop) in enumerate(job.segments)
@@ -237,6 +238,9 @@ class Worker:
     Attributes:
         since: when it came to its present status, in seconds.
         cause_known: why this life ends is known, so the tasks in hand are not to blame.
+        stalled: tasks in hand that are to blame; they wait again when the process is gone, for
+            until then it may go on writing.
+        kills: how often this life was told to end.
         hopeless: a new life would fail in the same way.
         faults: the deaths of its processes in this run.
         drained_for: faults for which it was retired though a new life might do better.
@@ -248,8 +252,11 @@ class Worker:
     since: float = 0.0
     device: str = ""
     running: dict[TaskId, Task] = field(default_factory=dict)
+    segments_in_hand: int = 0
     error: ErrorRecord | None = None
     cause_known: bool = False
+    stalled: dict[TaskId, ErrorRecord] = field(default_factory=dict)
+    kills: int = 0
     hopeless: bool = False
     faults: list[Fault] = field(default_factory=list)
     drained_for: tuple[Fault, ...] = ()
@@ -262,21 +269,17 @@ class Worker:
     def alive(self) -> bool:
         return self.status not in ("down", "retired")
 
-    @property
-    def segments_in_hand(self) -> int:
-        return sum(task.number != FINISH for task in self.running.values())
-
     def has_room_for(self, task: Task) -> bool:
         if task.number == FINISH:
             return len(self.running) == self.segments_in_hand
-        segments = [t.video.job for t in self.running.values() if t.number != FINISH]
-        if not segments:
-            return True
-        if len(segments) == self.spec.lanes:
-            return False
-        job, ram, vram = task.video.job, self.spec.ram_bytes, self.spec.vram_bytes
-        return (ram is None or sum(j.ram_bytes for j in segments) + job.ram_bytes <= ram) and (
-            vram is None or sum(j.vram_bytes for j in segments) + job.vram_bytes <= vram
+        in_hand = self.segments_in_hand
+        return in_hand == 0 or (in_hand < self.spec.lanes and self._has_memory_for(task.video.job))
+
+    def _has_memory_for(self, job: VideoJob) -> bool:
+        jobs = [task.video.job for task in self.running.values() if task.number != FINISH]
+        ram, vram = self.spec.ram_bytes, self.spec.vram_bytes
+        return (ram is None or sum(j.ram_bytes for j in jobs) + job.ram_bytes <= ram) and (
+            vram is None or sum(j.vram_bytes for j in jobs) + job.vram_bytes <= vram
         )
 
     def enter(self, status: WorkerStatus, now: float) -> None:
@@ -285,11 +288,18 @@ class Worker:
     def be_born(self, now: float) -> None:
         self.life += 1
         self.cause_known = self.hopeless = False
+        self.stalled = {}
+        self.kills = 0
         self.blamed = ()
         self.enter("starting", now)
 
+    def take(self, task: Task) -> None:
+        self.running[task.id] = task
+        self.segments_in_hand += task.number != FINISH
+
     def drop(self, task: Task) -> None:
-        self.running.pop(task.id, None)
+        del self.running[task.id]
+        self.segments_in_hand -= task.number != FINISH
 
     def complete(self, task: Task) -> None:
         """A task is done: the worker is healthy."""

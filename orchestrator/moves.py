@@ -21,6 +21,9 @@ FATAL_KINDS = frozenset({"device", "unforeseen"})
 #: Errors of a worker's start that a new process would meet again.
 HOPELESS_KINDS = frozenset({"settings", "machine"})
 
+#: After so many kills in vain a process is given up.
+KILLS = 5
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:

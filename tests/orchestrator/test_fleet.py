@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
+from typing import Any, TypeGuard
 
 import pytest
 
@@ -193,6 +195,157 @@ def test_after_a_decode_error_the_cpu_decodes() -> None:
     assert run.video("a").status == "done"
 
 
+def concessions(run: Script, kind: str) -> list[tuple[bool, int]]:
+    """How each attempt at a/0 is eased while all end with errors of that kind."""
+    found = []
+    while run.video("a").status == "running":
+        concession = run.given[TaskId("a", 0)][1].concession
+        found.append((concession.cpu_decode, concession.chunk_divisor))
+        if kind in ("lost", "device"):
+            run.fail("a", 0, kind) if kind == "device" else None
+            run.exit(0)
+            run.ready(0)
+        else:
+            run.fail("a", 0, kind)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("kind", "eased"),
+    [
+        ("decode", [(False, 1), (True, 1)]),
+        ("encode", [(False, 1), (False, 1)]),
+        ("resource", [(False, 1), (False, 2), (False, 4)]),
+        ("lost", [(False, 1), (True, 1), (True, 2)]),
+        ("device", [(False, 1), (True, 1), (True, 2)]),
+    ],
+)
+def test_each_attempt_is_easier_than_the_one_before(
+    kind: str, eased: list[tuple[bool, int]]
+) -> None:
+    run = Script([make_job("a", segments=1)])
+    run.ready(0)
+    assert concessions(run, kind) == eased
+    assert run.video("a").status == "failed"
+
+
+def test_the_last_attempt_has_the_worker_to_itself() -> None:
+    run = Script([make_job("a", segments=1), make_job("b", segments=3)], lanes=(2,))
+    run.ready(0)
+    run.fail("a", 0, "resource")
+    assert run.assigned() == [(0, "a/0")], "first with a smaller chunk, beside others"
+    run.fail("a", 0, "resource")
+    assert run.assigned() == [(0, "b/1")]
+    run.done("b", 0)
+    run.done("b", 1)
+    run.done("b", 2)
+    assert run.assigned() == [(0, "b/finish")]
+    run.done("b", None)
+    assert run.assigned() == [(0, "a/0")]
+    run.done("a", 0)
+    assert run.video("a").eased_segments == 1
+
+
+def test_a_full_disk_drains_the_run_and_costs_no_attempt() -> None:
+    run = Script([make_job("a", segments=3)], lanes=(2,))
+    run.ready(0)
+    run.fail("a", 0, "disk")
+    assert run.actions[-1] == AskToStop(0)
+    assert run.status() == "stopping"
+    run.done("a", 1)
+    assert run.assigned() == []
+    run.exit(0, "exit status 0")
+    assert run.fleet.finished
+    snapshot = run.fleet.snapshot()
+    assert snapshot.stopping
+    assert snapshot.stop_reason == ErrorRecord("disk", "disk trouble")
+    assert run.video("a").status == "running"
+    assert [type(e) for e in run.entries] == [TaskLost, SegmentCommitted]
+
+
+def test_a_stop_for_a_reason_never_kills() -> None:
+    run = Script([make_job("a", segments=3)])
+    run.ready(0)
+    for _ in range(3):
+        run.tell(StopRequested(ErrorRecord("disk", "no room")))
+        assert not any(isinstance(action, Kill) for action in run.actions)
+    run.tell(StopRequested())
+    assert [type(action) for action in run.actions] == [Kill]
+
+
+def damage(run: Script, *numbers: int) -> list[Action]:
+    task = TaskId("a", None)
+    return run.tell(TaskFailed(*run.who(task), ErrorRecord("damaged", "bits flipped"), numbers))
+
+
+def test_damaged_segments_are_made_again_and_no_others() -> None:
+    run = Script([make_job("a", segments=3)], lanes=(3,))
+    run.ready(0)
+    for number in range(3):
+        run.done("a", number)
+    damage(run, 0, 2)
+    assert run.assigned() == [(0, "a/0"), (0, "a/2")]
+    assert run.video("a").frames_done == 10
+    run.done("a", 0)
+    assert run.assigned() == []
+    run.done("a", 2)
+    assert run.assigned() == [(0, "a/finish")]
+    run.done("a", None)
+    assert (run.video("a").status, run.video("a").frames_done) == ("done", 30)
+
+
+def test_a_disk_that_damages_everything_is_not_written_to_for_ever() -> None:
+    run = Script([make_job("a", segments=1)])
+    run.ready(0)
+    for _ in range(3):
+        assert run.video("a").status in ("running", "finishing")
+        run.done("a", 0)
+        damage(run, 0)
+    assert run.video("a").status == "failed"
+    assert run.video("a").error == ErrorRecord("damaged", "bits flipped")
+
+
+def test_a_video_begins_when_there_is_scratch_for_it() -> None:
+    jobs = [make_job(name, segments=2, scratch_bytes=6) for name in "abc"]
+    run = Script(jobs, lanes=(2, 2), rules=Rules(scratch_bytes=12))
+    run.ready(0, 1)
+    assert {str(task) for task in run.given} == {"a/0", "a/1", "b/0", "b/1"}
+    run.done("a", 0)
+    assert run.assigned() == []
+    run.done("a", 1)
+    run.done("a", None)
+    assert run.assigned() == [(0, "c/0"), (0, "c/1")]
+
+
+def test_a_video_that_wants_more_scratch_than_there_is_runs_alone() -> None:
+    run = Script(
+        [make_job("a", segments=1, scratch_bytes=9), make_job("b", scratch_bytes=1)],
+        lanes=(2,),
+        rules=Rules(scratch_bytes=5),
+    )
+    run.ready(0)
+    assert run.assigned() == [(0, "a/0")]
+    run.done("a", 0)
+    run.done("a", None)
+    assert run.assigned() == [(0, "b/0"), (0, "b/1")]
+
+
+def test_segments_that_do_not_fit_in_memory_together_wait() -> None:
+    jobs = [make_job("big", ram_bytes=6), make_job("small", segments=3, ram_bytes=2)]
+    fleet = Fleet(jobs, [WorkerSpec(0, lanes=4, ram_bytes=10)], Rules())
+    fleet.handle(Tick(), 0.0)
+    actions = fleet.handle(WorkerReady(0, 1, "cpu"), 0.0)
+    given = [str(a.command.task) for a in actions if isinstance(a, Assign)]
+    assert given == ["big/0", "small/0", "small/1"]
+
+
+def test_one_segment_may_always_be_tried() -> None:
+    fleet = Fleet([make_job("a", ram_bytes=99)], [WorkerSpec(0, 2, ram_bytes=10)], Rules())
+    fleet.handle(Tick(), 0.0)
+    actions = fleet.handle(WorkerReady(0, 1, "cpu"), 0.0)
+    assert [str(a.command.task) for a in actions if isinstance(a, Assign)] == ["a/0"]
+
+
 def test_a_bad_video_costs_only_itself() -> None:
     run = Script([make_job("a", segments=3), make_job("b", segments=1)], lanes=(2,))
     run.ready(0)
@@ -304,6 +457,95 @@ def test_one_bad_video_does_not_retire_the_only_worker() -> None:
     assert run.status(0) in ("down", "starting")
 
 
+def test_a_worker_that_dies_twice_within_minutes_is_drained() -> None:
+    run = Script([make_job("a", segments=9), make_job("b", segments=9)], lanes=(1, 1))
+    run.ready(0, 1)
+    run.exit(0)
+    run.ready(0)
+    run.now = 500
+    run.exit(0)
+    assert run.status(0) == "retired"
+    assert [e.retired for e in run.entries if isinstance(e, WorkerLost)] == [False, True]
+    for number in range(9):
+        run.done("b", number)
+    run.done("b", None)
+    assert run.assigned()[0][0] == 1, "its videos go to the other"
+
+
+def test_two_deaths_far_apart_drain_nothing() -> None:
+    run = Script([make_job("a", segments=9), make_job("b", segments=9)], lanes=(1, 1))
+    run.ready(0, 1)
+    run.exit(0)
+    run.ready(0)
+    run.now = 700
+    run.exit(0)
+    assert run.status(0) == "starting"
+
+
+def test_a_task_that_ends_every_worker_drains_none() -> None:
+    run = Script([make_job("bad", segments=1), make_job("b", segments=9)], lanes=(1, 1))
+    for _ in range(99):
+        for worker in run.fleet.snapshot().workers:
+            if worker.status == "starting":
+                run.ready(worker.id)
+            elif worker.status == "stopping":
+                run.exit(worker.id, "exit status 0")
+            elif worker.tasks and worker.tasks[0].task.video == "bad":
+                run.exit(worker.id)
+            elif worker.tasks:
+                run.done("b", worker.tasks[0].task.segment)
+    assert run.fleet.finished
+    assert [run.video(v).status for v in ("bad", "b")] == ["failed", "done"]
+    assert len([e for e in run.entries if isinstance(e, WorkerLost)]) == 3
+    assert not any(e.retired for e in run.entries if isinstance(e, WorkerLost))
+
+
+def test_a_drained_worker_comes_back_when_the_fault_was_not_its_own() -> None:
+    run = Script(
+        [make_job("x", segments=1), make_job("b", segments=20), make_job("y", segments=1)],
+        lanes=(1, 1),
+    )
+    run.ready(0, 1)
+    run.exit(0)  # with x
+    run.ready(0)
+    run.exit(0)  # with y
+    assert run.status(0) == "retired"
+    while run.status(0) == "retired" and run.video("b").status != "failed":
+        (task,) = run.fleet.snapshot().workers[1].tasks
+        if task.task.video == "b":
+            run.done("b", task.task.segment)
+        else:  # x ends the other worker too
+            run.exit(1)
+    assert run.status(0) in ("down", "starting")
+    assert run.video("b").status == "done"
+
+
+def test_a_process_that_cannot_be_killed_is_left_behind() -> None:
+    run = Script(
+        [make_job("a"), make_job("b")], lanes=(1, 1), rules=Rules(first_frame_s=100, end_s=10)
+    )
+    run.ready(0, 1)
+    stuck = run.who(TaskId("a", 0))
+    run.tell(TaskProgress(*run.who(TaskId("b", 0)), 1), now=99)
+    kills = []
+    for now in range(100, 160, 10):
+        kills += [a.worker for a in run.tell(Tick(), now=now) if isinstance(a, Kill)]
+    assert kills == [0] * 5
+    assert run.status(0) == "retired"
+    run.done("b", 0)
+    assert run.given[TaskId("a", 0)][0] == 0 or run.given[TaskId("a", 0)][1].attempt == 2
+    result = segment_result(run.given[TaskId("a", 0)][1])
+    assert run.tell(SegmentDone(*stuck, result, 1.0)) == [], "its words do not count any more"
+
+
+def test_the_first_frame_has_a_deadline_of_its_own() -> None:
+    run = Script([make_job("a")], rules=Rules(first_frame_s=200, stall_s=100))
+    run.ready(0)
+    assert run.fleet.next_deadline() == 200
+    run.tell(TaskProgress(*run.who(TaskId("a", 0)), 1), now=150)
+    assert run.fleet.next_deadline() == 250
+
+
 def test_start_deadline() -> None:
     run = Script([make_job("a")], rules=Rules(start_s=60))
     assert run.fleet.next_deadline() == 60
@@ -325,10 +567,11 @@ def test_only_new_frames_reset_the_stall_clock() -> None:
     assert run.fleet.next_deadline() == 150
     run.tell(Tick(), now=150)
     assert [a.worker for a in run.actions if isinstance(a, Kill)] == [0]
+    assert run.entries == [], "until the process is gone it may go on writing"
+    run.exit(0)
     assert [(e.segment, e.error.kind) for e in run.entries if isinstance(e, TaskLost)] == [
         (0, "stalled")
     ]
-    run.exit(0)
     run.ready(0)
     assert run.assigned() == [(0, "a/0")]
     run.done("a", 0)
@@ -375,6 +618,15 @@ def test_a_stop_has_a_deadline() -> None:
     run.exit(0)
     assert run.fleet.finished
     assert run.entries == []
+
+
+def test_without_grace_a_stop_kills_at_once() -> None:
+    run = Script([make_job("a")], rules=Rules(grace_s=0))
+    run.ready(0)
+    run.tell(StopRequested(), now=10)
+    assert run.fleet.next_deadline() == 10
+    run.tell(Tick(), now=10)
+    assert [type(a) for a in run.actions] == [Kill]
 
 
 def test_the_second_stop_kills() -> None:
@@ -444,53 +696,112 @@ def test_two_videos_of_one_name_are_refused() -> None:
 FAULTS = ["input", "decode", "encode", "resource", "device", "unforeseen", "death", "hang"]
 
 
-def random_world(seed: int, *, stops: int = 0) -> World:
+def quick_rules(**options: Any) -> Rules:
+    return Rules(start_s=50.0, first_frame_s=60.0, stall_s=50.0, **options)
+
+
+GOOD: dict[str, object] = {"rules": quick_rules(), "trouble": 0.0, "damage": 0.0, "immortal": 0.0}
+
+
+def random_world(seed: int, **options: object) -> World:
+    """Up to six videos on up to four workers, with a quarter of the videos bad."""
     draw = random.Random(seed)
     names = [f"v{n}" for n in range(draw.randint(1, 6))]
-    jobs = [make_job(name, segments=draw.randint(1, 6)) for name in names]
-    specs = [WorkerSpec(n, draw.randint(1, 3)) for n in range(draw.randint(1, 4))]
-    bad = {name: draw.choice(FAULTS) for name in names if draw.random() < 0.25}
-    rules = Rules(attempts=draw.randint(1, 3), faults=draw.randint(1, 4), stall_s=50, start_s=50)
-    return World(draw, jobs, specs, rules, bad, draw.choice([0.0, 0.02, 0.1]), stops)
+    jobs = [
+        make_job(
+            name,
+            segments=draw.randint(1, 6),
+            ram_bytes=draw.randint(0, 4),
+            scratch_bytes=draw.randint(0, 4),
+        )
+        for name in names
+    ]
+    specs = [
+        WorkerSpec(n, draw.randint(1, 3), ram_bytes=draw.choice([None, 5]))
+        for n in range(draw.randint(1, 4))
+    ]
+    rules = quick_rules(
+        attempts=draw.randint(1, 3),
+        faults=draw.randint(1, 4),
+        scratch_bytes=draw.choice([None, 0, 6]),
+    )
+    options = {
+        "rules": rules,
+        "bad": {name: draw.choice(FAULTS) for name in names if draw.random() < 0.25},
+        "trouble": draw.choice([0.0, 0.02, 0.1]),
+        "damage": draw.choice([0.0, 0.1]),
+        "immortal": draw.choice([0.0, 0.0, 0.05]),
+        **options,
+    }
+    return World(draw, jobs, specs, **options)  # type: ignore[arg-type]
+
+
+def settled(world: World) -> dict[str, str]:
+    """Status of each video of a world that has ended, checked against what was recorded."""
+    snapshot = world.fleet.snapshot()
+    for video in snapshot.videos:
+        assert video.status in ("done", "failed"), video
+        assert (video.error is None) == (video.status == "done")
+        assert video.status == "failed" or video.frames_done == video.num_frames
+    recorded = [e.video for e in world.entries if isinstance(e, VideoDone | VideoSetAside)]
+    assert sorted([*recorded, *world.published]) == sorted(v.id for v in snapshot.videos)
+    return {video.id: video.status for video in snapshot.videos}
 
 
 def test_random_worlds_end_with_every_video_settled() -> None:
-    """2000 runs of random videos, workers and faults; `World` checks each action as it comes."""
+    """Random videos, workers and faults; `World` checks each action as it comes."""
     statuses: Counter[str] = Counter()
-    for seed in range(2000):
+    for seed in range(8000):
         world = random_world(seed)
         world.run()
-        snapshot = world.fleet.snapshot()
-        for video in snapshot.videos:
-            assert video.status in ("done", "failed"), f"seed {seed}: {video}"
-            assert (video.error is None) == (video.status == "done")
-            assert video.status == "failed" or video.frames_done == video.num_frames
-            statuses[video.status] += 1
-        recorded = [e.video for e in world.entries if isinstance(e, VideoDone | VideoSetAside)]
-        assert sorted(recorded) == sorted(v.id for v in snapshot.videos), f"seed {seed}"
-        segments = Counter(
-            (e.video, e.segment) for e in world.entries if isinstance(e, SegmentCommitted)
-        )
-        assert max(segments.values(), default=1) == 1, f"seed {seed}: a segment twice"
-    assert min(statuses["done"], statuses["failed"]) > 500, "the worlds are one-sided"
+        statuses.update(settled(world).values())
+        if not world.damage:
+            segments = [(e.video, e.segment) for e in world.entries if is_segment(e)]
+            assert len(segments) == len(set(segments)), "a segment was made twice"
+    assert min(statuses["done"], statuses["failed"]) > 2000, "the worlds are one-sided"
+
+
+def is_segment(entry: object) -> TypeGuard[SegmentCommitted]:
+    return isinstance(entry, SegmentCommitted)
 
 
 def test_in_random_worlds_a_bad_video_costs_only_itself() -> None:
-    """At most two bad videos and a machine without faults: all others are done."""
-    for seed in range(600):
-        world = random_world(seed)
-        world.rules = Rules(stall_s=50, start_s=50)
-        world.bad = dict(list(world.bad.items())[:2])
-        world.trouble = 0.0
-        world.__post_init__()
+    """Whatever is wrong with however many videos: all others are done."""
+    for seed in range(4000):
+        world = random_world(seed, **GOOD)
         world.run()
-        for video in world.fleet.snapshot().videos:
-            expected = "failed" if video.id in world.bad else "done"
-            assert video.status == expected, f"seed {seed}: {video}, bad: {world.bad}"
+        expected = {j.id: "failed" if j.id in world.bad else "done" for j in world.jobs}
+        assert settled(world) == expected, f"bad: {world.bad}"
 
 
-def test_random_worlds_stop_when_they_are_told_to() -> None:
-    for seed in range(600):
-        world = random_world(seed, stops=2)
+def test_in_random_worlds_a_sick_worker_costs_no_video() -> None:
+    """One worker dies of every segment: the others do its work, and it is drained."""
+    drained = 0
+    for seed in range(4000):
+        world = random_world(seed, bad={}, **GOOD)
+        if len(world.specs) < 2:
+            continue
+        world = replace(world, sick=frozenset({world.specs[0].id}))
+        world.run()
+        assert set(settled(world).values()) == {"done"}
+        sick = world.fleet.snapshot().workers[0]
+        assert sick.faults <= 2
+        drained += sick.status == "retired"
+    assert drained > 500
+
+
+def test_random_worlds_stop_when_they_are_told_to_and_go_on_later() -> None:
+    """By people or by a full disk; nothing that was recorded is made again."""
+    stopped = 0
+    for seed in range(2000):
+        world = random_world(seed, bad={}, stops=2, full=0.01, **GOOD)
         world.run()
         assert not any(worker.tasks for worker in world.fleet.snapshot().workers)
+        unfinished = {v.id for v in world.fleet.snapshot().videos if v.status != "done"}
+        stopped += bool(unfinished)
+        again = world.run_again()
+        again.run()
+        assert set(settled(again).values()) == {"done"}
+        made = {(e.video, e.segment) for e in world.entries if is_segment(e)}
+        assert made.isdisjoint((e.video, e.segment) for e in again.entries if is_segment(e))
+    assert stopped > 250
