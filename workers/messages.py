@@ -32,6 +32,7 @@ class WorkerSetup:
         log_path: JSON lines; what libraries print goes to the same name ending in ``.err``.
         log_level: the least level that is written there: debug, info, warning or error.
         progress_s: shortest time between two progress reports of one task, in seconds.
+        ram_bytes, vram_bytes: what its processes may hold; None: whatever they need.
         work: ``module:class`` of what does the tasks; another one only in tests.
     """
 
@@ -42,6 +43,8 @@ class WorkerSetup:
     log_path: str
     log_level: str = "info"
     progress_s: float = 0.5
+    ram_bytes: int | None = None
+    vram_bytes: int | None = None
     work: str = "workers.work:Pipeline"
 
     def __post_init__(self) -> None:

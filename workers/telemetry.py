@@ -51,6 +51,20 @@ def sample_gpus() -> tuple[GpuSample, ...]:
         pynvml.nvmlShutdown()
 
 
+def gpu_memory_used(uuid: str) -> int | None:
+    """Bytes in use on one GPU, by whatever process; None where that cannot be told."""
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    try:
+        return int(pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByUUID(uuid)).used)
+    except pynvml.NVMLError:
+        return None
+    finally:
+        pynvml.nvmlShutdown()
+
+
 def _sample(index: int) -> GpuSample:
     gpu = pynvml.nvmlDeviceGetHandleByIndex(index)
     memory = pynvml.nvmlDeviceGetMemoryInfo(gpu)

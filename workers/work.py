@@ -23,6 +23,7 @@ from pipeline.spec import (
     SegmentResult,
 )
 from workers.messages import WorkerSetup
+from workers.ram import RamGuard, give_back_memory
 
 
 class Work(Protocol):
@@ -60,6 +61,7 @@ class Pipeline:
         self._models: dict[tuple[MattingSettings, ProcessingSettings], MattingModel] = {}
         self._lock = threading.Lock()
         torch.set_num_threads(setup.processing.intra_op_threads)
+        self._ram = RamGuard(setup.ram_bytes)
         self.device = _open(self._device, setup)
         with _named_errors():
             self._model(setup.matting, setup.processing)
@@ -75,13 +77,20 @@ class Pipeline:
         settings = job.settings
         # The number of threads alters bits: it comes from the settings and from nothing else.
         torch.set_num_threads(settings.processing.intra_op_threads)
+        if concession.chunk_divisor > 1:  # memory may have run out
+            give_back_memory()
+
+        def tell(frames_done: int) -> None:
+            self._ram.check()
+            on_progress(frames_done)
+
         with _named_errors():
             return run_segment(
                 job,
                 self._model(settings.matting, settings.processing),
                 self._device,
                 concession=concession,
-                on_progress=on_progress,
+                on_progress=tell,
                 should_stop=should_stop,
             )
 
@@ -103,6 +112,9 @@ def _open(device: torch.device, setup: WorkerSetup) -> str:
         return "cpu"
     try:
         torch.cuda.set_device(device)
+        if setup.vram_bytes is not None:
+            total = torch.cuda.get_device_properties(device).total_memory
+            torch.cuda.set_per_process_memory_fraction(min(1.0, setup.vram_bytes / total), device)
         return f"{torch.cuda.get_device_name(device)} (cuda:{setup.device})"
     except (RuntimeError, AssertionError) as error:
         first_line = (str(error).splitlines() or [""])[0]
@@ -119,11 +131,13 @@ def _named_errors() -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         raise ResourceError(
-            "the GPU ran out of memory", "use fewer lanes (streaming.lanes)"
+            "the GPU ran out of memory",
+            "use smaller chunks (streaming.chunk_frames), or set limits.vram_gb, which plans ahead",
         ) from error
     except MemoryError as error:
         raise ResourceError(
-            "the machine ran out of memory", "use fewer workers or lanes (streaming.lanes)"
+            "the machine ran out of memory",
+            "use fewer workers or lanes (streaming.lanes), or set limits.ram_gb, which plans ahead",
         ) from error
     except torch.AcceleratorError as error:
         first_line = (str(error).splitlines() or [""])[0]

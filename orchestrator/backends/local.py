@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from socket import socket
 
 import structlog
@@ -14,22 +14,37 @@ from workers.launch import launch
 from workers.messages import Command, Report, WorkerSetup
 from workers.result_queue import LineGone, ParentEnd, WorkerEnd, open_line
 
+#: Other programs on a GPU come and go; a dead worker's model and context are larger than this.
+TOLERANCE_BYTES = 256 << 20
+
 
 class LocalBackend:
     """One process a worker.
 
     Args:
         setups: what each worker is given, by its number.
+        memory_used: bytes in use on a worker's device; None where there is no telling.
     """
 
-    def __init__(self, setups: Mapping[int, WorkerSetup]) -> None:
+    def __init__(
+        self,
+        setups: Mapping[int, WorkerSetup],
+        memory_used: Callable[[int], int | None] = lambda worker: None,
+    ) -> None:
         self._setups = dict(setups)
+        self._memory_used = memory_used
+        self._used_before: dict[int, int | None] = {}
 
     def launch(self, worker: int, life: int) -> Handle:
+        if worker not in self._used_before:
+            self._used_before[worker] = self._memory_used(worker)
         return launch(worker, life, self._setups[worker])
 
     def is_free(self, worker: int) -> bool:
-        return True
+        """Whether the device holds no more than before this worker's first life, or little more."""
+        before = self._used_before.get(worker)
+        now = None if before is None else self._memory_used(worker)
+        return before is None or now is None or now <= before + TOLERANCE_BYTES
 
 
 class ThreadBackend:

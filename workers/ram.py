@@ -1,0 +1,75 @@
+"""Keep a worker's memory within its share: let one segment go before the kernel ends the process.
+
+A container has no swap, and the kernel's choice of what to end is as good as random.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import threading
+import time
+from collections.abc import Callable
+
+import torch
+
+from pipeline.errors import ResourceError
+from workers.telemetry import resident_bytes
+
+LOOK_EVERY_S = 1.0
+
+#: After a segment was let go its memory comes back little by little.
+REST_S = 10.0
+
+
+class RamGuard:
+    """Looks at the worker's processes now and then; used by all of its lanes.
+
+    Args:
+        limit_bytes: what they may hold together; None: whatever they want.
+        resident: bytes that they hold.
+        clock: seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        limit_bytes: int | None,
+        *,
+        resident: Callable[[], int] = lambda: resident_bytes(os.getpid()),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._limit_bytes = limit_bytes
+        self._resident = resident
+        self._clock = clock
+        self._next_look = clock()
+        self._lock = threading.Lock()
+
+    def check(self) -> None:
+        """Raises ResourceError, in one lane only, when it is too much."""
+        if self._limit_bytes is None:
+            return
+        with self._lock:
+            now = self._clock()
+            if now < self._next_look:
+                return
+            self._next_look = now + LOOK_EVERY_S
+            used = self._resident()
+            if used <= self._limit_bytes:
+                return
+            self._next_look = now + REST_S
+        raise ResourceError(
+            f"the worker held {used / 1e9:.1f} GB of memory,"
+            f" its share is {self._limit_bytes / 1e9:.1f} GB",
+            "raise limits.ram_gb, or take fewer workers or lanes (streaming.lanes)",
+        )
+
+
+def give_back_memory() -> None:
+    """Give to the system what this process has freed but keeps for itself, on the GPU too."""
+    gc.collect()
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:  # glibc only
+        trim(0)
