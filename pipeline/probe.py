@@ -46,6 +46,7 @@ _MESSAGE_BYTES = 2000
 #: Pixels on the longer side, at most; codecs end there or earlier.
 LARGEST_SIDE = 16384
 _MOST_STREAMS = 64
+_MOST_REFUSED_PACKETS = 600  # at the beginning: as many as a segment has
 _LONGEST_GAP_S = 3600.0
 _MOST_FRAMES_PER_FRAME = 100  # output frames that one frame of the file may stand for, on average
 _HIGHEST_RATE = 1000  # WebM's time stamps are in milliseconds
@@ -366,18 +367,29 @@ def _index(packets: _Packets, stream: Any, shown: str) -> FrameIndex:
 
 
 def _first_frame(container: Any, stream: Any, shown: str) -> Any:
+    """The first frame that can be decoded, as a decoder that passes over damage finds it."""
     import av
 
-    try:
-        container.seek(0, backward=True, any_frame=False)
-        for frame in container.decode(stream):
-            _check_size(frame, shown)
-            return frame
-    except av.FFmpegError as error:
+    container.seek(0, backward=True, any_frame=False)
+    why: av.FFmpegError | None = None
+    refused = 0
+    packets = container.demux(stream)
+    while refused < _MOST_REFUSED_PACKETS:
+        try:
+            packet = next(packets, None)
+            if packet is None:
+                break
+            for frame in packet.decode():
+                _check_size(frame, shown)
+                return frame
+        except av.FFmpegError as error:
+            why = error
+            refused += 1
+    if why is not None:
         raise InputError(
-            f"the first frame of {shown} cannot be decoded ({_first_line(error)})",
+            f"the first frames of {shown} cannot be decoded ({_first_line(why)})",
             "it may be damaged; try to play it or to remux it",
-        ) from error
+        ) from why
     raise InputError(f"{shown} holds no frame that can be decoded", "leave it out of the input")
 
 
