@@ -1,0 +1,192 @@
+"""Runs under trouble: by the real command line, or in this process with doubles; who is left after.
+
+Everything that a run starts carries a mark in its environment, whoever it belongs to by then.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+from rich.console import Console
+
+from orchestrator.backends.base import Backend
+from orchestrator.backends.local import LocalBackend, ThreadBackend
+from orchestrator.config import load_settings
+from orchestrator.run import Request, Supervise, Surroundings, run
+from orchestrator.supervisor import Outcome
+from orchestrator.supervisor import run as supervise
+from pipeline.errors import VrmatteError
+from pipeline.probe import read_video
+from pipeline.spec import Layout, VideoInfo
+from tests.test_main_job import outputs
+
+#: What is left of a run must be gone so soon after its parent, in seconds.
+ORPHANS_END_S = 2.0
+
+PIPELINE = "workers.work:Pipeline"
+
+_MARK = "VRMATTE_TEST_RUN"
+
+
+@dataclass
+class CommandRun:
+    """``vrmatte run`` in a process of its own, by `command`, begun at once."""
+
+    videos: Path
+    out: Path
+    settings: str
+    options: tuple[str, ...] = ()
+    prefix: tuple[str, ...] = ()
+    terminal: int | None = None
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    def __post_init__(self) -> None:
+        config = self.out.with_suffix(".yaml")
+        config.write_text(self.settings)
+        self._words = self.out.with_suffix(".txt")
+        with self._words.open("w") as words:
+            self.process = subprocess.Popen(
+                [
+                    *self.prefix,
+                    *(sys.executable, "-m", "orchestrator.cli", "run", str(self.videos)),
+                    *("-o", str(self.out), "--config", str(config), "--gpus", "none"),
+                    *self.options,
+                ],
+                stdin=subprocess.DEVNULL if self.terminal is None else self.terminal,
+                stdout=words if self.terminal is None else self.terminal,
+                stderr=words if self.terminal is None else self.terminal,
+                env=environment(self.out),
+            )
+
+    def said(self) -> str:
+        """What it has printed so far, but not on a terminal."""
+        return self._words.read_text()
+
+    def goes_on(self, seconds: float) -> bool:
+        """Wait so long for its end; whether it has not come."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(seconds)
+        return self.process.returncode is None
+
+    def family(self) -> list[psutil.Process]:
+        return family(self.out)
+
+    def left_behind(self) -> list[str]:
+        return left_behind(self.out)
+
+
+def environment(mark: Path) -> dict[str, str]:
+    """This process's environment, with a mark."""
+    return {**os.environ, _MARK: str(mark)}
+
+
+def family(mark: Path) -> list[psutil.Process]:
+    """All processes with that mark, but for those that have ended and nobody has looked at."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.environ().get(_MARK) == str(mark) and process.status() != "zombie":
+                found.append(process)
+    return found
+
+
+def left_behind(mark: Path) -> list[str]:
+    """The command lines of those with that mark that are still there after ORPHANS_END_S."""
+    found = family(mark)
+    _, alive = psutil.wait_procs(found, timeout=ORPHANS_END_S)
+    # Something may have been started while its parent was dying.
+    late = [process for process in family(mark) if process not in found]
+    lines = [command_line(process) for process in (*alive, *late)]
+    return [line for line in lines if "resource_tracker" not in line or not _is_ours(line)]
+
+
+def _is_ours(line: str) -> bool:
+    """Whether it is this very process's resource tracker, which stays as long as it."""
+    own = psutil.Process().children()
+    return any(command_line(child) == line for child in own)
+
+
+def command_line(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+@dataclass
+class HereRun:
+    """Runs in this process on one folder of videos and one OUT, with doubles for workers.
+
+    Attributes:
+        work: what the workers do.
+        threads: workers are threads, and files are probed in this process.
+    """
+
+    videos: Path
+    out: Path
+    settings: Mapping[str, Mapping[str, object]]
+    work: str = PIPELINE
+    threads: bool = False
+    said: io.StringIO = field(default_factory=io.StringIO)
+
+    def run(self) -> int | VrmatteError:
+        """The exit status, or the error that is shown as one line instead."""
+        console = Console(file=self.said, width=100)
+        request = Request((self.videos,), self.out, load_settings(None, self.settings))
+        around = Surroundings(
+            console,
+            console,
+            fetch_model=lambda matting: None,
+            supervise=doubled(self.work, ThreadBackend if self.threads else LocalBackend),
+            gpus=lambda: [],
+        )
+        if self.threads:
+            around = dataclasses.replace(around, probe=probe_here)
+        try:
+            return run(request, around)
+        except VrmatteError as error:
+            return error
+
+    def published(self) -> dict[str, str]:
+        """Hashes of the outputs that bear their final names."""
+        return {
+            name: digest for name, digest in outputs(self.out).items() if ".vrmatte" not in name
+        }
+
+    def empty(self) -> None:
+        shutil.rmtree(self.out, ignore_errors=True)
+
+
+def doubled(
+    work: str, backend_class: Callable[[dict[int, Any]], Backend] = LocalBackend
+) -> Supervise:
+    """`orchestrator.supervisor.run`, but the workers do `work`."""
+
+    def supervised(jobs: Sequence[Any], backend: Backend, *rest: Any, **options: Any) -> Outcome:
+        assert isinstance(backend, LocalBackend)
+        setups = {
+            worker: dataclasses.replace(setup, work=work)
+            for worker, setup in backend._setups.items()
+        }
+        return supervise(jobs, backend_class(setups), *rest, **options)
+
+    return supervised
+
+
+def probe_here(
+    path: Path, index_path: Path, *, layout: Layout | None, deadline_s: float | None
+) -> VideoInfo:
+    """`pipeline.probe.probe_video` without its child."""
+    index_path.parent.mkdir(parents=True, exist_ok=True)
+    return read_video(path, index_path, layout)

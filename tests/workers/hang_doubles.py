@@ -1,0 +1,220 @@
+"""The real work, but something in it never ends, or wants more memory than there is.
+
+Orders come by the environment, which reaches workers that are processes.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn
+
+import imageio_ffmpeg
+import torch
+
+import pipeline.segment
+from pipeline.decode import FrameReader
+from pipeline.frames import EyeBatch, FrameBatch, MatteBatch
+from pipeline.models.base import ClipSampler, MattingModel, Prepared
+from pipeline.segment import run_segment
+from pipeline.spec import Concession, SegmentJob, SegmentResult
+from workers.messages import WorkerSetup
+from workers.work import Pipeline, _named_errors
+
+#: A folder for marks; the name of the video that is struck, or nothing for any; "always" or "once".
+FOLDER, VIDEO, WHEN = "VRMATTE_TEST_FOLDER", "VRMATTE_TEST_VIDEO", "VRMATTE_TEST_WHEN"
+
+#: Frames for which the memory reaches, and segments at once.
+FRAMES, SEGMENTS = "VRMATTE_TEST_FRAMES", "VRMATTE_TEST_SEGMENTS"
+
+
+def is_struck(video: str) -> bool:
+    """Whether it is the turn of that video, by its path; and if once only, it was."""
+    name = os.environ.get(VIDEO, "")
+    if name and Path(video).name != name:
+        return False
+    if os.environ[WHEN] == "always":
+        return True
+    try:
+        (Path(os.environ[FOLDER]) / "struck").touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def hang() -> NoReturn:
+    while True:
+        threading.Event().wait()
+
+
+class _Model:
+    """A model around a model."""
+
+    name: ClassVar[str] = "double"
+
+    def __init__(self, model: MattingModel, job: SegmentJob) -> None:
+        self.warmup_frames = model.warmup_frames
+        self._model = model
+        self._job = job
+
+    def prepare(self, clip: ClipSampler) -> Prepared:
+        return self._model.prepare(clip)
+
+    def start(self, eyes: int, height: int, width: int, prepared: Prepared) -> Any:
+        return self._model.start(eyes, height, width, prepared)
+
+    def matte(self, eyes: EyeBatch, state: Any) -> MatteBatch:
+        self.before(eyes)
+        return self._model.matte(eyes, state)
+
+    def before(self, eyes: EyeBatch) -> None:
+        raise NotImplementedError
+
+
+class _Doubled(Pipeline):
+    """The real work with a model around its model."""
+
+    def segment(
+        self,
+        job: SegmentJob,
+        *,
+        concession: Concession,
+        on_progress: Callable[[int], None],
+        should_stop: Callable[[], bool],
+    ) -> SegmentResult:
+        settings = job.settings
+        torch.set_num_threads(settings.processing.intra_op_threads)
+        with _named_errors():
+            return run_segment(
+                job,
+                self.around(self._model(settings.matting, settings.processing), job),
+                torch.device("cpu"),
+                concession=concession,
+                on_progress=on_progress,
+                should_stop=should_stop,
+            )
+
+    def around(self, model: MattingModel, job: SegmentJob) -> MattingModel:
+        raise NotImplementedError
+
+
+class _Sleeper(_Model):
+    def before(self, eyes: EyeBatch) -> None:
+        if eyes.start > self._job.start and is_struck(self._job.video.path):
+            hang()
+
+
+class SleepingModel(_Doubled):
+    """The model sleeps for ever on the second chunk of a segment."""
+
+    def around(self, model: MattingModel, job: SegmentJob) -> MattingModel:
+        return _Sleeper(model, job)
+
+
+class _BlockingReader(FrameReader):
+    def __init__(self, video: Any, *rest: Any, **options: Any) -> None:
+        super().__init__(video, *rest, **options)
+        self._path = video.path
+
+    def batches(self, start: int, stop: int, chunk: int) -> Iterator[FrameBatch]:
+        if is_struck(self._path):
+            hang()
+        yield from super().batches(start, stop, chunk)
+
+
+class BlockingDecoder(Pipeline):
+    """The decoder never gives the first frame."""
+
+    def __init__(self, setup: WorkerSetup) -> None:
+        super().__init__(setup)
+        pipeline.segment.FrameReader = _BlockingReader  # type: ignore[attr-defined]
+
+
+class EndlessLoading(Pipeline):
+    """The model is never loaded."""
+
+    def __init__(self, setup: WorkerSetup) -> None:
+        if is_struck(""):
+            hang()
+        super().__init__(setup)
+
+
+class DyingAtOnce(Pipeline):
+    """The process is killed when it is given a segment of the video."""
+
+    def segment(self, job: SegmentJob, **rest: Any) -> SegmentResult:
+        if is_struck(job.video.path):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().segment(job, **rest)
+
+
+class _SmallMemory(_Model):
+    def before(self, eyes: EyeBatch) -> None:
+        frames = eyes.rgb.shape[0]
+        if frames > int(os.environ[FRAMES]):
+            raise torch.OutOfMemoryError(f"tried to allocate room for {frames} frames")
+
+
+class SmallGpu(_Doubled):
+    """The GPU's memory holds so many frames of the video at once."""
+
+    def around(self, model: MattingModel, job: SegmentJob) -> MattingModel:
+        struck = is_struck(job.video.path)
+        return _SmallMemory(model, job) if struck else model
+
+
+class SmallMachine(Pipeline):
+    """The machine's memory holds so many segments at once; those beside them fail."""
+
+    def __init__(self, setup: WorkerSetup) -> None:
+        super().__init__(setup)
+        self._room = threading.BoundedSemaphore(int(os.environ[SEGMENTS]))
+
+    def segment(self, job: SegmentJob, **rest: Any) -> SegmentResult:
+        with _named_errors():
+            if not self._room.acquire(blocking=False):
+                raise MemoryError
+        try:
+            return super().segment(job, **rest)
+        finally:
+            self._room.release()
+
+
+def hanging_ffmpeg(folder: Path, sign: str) -> Path:
+    """A program that stands for ffmpeg, but hangs, once or always, when called for `sign`.
+
+    Args:
+        sign: what the call's arguments hold.
+    """
+    path = folder / "ffmpeg"
+    path.write_text(
+        f"#!{sys.executable} -IS\n"
+        f"folder, sign, real = {str(folder)!r}, {sign!r}, {imageio_ffmpeg.get_ffmpeg_exe()!r}\n"
+        f"when = {os.environ[WHEN]!r}\n"
+        f"{_FFMPEG}"
+    )
+    path.chmod(0o755)
+    return path
+
+
+_FFMPEG = """
+import os, signal, sys
+
+def first():
+    try:
+        os.close(os.open(folder + "/struck", os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
+
+if sign in " ".join(sys.argv) and (when == "always" or first()):
+    if "pipe:0" in sys.argv:
+        sys.stdin.buffer.raw.read(1000)
+    while True:
+        signal.pause()
+os.execv(real, [real, *sys.argv[1:]])
+"""
