@@ -77,8 +77,8 @@ def check_room(
     needed = sum(sizes) + sum(sizes[:in_flight]) + reserve_bytes
     if needed > free_bytes:
         raise MachineError(
-            f"no room: the outputs need at least {needed / 1e9:.1f} GB,"
-            f" the disk of the output folder has {free_bytes / 1e9:.1f} GB free",
+            f"no room: the outputs need at least {readable_size(needed)},"
+            f" the disk of the output folder has {readable_size(free_bytes)} free",
             "make room, or choose another output folder",
         )
 

@@ -33,6 +33,7 @@ from orchestrator.machine import (
 )
 from orchestrator.moves import Rules, WorkerSpec
 from orchestrator.out_folder import OutFolder
+from orchestrator.ownership import Ownership
 from orchestrator.pin import pin_files
 from orchestrator.plan import Planner, Probe
 from orchestrator.progress import open_progress
@@ -40,6 +41,7 @@ from orchestrator.snapshot import Snapshot
 from orchestrator.summary import (
     ALL_DONE,
     SOME_FAILED,
+    STOPPED,
     RunFacts,
     make_report,
     write_report,
@@ -48,7 +50,7 @@ from orchestrator.supervisor import Outcome
 from orchestrator.supervisor import run as supervise
 from orchestrator.terminal import Counter, announce, show_plan, show_report
 from orchestrator.words import printable
-from pipeline.errors import ErrorRecord, SettingsError
+from pipeline.errors import DiskError, ErrorRecord, SettingsError
 from pipeline.probe import probe_video
 from pipeline.spec import MattingSettings
 from workers.log import log_to, stop_logging
@@ -133,7 +135,7 @@ def run(request: Request, around: Surroundings) -> int:
                 show_plan(around.answers, plan)
                 return SOME_FAILED if plan.set_aside else ALL_DONE
             _require_what_is_needed(request, around, out, plan, devices, journal)
-            out.write_run_file(_run_record(request, plan))
+            out.write_run_file(_run_record(request, plan, out.given_up()))
             watch = DiskWatch(out.path, out.lock, lock, gigabytes(settings.limits.reserve_gb))
             first, last = _work(
                 settings, around, out, plan, _setups(settings, devices, lanes, out), journal, watch
@@ -149,8 +151,13 @@ def run(request: Request, around: Surroundings) -> int:
         report = make_report(facts, plan, first, last)
         try:
             write_report(report, out.report)
-        finally:  # what was done is told, though it may not be recorded
-            show_report(around.answers, report, out.report)
+        except DiskError as error:  # what was done is told, though it cannot be recorded
+            structlog.get_logger("vrmatte").error("no_report", error=str(error))
+            show_report(around.answers, report, None)
+            if report.exit_status != STOPPED:
+                raise
+            return STOPPED
+    show_report(around.answers, report, out.report)
     return report.exit_status
 
 
@@ -181,6 +188,7 @@ def _plan(
             deadline_s=request.settings.input.probe_timeout_s,
             probe=around.probe,
             is_done=lambda job: journal.published(job) is not None,
+            is_ours=_may_replace(request, out, journal),
             on_probed=Counter(status.update, len(sources)),
         )
         plan = within_scratch(
@@ -191,6 +199,15 @@ def _plan(
             "set_aside", video=aside.name, error=str(aside.error), detail=aside.error.detail
         )
     return plan
+
+
+def _may_replace(
+    request: Request, out: OutFolder, journal: Journal
+) -> Callable[[VideoJob, Path], bool]:
+    """Which files in OUT may be replaced by outputs of the same name."""
+    if request.fresh:
+        return lambda job, output: True
+    return Ownership.of(journal.entries, out.given_up())
 
 
 def _require_what_is_needed(
@@ -293,8 +310,11 @@ def is_unfinished(entries: Sequence[Entry]) -> bool:
     return last is not None and not (isinstance(last, RunEnded) and not last.stopped)
 
 
-def _run_record(request: Request, plan: Plan) -> dict[str, Any]:
+def _run_record(request: Request, plan: Plan, given_up: Sequence[str]) -> dict[str, Any]:
     fingerprint = video_settings(request.settings).fingerprint()
+    if request.fresh:  # a run that goes on with this one may still replace them
+        outputs = (output for job in plan.jobs for output in job.outputs)
+        given_up = [output for output in outputs if os.path.lexists(output)]
     return {
         "version": version("vrmatte"),
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -312,6 +332,7 @@ def _run_record(request: Request, plan: Plan) -> dict[str, Any]:
             for job in plan.jobs
         ],
         "set_aside": [{"name": aside.name, "reason": str(aside.error)} for aside in plan.set_aside],
+        "given_up": list(given_up),
     }
 
 

@@ -55,14 +55,16 @@ def show_plan(console: Console, plan: Plan) -> None:
         console.print(plan_table(plan))
 
 
-def show_report(console: Console, report: Report, path: Path) -> None:
+def show_report(console: Console, report: Report, path: Path | None) -> None:
+    """`path` is where the report was written, or None where it could not be."""
     console.print(summary_table(report))
     for line in remarks(report):
         _say(console, line)
     for video in report.videos:
         for output in video.outputs:
             _say(console, printable(output.path))
-    _say(console, printable(f"report: {path}"))
+    if path is not None:
+        _say(console, printable(f"report: {path}"))
     if report.exit_status == STOPPED:
         _say(console, "stopped: the same command goes on from here")
 

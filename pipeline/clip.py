@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from pipeline.decode import FrameReader
 from pipeline.disk import make_folder, writing
+from pipeline.errors import VrmatteError
 from pipeline.eyes import eye_size, split_eyes
 from pipeline.frames import EyeBatch, FrameBatch
 from pipeline.models.base import MattingModel, Prepared
@@ -56,12 +58,17 @@ def prepared_data(job: SegmentJob, model: MattingModel, clip: ClipReader) -> Pre
     content = io.BytesIO()
     torch.save({name: tensor.cpu() for name, tensor in prepared.items()}, content)
     draft = path.with_name(f".prepared.{os.getpid()}-{job.number}.part")
-    with writing(path):
-        make_folder(path.parent)
-        with draft.open("wb") as file:
-            file.write(hashlib.sha256(content.getbuffer()).digest())
-            file.write(content.getbuffer())
-    publish(draft, path)
+    try:
+        with writing(path):
+            make_folder(path.parent)
+            with draft.open("wb") as file:
+                file.write(hashlib.sha256(content.getbuffer()).digest())
+                file.write(content.getbuffer())
+        publish(draft, path)
+    except VrmatteError:
+        with suppress(OSError):
+            draft.unlink()
+        raise
     return prepared
 
 
