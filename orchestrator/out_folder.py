@@ -22,7 +22,7 @@ from orchestrator.config import STATE_FOLDER
 from orchestrator.jobs import VideoJob
 from orchestrator.words import printable
 from pipeline.disk import make_folder, write_file
-from pipeline.errors import MachineError, SettingsError
+from pipeline.errors import MachineError, SettingsError, VrmatteError
 
 _VIDEO_ID = re.compile(r"[0-9a-f]{16}")
 
@@ -88,7 +88,7 @@ class OutFolder:
     def _refuse_links(self) -> None:
         """What belongs to the program lies in OUT itself: a link could lead anywhere."""
         own = (self.state, self.logs, self.work, self.state / "probed", self.journal)
-        for path in own:
+        for path in (*own, *_entries(self.logs)):
             if path.is_symlink():
                 raise SettingsError(
                     f"{printable(str(path))} is a symbolic link", "remove it, or choose another OUT"
@@ -195,6 +195,14 @@ class OutFolder:
             raise MachineError(f"{self.run_file} is damaged", "run again")
         return record
 
+    def given_up(self) -> tuple[str, ...]:
+        """Outputs of others' making that the last run was told to replace, by their paths."""
+        try:
+            paths = self.read_run_file().get("given_up")
+        except VrmatteError:
+            return ()
+        return tuple(map(str, paths)) if isinstance(paths, list) else ()
+
     def sweep_drafts(self) -> None:
         """Remove what earlier runs were writing when they ended; nobody would ever read it.
 
@@ -231,7 +239,12 @@ def _not_writable(shown: str, error: OSError) -> SettingsError:
 
 
 def _folders_in(folder: Path) -> list[Path]:
+    return [path for path in _entries(folder) if path.is_dir() and not path.is_symlink()]
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What is in a folder; nothing where it cannot be read, which its writing will tell."""
     try:
-        return [path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()]
+        return list(folder.iterdir())
     except OSError:
         return []

@@ -25,6 +25,7 @@ from pipeline.disk import make_folder, write_file, writing
 from pipeline.errors import DiskError, ErrorRecord, InputError, VrmatteError
 from pipeline.frame_index import FrameIndex
 from pipeline.probe import info_from_json, info_to_json, probe_video
+from pipeline.source import regular_file
 from pipeline.spec import PIXEL_VERSION, Layout, VideoInfo, VideoSettings
 
 #: Probes read their files from end to end: more at once only make one disk seek.
@@ -51,6 +52,8 @@ class Planner:
         deadline_s: for one probe; by the file's size if None.
         is_done: whether nothing remains to be done of a job; then a probe of an earlier run is
             enough, though its frame index is gone.
+        is_ours: whether a file that bears the name of one of a job's outputs was made by an earlier
+            run, or may be replaced.
         on_probed: told the name of each source that is through; called from several threads.
     """
 
@@ -60,6 +63,7 @@ class Planner:
     deadline_s: float | None = None
     probe: Probe = probe_video
     is_done: Callable[[VideoJob], bool] = lambda job: False
+    is_ours: Callable[[VideoJob, Path], bool] = lambda job, output: True
     on_probed: Callable[[str], None] = lambda name: None
 
     def plan(self, sources: Sequence[Source]) -> Plan:
@@ -96,8 +100,13 @@ class Planner:
         video_id = source_id(source.path, self.layout)
         kept = self.out / STATE_FOLDER / "probed" / f"{video_id}-v{PIXEL_VERSION}.json"
         folder = self.out / STATE_FOLDER / "work" / video_id
+        for place in (folder, folder / self.settings.fingerprint()):
+            if place.is_symlink():
+                raise InputError(
+                    f"the work folder of {source.name} is a link", f"remove {self._shown(place)}"
+                )
         known = _read_info(kept)
-        if known is not None:
+        if known is not None and _is_of(known, source.path):
             job = self._make_job(source, stem, video_id, folder, known)
             if self.is_done(job) or _is_sound(Path(job.index_path), known):
                 return job
@@ -129,10 +138,7 @@ class Planner:
             self.out / stem.parent / (stem.name + OUTPUT_ENDINGS[name])
             for name in self.settings.deliverables
         ]
-        for output in outputs:
-            if output.exists() and output.samefile(source.path):
-                raise InputError(f"the output of {source.name} would replace the source itself")
-        return VideoJob(
+        job = VideoJob(
             id=video_id,
             name=source.name,
             info=info,
@@ -143,6 +149,42 @@ class Planner:
             work_dir=str(folder / self.settings.fingerprint()),
             scratch_bytes=scratch_bytes(info, stop - start, len(outputs)),
         )
+        for output in outputs:
+            self._check_place(output, source)
+            if os.path.lexists(output) and not self.is_ours(job, output):
+                raise InputError(
+                    f"{self._shown(output)} exists and was not made by vrmatte",
+                    "move it away, or let it be replaced with --fresh",
+                )
+        return job
+
+    def _check_place(self, output: Path, source: Source) -> None:
+        """Refuse an output that would lie outside of OUT, or in the place of something else.
+
+        Raises:
+            InputError: it would.
+        """
+        if output.exists() and output.samefile(source.path):
+            raise InputError(f"the output of {source.name} would replace the source itself")
+        if output.is_dir():
+            raise InputError(
+                f"{self._shown(output)} is a folder with the name of an output", "move it away"
+            )
+        folder = output.parent
+        if not Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(self.out)):
+            raise InputError(
+                f"the folder {self._shown(folder)} leads out of the output folder by a link",
+                "remove the link, or choose another output folder",
+            )
+        while not os.path.lexists(folder):
+            folder = folder.parent
+        if not folder.is_dir():
+            raise InputError(
+                f"{self._shown(folder)} is in the way of a folder of that name", "move it away"
+            )
+
+    def _shown(self, path: Path) -> str:
+        return printable(str(path.relative_to(self.out)))
 
 
 def _is_sound(index_path: Path, info: VideoInfo) -> bool:
@@ -163,6 +205,11 @@ def _read_info(path: Path) -> VideoInfo | None:
         return None
 
 
+def _is_of(info: VideoInfo, path: Path) -> bool:
+    status = path.stat()
+    return (info.size_bytes, info.mtime_ns) == (status.st_size, status.st_mtime_ns)
+
+
 def _write_info(path: Path, info: VideoInfo) -> None:
     text = info_to_json(info).encode()
     with writing(path):
@@ -180,8 +227,10 @@ def source_id(path: Path, layout: Layout | None = None) -> str:
     A layout that is insisted on goes into it, because the same file is then another video.
 
     Raises:
-        OSError: the file cannot be read.
+        InputError: it is not a file any more.
+        OSError: it cannot be read.
     """
+    regular_file(path)
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
         digest = hashlib.sha256(os.fsencode(path))
