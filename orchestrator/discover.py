@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import Literal
 
 from orchestrator.config import OUTPUT_ENDINGS, STATE_FOLDER
 from orchestrator.words import printable
@@ -137,14 +138,23 @@ def _in_folder(root: Path, follow_links: bool) -> Iterator[Source]:
             target = Path(os.path.realpath(entry.path))
             if entry.is_symlink() and not follow_links and not target.is_relative_to(root):
                 continue
-            if entry.is_dir():
+            kind = _kind(entry)
+            if kind == "folder":
                 folders.append(entry)
-            elif entry.is_file() and _is_source_name(entry.name):
+            elif kind == "file" and _is_source_name(entry.name):
                 yield Source(folder / entry.name, below / entry.name, root.name)
         for entry in folders:
             yield from walk(Path(os.path.realpath(entry.path)), below / entry.name)
 
     yield from walk(root, PurePath())
+
+
+def _kind(entry: os.DirEntry[str]) -> Literal["file", "folder", "other"]:
+    """What an entry, or what it links to, is; it is not opened."""
+    try:
+        return "folder" if entry.is_dir() else "file" if entry.is_file() else "other"
+    except OSError:  # a link to itself, or out of reach
+        return "other"
 
 
 def _is_source_name(name: str) -> bool:

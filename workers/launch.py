@@ -36,6 +36,10 @@ WORKER_ENVIRONMENT = {
     "OMP_WAIT_POLICY": "passive",
 }
 
+# A new Python takes modules from the current folder first: in a folder of downloads a file
+# multiprocessing.py would be run. The worker gets its places from the parent.
+_SAFE_PATH = {"PYTHONSAFEPATH": "1"}
+
 
 def launch(worker: int, life: int, setup: WorkerSetup) -> WorkerHandle:
     """Start a process for `worker`. Call it from the thread that lives as long as the run.
@@ -56,7 +60,7 @@ def launch(worker: int, life: int, setup: WorkerSetup) -> WorkerHandle:
         daemon=False,
     )
     try:
-        with _stop_signals_held(), _environment(WORKER_ENVIRONMENT):
+        with _environment(WORKER_ENVIRONMENT | _SAFE_PATH), _stop_signals_held():
             process.start()
     except BaseException:
         parent_end.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import socket
 from pathlib import Path, PurePath
 
 import pytest
@@ -70,6 +71,7 @@ def test_links_out_of_the_folder_are_followed_only_when_asked(tmp_path: Path) ->
     (folder / "talk_LR_180.mp4").symlink_to(elsewhere / "c.mp4")
     (folder / "linked").symlink_to(elsewhere / "d")
     (folder / "broken.mp4").symlink_to(elsewhere / "gone.mp4")
+    (folder / "loop.mp4").symlink_to("loop.mp4")
     (folder / "sub" / "up").symlink_to(folder)
     out = tmp_path / "out"
     assert names([folder], out) == ["a.mp4", "sub/b.mp4"]
@@ -78,6 +80,18 @@ def test_links_out_of_the_folder_are_followed_only_when_asked(tmp_path: Path) ->
     ]  # fmt: skip
     # A link that is named on the command line was asked for; its own name is kept.
     assert names([folder / "talk_LR_180.mp4"], out) == ["talk_LR_180.mp4"]
+
+
+def test_what_only_bears_the_name_of_a_video_is_passed_over(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    make(folder, "a.mp4", "folder.mp4/b.mp4")
+    os.mkfifo(folder / "fifo.mp4")
+    (folder / "device.mp4").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(folder / "s.mp4"))
+        for follow_links in (False, True):
+            found = names([folder], tmp_path / "out", follow_links)
+            assert found == ["a.mp4", "folder.mp4/b.mp4"]
 
 
 def test_names_that_are_not_utf8_are_found_and_can_be_printed(tmp_path: Path) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
+from contextlib import suppress
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,7 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.errors import InputError
 from pipeline.frame_index import STANDARD_RATES, FrameIndex, build_index
+from pipeline.frame_index import index_of as index_for
+from tests.pipeline.test_webm import info
 
 rates = st.sampled_from(STANDARD_RATES)
 MILLISECOND = Fraction(1, 1000)
@@ -87,3 +94,68 @@ def test_one_frame_is_a_video() -> None:
     index = index_of([0], MILLISECOND, [Fraction(25)])
     assert index.num_frames == 1
     assert index.source_frames(0, 1).tolist() == [0]
+
+
+DAMAGE: dict[str, object] = {
+    "format": 0,
+    "time_base": "1/0",
+    "frame_rate": "fast",
+    "num_frames": 0,
+    "pts": [0, 33, 33, 100, 500],
+    "keyframes": [0, 9],
+    "seek_ticks": [],
+}
+
+
+@pytest.mark.parametrize("field", [*DAMAGE, "negative", "none", "text", "fraction", "far"])
+def test_a_damaged_index_is_an_error_that_is_foreseen(field: str, tmp_path: Path) -> None:
+    path = tmp_path / "index.json"
+    index_of([0, 33, 67, 100, 500], MILLISECOND, [Fraction(30)]).save(path)
+    record = json.loads(path.read_text())
+    other = {
+        "negative": {"time_base": "-1/1000"},
+        "none": {"pts": [], "keyframes": [], "seek_ticks": []},
+        "text": {"pts": "01234"},
+        "fraction": {"pts": [0, 33.5, 67, 100, 500]},
+        "far": {"pts": [0, 33, 67, 100, 1 << 64]},
+    }
+    path.write_text(json.dumps(record | other.get(field, {field: DAMAGE.get(field)})))
+    with pytest.raises(ValueError, match="no sound frame index"):
+        FrameIndex.load(path)
+    del record["pts"]
+    path.write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="no sound frame index"):
+        FrameIndex.load(path)
+
+
+@given(cut=st.integers(0, 10**6), flip=st.integers(0, 10**6), bit=st.integers(0, 7))
+def test_no_damage_is_more_than_an_error(cut: int, flip: int, bit: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "index.json"
+        index_of([0, 33, 67, 100, 500], MILLISECOND, [Fraction(30)]).save(path)
+        content = bytearray(path.read_bytes())
+        content[flip % len(content)] ^= 1 << bit
+        del content[cut % (3 * len(content)) :]
+        path.write_bytes(content)
+        with suppress(ValueError):
+            index = FrameIndex.load(path)
+            assert len(index.pts) >= 1
+            assert index.num_frames >= 1
+            assert (np.diff(index.pts) > 0).all()
+
+
+def test_an_index_is_taken_for_its_own_video_only(tmp_path: Path) -> None:
+    path = tmp_path / "index.json"
+    index = index_of([0, 33, 67, 100], MILLISECOND, [Fraction(30)])
+    video = info(source_frames=4, num_frames=4, frame_rate=Fraction(30))
+    with pytest.raises(InputError, match="cannot be read") as caught:
+        index_for(video, path)
+    assert "\n" not in str(caught.value)
+    index.save(path)
+    assert (index_for(video, path).pts == index.pts).all()
+    for other in ({"source_frames": 5}, {"num_frames": 5}, {"frame_rate": Fraction(25)}):
+        with pytest.raises(InputError, match="is not that of"):
+            index_for(replace(video, **other), path)  # type: ignore[arg-type]
+    path.write_text("{")
+    with pytest.raises(InputError, match="run again: the file is then read anew"):
+        index_for(video, path)
