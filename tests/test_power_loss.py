@@ -33,7 +33,7 @@ CLIPS = (
     ClipSpec("one_LR.mp4", X264, num_frames=24, audio=("aac",)),
     ClipSpec("two_LR.mp4", X264, num_frames=16),
 )
-SETTINGS = {
+SETTINGS: dict[str, dict[str, object]] = {
     "matting": {"model": "chroma"},
     "streaming": {"segment_frames": 8, "lanes": 2},
     "limits": {"reserve_gb": 0.0},
@@ -113,7 +113,7 @@ class Watcher:
 
     def forget(self, path: Path) -> None:
         """A name that was removed, or may stand for another file now."""
-        self.steps.append(lambda disk: disk.names.get(path.parent, {}).pop(path.name, None))  # type: ignore[arg-type,return-value]
+        self.steps.append(lambda disk: disk.names.get(path.parent, {}).pop(path.name, None))  # type: ignore[arg-type]
 
     def rename(self, source: Path, target: Path) -> None:
         if self.base in target.parents:

@@ -149,7 +149,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], int]] = {
     "a flipped bit at the beginning": (lambda path: flip(path, 1), 1),
     "a flipped bit in the middle": (lambda path: flip(path, 2), 1),
     "cut": (cut, 1),
-    "empty": (lambda path: path.write_bytes(b"") and None, 1),
+    "empty": (lambda path: os.truncate(path, 0), 1),
     "deleted": (Path.unlink, 1),
     "swapped": (swap, 2),
 }
