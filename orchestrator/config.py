@@ -108,6 +108,14 @@ class LimitSettings:
     scratch_gb: Annotated[
         float, Field(gt=0, description="GB of segments that wait to be joined, in OUT/.vrmatte")
     ] = 10.0
+    ram_gb: Annotated[
+        float | None,
+        Field(gt=0, description="GB of memory for all workers together; null: what is there"),
+    ] = None
+    vram_gb: Annotated[
+        float | None,
+        Field(gt=0, description="GB of each GPU that may be used; null: what it has"),
+    ] = None
     reserve_gb: Annotated[
         float, Field(ge=0, description="GB that stay free on the disk of OUT; with less, it stops")
     ] = 1.0

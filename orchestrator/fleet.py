@@ -328,6 +328,8 @@ class Fleet:
         video = task.video
         video.give_up(task)
         task.failures.append(error.kind)
+        if error.kind == "resource":  # what one segment lacked, the next will lack too
+            video.halvings = max(video.halvings, task.failures.count("resource"))
         self._record_loss(worker, task, error)
         if error.kind in FATAL_KINDS or error.kind in ("lost", "stalled"):
             task.tried_on.add(worker.spec.id)

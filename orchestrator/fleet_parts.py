@@ -52,7 +52,9 @@ class Task:
     @property
     def concession(self) -> Concession:
         """As asked; then decoded by the CPU; then in smaller chunks, which want less memory."""
-        halvings = max(self.failures.count("resource"), len(self.failures) >= 2)
+        halvings = max(
+            self.failures.count("resource"), len(self.failures) >= 2, self.video.halvings
+        )
         return Concession(
             cpu_decode=not DECODER_MAY_BE_TO_BLAME.isdisjoint(self.failures),
             chunk_divisor=2**halvings,
@@ -84,6 +86,7 @@ class Video:
         self.segments_left = len(job.segments)
         self.suspect = False
         self.remakes = 0
+        self.halvings = 0
         self.ended_at: float | None = None
         self._results: dict[int, SegmentResult] = {}
         self._in_hand: set[Task] = set()

@@ -15,6 +15,7 @@ from pipeline.errors import MachineError
 CORES_PER_LANE = 2
 MOST_LANES = 8
 
+_CGROUP_MEMORY = Path("/sys/fs/cgroup/memory.max")
 _CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -25,6 +26,7 @@ class Gpu:
     number: int
     uuid: str
     name: str
+    memory_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,12 @@ def list_gpus() -> list[Gpu]:
             for number in range(pynvml.nvmlDeviceGetCount())
         ]
         return [
-            Gpu(number, pynvml.nvmlDeviceGetUUID(handle), pynvml.nvmlDeviceGetName(handle))
+            Gpu(
+                number,
+                pynvml.nvmlDeviceGetUUID(handle),
+                pynvml.nvmlDeviceGetName(handle),
+                int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
+            )
             for number, handle in enumerate(handles)
         ]
     finally:
@@ -114,6 +121,13 @@ def usable_cores(quota: Callable[[], str] = lambda: _read_quota(_CGROUP_QUOTA)) 
 def default_lanes(cores: int, workers: int) -> int:
     """Lanes of each worker where the settings leave it open."""
     return max(1, min(MOST_LANES, cores // (CORES_PER_LANE * workers)))
+
+
+def usable_memory(limit: Callable[[], str] = lambda: _read_quota(_CGROUP_MEMORY)) -> int:
+    """Bytes of memory that this process may use: the machine's, or its container's."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    text = limit().strip()
+    return min(machine, int(text)) if text.isdigit() else machine
 
 
 def _read_quota(path: Path) -> str:

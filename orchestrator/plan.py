@@ -48,6 +48,7 @@ class Planner:
 
     Attributes:
         out: absolute path of the output folder.
+        fit: the settings for one video, where a limit asks for others.
         layout: taken for every video if given; otherwise found out.
         deadline_s: for one probe; by the file's size if None.
         is_done: whether nothing remains to be done of a job; then a probe of an earlier run is
@@ -59,6 +60,7 @@ class Planner:
 
     out: Path
     settings: VideoSettings
+    fit: Callable[[VideoInfo, VideoSettings], VideoSettings] = lambda info, settings: settings
     layout: Layout | None = None
     deadline_s: float | None = None
     probe: Probe = probe_video
@@ -100,11 +102,7 @@ class Planner:
         video_id = source_id(source.path, self.layout)
         kept = self.out / STATE_FOLDER / "probed" / f"{video_id}-v{PIXEL_VERSION}.json"
         folder = self.out / STATE_FOLDER / "work" / video_id
-        for place in (folder, folder / self.settings.fingerprint()):
-            if place.is_symlink():
-                raise InputError(
-                    f"the work folder of {source.name} is a link", f"remove {self._shown(place)}"
-                )
+        self._require_no_link(folder, source)
         known = _read_info(kept)
         if known is not None and _is_of(known, source.path):
             job = self._make_job(source, stem, video_id, folder, known)
@@ -126,27 +124,30 @@ class Planner:
     def _make_job(
         self, source: Source, stem: PurePath, video_id: str, folder: Path, info: VideoInfo
     ) -> VideoJob:
-        start = self.settings.start_frame
+        settings = self.fit(info, self.settings)
+        work_dir = folder / settings.fingerprint()
+        self._require_no_link(work_dir, source)
+        start = settings.start_frame
         if start >= info.num_frames:
             raise InputError(
                 f"{source.name} has {info.num_frames} frames; the range begins at frame {start}",
                 "begin earlier (--start-frame)",
             )
-        length = self.settings.max_frames or info.num_frames
+        length = settings.max_frames or info.num_frames
         stop = min(start + length, info.num_frames)
         outputs = [
             self.out / stem.parent / (stem.name + OUTPUT_ENDINGS[name])
-            for name in self.settings.deliverables
+            for name in settings.deliverables
         ]
         job = VideoJob(
             id=video_id,
             name=source.name,
             info=info,
-            settings=self.settings,
+            settings=settings,
             outputs=tuple(str(output) for output in outputs),
-            segments=segment_grid(start, stop, self.settings.streaming.segment_frames),
+            segments=segment_grid(start, stop, settings.streaming.segment_frames),
             index_path=str(folder / "index.json"),
-            work_dir=str(folder / self.settings.fingerprint()),
+            work_dir=str(work_dir),
             scratch_bytes=scratch_bytes(info, stop - start, len(outputs)),
         )
         for output in outputs:
@@ -157,6 +158,12 @@ class Planner:
                     "move it away, or let it be replaced with --fresh",
                 )
         return job
+
+    def _require_no_link(self, place: Path, source: Source) -> None:
+        if place.is_symlink():
+            raise InputError(
+                f"the work folder of {source.name} is a link", f"remove {self._shown(place)}"
+            )
 
     def _check_place(self, output: Path, source: Source) -> None:
         """Refuse an output that would lie outside of OUT, or in the place of something else.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,6 +17,7 @@ import structlog
 from orchestrator.backends.base import Backend
 from orchestrator.backends.local import LocalBackend
 from orchestrator.config import Settings, as_mapping, forced_layout, video_settings
+from orchestrator.crew import Crew, gather
 from orchestrator.discover import Source, discover
 from orchestrator.disk import DiskWatch, check_room, gigabytes, within_scratch
 from orchestrator.entries import Entry, RunEnded
@@ -26,11 +27,12 @@ from orchestrator.machine import (
     Devices,
     Gpu,
     choose_devices,
-    default_lanes,
     list_gpus,
     usable_cores,
+    usable_memory,
     visible_gpus,
 )
+from orchestrator.memory import fitted, with_needs
 from orchestrator.moves import Rules, WorkerSpec
 from orchestrator.out_folder import OutFolder
 from orchestrator.ownership import Ownership
@@ -54,7 +56,6 @@ from pipeline.errors import DiskError, ErrorRecord, SettingsError
 from pipeline.probe import probe_video
 from pipeline.spec import MattingSettings
 from workers.log import log_to, stop_logging
-from workers.messages import WorkerSetup
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -122,24 +123,24 @@ def run(request: Request, around: Surroundings) -> int:
     devices = choose_devices(settings.workers.gpus, settings.workers.cpu_workers, visible)
     sources = discover(request.inputs, request.out, follow_links=settings.input.follow_links)
     out = OutFolder(Path(os.path.realpath(request.out)))
+    crew = gather(
+        settings, devices, visible, out, cores=usable_cores(), machine_bytes=usable_memory()
+    )
     out.create()
     with out.locked() as lock, _logged(out, settings.logging.level):
         out.sweep_drafts()
         if request.fresh and not request.dry_run:
             out.forget()
         with closing(Journal.open(out.journal)) as journal:
-            plan = _plan(request, around, out, journal, sources)
-            lanes = settings.streaming.lanes or default_lanes(usable_cores(), len(devices.devices))
-            announce(around.progress, plan, devices, lanes)
+            plan = _plan(request, around, out, journal, sources, crew)
+            announce(around.progress, plan, devices, crew.lanes)
             if request.dry_run:
                 show_plan(around.answers, plan)
                 return SOME_FAILED if plan.set_aside else ALL_DONE
             _require_what_is_needed(request, around, out, plan, devices, journal)
             out.write_run_file(_run_record(request, plan, out.given_up()))
             watch = DiskWatch(out.path, out.lock, lock, gigabytes(settings.limits.reserve_gb))
-            first, last = _work(
-                settings, around, out, plan, _setups(settings, devices, lanes, out), journal, watch
-            )
+            first, last = _work(settings, around, out, plan, crew, journal, watch)
         facts = RunFacts(
             version=version("vrmatte"),
             inputs=tuple(str(path.absolute()) for path in request.inputs),
@@ -179,11 +180,13 @@ def _plan(
     out: OutFolder,
     journal: Journal,
     sources: Sequence[Source],
+    crew: Crew,
 ) -> Plan:
     with around.progress.status(f"reading {len(sources)} files") as status:
         planner = Planner(
             out=out.path,
             settings=video_settings(request.settings),
+            fit=lambda info, settings: fitted(info, settings, crew.limit, crew.on_gpu),
             layout=forced_layout(request.settings),
             deadline_s=request.settings.input.probe_timeout_s,
             probe=around.probe,
@@ -198,7 +201,7 @@ def _plan(
         structlog.get_logger("vrmatte").warning(
             "set_aside", video=aside.name, error=str(aside.error), detail=aside.error.detail
         )
-    return plan
+    return replace(plan, jobs=tuple(with_needs(job, crew.on_gpu) for job in plan.jobs))
 
 
 def _may_replace(
@@ -239,32 +242,12 @@ def _require_what_is_needed(
         around.fetch_model(settings.matting)
 
 
-def _setups(
-    settings: Settings, devices: Devices, lanes: int, out: OutFolder
-) -> dict[int, WorkerSetup]:
-    names = [
-        f"cpu{worker}" if device == "cpu" else f"gpu{device}"
-        for worker, device in enumerate(devices.devices)
-    ]
-    return {
-        worker: WorkerSetup(
-            device=device,
-            lanes=lanes,
-            matting=settings.matting,
-            processing=settings.processing,
-            log_path=str(out.logs / f"{names[worker]}.jsonl"),
-            log_level=settings.logging.level,
-        )
-        for worker, device in enumerate(devices.devices)
-    }
-
-
 def _work(
     settings: Settings,
     around: Surroundings,
     out: OutFolder,
     plan: Plan,
-    setups: Mapping[int, WorkerSetup],
+    crew: Crew,
     journal: Journal,
     watch: DiskWatch,
 ) -> tuple[Snapshot, Snapshot]:
@@ -278,7 +261,6 @@ def _work(
         grace_s=settings.limits.grace_s,
         scratch_bytes=gigabytes(settings.limits.scratch_gb),
     )
-    workers = [WorkerSpec(worker, setup.lanes) for worker, setup in setups.items()]
     swept: set[str] = set()
     seen: list[Snapshot] = []
     with open_progress(around.progress) as progress:
@@ -294,8 +276,8 @@ def _work(
 
         outcome = around.supervise(
             plan.jobs,
-            LocalBackend(setups),
-            workers,
+            LocalBackend(crew.setups, crew.memory_used),
+            crew.specs(),
             journal,
             rules=rules,
             on_change=on_change,
@@ -325,6 +307,7 @@ def _run_record(request: Request, plan: Plan, given_up: Sequence[str]) -> dict[s
             {
                 "id": job.id,
                 "name": job.name,
+                "settings": job.settings.fingerprint(),
                 "frames": job.num_frames,
                 "segments": [list(segment) for segment in job.segments],
                 "outputs": list(job.outputs),

@@ -77,7 +77,7 @@ def standings(record: dict[str, Any], entries: Sequence[Entry]) -> Iterator[Vide
             entry
             for entry in entries
             if isinstance(entry, SegmentCommitted | VideoDone | VideoSetAside)
-            and (entry.video, entry.settings) == (video["id"], settings)
+            and (entry.video, entry.settings) == (video["id"], video.get("settings", settings))
         ]
         yield _standing(video, own)
 

@@ -22,7 +22,7 @@ from pipeline.models.base import MattingModel, Prepared
 from pipeline.overlap import overlap
 from pipeline.publish import file_digest, publish
 from pipeline.source import require_unchanged
-from pipeline.spec import AS_ASKED, Concession, SegmentJob, SegmentResult
+from pipeline.spec import AS_ASKED, Concession, SegmentJob, SegmentResult, chunk_frames
 
 #: Batches that may wait between two stages.
 _DEPTH = 2
@@ -57,7 +57,7 @@ def run_segment(
         threads=job.settings.processing.decode_threads,
         cpu_decode=concession.cpu_decode,
     )
-    chunk = max(1, job.settings.streaming.chunk_frames // concession.chunk_divisor)
+    chunk = max(1, chunk_frames(job.video, job.settings.streaming) // concession.chunk_divisor)
     deliverables = [make_deliverable(n, job.video, job.settings) for n in job.settings.deliverables]
     targets = [segment_path(job, deliverable) for deliverable in deliverables]
     prepared = prepared_data(job, model, ClipReader(job, reader))

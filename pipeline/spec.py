@@ -127,11 +127,26 @@ class StreamingSettings:
         Field(ge=0, description="frames computed and dropped before a segment; the model's own"),
     ] = None
     chunk_frames: Annotated[
-        int, Field(ge=1, le=64, description="frames given to the network at once")
-    ] = 4
+        int | None,
+        Field(ge=1, le=64, description="frames given to the network at once; 4, 2 or 1 by size"),
+    ] = None
     lanes: Annotated[
         int | None, Field(ge=1, le=64, description="segments in flight in a worker; by machine")
     ] = field(default=None, metadata=NO_PIXELS)
+
+
+#: Frames of a chunk have this many pixels together at the most where the settings leave it open:
+#: a small network wants several frames at once, but at 8K one is enough work and memory.
+CHUNK_PIXELS = 8192 * 4096
+LONGEST_CHUNK = 4
+
+
+def chunk_frames(video: VideoInfo, streaming: StreamingSettings) -> int:
+    """Frames given to the network at once; by the video's size where the settings are silent."""
+    if streaming.chunk_frames is not None:
+        return streaming.chunk_frames
+    fit = CHUNK_PIXELS // (video.even_width * video.even_height)
+    return max(1, min(LONGEST_CHUNK, fit))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,6 +54,8 @@ class WebM:
             *("-f", "rawvideo", "-pix_fmt", "yuva420p", "-video_size", size),
             *("-framerate", str(video.frame_rate), *self._color_options(), "-i", "pipe:0"),
             *("-an", "-c:v", "libvpx-vp9", "-pix_fmt", "yuva420p", "-auto-alt-ref", "0"),
+            # Frames looked ahead at are of use to alternate references only, and 3 GB at 8K.
+            *("-lag-in-frames", "0"),
             *("-deadline", encoding.vp9_deadline, "-cpu-used", str(encoding.vp9_cpu_used)),
             *("-crf", str(encoding.vp9_crf), "-b:v", "0", "-g", str(keyframe_interval)),
             *("-threads", str(encoding.vp9_threads), "-row-mt", "1"),

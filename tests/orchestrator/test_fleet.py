@@ -229,6 +229,19 @@ def test_each_attempt_is_easier_than_the_one_before(
     assert run.video("a").status == "failed"
 
 
+def test_what_memory_one_segment_lacked_the_next_are_not_asked_to_have() -> None:
+    run = Script([make_job("a", segments=3), make_job("b", segments=1)])
+    run.ready(0)
+    run.fail("a", 0, "resource")
+    run.done("a", 0)
+    assert run.given[TaskId("a", 1)][1].concession.chunk_divisor == 2
+    run.done("a", 1)
+    run.done("a", 2)
+    run.done("a", None)
+    assert run.given[TaskId("b", 0)][1].concession.chunk_divisor == 1
+    assert run.video("a").eased_segments == 3
+
+
 def test_the_last_attempt_has_the_worker_to_itself() -> None:
     run = Script([make_job("a", segments=1), make_job("b", segments=3)], lanes=(2,))
     run.ready(0)

@@ -18,7 +18,7 @@ from orchestrator.machine import (
 )
 from pipeline.errors import MachineError
 
-TWO = [Gpu(0, "GPU-aaaa", "NVIDIA L4"), Gpu(1, "GPU-bbbb", "NVIDIA L40S")]
+TWO = [Gpu(0, "GPU-aaaa", "NVIDIA L4", 24 << 30), Gpu(1, "GPU-bbbb", "NVIDIA L40S", 48 << 30)]
 
 
 def test_all_takes_every_gpu() -> None:

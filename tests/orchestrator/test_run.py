@@ -235,7 +235,7 @@ def test_a_failed_video(place: Place) -> None:
 
 
 def test_settings_reach_the_fleet(place: Place) -> None:
-    place.gpus = (Gpu(0, "GPU-a", "NVIDIA L4"), Gpu(1, "GPU-b", "NVIDIA L4"))
+    place.gpus = (Gpu(0, "GPU-a", "NVIDIA L4", 24 << 30), Gpu(1, "GPU-b", "NVIDIA L4", 24 << 30))
     supervise = SupervisorDouble()
     place.run(
         supervise,
@@ -252,7 +252,7 @@ def test_settings_reach_the_fleet(place: Place) -> None:
     assert supervise.rules == Rules(
         attempts=2, stall_s=7, start_s=8, finish_s=9, grace_s=10, scratch_bytes=2 * 10**9
     )
-    assert list(supervise.workers) == [WorkerSpec(0, 3), WorkerSpec(1, 3)]
+    assert [(spec.id, spec.lanes) for spec in supervise.workers] == [(0, 3), (1, 3)]
     assert "GPU 0: NVIDIA L4, GPU 1: NVIDIA L4, 3 lanes each" in place.told.getvalue()
 
 

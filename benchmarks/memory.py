@@ -1,0 +1,98 @@
+"""What one segment needs of memory: the figures behind `orchestrator/memory.py`.
+
+    python benchmarks/memory.py [--model M] [--config FILE] [--sizes 1920x960] [--chunks 1,4]
+
+For each size and chunk a fresh process mattes one short segment of a synthetic clip on the CPU,
+with a worker's memory settings. Printed are MiB beyond what the process holds with its model
+loaded, the same in bytes per pixel of the whole frame (both eyes), and the encoder's own peak.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from workers.launch import WORKER_ENVIRONMENT
+
+FRAMES_AFTER_WARMUP = 12
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="rvm")
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--sizes", default="1920x960,3840x1920")
+    parser.add_argument("--chunks", default="1,2,4")
+    parser.add_argument("--one", nargs=2, metavar=("CLIP", "CHUNK"), help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.one:
+        measure(Path(asked.one[0]), int(asked.one[1]), asked.model, asked.config)
+        return
+    print(f"{asked.model}: size, chunk, MiB, bytes per pixel of a frame, MiB of the encoder")
+    with tempfile.TemporaryDirectory() as folder:
+        for size in asked.sizes.split(","):
+            clip = make_clip(Path(folder), size)
+            for chunk in asked.chunks.split(","):
+                command = [sys.executable, *sys.argv, "--one", str(clip), chunk]
+                done = subprocess.run(
+                    command, env=os.environ | WORKER_ENVIRONMENT, stdout=subprocess.PIPE, check=True
+                )
+                used, encoder = map(int, done.stdout.split())
+                width, height = map(int, size.split("x"))
+                print(
+                    f"  {size:>10} {chunk:>2} {used >> 20:6} {used / (width * height):7.1f}"
+                    f" {encoder >> 20:5}",
+                    flush=True,
+                )
+
+
+def make_clip(folder: Path, size: str) -> Path:
+    from pipeline.encode import ffmpeg_path
+
+    clip = folder / f"{size}_LR.mp4"
+    command = [ffmpeg_path(), "-v", "error", "-nostdin", "-f", "lavfi"]
+    command += ["-i", f"testsrc2=s={size}:r=30", "-frames:v", str(40), "-c:v", "libx264"]
+    command += ["-preset", "ultrafast", "-pix_fmt", "yuv420p", str(clip)]
+    subprocess.run(command, check=True)
+    return clip
+
+
+def measure(clip: Path, chunk: int, model: str, config: Path | None) -> None:
+    import torch
+
+    from orchestrator.config import load_settings, video_settings
+    from pipeline.models.base import load_model
+    from pipeline.probe import read_video
+    from pipeline.segment import run_segment
+    from pipeline.spec import SegmentJob
+
+    settings = video_settings(load_settings(config, {"matting": {"model": model}}))
+    streaming = replace(settings.streaming, chunk_frames=chunk, warmup_frames=0)
+    settings = replace(settings, streaming=streaming)
+    cpu = torch.device("cpu")
+    torch.set_num_threads(2)
+    network = load_model(settings.matting, settings.processing, cpu)
+    with tempfile.TemporaryDirectory() as folder:
+        index_path = Path(folder) / "index.json"
+        video = read_video(clip, index_path, None)
+        before = resident()
+        job = SegmentJob(video, settings, 0, 0, FRAMES_AFTER_WARMUP, str(index_path), folder)
+        run_segment(job, network, cpu)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    encoder = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    print(peak - before, encoder)
+
+
+def resident() -> int:
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""The workers of a run: which device each has, how many lanes, and how much memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from orchestrator.config import Settings
+from orchestrator.machine import Devices, Gpu, default_lanes
+from orchestrator.memory import Share, share
+from orchestrator.moves import WorkerSpec
+from orchestrator.out_folder import OutFolder
+from workers.messages import WorkerSetup
+from workers.telemetry import gpu_memory_used
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """See `gather`.
+
+    Attributes:
+        setups: what each worker's process is given, by number.
+        shares: what memory is planned with, by number.
+        limit: the memory that the settings allow a worker; knows nothing of this machine.
+        gpus: the GPU of each worker that has one.
+    """
+
+    setups: Mapping[int, WorkerSetup]
+    shares: Mapping[int, Share]
+    limit: Share
+    gpus: Mapping[int, Gpu]
+
+    @property
+    def lanes(self) -> int:
+        return self.setups[0].lanes
+
+    @property
+    def on_gpu(self) -> bool:
+        return bool(self.gpus)
+
+    def specs(self) -> list[WorkerSpec]:
+        return [
+            WorkerSpec(
+                worker,
+                setup.lanes,
+                self.shares[worker].ram_for_segments,
+                self.shares[worker].vram_for_segments,
+            )
+            for worker, setup in self.setups.items()
+        ]
+
+    def memory_used(self, worker: int) -> int | None:
+        """Bytes in use on a worker's GPU; None on the CPU, or where it cannot be told."""
+        gpu = self.gpus.get(worker)
+        return None if gpu is None else gpu_memory_used(gpu.uuid)
+
+
+def gather(
+    settings: Settings,
+    devices: Devices,
+    visible: Sequence[Gpu],
+    out: OutFolder,
+    *,
+    cores: int,
+    machine_bytes: int,
+) -> Crew:
+    """One worker for each device.
+
+    Args:
+        visible: the GPUs that `devices` counts.
+        cores: CPU cores for all of them.
+        machine_bytes: memory for all of them.
+    """
+    count = len(devices.devices)
+    lanes = settings.streaming.lanes or default_lanes(cores, count)
+    limits = settings.limits
+    by_number = {gpu.number: gpu for gpu in visible}
+    gpus = {
+        worker: by_number[device]
+        for worker, device in enumerate(devices.devices)
+        if isinstance(device, int)
+    }
+    limit = Share(
+        None if limits.ram_gb is None else round(limits.ram_gb * 1e9 / count),
+        None if limits.vram_gb is None else round(limits.vram_gb * 1e9),
+    )
+    return Crew(
+        setups={
+            worker: WorkerSetup(
+                device=device,
+                lanes=lanes,
+                matting=settings.matting,
+                processing=settings.processing,
+                log_path=str(out.logs / _log_name(worker, device)),
+                log_level=settings.logging.level,
+                ram_bytes=limit.ram_bytes,
+                vram_bytes=limit.vram_bytes,
+            )
+            for worker, device in enumerate(devices.devices)
+        },
+        shares={
+            worker: share(
+                count,
+                machine_bytes,
+                gpus[worker].memory_bytes if worker in gpus else None,
+                limits.ram_gb,
+                limits.vram_gb,
+            )
+            for worker in range(count)
+        },
+        limit=limit,
+        gpus=gpus,
+    )
+
+
+def _log_name(worker: int, device: int | str) -> str:
+    return f"cpu{worker}.jsonl" if device == "cpu" else f"gpu{device}.jsonl"

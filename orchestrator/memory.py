@@ -1,0 +1,109 @@
+"""What a segment needs of memory, and what a worker may use: so many lanes fit, and no more.
+
+The figures are measured on the CPU in 32 bits (`benchmarks/memory.py`): per pixel of the whole
+frame, both eyes. What they say of a GPU is derived from them (the network's tensors have 16 bits
+there) and has not been measured. They only decide how much is begun at once; what does not fit
+after all is met by smaller chunks, one segment at a time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from orchestrator.jobs import VideoJob
+from pipeline.spec import VideoInfo, VideoSettings, chunk_frames
+
+_MB = 1_000_000
+
+#: RVM: 0.64, 1.64 and 3.15 GiB with one frame a chunk at 1920x960, 3840x1920 and 5760x2880; each
+#: further frame of a chunk the same again. The other models stay below.
+_SEGMENT_BYTES = 200 * _MB
+_CHUNK_FRAME_BYTES = 130 * _MB
+_CHUNK_FRAME_BYTES_PER_PIXEL = 180
+
+#: Two VP9 encoders, one for alpha: 5.3 GiB at 8192x4096.
+_ENCODER_BYTES_PER_PIXEL = 165
+
+#: Beside a GPU: frames of a CPU decoder (16 of them, 10 bit) and planes on their way out.
+_HOST_BYTES_PER_PIXEL = 60
+
+#: What a worker holds with its model loaded, and before anything else runs on a GPU.
+_WORKER_BYTES = 1_000 * _MB
+_CUDA_CONTEXT_BYTES = 600 * _MB
+
+#: Share of what a device or a machine has that is planned with where no limit is set.
+_USABLE = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one worker may use, in bytes; None where that is not known.
+
+    Attributes:
+        ram_bytes: of the machine's memory, all of its processes together.
+        vram_bytes: of its GPU; None on the CPU.
+    """
+
+    ram_bytes: int | None = None
+    vram_bytes: int | None = None
+
+    @property
+    def ram_for_segments(self) -> int | None:
+        return None if self.ram_bytes is None else max(0, self.ram_bytes - _WORKER_BYTES)
+
+    @property
+    def vram_for_segments(self) -> int | None:
+        return None if self.vram_bytes is None else max(0, self.vram_bytes - _CUDA_CONTEXT_BYTES)
+
+
+def share(
+    workers: int,
+    machine_bytes: int,
+    gpu_bytes: int | None,
+    ram_gb: float | None,
+    vram_gb: float | None,
+) -> Share:
+    """What each of `workers` may use.
+
+    Args:
+        machine_bytes: memory of the machine, or of its container.
+        gpu_bytes: memory of the worker's GPU; None on the CPU.
+        ram_gb: `limits.ram_gb`, for all workers together.
+        vram_gb: `limits.vram_gb`, for each.
+    """
+    ram = _USABLE * machine_bytes if ram_gb is None else ram_gb * 1e9
+    if gpu_bytes is None:
+        return Share(round(ram / workers))
+    vram = _USABLE * gpu_bytes
+    return Share(round(ram / workers), round(vram if vram_gb is None else min(vram, vram_gb * 1e9)))
+
+
+def with_needs(job: VideoJob, on_gpu: bool) -> VideoJob:
+    """The job with what one of its segments is expected to need."""
+    ram, vram = segment_bytes(job.info, chunk_frames(job.info, job.settings.streaming), on_gpu)
+    return replace(job, ram_bytes=ram, vram_bytes=vram)
+
+
+def segment_bytes(info: VideoInfo, chunk: int, on_gpu: bool) -> tuple[int, int]:
+    """RAM and GPU memory of one segment in flight, in bytes."""
+    pixels = info.even_width * info.even_height
+    model = _SEGMENT_BYTES + chunk * (_CHUNK_FRAME_BYTES + _CHUNK_FRAME_BYTES_PER_PIXEL * pixels)
+    encoder = _ENCODER_BYTES_PER_PIXEL * pixels
+    if on_gpu:
+        return encoder + _HOST_BYTES_PER_PIXEL * pixels, round(model * 0.6)
+    return encoder + model, 0
+
+
+def fitted(info: VideoInfo, settings: VideoSettings, limit: Share, on_gpu: bool) -> VideoSettings:
+    """The settings with chunks that fit into a limit that was set, down to one frame.
+
+    The size of the chunks alters the lowest bits: it follows from the settings and the video, never
+    from the machine, so that the same command goes on elsewhere with what it has.
+    """
+    chunk = chunk_frames(info, settings.streaming)
+    room = limit.vram_for_segments if on_gpu else limit.ram_for_segments
+    while room is not None and chunk > 1 and segment_bytes(info, chunk, on_gpu)[on_gpu] > room:
+        chunk //= 2
+    if chunk == chunk_frames(info, settings.streaming):
+        return settings
+    return replace(settings, streaming=replace(settings.streaming, chunk_frames=chunk))

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.config import load_settings
+from orchestrator.crew import gather
+from orchestrator.machine import Devices, Gpu
+from orchestrator.memory import Share, fitted, segment_bytes, share, with_needs
+from orchestrator.out_folder import OutFolder
+from pipeline.spec import StreamingSettings, VideoInfo, VideoSettings, chunk_frames
+from tests.orchestrator.worlds import make_job
+
+GB = 10**9
+OPEN = VideoSettings()
+
+
+def video(width: int, height: int) -> VideoInfo:
+    return replace(make_job().info, width=width, height=height)
+
+
+UHD, EIGHT_K = video(3840, 1920), video(8192, 4096)
+
+
+def test_chunks_are_smaller_for_larger_pictures_and_as_asked_if_asked() -> None:
+    sizes = [(1920, 960), (4096, 2048), (5760, 2880), (8192, 4096), (11520, 5760)]
+    chunks = [chunk_frames(video(*size), StreamingSettings()) for size in sizes]
+    assert chunks == [4, 4, 2, 1, 1]
+    assert chunk_frames(EIGHT_K, StreamingSettings(chunk_frames=3)) == 3
+
+
+def test_8k_fits_into_6_gb_of_a_gpu_as_it_is() -> None:
+    of_gpu = share(1, 64 * GB, 24 * GB, None, 6.0)
+    assert of_gpu.vram_bytes == 6 * GB
+    assert of_gpu.vram_for_segments is not None
+    assert segment_bytes(EIGHT_K, chunk_frames(EIGHT_K, OPEN.streaming), True)[1] < (
+        of_gpu.vram_for_segments
+    )
+    assert fitted(EIGHT_K, OPEN, Share(None, 6 * GB), True) == OPEN
+
+
+def test_a_limit_that_is_set_makes_chunks_smaller_and_a_machine_never_does() -> None:
+    asked = replace(OPEN, streaming=StreamingSettings(chunk_frames=4))
+    small = fitted(EIGHT_K, asked, Share(None, 6 * GB), True)
+    assert small.streaming.chunk_frames in (1, 2)
+    assert small.fingerprint() != asked.fingerprint(), "it alters bits: old segments do not fit"
+    assert fitted(UHD, asked, Share(None, 6 * GB), True) == asked
+    assert fitted(EIGHT_K, asked, Share(), True) == asked
+    tiny = fitted(EIGHT_K, asked, Share(None, GB), True)
+    assert tiny.streaming.chunk_frames == 1, "then it is tried, with one frame at a time"
+
+
+def test_on_the_cpu_the_limit_of_the_memory_counts() -> None:
+    asked = replace(OPEN, streaming=StreamingSettings(chunk_frames=4))
+    assert fitted(EIGHT_K, asked, Share(40 * GB, None), False) == asked
+    assert fitted(EIGHT_K, asked, Share(16 * GB, None), False) != asked
+
+
+@given(
+    workers=st.integers(1, 8),
+    machine=st.integers(1, 2000),
+    gpu=st.none() | st.integers(1, 200),
+    ram=st.none() | st.floats(0.1, 1000),
+    vram=st.none() | st.floats(0.1, 200),
+)
+def test_shares_stay_within_machine_and_limits(
+    workers: int, machine: int, gpu: int | None, ram: float | None, vram: float | None
+) -> None:
+    one = share(workers, machine * GB, None if gpu is None else gpu * GB, ram, vram)
+    allowed = machine * GB if ram is None else ram * GB
+    assert one.ram_bytes is not None
+    assert workers * one.ram_bytes <= allowed + workers
+    assert (one.vram_bytes is None) == (gpu is None)
+    if gpu is not None and one.vram_bytes is not None:
+        assert one.vram_bytes <= gpu * GB
+        assert vram is None or one.vram_bytes <= vram * GB + 1
+    for room in (one.ram_for_segments, one.vram_for_segments):
+        assert room is None or room >= 0
+
+
+@given(st.integers(2, 16384), st.integers(2, 8192), st.integers(1, 8), st.booleans())
+def test_larger_pictures_and_chunks_never_need_less(
+    width: int, height: int, chunk: int, on_gpu: bool
+) -> None:
+    need = segment_bytes(video(width, height), chunk, on_gpu)
+    assert need <= segment_bytes(video(width + 2, height), chunk, on_gpu)
+    assert need <= segment_bytes(video(width, height), chunk + 1, on_gpu)
+
+
+def test_a_crew_is_told_its_limits_and_plans_with_what_there_is(tmp_path: Path) -> None:
+    gpus = [Gpu(0, "GPU-a", "L4", 24 * GB), Gpu(1, "GPU-b", "L40S", 48 * GB)]
+    devices = Devices((1, 0), "two GPUs")
+    out = OutFolder(tmp_path)
+    settings = load_settings(None, {"limits": {"vram_gb": 10, "ram_gb": 32}})
+    crew = gather(settings, devices, gpus, out, cores=16, machine_bytes=256 * GB)
+    assert [setup.vram_bytes for setup in crew.setups.values()] == [10 * GB] * 2
+    assert [setup.ram_bytes for setup in crew.setups.values()] == [16 * GB] * 2
+    assert [setup.device for setup in crew.setups.values()] == [1, 0]
+    assert [Path(setup.log_path).name for setup in crew.setups.values()] == [
+        "gpu1.jsonl",
+        "gpu0.jsonl",
+    ]
+    assert [gpu.uuid for gpu in crew.gpus.values()] == ["GPU-b", "GPU-a"]
+    free = gather(load_settings(None, {}), devices, gpus, out, cores=16, machine_bytes=256 * GB)
+    assert [setup.vram_bytes for setup in free.setups.values()] == [None, None]
+    rooms = [spec.vram_bytes for spec in free.specs()]
+    assert rooms[0] is not None
+    assert rooms[1] is not None
+    assert rooms[1] < rooms[0] < 48 * GB
+    cpu = gather(
+        load_settings(None, {}), Devices(("cpu",) * 2, ""), [], out, cores=4, machine_bytes=24 * GB
+    )
+    assert not cpu.on_gpu
+    assert cpu.specs()[0].vram_bytes is None
+    assert cpu.memory_used(0) is None
+
+
+def test_jobs_know_what_their_segments_need() -> None:
+    job = with_needs(replace(make_job(), info=EIGHT_K), on_gpu=False)
+    assert (job.ram_bytes, job.vram_bytes) == segment_bytes(EIGHT_K, 1, False)
+    assert job.ram_bytes > 10 * GB
