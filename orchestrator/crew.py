@@ -94,7 +94,7 @@ def gather(
                 log_path=str(out.logs / _log_name(worker, device)),
                 log_level=settings.logging.level,
                 ram_bytes=limit.ram_bytes,
-                vram_bytes=limit.vram_bytes,
+                vram_bytes=limit.vram_for_segments,
             )
             for worker, device in enumerate(devices.devices)
         },

@@ -24,6 +24,9 @@ _CHUNK_FRAME_BYTES_PER_PIXEL = 180
 #: Two VP9 encoders, one for alpha: 5.3 GiB at 8192x4096.
 _ENCODER_BYTES_PER_PIXEL = 165
 
+#: On a GPU: the surfaces of its decoder, which PyTorch does not know of (20 of 8 bit).
+_SURFACE_BYTES_PER_PIXEL = 30
+
 #: Beside a GPU: frames of a CPU decoder (16 of them, 10 bit) and planes on their way out.
 _HOST_BYTES_PER_PIXEL = 60
 
@@ -90,7 +93,8 @@ def segment_bytes(info: VideoInfo, chunk: int, on_gpu: bool) -> tuple[int, int]:
     model = _SEGMENT_BYTES + chunk * (_CHUNK_FRAME_BYTES + _CHUNK_FRAME_BYTES_PER_PIXEL * pixels)
     encoder = _ENCODER_BYTES_PER_PIXEL * pixels
     if on_gpu:
-        return encoder + _HOST_BYTES_PER_PIXEL * pixels, round(model * 0.6)
+        surfaces = _SURFACE_BYTES_PER_PIXEL * pixels
+        return encoder + _HOST_BYTES_PER_PIXEL * pixels, surfaces + round(model * 0.6)
     return encoder + model, 0
 
 

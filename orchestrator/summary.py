@@ -176,6 +176,8 @@ def _notes(state: VideoState, earlier: int) -> Iterator[str]:
         reason = decoder.partition("CPU: ")[2]
         if reason:
             yield f"decoded on the CPU: {reason}"
+    if state.eased_segments:
+        yield f"{counted(state.eased_segments, 'segment')} made in smaller chunks after trouble"
     if state.retries:
         yield f"{counted(state.retries, 'attempt')} lost and made again"
 

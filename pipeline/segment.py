@@ -142,6 +142,8 @@ def _encode(
     done = 0
     try:
         for deliverable, draft in zip(deliverables, drafts, strict=True):
+            with writing(draft):  # one that was killed may have a last write under way in the old
+                draft.unlink(missing_ok=True)
             encoders.append(deliverable.open_segment(draft))
         for batch in planes:
             if should_stop():

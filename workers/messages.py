@@ -32,7 +32,8 @@ class WorkerSetup:
         log_path: JSON lines; what libraries print goes to the same name ending in ``.err``.
         log_level: the least level that is written there: debug, info, warning or error.
         progress_s: shortest time between two progress reports of one task, in seconds.
-        ram_bytes, vram_bytes: what its processes may hold; None: whatever they need.
+        ram_bytes: what its processes may hold; None: whatever they need.
+        vram_bytes: what PyTorch may take of its GPU; None likewise.
         work: ``module:class`` of what does the tasks; another one only in tests.
     """
 

@@ -96,7 +96,7 @@ def test_a_crew_is_told_its_limits_and_plans_with_what_there_is(tmp_path: Path) 
     out = OutFolder(tmp_path)
     settings = load_settings(None, {"limits": {"vram_gb": 10, "ram_gb": 32}})
     crew = gather(settings, devices, gpus, out, cores=16, machine_bytes=256 * GB)
-    assert [setup.vram_bytes for setup in crew.setups.values()] == [10 * GB] * 2
+    assert [setup.vram_bytes for setup in crew.setups.values()] == [10 * GB - 600_000_000] * 2
     assert [setup.ram_bytes for setup in crew.setups.values()] == [16 * GB] * 2
     assert [setup.device for setup in crew.setups.values()] == [1, 0]
     assert [Path(setup.log_path).name for setup in crew.setups.values()] == [

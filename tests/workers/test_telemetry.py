@@ -7,7 +7,7 @@ import sys
 import pynvml
 import pytest
 
-from workers.telemetry import resident_bytes, sample_gpus
+from workers.telemetry import gpu_memory_used, resident_bytes, sample_gpus
 
 HOLDER = "block = b'x' * 50_000_000; print('ready', flush=True); input()"
 
@@ -31,3 +31,24 @@ def test_without_a_driver_there_are_no_gpus(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(pynvml, "nvmlInit", absent)
     assert sample_gpus() == ()
+
+
+def test_memory_of_one_gpu_is_told_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Memory:
+        used = 123
+
+    monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlShutdown", lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByUUID", lambda uuid: uuid)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetMemoryInfo", lambda handle: Memory)
+    assert gpu_memory_used("GPU-a") == 123
+
+
+def test_memory_of_a_gpu_that_is_gone_cannot_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(uuid: str) -> None:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
+
+    monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlShutdown", lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByUUID", gone)
+    assert gpu_memory_used("GPU-a") is None
