@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import click
 
@@ -134,7 +134,7 @@ def run(
     from orchestrator.run import run as run_job
 
     settings = load_settings(config, _overrides(options))
-    around = Surroundings(_console(), _console(stderr=True), fetch_model)
+    around = Surroundings(_lasting_console(), _lasting_console(stderr=True), fetch_model)
     return run_job(Request(inputs, out, settings, fresh, dry_run), around)
 
 
@@ -243,6 +243,16 @@ def _console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False)
+
+
+def _lasting_console(*, stderr: bool = False) -> Console:
+    """One that takes no harm when whoever reads it goes away: the work goes on."""
+    from rich.console import Console
+
+    from orchestrator.terminal import LastingStream
+
+    stream = LastingStream(sys.stderr if stderr else sys.stdout)
+    return Console(file=cast("TextIO", stream), highlight=False)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
-"""What a run says to a person at its beginning and at its end."""
+"""What a run says to a person at its beginning and at its end, as long as somebody is there."""
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from orchestrator.jobs import Plan
 from orchestrator.machine import Devices
@@ -21,6 +24,49 @@ from orchestrator.words import counted, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+class LastingStream(io.TextIOBase):
+    """A stream of this process whose other end may go away: a terminal that is closed, a `| head`.
+
+    What cannot be said any more is dropped, so that the work goes on; nothing raises.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError:
+            self._let_go()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Let what is still held back, and all that follows, go nowhere: Python flushes at exit."""
+        with suppress(OSError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
 
 
 class Counter:
