@@ -18,14 +18,16 @@ from pipeline.disk import disk_error
 from pipeline.errors import ErrorRecord, MachineError
 from pipeline.spec import VideoInfo
 
-#: Bytes of a VP9 matte per pixel of the frame, as expected. Measured at crf 30, realtime 5: real
-#: footage (960x540) with a third of the picture kept 0.0075, all of it 0.017 (0.74 of its source);
-#: the demo clips, small and full of texture, 0.015 to 0.017; an empty matte nothing.
-EXPECTED_BYTES_PER_PIXEL = 0.0075
+#: Bytes of a VP9 matte per pixel of the frame, as expected. Measured at crf 30, realtime 5, on real
+#: footage: 960x540, sharp, a third of the picture kept 0.0075, all of it 0.017 (0.74 of its
+#: source); 3840x2160, soft as VR180 is, all of it 0.0056, so a third of it some 0.002. The demo
+#: clips, small and full of texture: 0.015 to 0.017 (1.2 to 3.1 of their sources).
+EXPECTED_BYTES_PER_PIXEL = 0.004
 
-#: The same on the low side: a run is refused, and a video set aside, only when it surely cannot
-#: end well. What turns out larger is met by a clean stop.
-LEAST_BYTES_PER_PIXEL = 0.002
+#: The same on the low side, a small person in a large picture (8 Mbit/s at 8192x4096 and 60
+#: frames/s): a run is refused, and a video set aside, only when it surely cannot end well. What
+#: turns out larger is met by a clean stop.
+LEAST_BYTES_PER_PIXEL = 0.0005
 
 #: An output is not expected to be larger than this share of its source: then source, output and
 #: scratch are together at most 4 times the source.
@@ -95,7 +97,8 @@ def within_scratch(plan: Plan, limit_bytes: int, is_done: Callable[[VideoJob], b
             "disk",
             f"its segments need at least {readable_size(least)} until they are joined,"
             f" limits.scratch_gb allows {limit_bytes / 1e9:g} GB",
-            f"allow {least / 1e9 * 1.5:.0f} GB or more, or do a part of it (--max-frames)",
+            f"allow some {readable_size(max(least, job.scratch_bytes))}, or do a part of it"
+            " (--max-frames)",
         )
         aside.append(SetAside(job.name, job.info.path, error))
     return replace(plan, jobs=tuple(kept), set_aside=tuple(aside))

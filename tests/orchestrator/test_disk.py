@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.config import LimitSettings
 from orchestrator.disk import (
     DiskWatch,
     check_room,
@@ -49,7 +50,8 @@ def video_of(
 
 def job_of(info: VideoInfo, name: str = "a") -> VideoJob:
     segments = ((0, info.num_frames),)
-    return replace(make_job(name), info=info, segments=segments)
+    scratch = scratch_bytes(info, info.num_frames)
+    return replace(make_job(name), info=info, segments=segments, scratch_bytes=scratch)
 
 
 @given(
@@ -93,18 +95,24 @@ def test_scratch_counts_only_for_videos_in_flight_and_the_reserve_once() -> None
 
 def test_a_video_whose_scratch_alone_is_too_much_is_set_aside_with_advice() -> None:
     large, small = job_of(video_of(), "large"), job_of(video_of(1920, 960), "small")
-    plan = within_scratch(Plan((large, small), ()), gigabytes(10), lambda job: False)
+    plan = within_scratch(Plan((large, small), ()), gigabytes(3), lambda job: False)
     assert plan.jobs == (small,)
     [aside] = plan.set_aside
     assert aside.name == "large.mp4"
     assert aside.error.kind == "disk"
-    assert "limits.scratch_gb allows 10 GB" in aside.error.message
-    assert "allow 22 GB" in aside.error.advice
+    assert "limits.scratch_gb allows 3 GB" in aside.error.message
+    assert "allow some 29.0 GB" in aside.error.advice
+
+
+def test_two_hours_of_8k_fit_into_the_default_scratch() -> None:
+    job = job_of(video_of(frames=2 * HOUR, size_bytes=90 * 10**9))
+    limit = gigabytes(LimitSettings().scratch_gb)
+    assert within_scratch(Plan((job,), ()), limit, lambda job: False).jobs == (job,)
 
 
 def test_what_is_done_needs_no_scratch_any_more() -> None:
     plan = Plan((job_of(video_of()),), ())
-    assert within_scratch(plan, gigabytes(10), lambda job: True) == plan
+    assert within_scratch(plan, gigabytes(3), lambda job: True) == plan
 
 
 @pytest.fixture
