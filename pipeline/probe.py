@@ -43,8 +43,9 @@ _FILE_BYTES = 512 << 20
 _ANSWER_BYTES = 1 << 20
 _MESSAGE_BYTES = 2000
 
-#: Pixels on the longer side, at most; codecs end there or earlier.
+#: Pixels a side, at most and at least; codecs end there or earlier, and an eye must hold something.
 LARGEST_SIDE = 16384
+SMALLEST_SIDE = 16
 _MOST_STREAMS = 64
 _MOST_REFUSED_PACKETS = 600  # at the beginning: as many as a segment has
 _LONGEST_GAP_S = 3600.0
@@ -381,6 +382,11 @@ def _first_frame(container: Any, stream: Any, shown: str) -> Any:
                 break
             for frame in packet.decode():
                 _check_size(frame, shown)
+                if min(frame.width, frame.height) < SMALLEST_SIDE:
+                    raise InputError(
+                        f"{shown} has a picture of {frame.width}x{frame.height}",
+                        f"at least {SMALLEST_SIDE} pixels a side are needed",
+                    )
                 return frame
         except av.FFmpegError as error:
             why = error

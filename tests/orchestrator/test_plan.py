@@ -19,6 +19,7 @@ from orchestrator.discover import discover
 from orchestrator.jobs import Plan, VideoJob
 from orchestrator.plan import Planner, Probe, segment_grid, source_id
 from pipeline.errors import DiskError
+from pipeline.frame_index import FrameIndex
 from pipeline.spec import Layout, StreamingSettings, VideoInfo, VideoSettings
 from tests.orchestrator.snapshots import ProbeDouble
 
@@ -142,6 +143,22 @@ def test_a_changed_file_is_another_video(folder: Path, make_plan: Make) -> None:
     after = make_plan(probe)
     assert probe.probed == ["c.mov"]
     assert [job.id for job in before.jobs][1] != [job.id for job in after.jobs][1]
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut", "other"])
+def test_an_index_that_is_not_the_video_s_is_made_anew(damage: str, make_plan: Make) -> None:
+    plan = make_plan(ProbeDouble())
+    path = Path(plan.jobs[0].index_path)
+    if damage == "gone":
+        path.unlink()
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[:-1])
+    else:
+        ProbeDouble(num_frames=7)(Path(plan.jobs[0].info.path), path, layout=None, deadline_s=None)
+    probe = ProbeDouble()
+    assert make_plan(probe) == plan
+    assert probe.probed == ["a_LR_180.mp4"]
+    FrameIndex.load(path)
 
 
 @pytest.mark.parametrize("part", ["notes", "index"])

@@ -155,7 +155,7 @@ def test_an_index_is_taken_for_its_own_video_only(tmp_path: Path) -> None:
     assert (index_for(video, path).pts == index.pts).all()
     for other in ({"source_frames": 5}, {"num_frames": 5}, {"frame_rate": Fraction(25)}):
         with pytest.raises(InputError, match="is not that of"):
-            index_for(replace(video, **other), path)  # type: ignore[arg-type]
+            index_for(replace(video, **other), path)
     path.write_text("{")
     with pytest.raises(InputError, match="run again: the file is then read anew"):
         index_for(video, path)

@@ -246,6 +246,12 @@ def test_a_picture_larger_than_any_camera_s_is_refused_by_its_header(tmp_path: P
     assert f"claims a picture of {LARGEST_SIDE + 2}x32" in refusal(path)
 
 
+def test_a_picture_too_small_for_an_eye_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.mkv"
+    ffmpeg("-f", "lavfi", "-i", "testsrc=s=64x32:d=0.1,scale=2:64", "-c:v", "ffv1", str(path))
+    assert "has a picture of 2x64" in refusal(path)
+
+
 def test_a_file_of_a_hundred_streams_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "streams.mkv"
     ffmpeg(
