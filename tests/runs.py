@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -102,19 +103,17 @@ def family(mark: Path) -> list[psutil.Process]:
 
 
 def left_behind(mark: Path) -> list[str]:
-    """The command lines of those with that mark that are still there after ORPHANS_END_S."""
-    found = family(mark)
-    _, alive = psutil.wait_procs(found, timeout=ORPHANS_END_S)
-    # Something may have been started while its parent was dying.
-    late = [process for process in family(mark) if process not in found]
-    lines = [command_line(process) for process in (*alive, *late)]
-    return [line for line in lines if "resource_tracker" not in line or not _is_ours(line)]
+    """The command lines of those with that mark that are still there after ORPHANS_END_S.
 
-
-def _is_ours(line: str) -> bool:
-    """Whether it is this very process's resource tracker, which stays as long as it."""
+    The resource tracker of this very process may bear it too, and stays.
+    """
+    deadline = time.monotonic() + ORPHANS_END_S
     own = psutil.Process().children()
-    return any(command_line(child) == line for child in own)
+    while found := [p for p in family(mark) if p not in own]:
+        if time.monotonic() >= deadline:
+            return [command_line(process) for process in found]
+        psutil.wait_procs(found, timeout=0.1)
+    return []
 
 
 def command_line(process: psutil.Process) -> str:

@@ -70,7 +70,7 @@ def test_whoever_is_killed_the_same_command_goes_on(
     dice = random.Random(seed)
     out = tmp_path / "out"
     killed: list[str] = []
-    for _ in range(dice.choice((1, 1, 1, 1, 2))):
+    for _ in range(dice.choice((1, 1, 1, 1, 1, 2))):
         run = Attacked(videos, out)
         run.attack(dice)
         killed += run.killed
@@ -109,20 +109,20 @@ class Attacked(CommandRun):
     def attack(self, dice: random.Random) -> None:
         """Kill one to three processes, each at a moment of its own; the parent comes last."""
         kinds = dice.choices(("parent", *SIGNS), (6, 4, 4, 1, 1), k=dice.choice((1, 1, 2, 3)))
-        for kind in kinds:
-            self._let_pass(dice)
+        for kind in sorted(kinds, key=("probe", *kinds).index):  # files are read before all else
+            self._let_pass(dice, longest_s=1.0 if kind == "probe" else 12.0)
             if self._kill(kind, dice) and kind == "parent":
                 return
 
-    def _let_pass(self, dice: random.Random) -> None:
+    def _let_pass(self, dice: random.Random, longest_s: float) -> None:
         """Until a drawn number of lines was said, or for a drawn time; and a little longer."""
-        if dice.random() < 0.7:
+        if longest_s > 1 and dice.random() < 0.7:
             lines = dice.randrange(30)
             while self.goes_on(0.02) and self.said().count("\n") < lines:
                 pass
             self.goes_on(dice.uniform(0, 0.3))
         else:
-            self.goes_on(dice.uniform(0, 12))
+            self.goes_on(dice.uniform(0, longest_s))
 
     def _kill(self, kind: str, dice: random.Random) -> bool:
         """Wait for a victim of that kind and kill it; whether there was one."""
