@@ -5,6 +5,7 @@ Everything but the outputs lies in ``OUT/.vrmatte``; nothing else in OUT is ever
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -21,7 +22,7 @@ import yaml
 from orchestrator.config import STATE_FOLDER
 from orchestrator.jobs import VideoJob
 from orchestrator.words import printable
-from pipeline.disk import make_folder, write_file
+from pipeline.disk import disk_error, make_folder, write_file, writing
 from pipeline.errors import MachineError, SettingsError, VrmatteError
 
 _VIDEO_ID = re.compile(r"[0-9a-f]{16}")
@@ -144,12 +145,17 @@ class OutFolder:
         return False
 
     def forget(self) -> None:
-        """Drop the journal and the work of earlier runs; outputs and logs stay."""
-        self.journal.unlink(missing_ok=True)
-        self.run_file.unlink(missing_ok=True)
-        for folder in self.work.iterdir() if self.work.is_dir() else ():
-            if _VIDEO_ID.fullmatch(folder.name) and not folder.is_symlink():
-                shutil.rmtree(folder)
+        """Drop the journal and the work of earlier runs; outputs and logs stay.
+
+        Raises:
+            DiskError: something cannot be removed.
+        """
+        with writing(self.state):
+            self.journal.unlink(missing_ok=True)
+            self.run_file.unlink(missing_ok=True)
+            for folder in _folders_in(self.work):
+                if _VIDEO_ID.fullmatch(folder.name):
+                    shutil.rmtree(folder)
 
     def sweep(self, work_dir: Path) -> None:
         """Drop the segments of a video that is done, and its index if nothing else needs it.
@@ -231,7 +237,9 @@ class OutFolder:
         return shutil.disk_usage(self.path).free
 
 
-def _not_writable(shown: str, error: OSError) -> SettingsError:
+def _not_writable(shown: str, error: OSError) -> VrmatteError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):  # later there may be room
+        return disk_error(error, shown)
     return SettingsError(
         f"cannot write to the output folder {shown}: {error.strerror}",
         "choose a folder that you may write to",

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.out_folder import OutFolder
-from pipeline.errors import MachineError, SettingsError
+from pipeline.errors import DiskError, MachineError, SettingsError
 from tests.mounts import small_disk
 
 HOLDS = """
@@ -162,6 +162,37 @@ def test_the_lock_is_held_though_the_disk_is_full(tmp_path: Path) -> None:
         command = disk.command([sys.executable, "-c", script, str(tmp_path)])
         done = subprocess.run(command, input="", capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "held\n", "")
+
+
+def test_a_disk_without_room_for_folders_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "mkdir", no_room)
+    with pytest.raises(DiskError, match="no room left"):
+        OutFolder(tmp_path / "out").create()
+
+
+def test_a_disk_without_room_for_a_lock_is_told(
+    out: OutFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "open", no_room)
+    with pytest.raises(DiskError, match="no room left"), out.locked():
+        pass
+
+
+def no_room(*arguments: object, **options: object) -> int:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_what_cannot_be_forgotten_is_told(out: OutFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    out.journal.write_bytes(b"")
+
+    def read_only(*arguments: object, **options: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, "unlink", read_only)
+    with pytest.raises(DiskError, match="is read-only"):
+        out.forget()
 
 
 def test_drafts_are_swept_and_nothing_else(out: OutFolder, tmp_path: Path) -> None:
