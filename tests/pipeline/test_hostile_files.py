@@ -18,6 +18,7 @@ from pathlib import Path
 
 import av
 import imageio_ffmpeg
+import psutil
 import pytest
 import torch
 
@@ -334,6 +335,47 @@ def test_a_killed_probe_leaves_no_draft(
         probe_video(clip(MP4), tmp_path / "index.json")
     assert begun
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A pipe into which a probe says its process's number; it never ends by itself."""
+    folder, told = tmp_path / "library", tmp_path / "told"
+    folder.mkdir()
+    os.mkfifo(told)
+    os.mkfifo(tmp_path / "never")
+    (folder / "av.py").write_text(
+        "import os\n"
+        f"with open({str(told)!r}, 'w') as file:\n"
+        "    file.write(str(os.getpid()))\n"
+        f"open({str(tmp_path / 'never')!r}).read()\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    return told
+
+
+def test_a_probe_that_hangs_is_killed(clip: GetClip, hanging: Path, tmp_path: Path) -> None:
+    before = set(psutil.Process().children(recursive=True))
+    with pytest.raises(InputError, match="could not be read within 3 s"):
+        probe_video(clip(MP4), tmp_path / "index.json", deadline_s=3)
+    assert set(psutil.Process().children(recursive=True)) <= before
+
+
+def test_a_probe_ends_with_whoever_asked_for_it(
+    clip: GetClip, hanging: Path, tmp_path: Path
+) -> None:
+    code = (
+        "import sys, pathlib as p, pipeline.probe as q; q.probe_video(*map(p.Path, sys.argv[1:]))"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code, clip(MP4), tmp_path / "index.json"])
+    try:
+        child = psutil.Process(int(hanging.read_text()))
+        assert child.ppid() == parent.pid
+    finally:
+        parent.kill()
+        parent.wait()
+    _, alive = psutil.wait_procs([child], timeout=10)
+    assert not alive
 
 
 @pytest.mark.slow
