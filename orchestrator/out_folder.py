@@ -171,6 +171,13 @@ class OutFolder:
         except OSError as error:
             structlog.get_logger("vrmatte").warning("not_swept", folder=folder, why=str(error))
 
+    def drop_videos(self, ids: Iterable[str]) -> None:
+        """Drop what earlier runs left of videos that are no more; what cannot be removed stays."""
+        for video_id in ids:
+            folder = self.work / video_id
+            if _VIDEO_ID.fullmatch(video_id) and not folder.is_symlink():
+                shutil.rmtree(folder, ignore_errors=True)
+
     def write_run_file(self, record: Mapping[str, Any]) -> None:
         """Record settings, inputs and videos of the run in ``run.yaml``.
 

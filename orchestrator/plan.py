@@ -9,7 +9,7 @@ import hashlib
 import itertools
 import os
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -199,6 +199,17 @@ def _is_sound(index_path: Path, info: VideoInfo) -> bool:
         return FrameIndex.load(index_path).belongs_to(info)
     except (OSError, ValueError):
         return False
+
+
+def replaced_videos(out: Path, jobs: Sequence[VideoJob]) -> Iterator[str]:
+    """Ids of videos that lay where other files lie now: nothing of them can be used any more."""
+    now = {job.info.path: (job.info.size_bytes, job.info.mtime_ns) for job in jobs}
+    for path in sorted((out / STATE_FOLDER / "probed").glob(f"*-v{PIXEL_VERSION}.json")):
+        known = _read_info(path)
+        if known is None or known.path not in now:
+            continue
+        if (known.size_bytes, known.mtime_ns) != now[known.path]:
+            yield path.name.partition("-")[0]
 
 
 def _read_info(path: Path) -> VideoInfo | None:

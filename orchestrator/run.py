@@ -37,7 +37,7 @@ from orchestrator.moves import Rules, WorkerSpec
 from orchestrator.out_folder import OutFolder
 from orchestrator.ownership import Ownership
 from orchestrator.pin import pin_files
-from orchestrator.plan import Planner, Probe
+from orchestrator.plan import Planner, Probe, replaced_videos
 from orchestrator.progress import open_progress
 from orchestrator.snapshot import Snapshot
 from orchestrator.summary import (
@@ -138,6 +138,7 @@ def run(request: Request, around: Surroundings) -> int:
                 show_plan(around.answers, plan)
                 return SOME_FAILED if plan.set_aside else ALL_DONE
             _require_what_is_needed(request, around, out, plan, devices, journal)
+            out.drop_videos(replaced_videos(out.path, plan.jobs))
             out.write_run_file(_run_record(request, plan, out.given_up()))
             watch = DiskWatch(out.path, out.lock, lock, gigabytes(settings.limits.reserve_gb))
             first, last = _work(settings, around, out, plan, crew, journal, watch)

@@ -264,6 +264,8 @@ def test_a_source_that_is_replaced_between_runs_is_another_video(
         assert unfinished.run.run() == 0, unfinished.run.said.getvalue()
         assert unfinished.run.published() == outputs(plain.out) != unfinished.outputs
         assert len(committed(unfinished.out)) == before + 3
+        # Nothing of the old one takes up room.
+        assert not list((unfinished.out / ".vrmatte/work").rglob("*.webm"))
     finally:
         shutil.copy2(kept, source)
 

@@ -321,3 +321,22 @@ def test_status_changes_nothing(place: Place) -> None:
     place.status()
     assert journal.read_bytes() == before
     assert measure((str(journal),)) == (len(before),)
+
+
+def test_the_segments_of_a_file_that_was_replaced_are_dropped(place: Place) -> None:
+    place.run(SupervisorDouble(leave=("a.mp4", "sub/b.mp4")))
+    before = {path.parent.parent.name for path in place.work() if path.suffix == ".webm"}
+    (place.folder / "a.mp4").write_bytes(b"another one")
+    place.run(SupervisorDouble(leave=("a.mp4", "sub/b.mp4")), dry_run=True)
+    assert {path.parent.parent.name for path in place.work() if path.suffix == ".webm"} == before
+    place.run(SupervisorDouble(leave=("a.mp4", "sub/b.mp4")))
+    after = {path.parent.parent.name for path in place.work() if path.suffix == ".webm"}
+    assert len(before & after) == 1  # that of b.mp4
+    assert len(after) == 2
+
+
+def test_another_layout_of_the_same_file_drops_nothing(place: Place) -> None:
+    place.run(SupervisorDouble(leave=("a.mp4", "sub/b.mp4")))
+    before = set(place.work())
+    place.run(SupervisorDouble(leave=("a.mp4", "sub/b.mp4")), input={"layout": "mono"})
+    assert before <= set(place.work())
