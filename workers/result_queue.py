@@ -11,6 +11,7 @@ process has the socket.
 from __future__ import annotations
 
 import contextlib
+import errno
 import pickle
 import queue
 import socket
@@ -33,9 +34,18 @@ class LineGone:
 
 
 def open_line() -> tuple[ParentEnd, WorkerEnd]:
-    """A new line; the worker's end can be pickled into a process that is being spawned."""
+    """A new line; the worker's end can be pickled into a process that is being spawned.
+
+    Raises:
+        OSError: the machine has no room for another thread or file.
+    """
     parent, worker = socket.socketpair()
-    return ParentEnd(parent), WorkerEnd(worker)
+    try:
+        return ParentEnd(parent), WorkerEnd(worker)
+    except RuntimeError as error:  # Python's word for no more threads
+        parent.close()
+        worker.close()
+        raise OSError(errno.EAGAIN, str(error)) from error
 
 
 class ParentEnd:
