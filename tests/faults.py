@@ -1,7 +1,8 @@
 """Makes the n-th write, fsync, rename, spawn, send or ffmpeg of this process fail.
 
-Files count that are in a watched folder; processes and lines are this process's, whatever for. A
-write that fails leaves half of it, and a send has lost its line, as a broken pipe has.
+Files count that are in a watched folder; processes and lines are this process's, whatever for; a
+worker that is a thread counts as a process. A write that fails leaves half of it, and a send has
+lost its line, as a broken pipe has.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from typing import Any
 
 import imageio_ffmpeg
 import pytest
+
+from orchestrator.backends.local import ThreadBackend
 
 #: What each kind may fail with: the errors that a person's machine really gives.
 ERRNOS = {
@@ -76,6 +79,8 @@ def injected(fault: Fault, folder: Path) -> Iterator[None]:
         patch.setattr(os, "replace", _before(fault, "rename", os.replace))
         patch.setattr(os, "rename", _before(fault, "rename", os.rename))
         patch.setattr(subprocess, "Popen", _popen(fault))
+        launch = ThreadBackend.launch
+        patch.setattr(ThreadBackend, "launch", _before(fault, "spawn", launch))
         patch.setattr(socket.socket, "sendall", _sendall(fault), raising=False)
         yield
 

@@ -4,8 +4,8 @@ Each such run must end as done, as stopped and resumable, or with the video set 
 reason; and the same command must give the right frames afterwards. The run is the real one, but
 its worker is a thread and its probe runs in this process, so that both can be made to fail.
 
-In CI each operation fails once, with a drawn error; VRMATTE_ALL_FAULTS=1 tries every error, and
-every write, fsync and rename also with a disk that stays as it is. ``-s`` shows how each run ended.
+In CI each operation fails once, with a drawn error, and with it all that follow or none of them;
+VRMATTE_ALL_FAULTS=1 tries every error both ways. ``-s`` shows how each run ended.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import random
 import shutil
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -93,8 +94,7 @@ def check(place: HereRun, how: int | VrmatteError, hashes: dict[str, str]) -> st
 
 def variants(kind: str, number: int) -> Iterator[tuple[int, bool]]:
     """Errors to try for the n-th operation of a kind, and whether they stay."""
-    stays = (False, True) if kind in ("write", "fsync", "rename", "open") else (False,)
-    every = [(error, stay) for error in ERRNOS[kind] for stay in stays]
+    every = [(error, stays) for error in ERRNOS[kind] for stays in (False, True)]
     yield from every if ALL else [random.Random(f"{kind} {number}").choice(every)]
 
 
@@ -125,6 +125,25 @@ def test_every_operation_may_fail(kind: str, place: HereRun, undisturbed: dict[s
     say(f"{kind}: {number - 1} operations, {dict(ends)}\n")
     assert wrong == []
     assert number > 3, "nothing was made to fail"
+
+
+def test_there_may_be_no_room_for_another_thread(
+    place: HereRun, undisturbed: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused: list[str] = []
+    real = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name == "line" and not refused:  # the first one that a worker needs
+            refused.append(thread.name)
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        how = place.run()
+    assert refused
+    assert check(place, how, undisturbed) == "done"
 
 
 @pytest.mark.parametrize("end", FFMPEG_ENDS)
