@@ -12,16 +12,16 @@ from collections.abc import Sequence
 # Run in the child before the program itself. Python's own `preexec_fn` may deadlock in a process
 # that has threads; a small interpreter in between costs some 20 ms and cannot.
 # 1 is PR_SET_PDEATHSIG (linux/prctl.h). It outlives exec; a parent that was gone before it was
-# asked for sends no signal, so that is looked at afterwards. Python ignores two signals that the
-# program shall see as usual.
+# asked for sends no signal, so that is looked at afterwards. Python ignores SIGPIPE, which the
+# program shall see as usual; SIGXFSZ stays ignored, so that a file that grows beyond a limit is an
+# error that the program can tell.
 _FIRST_STEPS = """
 import ctypes, os, signal, sys
 parent, program = int(sys.argv[1]), sys.argv[2]
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 if os.getppid() != parent:
     os._exit(1)
-for number in (signal.SIGPIPE, signal.SIGXFSZ):
-    signal.signal(number, signal.SIG_DFL)
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 try:
     os.execv(program, sys.argv[2:])
 except OSError as error:

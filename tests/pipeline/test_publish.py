@@ -188,6 +188,13 @@ def test_an_encoder_on_a_full_disk_is_the_disks_fault(
     assert said.startswith("disk no room left for ")
 
 
+def test_an_encoder_that_may_not_write_so_large_a_file_costs_only_that_file(tmp_path: Path) -> None:
+    program = [sys.executable, "-c", ENCODES, str(tmp_path), "rawvideo", "50"]
+    said = say(tmp_path, ["sh", "-c", 'ulimit -f 1000; exec "$@"', "sh", *program])
+    assert said.startswith("encode ")
+    assert "larger than its disk lets a file be" in said
+
+
 def test_ffmpeg_on_a_full_disk_is_the_disks_fault(tmp_path: Path) -> None:
     with small_disk(tmp_path, "1m") as disk:
         said = say(tmp_path, disk.command([sys.executable, "-c", JOINS, str(tmp_path)]))
