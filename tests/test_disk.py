@@ -21,7 +21,7 @@ from tests.clips import X264, ClipSpec
 from tests.mounts import SmallDisk, small_disk
 from tests.test_main_job import files_left, outputs
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 GetClip = Callable[[ClipSpec], Path]
 
