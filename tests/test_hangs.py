@@ -6,7 +6,10 @@ Deadlines are short here, and yet long enough for a busy machine to do well in.
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -152,6 +155,32 @@ def test_a_video_that_always_hangs_or_kills_costs_only_itself(
     assert not left_behind(place.out)
     # What was to blame is gone: the same command goes on.
     place.work = "workers.work:Pipeline"
+    assert place.run() == 0
+    assert place.published() == undisturbed
+    assert nothing_is_left(place.out)
+
+
+def test_a_hung_worker_does_not_hold_up_a_stop(
+    place: HereRun, undisturbed: dict[str, str], tmp_path: Path
+) -> None:
+    place.work = "tests.workers.hang_doubles:SleepingModel"
+    place.settings = {**SETTINGS, "limits": {"grace_s": 1}}
+    ended = threading.Event()
+
+    def interrupt() -> None:
+        while not (tmp_path / "struck").exists() and not ended.wait(0.05):
+            pass
+        if not ended.is_set():  # the run, which hangs, has the signal
+            os.kill(os.getpid(), signal.SIGINT)
+
+    person = threading.Thread(target=interrupt)
+    person.start()
+    try:
+        assert place.run() == 130
+    finally:
+        ended.set()
+        person.join()
+    assert not left_behind(place.out)
     assert place.run() == 0
     assert place.published() == undisturbed
     assert nothing_is_left(place.out)
