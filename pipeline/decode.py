@@ -39,6 +39,9 @@ _SEEK_TRIES = 3
 #: A segment may have this share of its frames concealed; with more the file is called broken.
 _MAX_CONCEALED = 0.5
 
+# RuntimeErrors that must not pass for damage in the file, and be painted over.
+_THE_MACHINES_FAULT = (torch.OutOfMemoryError, torch.AcceleratorError)
+
 
 def nvdec_refusal(path: str, stream: int, index: FrameIndex, device: torch.device) -> str | None:
     """Why the GPU will not decode this file, or None if it will.
@@ -172,7 +175,11 @@ class FrameReader:
         last = -1
         demuxer, decoder = self._open()
         if seek_s is not None:
-            demuxer.seek(seek_s)
+            try:
+                demuxer.seek(seek_s)
+            except RuntimeError as error:  # the next earlier point is tried
+                _log.warning("seek refused", seconds=seek_s, reason=_reason(error))
+                return
         for raw in _raw_frames(demuxer, decoder):
             seconds = raw.pts_seconds
             if math.isfinite(seconds) and abs(seconds) < 1e12:
@@ -246,15 +253,34 @@ class FrameReader:
 
 
 def _raw_frames(demuxer: Demuxer, decoder: VideoPacketDecoder) -> Iterator[RawFrame]:
-    """Decode packet by packet; a packet that the codec refuses is left out."""
-    for packet in demuxer:
+    """Decode packet by packet; a packet that the codec refuses is left out.
+
+    Where the file cannot be read any further it ends, as it did for the probe.
+    """
+    packets = iter(demuxer)
+    refused = 0
+    while True:
         try:
-            frames = decoder.decode(packet)
+            packet = next(packets, None)
+        except _THE_MACHINES_FAULT:
+            raise
         except RuntimeError as error:
-            _log.warning("packet refused", reason=_reason(error))
-            continue
+            _log.warning("file ends early", reason=_reason(error))
+            packet = None
+        try:
+            frames = decoder.drain() if packet is None else decoder.decode(packet)
+        except _THE_MACHINES_FAULT:
+            raise
+        except RuntimeError as error:
+            refused += 1
+            if refused == 1:  # a damaged file may have as many as frames
+                _log.warning("packet refused", reason=_reason(error))
+            frames = []
         yield from frames
-    yield from decoder.drain()
+        if packet is None:
+            if refused:
+                _log.warning("packets refused", count=refused)
+            return
 
 
 def _convert_elsewhere(raw: RawFrame, device: torch.device) -> Tensor:

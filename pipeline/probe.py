@@ -184,32 +184,15 @@ def read_video(path: Path, index_path: Path, layout: Layout | None) -> VideoInfo
         InputError: the file holds no video that can be matted.
         VrmatteError: the index cannot be written.
     """
-    import av
-
     path = path.absolute()
     shown = one_line(str(path))
     expected = find_container(path)
-    try:
-        container = av.open(
-            f"file:{path}",  # keeps a name like "http:x.mp4" a name
-            options={
-                "protocol_whitelist": "file,pipe",
-                "format_whitelist": ",".join(CONTAINERS),
-                "max_streams": str(_MOST_STREAMS + 1),
-            },
-            metadata_errors="replace",
-        )
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise InputError(
-            f"{shown} is not a video that FFmpeg can read ({_first_line(error)})",
-            "it may be damaged; try to play it or to remux it",
-        ) from error
-    with container:
+    with _open(path, shown) as container:
         _check_container(container, expected, shown)
         stream = _picture_stream(container, shown)
         packets = _scan(container, stream, shown)
         index = _index(packets, stream, shown)
-        frame = _first_frame(container, stream, shown)
+        frame = _first_frame(path, stream.index, shown)
         index.save(index_path)
         stat = path.stat()
         rotation = round(frame.rotation / 90) * 90 % 360
@@ -248,6 +231,27 @@ def read_video(path: Path, index_path: Path, layout: Layout | None) -> VideoInfo
         )
 
 
+def _open(path: Path, shown: str) -> Any:
+    """The file as PyAV's container, opened with what it may not do."""
+    import av
+
+    try:
+        return av.open(
+            f"file:{path}",  # keeps a name like "http:x.mp4" a name
+            options={
+                "protocol_whitelist": "file,pipe",
+                "format_whitelist": ",".join(CONTAINERS),
+                "max_streams": str(_MOST_STREAMS + 1),
+            },
+            metadata_errors="replace",
+        )
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise InputError(
+            f"{shown} is not a video that FFmpeg can read ({_first_line(error)})",
+            "it may be damaged; try to play it or to remux it",
+        ) from error
+
+
 def _check_container(container: Any, expected: Container, shown: str) -> None:
     """FFmpeg must see what we see: another reader may otherwise see a third thing."""
     if expected not in container.format.name.split(","):
@@ -269,13 +273,20 @@ def _picture_stream(container: Any, shown: str) -> Any:
     stream = pictures[0]
     if stream.codec_context is None:
         raise InputError(f"{shown} holds video of a codec that is not known", "convert it first")
-    _check_size(stream.codec_context, shown)
-    stream.codec_context.thread_count = 1
-    stream.codec_context.options = {"max_pixels": str(LARGEST_SIDE**2)}
+    _check_largest(stream.codec_context, shown)
     return stream
 
 
-def _check_size(picture: Any, shown: str) -> None:
+def _check_size(frame: Any, shown: str) -> None:
+    _check_largest(frame, shown)
+    if min(frame.width, frame.height) < SMALLEST_SIDE:
+        raise InputError(
+            f"{shown} has a picture of {frame.width}x{frame.height}",
+            f"at least {SMALLEST_SIDE} pixels a side are needed",
+        )
+
+
+def _check_largest(picture: Any, shown: str) -> None:
     if max(picture.width, picture.height) > LARGEST_SIDE:
         raise InputError(
             f"{shown} claims a picture of {picture.width}x{picture.height}",
@@ -367,30 +378,31 @@ def _index(packets: _Packets, stream: Any, shown: str) -> FrameIndex:
     return index
 
 
-def _first_frame(container: Any, stream: Any, shown: str) -> Any:
-    """The first frame that can be decoded, as a decoder that passes over damage finds it."""
+def _first_frame(path: Path, stream: int, shown: str) -> Any:
+    """The first frame that can be decoded, as a decoder that passes over damage finds it.
+
+    The file is opened anew: not every one can be wound back.
+    """
     import av
 
-    container.seek(0, backward=True, any_frame=False)
     why: av.FFmpegError | None = None
     refused = 0
-    packets = container.demux(stream)
-    while refused < _MOST_REFUSED_PACKETS:
-        try:
-            packet = next(packets, None)
-            if packet is None:
-                break
-            for frame in packet.decode():
-                _check_size(frame, shown)
-                if min(frame.width, frame.height) < SMALLEST_SIDE:
-                    raise InputError(
-                        f"{shown} has a picture of {frame.width}x{frame.height}",
-                        f"at least {SMALLEST_SIDE} pixels a side are needed",
-                    )
-                return frame
-        except av.FFmpegError as error:
-            why = error
-            refused += 1
+    with _open(path, shown) as container:
+        picture = container.streams[stream]
+        picture.codec_context.thread_count = 1
+        picture.codec_context.options = {"max_pixels": str(LARGEST_SIDE**2)}
+        packets = container.demux(picture)
+        while refused < _MOST_REFUSED_PACKETS:
+            try:
+                packet = next(packets, None)
+                if packet is None:
+                    break
+                for frame in packet.decode():
+                    _check_size(frame, shown)
+                    return frame
+            except av.FFmpegError as error:
+                why = error
+                refused += 1
     if why is not None:
         raise InputError(
             f"the first frames of {shown} cannot be decoded ({_first_line(why)})",
