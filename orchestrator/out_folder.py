@@ -71,6 +71,7 @@ class OutFolder:
 
         Raises:
             SettingsError: it cannot be made or written.
+            DiskError: there is no room for it.
         """
         shown = printable(str(self.path))
         try:
@@ -107,6 +108,7 @@ class OutFolder:
         Raises:
             SettingsError: another run holds it.
             MachineError: the file system knows no locks.
+            DiskError: there is no room for the lock.
         """
         shown = printable(str(self.path))
         try:
