@@ -98,6 +98,12 @@ def _probe_here(mutant: Mutant) -> None:
 
 def _in_a_process(work: Callable[..., None], *arguments: object) -> int:
     """Its exit status; it must end by itself."""
+    status = _status(work, *arguments)
+    # 255 is the word of multiprocessing for a status that got lost between server and asker.
+    return _status(work, *arguments) if status == 255 else status
+
+
+def _status(work: Callable[..., None], *arguments: object) -> int:
     process = _SERVER.Process(target=work, args=arguments)
     process.start()
     process.join(DEADLINE_S)
@@ -118,6 +124,7 @@ def test_each_of_hundreds_of_damaged_files_gets_its_answer(
     # The files are neither all too sound nor all too broken to tell anything.
     assert len(taken) > 100
     assert len(refused) > 100
+    assert sum("crashed" in said for said in refused) <= 3  # a library's own fault
     for said in refused:
         assert said.isprintable()
         assert "Traceback" not in said
