@@ -101,7 +101,7 @@ def test_a_video_whose_scratch_alone_is_too_much_is_set_aside_with_advice() -> N
     assert aside.name == "large.mp4"
     assert aside.error.kind == "disk"
     assert "limits.scratch_gb allows 3 GB" in aside.error.message
-    assert "allow some 29.0 GB" in aside.error.advice
+    assert "allow some 45.0 GB" in aside.error.advice
 
 
 def test_two_hours_of_8k_fit_into_the_default_scratch() -> None:
