@@ -4,7 +4,8 @@
 
 For each size and chunk a fresh process mattes one short segment of a synthetic clip on the CPU,
 with a worker's memory settings. Printed are MiB beyond what the process holds with its model
-loaded, the same in bytes per pixel of the whole frame (both eyes), and the encoder's own peak.
+loaded, and the same in bytes per pixel of the whole frame (both eyes). Then the peak of a VP9
+encoder with alpha for each size (from about 500 MiB on, which its parent holds).
 """
 
 from __future__ import annotations
@@ -30,11 +31,15 @@ def main() -> None:
     parser.add_argument("--sizes", default="1920x960,3840x1920")
     parser.add_argument("--chunks", default="1,2,4")
     parser.add_argument("--one", nargs=2, metavar=("CLIP", "CHUNK"), help=argparse.SUPPRESS)
+    parser.add_argument("--one-encoder", metavar="CLIP", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
         measure(Path(asked.one[0]), int(asked.one[1]), asked.model, asked.config)
         return
-    print(f"{asked.model}: size, chunk, MiB, bytes per pixel of a frame, MiB of the encoder")
+    if asked.one_encoder:
+        measure_encoder(Path(asked.one_encoder))
+        return
+    print(f"{asked.model}: size, chunk, MiB, bytes per pixel of a frame")
     with tempfile.TemporaryDirectory() as folder:
         for size in asked.sizes.split(","):
             clip = make_clip(Path(folder), size)
@@ -43,13 +48,15 @@ def main() -> None:
                 done = subprocess.run(
                     command, env=os.environ | WORKER_ENVIRONMENT, stdout=subprocess.PIPE, check=True
                 )
-                used, encoder = map(int, done.stdout.split())
-                width, height = map(int, size.split("x"))
-                print(
-                    f"  {size:>10} {chunk:>2} {used >> 20:6} {used / (width * height):7.1f}"
-                    f" {encoder >> 20:5}",
-                    flush=True,
-                )
+                show(size, chunk, int(done.stdout))
+            command = [sys.executable, *sys.argv, "--one-encoder", str(clip)]
+            done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+            show(size, "encoder", int(done.stdout))
+
+
+def show(size: str, what: str, used: int) -> None:
+    width, height = map(int, size.split("x"))
+    print(f"  {size:>10} {what:>7} {used >> 20:6} {used / (width * height):7.1f}", flush=True)
 
 
 def make_clip(folder: Path, size: str) -> Path:
@@ -85,8 +92,24 @@ def measure(clip: Path, chunk: int, model: str, config: Path | None) -> None:
         job = SegmentJob(video, settings, 0, 0, FRAMES_AFTER_WARMUP, str(index_path), folder)
         run_segment(job, network, cpu)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    encoder = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-    print(peak - before, encoder)
+    print(peak - before)
+
+
+def measure_encoder(clip: Path) -> None:
+    import torch
+
+    from pipeline.deliverables.webm import WebM
+    from pipeline.probe import read_video
+    from pipeline.spec import VideoSettings
+
+    with tempfile.TemporaryDirectory() as folder:
+        video = read_video(clip, Path(folder) / "index.json", None)
+        encoder = WebM(video, VideoSettings()).open_segment(Path(folder) / "segment.webm")
+        frame_bytes = video.even_width * video.even_height * 5 // 2
+        for _ in range(FRAMES_AFTER_WARMUP):
+            encoder.write(torch.randint(0, 255, (1, frame_bytes), dtype=torch.uint8))
+        encoder.close()
+    print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
 
 
 def resident() -> int:
