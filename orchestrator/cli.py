@@ -5,8 +5,11 @@ Everything heavy is imported inside the commands, so that ``--help`` answers at 
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
@@ -61,9 +64,10 @@ class Commands(click.Group):
 def _complain(message: str, advice: str) -> None:
     from orchestrator.words import printable
 
-    click.echo(f"error: {printable(message)}", err=True)
-    if advice:
-        click.echo(printable(advice), err=True)
+    with contextlib.suppress(OSError):  # the terminal may be closed; the exit status says it too
+        click.echo(f"error: {printable(message)}", err=True)
+        if advice:
+            click.echo(printable(advice), err=True)
 
 
 class _Gpus(click.ParamType[Any]):
@@ -135,7 +139,8 @@ def run(
 
     settings = load_settings(config, _overrides(options))
     around = Surroundings(_lasting_console(), _lasting_console(stderr=True), fetch_model)
-    return run_job(Request(inputs, out, settings, fresh, dry_run), around)
+    with _interrupted_by(signal.SIGTERM, signal.SIGHUP):
+        return run_job(Request(inputs, out, settings, fresh, dry_run), around)
 
 
 #: Where in the settings an option's value goes.
@@ -237,6 +242,20 @@ def check_config(file: Path) -> None:
 
     load_settings(file, {})
     click.echo(f"{file} is right")
+
+
+@contextlib.contextmanager
+def _interrupted_by(*numbers: signal.Signals) -> Iterator[None]:
+    """These signals are as good as Ctrl-C, but for those that are ignored (SIGHUP under nohup)."""
+    old = {number: signal.getsignal(number) for number in numbers}
+    changed = [number for number in numbers if old[number] == signal.SIG_DFL]
+    for number in changed:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _console(*, stderr: bool = False) -> Console:

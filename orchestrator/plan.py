@@ -10,7 +10,7 @@ import itertools
 import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -24,7 +24,7 @@ from orchestrator.words import printable
 from pipeline.disk import make_folder, write_file, writing
 from pipeline.errors import DiskError, ErrorRecord, InputError, VrmatteError
 from pipeline.frame_index import FrameIndex
-from pipeline.probe import info_from_json, info_to_json, probe_video
+from pipeline.probe import end_probes, info_from_json, info_to_json, probe_video
 from pipeline.source import regular_file
 from pipeline.spec import PIXEL_VERSION, Layout, VideoInfo, VideoSettings
 
@@ -75,10 +75,17 @@ class Planner:
             DiskError: what the probes found out cannot be kept.
         """
         with ThreadPoolExecutor(PROBES_AT_ONCE, "probe") as pool:
+            stems = output_stems(sources)
+            futures = [
+                pool.submit(self._plan_one, *pair) for pair in zip(sources, stems, strict=True)
+            ]
             try:
-                planned = list(pool.map(self._plan_one, sources, output_stems(sources)))
-            except BaseException:  # Ctrl-C: do not begin the rest
+                planned = [future.result() for future in futures]
+            except BaseException:  # Ctrl-C: do not begin the rest, nor wait for what is begun
                 pool.shutdown(wait=False, cancel_futures=True)
+                while running := [future for future in futures if not future.done()]:
+                    end_probes()
+                    wait(running, timeout=0.1)
                 raise
         return Plan(
             jobs=tuple(item for item in planned if isinstance(item, VideoJob)),

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -33,6 +34,7 @@ from pipeline.source import regular_file
 from pipeline.spec import AudioTrack, ColorTags, Layout, VideoInfo
 from pipeline.text import one_line
 
+_MODULE = "pipeline.probe"  # this one, as a child runs it
 _VIDEO_INFO = TypeAdapter(VideoInfo)
 _FINGERPRINT_BYTES = 1 << 20
 _SLOWEST_DISK_BYTES_PER_S = 20e6  # the whole file is read once, for its time stamps
@@ -124,12 +126,22 @@ def probe_video(
         return _info(answer.read(_ANSWER_BYTES), shown)
 
 
+def end_probes() -> None:
+    """Kill the probes that this process waits for: their files then could not be read."""
+    import psutil
+
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):
+            if _MODULE in child.cmdline():
+                child.kill()
+
+
 def _child_command(
     path: Path, index_path: Path, layout: Layout | None, deadline_s: float
 ) -> list[str]:
     # -P: modules are never taken from the folder in which the command was typed; it may hold
     # anything, such as a file av.py.
-    command = [sys.executable, "-P", "-m", "pipeline.probe", str(path), str(index_path)]
+    command = [sys.executable, "-P", "-m", _MODULE, str(path), str(index_path)]
     return tied([*command, layout or "auto", str(math.ceil(deadline_s))])
 
 

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.clips import X264, ClipSpec
-from tests.runs import CommandRun
+from tests.runs import CommandRun, command_line
 from tests.test_main_job import files_left, outputs
 
 pytestmark = pytest.mark.slow
@@ -85,6 +86,24 @@ def test_the_first_signal_lets_the_work_in_hand_finish(
     assert before < segments(out) < 4  # the one in hand was finished, and no other begun
     if number == signal.SIGINT:  # the others leave the same
         check_the_rest(videos, out, undisturbed)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_file_that_takes_long_to_read_does_not_hold_up_a_stop(
+    number: signal.Signals, videos: Path, tmp_path: Path
+) -> None:
+    run = CommandRun(videos, tmp_path / "out", SETTINGS)
+    probes: list[psutil.Process] = []
+    while not probes:
+        assert run.goes_on(0.01), run.said()
+        probes = [p for p in run.family() if " -m pipeline.probe" in command_line(p)]
+        probes = [p for p in probes if " -c " not in command_line(p)]  # it is underway
+    probes[0].suspend()
+    run.process.send_signal(number)
+    assert run.process.wait(30) == STOPPED  # its own deadline is a minute
+    assert GOES_ON in run.said()
+    assert "Traceback" not in run.said()
+    assert run.left_behind() == []
 
 
 def test_the_second_signal_ends_at_once(videos: Path, tmp_path: Path) -> None:
