@@ -21,7 +21,7 @@ from torch import Tensor
 _STRIPS = 64  # a picture is worked on in; so many that rows far from a pole need not pay for it
 _LEAST_ROWS = 32  # of a strip
 _MAX_SAMPLES = 8  # along each axis of a pixel; only the last rows before a pole would need more
-_MARGIN = 2  # pixels of the target around what the source shows: what interpolation may touch
+_MARGIN = 1  # pixels of the target around what the source shows: what interpolation may touch
 _INNER = slice(_MARGIN, -_MARGIN)
 _ROUNDING = 1e-9  # of a direction on the very edge of what a picture shows
 
@@ -161,7 +161,7 @@ def project(pictures: Tensor, source: Projection, target: Projection, fill: floa
     Bilinear where the picture keeps its size or grows; where it shrinks, the mean over the pixel's
     footprint, so that fine detail becomes its mean and not moire (up to 8 times smaller). What
     `target` shows and `source` does not, and what is outside the target's circle, is `fill`; but an
-    edge of the source inside the target is continued for two pixels, so that it can be read back
+    edge of the source inside the target is continued for a pixel, so that it can be read back
     whole. No value leaves the range of the source and `fill`.
 
     Args:

@@ -52,6 +52,15 @@ def test_the_picture_is_what_such_a_lens_sees(longitudes: int, degrees: float, s
     assert psnr(seen, truth, inside) >= 50
 
 
+@pytest.mark.parametrize("side", [2 * SIZE, SIZE * 3 // 4])
+def test_no_seam_where_a_full_circle_closes(side: int) -> None:
+    """Behind the viewer, where the two edges of the source meet, and across the poles."""
+    flat, eye = Equirectangular(SIZE, 2 * SIZE, 360), Fisheye(side, side, 320)
+    seen = project(paint_world(flat)[None], flat, eye)[0]
+    error = (seen - paint_world(eye)).abs()[:, circle(eye.size, less=1.5)]
+    assert float(error.max()) <= 0.03
+
+
 def test_fisheye_sources_too() -> None:
     eye, flat = Fisheye(SIZE, SIZE, 200), Equirectangular(SIZE, SIZE)
     everywhere = torch.ones(flat.size, dtype=torch.bool)
@@ -87,6 +96,19 @@ def test_a_dot_lands_on_its_pixel(
     expected = (0.5 + (u - 0.5) * narrow, 0.5 + (v - 0.5) * narrow)
     for place, wanted in zip(found, expected, strict=True):
         assert abs(float(place) - wanted) * size <= 0.1
+
+
+@pytest.mark.slow
+def test_a_dot_lands_on_its_pixel_at_8k() -> None:
+    """45 degrees to the right and down; places on 4096 pixels are exact to a part of a pixel."""
+    size = 4096
+    picture = torch.zeros(1, 1, size, size, dtype=torch.uint8)
+    picture[..., 3071:3073, 3071:3073] = 255
+    seen = project(picture, Equirectangular(size, size), Fisheye(size, size))[0, 0]
+    rows, columns = seen.nonzero(as_tuple=True)
+    weight = seen[rows, columns].double()
+    found = [float((weight * (at + 0.5)).sum() / weight.sum()) for at in (columns, rows)]
+    assert found == pytest.approx([0.692450 * size, 0.772166 * size], abs=0.05)
 
 
 @pytest.mark.parametrize(
@@ -176,6 +198,16 @@ def test_what_is_too_fine_becomes_grey(cell: int, shrink: int, to_fisheye: bool)
     error = (seen - 0.5)[circle(target.size, less=1.5 if to_fisheye else small / 6)]
     assert float(error.square().mean().sqrt()) <= 0.05  # of 0.5 where pixels are merely picked
     assert abs(float(error.mean())) <= 0.003
+
+
+@pytest.mark.parametrize("cell", [1, 2])
+@pytest.mark.parametrize("turned", [False, True])
+def test_edges_are_averaged_like_the_middle(cell: int, turned: bool) -> None:
+    stripes = ((torch.arange(240) // cell) % 2).float().expand(1, 1, 240, 240)
+    if turned:
+        stripes = stripes.mT
+    seen = project(stripes, Equirectangular(240, 240), Equirectangular(48, 48))
+    assert float((seen - 0.5).abs().max()) <= 0.15
 
 
 def test_the_rim_is_not_darkened_by_what_lies_outside() -> None:
