@@ -30,6 +30,8 @@ _COST_NOISE, _COLOUR_NOISE = 0.08, 0.03
 #: it begins to count, and to count in full.
 _GAP_FROM, _GAP_FULL = 0.5, 1.5
 _COLOUR_WEIGHT = 0.4
+#: Unlike the background and like the subject are many things: that alone proves no subject.
+_MOST_COLOUR = 0.5
 #: Of having been held by both a moment ago, and by neither: limbs move, so the latter says little.
 _LASTING_WEIGHT, _NEW_WEIGHT = 0.7, 0.15
 #: Added to the cost of the largest disparity, and less to all others: a background without texture
@@ -71,7 +73,7 @@ def truth_of_claims(view: View, subject: Tensor, search: Search) -> Tensor:
     """
     background = 1 - dilate(torch.maximum(view.own, view.carried), _MARGIN)
     score = _parallax(view, background, subject, search)
-    score = score + _COLOUR_WEIGHT * _colour(view, background)
+    score = score + _COLOUR_WEIGHT * _colour(view, background).clamp(max=_MOST_COLOUR)
     past = view.recent + view.carried_recent - 1
     score = score + _LASTING_WEIGHT * past.clamp(min=0) + _NEW_WEIGHT * past.clamp(max=0)
     for _ in range(2):

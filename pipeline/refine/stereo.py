@@ -155,33 +155,32 @@ class StereoRefiner:
         if self._passes:
             return matte
         observed = [self._observe(rgb, a) for rgb, a in zip(eyes.rgb, matte.alpha, strict=True)]
-        # The only wait for the device: what follows depends on the figures.
+        # Wait for the device once a batch; then once more for each frame that may have to change.
         figures = torch.stack([frame.figures for frame in observed]).tolist()
         alpha, foreground = matte.alpha, matte.foreground
         for index, (frame, numbers) in enumerate(zip(observed, figures, strict=True)):
             agreement, disparity = self._figures(frame, numbers)
-            mended, mattes = False, frame.mattes
+            changed: list[int] = []
+            mattes = frame.mattes
             if self._must_mend(agreement):
                 verdicts = [self._judge(frame, eye) for eye in (0, 1)]
-                mended = any(bool((v.true + v.ghost).any()) for v in verdicts)
-            if mended:
+                changed = _changed_eyes(verdicts)
+            if changed:
                 if alpha is matte.alpha:
                     alpha = alpha.clone()
                     foreground = None if foreground is None else foreground.clone()
-                colour = None if foreground is None else foreground[index]
+                before = matte.alpha[index]
+                colours = None if matte.foreground is None else matte.foreground[index]
                 fields = self._bare_fields(frame, verdicts)
-                both = [
-                    mend(eye, verdicts, fields[eye], eyes.rgb[index, eye], alpha[index], colour)
-                    for eye in (0, 1)
-                ]
-                for eye, one in enumerate(both):
+                for eye in changed:
+                    one = mend(eye, verdicts, fields[eye], eyes.rgb[index, eye], before, colours)
                     alpha[index, eye] = one.alpha
                     if foreground is not None and one.foreground is not None:
                         foreground[index, eye] = one.foreground
                 mattes = _shrink(alpha[index], frame.mattes.shape[-2:])
             self._remember(mattes)
             number = eyes.start + index
-            self._found.append(FrameAgreement(number, agreement, disparity, mended))
+            self._found.append(FrameAgreement(number, agreement, disparity, bool(changed)))
         return MatteBatch(alpha, foreground, matte.start)
 
     @property
@@ -289,6 +288,11 @@ class StereoRefiner:
         else:
             moved = torch.stack([dilate(eye, _MOTION) for eye in self._recent])
             self._recent = torch.maximum(mattes, moved * _RECENT_FADE)
+
+
+def _changed_eyes(verdicts: list[Verdict]) -> list[int]:
+    weights = [verdicts[1 - eye].true.amax() + verdicts[eye].ghost.amax() for eye in (0, 1)]
+    return [eye for eye, weight in enumerate(torch.stack(weights).tolist()) if weight > 0]
 
 
 def _eighths(side: float) -> int:
