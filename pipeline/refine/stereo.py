@@ -34,7 +34,6 @@ from pipeline.refine.disparity import (
     best_disparity,
     carry,
     colour_cost,
-    dilate,
     enlarge_field,
     mean_cost,
     subject_evidence,
@@ -46,7 +45,6 @@ from pipeline.spec import StereoSettings
 _FIELD_SIDE = 128  # longest side of the field; mattes are compared at twice its size
 _FADE = 0.5  # what a frame weighs in the field after each further one
 _RECENT_FADE = 0.85  # and what a matte is worth as a witness
-_MOTION = 2  # pixels of the compared mattes by which it may have moved in a frame
 _REFERENCE_FADE = 0.9  # and the distance of what both eyes hold
 
 _LEAST_SUBJECT = 1e-4  # share of an eye; less is no subject
@@ -283,11 +281,10 @@ class StereoRefiner:
         )
 
     def _remember(self, mattes: Tensor) -> None:
-        if self._recent is None:
-            self._recent = mattes
-        else:
-            moved = torch.stack([dilate(eye, _MOTION) for eye in self._recent])
-            self._recent = torch.maximum(mattes, moved * _RECENT_FADE)
+        # Not widened by how far things move: what is beside the subject was never held.
+        if self._recent is not None:
+            mattes = torch.maximum(mattes, self._recent * _RECENT_FADE)
+        self._recent = mattes
 
 
 def _changed_eyes(verdicts: list[Verdict]) -> list[int]:
