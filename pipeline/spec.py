@@ -223,7 +223,7 @@ class StereoSettings:
     consistency_threshold: Annotated[
         float,
         Field(ge=0, le=1, description="agreement of the eyes below which a frame is mended"),
-    ] = 0.98
+    ] = 0.99
     disparity_correction: Annotated[
         float,
         Field(
