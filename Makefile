@@ -21,7 +21,7 @@ demo: setup
 	.venv/bin/vrmatte run demo-clips -o demo-out --model depth --fresh
 
 test: setup
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 check: setup
 	.venv/bin/ruff check .

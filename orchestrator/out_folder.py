@@ -249,9 +249,10 @@ class OutFolder:
 def _not_writable(shown: str, error: OSError) -> VrmatteError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):  # later there may be room
         return disk_error(error, shown)
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
     return SettingsError(
         f"cannot write to the output folder {shown}: {error.strerror}",
-        "choose a folder that you may write to",
+        "look at its disk, then run again" if full else "choose a folder that you may write to",
     )
 
 

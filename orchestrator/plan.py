@@ -22,7 +22,7 @@ from orchestrator.disk import scratch_bytes
 from orchestrator.jobs import Plan, SetAside, VideoJob
 from orchestrator.words import printable
 from pipeline.disk import make_folder, write_file, writing
-from pipeline.errors import DiskError, ErrorRecord, InputError, VrmatteError
+from pipeline.errors import DiskError, ErrorRecord, InputError, MachineError, VrmatteError
 from pipeline.frame_index import FrameIndex
 from pipeline.probe import end_probes, info_from_json, info_to_json, probe_video
 from pipeline.source import regular_file
@@ -95,7 +95,7 @@ class Planner:
     def _plan_one(self, source: Source, stem: PurePath) -> VideoJob | SetAside:
         try:
             return self._job(source, stem)
-        except DiskError:  # not the file's fault: the same would come of the next one
+        except (DiskError, MachineError):  # not the file's fault: the next would meet the same
             raise
         except VrmatteError as error:
             return SetAside(source.name, str(source.path), ErrorRecord.of(error))

@@ -14,7 +14,6 @@ import resource
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from pipeline.child import tied
-from pipeline.errors import DiskError, EncodeError, InputError, VrmatteError
+from pipeline.errors import DiskError, EncodeError, InputError, MachineError, VrmatteError
 from pipeline.frame_index import FrameIndex, build_index
 from pipeline.layout import find_layout
 from pipeline.signature import CONTAINERS, Container, find_container
@@ -82,6 +81,7 @@ def probe_video(
 
     Raises:
         InputError: the file is missing, unreadable, no video, or does not answer in time.
+        MachineError: no process can be started to read it.
         DiskError: the index cannot be written.
     """
     path = path.absolute()
@@ -96,16 +96,22 @@ def probe_video(
     if deadline_s is None:
         deadline_s = 60 + size / _SLOWEST_DISK_BYTES_PER_S
     index_path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as messages:
+    with _memory_file() as answer, _memory_file() as messages:
         command = _child_command(path, index_path, layout, deadline_s)
         # Files, not pipes: a child that babbles fills neither this process's memory nor a pipe.
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=answer,
-            stderr=messages,
-            env=_child_environment(),
-        )
+        try:
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=answer,
+                stderr=messages,
+                env=_child_environment(),
+            )
+        except OSError as error:
+            raise MachineError(
+                f"no process can be started to read {shown}: {error.strerror}",
+                "let this user have more processes and memory, then run again",
+            ) from error
         try:
             status = child.wait(deadline_s)
         except subprocess.TimeoutExpired:
@@ -124,6 +130,11 @@ def probe_video(
             )
         answer.seek(0)
         return _info(answer.read(_ANSWER_BYTES), shown)
+
+
+def _memory_file() -> IO[bytes]:
+    """In memory, bounded by the child's limits: a full /tmp is not the file's fault."""
+    return open(os.memfd_create("probe"), "w+b")  # noqa: PTH123
 
 
 def end_probes() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 from collections.abc import Callable
 from fractions import Fraction
@@ -10,7 +11,8 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
-from pipeline.errors import InputError
+from pipeline import probe
+from pipeline.errors import InputError, MachineError
 from pipeline.layout import find_layout
 from pipeline.probe import info_from_json, info_to_json, probe_video, read_video
 from pipeline.spec import ColorTags
@@ -124,3 +126,16 @@ def test_layout_by_name_then_shape(stem: str, size: tuple[int, int], layout: str
 
 def test_layout_as_asked_beats_all() -> None:
     assert find_layout("talk_LR", 4000, 2000, asked="mono") == ("mono", "as asked")
+
+
+def test_a_machine_without_room_for_a_process_is_not_the_files_fault(
+    clip: GetClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = clip(ClipSpec("small.mp4", X264))
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(probe.subprocess, "Popen", refuse)
+    with pytest.raises(MachineError, match="no process can be started"):
+        probe.probe_video(path, tmp_path / "index.json")
