@@ -96,7 +96,11 @@ def main() -> None:
 @click.option("--config", type=_PATH, help="Settings file (`vrmatte config init` writes one).")
 @click.option("--model", help="What cuts the subject out: rvm (default), chroma, plate, depth.")
 @click.option(
-    "--format", "formats", multiple=True, type=click.Choice(["webm"]), help="What to make."
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(["webm", "greenscreen"]),
+    help="What to make; may be given several times.",
 )
 @click.option(
     "--layout", type=click.Choice(["auto", "sbs", "tb", "mono"]), help="Where the eyes are."

@@ -30,7 +30,10 @@ from pipeline.spec import (
 )
 
 #: What is put behind a source's name, by format. A file that ends so is taken for our own output.
-OUTPUT_ENDINGS: Mapping[str, str] = {"webm": "_matte.webm"}
+OUTPUT_ENDINGS: Mapping[str, str] = {
+    "webm": "_matte.webm",
+    "greenscreen": "_matte_green.mp4",
+}
 
 #: The folder in OUT that holds everything but the outputs.
 STATE_FOLDER = ".vrmatte"
@@ -68,8 +71,11 @@ class OutputSettings:
     """What is made of each video."""
 
     formats: Annotated[
-        tuple[Literal["webm"], ...],
-        Field(min_length=1, description="formats to make: webm (VP9 with alpha)"),
+        tuple[Literal["webm", "greenscreen"], ...],
+        Field(
+            min_length=1,
+            description="formats to make: webm (VP9 with alpha), greenscreen (MP4 over one colour)",
+        ),
     ] = ("webm",)
 
 

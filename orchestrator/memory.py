@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from orchestrator.jobs import VideoJob
+from pipeline.deliverables.fit import BY_CODEC
 from pipeline.spec import VideoInfo, VideoSettings, chunk_frames
 
 _MB = 1_000_000
@@ -21,8 +22,12 @@ _SEGMENT_BYTES = 200 * _MB
 _CHUNK_FRAME_BYTES = 130 * _MB
 _CHUNK_FRAME_BYTES_PER_PIXEL = 180
 
-#: Two VP9 encoders, one for alpha: 5.3 GiB at 8192x4096.
+#: Of each format: two VP9 encoders, one for alpha, take 5.3 GiB at 8192x4096. Per pixel of
+#: 3840x1920, with 4 threads: x264 105, x265 148, ProRes 158 (ffmpeg -benchmark).
 _ENCODER_BYTES_PER_PIXEL = 165
+
+#: SVT-AV1 looks further ahead.
+_AV1_BYTES_PER_PIXEL = 290
 
 #: On a GPU: the surfaces of its decoder, which PyTorch does not know of (20 of 8 bit).
 _SURFACE_BYTES_PER_PIXEL = 30
@@ -83,15 +88,29 @@ def share(
 
 def with_needs(job: VideoJob, on_gpu: bool) -> VideoJob:
     """The job with what one of its segments is expected to need."""
-    ram, vram = segment_bytes(job.info, chunk_frames(job.info, job.settings.streaming), on_gpu)
+    chunk = chunk_frames(job.info, job.settings.streaming)
+    ram, vram = segment_bytes(job.info, chunk, on_gpu, encoders_bytes_per_pixel(job.settings))
     return replace(job, ram_bytes=ram, vram_bytes=vram)
 
 
-def segment_bytes(info: VideoInfo, chunk: int, on_gpu: bool) -> tuple[int, int]:
+def encoders_bytes_per_pixel(settings: VideoSettings) -> int:
+    """RAM of the encoders of all formats of one segment together, per pixel of the frame."""
+    av1 = _AV1_BYTES_PER_PIXEL if settings.encoding.codec == "av1" else _ENCODER_BYTES_PER_PIXEL
+    return sum(
+        av1 if name in BY_CODEC else _ENCODER_BYTES_PER_PIXEL for name in settings.deliverables
+    )
+
+
+def segment_bytes(
+    info: VideoInfo,
+    chunk: int,
+    on_gpu: bool,
+    encoder_bytes_per_pixel: int = _ENCODER_BYTES_PER_PIXEL,
+) -> tuple[int, int]:
     """RAM and GPU memory of one segment in flight, in bytes."""
     pixels = info.even_width * info.even_height
     model = _SEGMENT_BYTES + chunk * (_CHUNK_FRAME_BYTES + _CHUNK_FRAME_BYTES_PER_PIXEL * pixels)
-    encoder = _ENCODER_BYTES_PER_PIXEL * pixels
+    encoder = encoder_bytes_per_pixel * pixels
     if on_gpu:
         surfaces = _SURFACE_BYTES_PER_PIXEL * pixels
         return encoder + _HOST_BYTES_PER_PIXEL * pixels, surfaces + round(model * 0.6)
@@ -106,7 +125,10 @@ def fitted(info: VideoInfo, settings: VideoSettings, limit: Share, on_gpu: bool)
     """
     chunk = chunk_frames(info, settings.streaming)
     room = limit.vram_for_segments if on_gpu else limit.ram_for_segments
-    while room is not None and chunk > 1 and segment_bytes(info, chunk, on_gpu)[on_gpu] > room:
+    encoders = encoders_bytes_per_pixel(settings)
+    while room is not None and chunk > 1:
+        if segment_bytes(info, chunk, on_gpu, encoders)[on_gpu] <= room:
+            break
         chunk //= 2
     if chunk == chunk_frames(info, settings.streaming):
         return settings

@@ -155,7 +155,7 @@ class Planner:
             segments=segment_grid(start, stop, settings.streaming.segment_frames),
             index_path=str(folder / "index.json"),
             work_dir=str(work_dir),
-            scratch_bytes=scratch_bytes(info, stop - start, len(outputs)),
+            scratch_bytes=scratch_bytes(info, stop - start, settings.deliverables),
         )
         for output in outputs:
             self._check_place(output, source)

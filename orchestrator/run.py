@@ -52,6 +52,8 @@ from orchestrator.supervisor import Outcome
 from orchestrator.supervisor import run as supervise
 from orchestrator.terminal import Counter, announce, show_plan, show_report
 from orchestrator.words import printable
+from pipeline.deliverables.fit import with_encoder
+from pipeline.encoders import Trial, nvenc_works
 from pipeline.errors import DiskError, ErrorRecord, SettingsError
 from pipeline.probe import probe_video
 from pipeline.spec import MattingSettings
@@ -108,6 +110,7 @@ class Surroundings:
     supervise: Supervise = supervise
     probe: Probe = probe_video
     gpus: Callable[[], list[Gpu]] = list_gpus
+    trial: Trial = nvenc_works
 
 
 def run(request: Request, around: Surroundings) -> int:
@@ -187,7 +190,9 @@ def _plan(
         planner = Planner(
             out=out.path,
             settings=video_settings(request.settings),
-            fit=lambda info, settings: fitted(info, settings, crew.limit, crew.on_gpu),
+            fit=lambda info, settings: fitted(
+                info, with_encoder(info, settings, around.trial), crew.limit, crew.on_gpu
+            ),
             layout=forced_layout(request.settings),
             deadline_s=request.settings.input.probe_timeout_s,
             probe=around.probe,

@@ -260,7 +260,7 @@ def plan_table(plan: Plan) -> Table:
     for job in plan.jobs:
         info = job.info
         outputs = ", ".join(Path(output).name for output in job.outputs)
-        size = readable_size(output_bytes(info, job.num_frames, len(job.outputs)))
+        size = readable_size(output_bytes(info, job.num_frames, job.settings.deliverables))
         table.add_row(
             _text(f"{job.name}\n>{outputs}"),
             _text(f"{info.layout}\n{info.layout_reason}"),

@@ -158,6 +158,54 @@ def rgba_planes(rgb: Tensor, alpha: Tensor, form: YuvFormat) -> Tensor:
     return out
 
 
+def rgb_planes(rgb: Tensor, form: YuvFormat, out: Tensor) -> None:
+    """Planar 4:2:0 (``yuv420p``) of one opaque picture.
+
+    Args:
+        rgb: floating ``[3, H, W]``, 0..1, H and W even.
+        out: uint8 ``[H*W*3/2]``, written to: Y, U, V.
+    """
+    kr, kb = form.weights
+    kg = 1 - kr - kb
+    luma_scale, luma_offset = form.luma
+    chroma_scale, middle = form.chroma
+    pixels = rgb.shape[1] * rgb.shape[2]
+    y = (rgb[0] * kr).add_(rgb[1], alpha=kg).add_(rgb[2], alpha=kb)
+    # Half is added because the cast to uint8 cuts off.
+    out[:pixels].copy_(y.mul_(luma_scale).add_(luma_offset + 0.5).clamp_(0, 255).view(-1))
+    mean = F.avg_pool2d(rgb.unsqueeze(0), 2)[0]
+    low_y = (mean[0] * kr).add_(mean[1], alpha=kg).add_(mean[2], alpha=kb)
+    for channel, weight, start in ((2, kb, pixels), (0, kr, pixels * 5 // 4)):
+        difference = (mean[channel] - low_y).mul_(chroma_scale / (2 * (1 - weight)))
+        chroma = difference.add_(middle + 0.5).clamp_(0, 255)
+        out[start : start + pixels // 4].copy_(chroma.view(-1))
+
+
+def rgba_planes_444(rgb: Tensor, alpha: Tensor, form: YuvFormat, out: Tensor) -> None:
+    """Planar 4:4:4 with alpha (``yuva444p10le`` and its like) of one picture.
+
+    Colour where alpha is 0 becomes black.
+
+    Args:
+        rgb: floating ``[3, H, W]``, 0..1.
+        alpha: floating ``[H, W]``, 0..1; in the file it spans the full range.
+        out: int16 ``[4*H*W]``, written to: Y, U, V, A.
+    """
+    kr, kb = form.weights
+    kg = 1 - kr - kb
+    luma_scale, luma_offset = form.luma
+    chroma_scale, middle = form.chroma
+    top = 2**form.bit_depth - 1
+    y_out, u_out, v_out, a_out = out.view(4, *alpha.shape)
+    a_out.copy_(alpha.mul(top).add_(0.5).clamp_(0, top))
+    shown = rgb * (a_out > 0)
+    y = (shown[0] * kr).add_(shown[1], alpha=kg).add_(shown[2], alpha=kb)
+    for plane, channel, weight in ((u_out, 2, kb), (v_out, 0, kr)):
+        difference = (shown[channel] - y).mul_(chroma_scale / (2 * (1 - weight)))
+        plane.copy_(difference.add_(middle + 0.5).clamp_(0, top))
+    y_out.copy_(y.mul_(luma_scale).add_(luma_offset + 0.5).clamp_(0, top))
+
+
 def _yuv420(rgb: Tensor, opacity: Tensor, form: YuvFormat) -> tuple[Tensor, Tensor, Tensor]:
     """Float ``[3, H, W]`` 0..1 and uint8 ``[H, W]`` -> floats that a cast to uint8 rounds."""
     kr, kb = form.weights

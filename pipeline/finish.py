@@ -15,6 +15,7 @@ from pipeline.source import require_unchanged
 from pipeline.spec import FinishJob, OutputFile, SegmentResult
 
 _CONTAINER_SHARE = 1.01  # what the joined file may be larger than the segments in it
+_PCM_KBPS = 1152  # of a channel: 48000 samples of 24 bit
 
 
 def finish_video(
@@ -93,7 +94,11 @@ def _require_room(job: FinishJob, parts: list[Path], draft: Path) -> None:
     """End here, not after an hour of joining."""
     channels = sum(track.channels for track in job.video.audio)
     seconds = sum(segment.num_frames for segment in job.segments) / job.video.frame_rate
-    sound = channels * job.settings.encoding.opus_kbps_per_channel * 125 * float(seconds)
+    encoding = job.settings.encoding
+    kbps = max(encoding.opus_kbps_per_channel, encoding.aac_kbps_per_channel)
+    if draft.suffixes[-2:] == [".mov", ".part"]:
+        kbps = _PCM_KBPS
+    sound = channels * kbps * 125 * float(seconds)
     with writing(draft):
         needed = sum(part.stat().st_size for part in parts) * _CONTAINER_SHARE + sound
         free = shutil.disk_usage(draft.parent).free

@@ -259,6 +259,32 @@ class EncodingSettings:
     opus_kbps_per_channel: Annotated[
         int, Field(ge=16, le=256, description="bit rate of audio that must be converted")
     ] = 80
+    aac_kbps_per_channel: Annotated[
+        int, Field(ge=16, le=256, description="the same for MP4, which takes AAC")
+    ] = 96
+    screen_color: Annotated[
+        str,
+        Field(pattern="^#[0-9a-fA-F]{6}$", description="colour behind a greenscreen, #rrggbb"),
+    ] = "#2BE640"
+    codec: Annotated[
+        Literal["hevc", "h264", "av1"],
+        Field(description="codec of greenscreen and matte: hevc, h264 or av1"),
+    ] = "hevc"
+    encoder: Annotated[
+        Literal["auto", "nvenc", "software"],
+        Field(description="auto: NVENC where it works; software: x264, x265, SVT-AV1"),
+    ] = "auto"
+    preset: Annotated[
+        Literal["ultrafast", "veryfast", "fast", "medium", "slow"],
+        Field(description="speed of the software encoders, but for VP9"),
+    ] = "veryfast"
+    hevc_crf: Annotated[int, Field(ge=0, le=51, description="x265 quality: lower is better")] = 18
+    h264_crf: Annotated[int, Field(ge=0, le=51, description="x264 quality: lower is better")] = 18
+    av1_crf: Annotated[int, Field(ge=1, le=63, description="SVT-AV1 quality")] = 24
+    nvenc_cq: Annotated[int, Field(ge=1, le=51, description="NVENC quality")] = 22
+    encoder_threads: Annotated[
+        int, Field(ge=1, le=64, description="threads of one software encoder; alters bits")
+    ] = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,7 +49,10 @@ class Deliverable(Protocol):
 
 DeliverableFactory = Callable[[VideoInfo, VideoSettings], Deliverable]
 
-BUILT_IN = {"webm": "pipeline.deliverables.webm:WebM"}
+BUILT_IN = {
+    "webm": "pipeline.deliverables.webm:WebM",
+    "greenscreen": "pipeline.deliverables.greenscreen:GreenScreen",
+}
 
 
 def deliverable_names() -> list[str]:

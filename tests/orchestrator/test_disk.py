@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from orchestrator.config import LimitSettings
 from orchestrator.disk import (
+    SHARE_OF_FORMAT,
     DiskWatch,
     check_room,
     gigabytes,
@@ -60,18 +61,21 @@ def job_of(info: VideoInfo, name: str = "a") -> VideoJob:
     frames=st.integers(1, HOUR),
     asked=st.integers(1, HOUR),
     size=st.integers(1, 10**12),
-    formats=st.integers(1, 6),
+    formats=st.lists(st.sampled_from(list(SHARE_OF_FORMAT)), max_size=4, unique=True),
 )
 def test_source_output_and_scratch_are_planned_within_four_times_the_source(
-    width: int, height: int, frames: int, asked: int, size: int, formats: int
+    width: int, height: int, frames: int, asked: int, size: int, formats: list[str]
 ) -> None:
+    """A transparent WebM, as measured; each further format takes its share on top."""
     info = video_of(width, height, frames, size)
     asked = min(asked, frames)
-    output = output_bytes(info, asked, formats)
-    scratch = scratch_bytes(info, asked, formats)
+    output, scratch = output_bytes(info, asked), scratch_bytes(info, asked)
     assert size + output + scratch <= 4 * size + 2  # each is rounded
-    assert output >= output_bytes(info, asked, 1)
-    assert output <= output_bytes(info, frames, formats)
+    assert output <= output_bytes(info, frames)
+    several = ["webm", *(name for name in formats if name != "webm")]
+    together = output_bytes(info, asked, several)
+    assert together == pytest.approx(sum(output_bytes(info, asked, [n]) for n in several), abs=4)
+    assert together >= output
 
 
 def test_a_run_without_room_is_refused_in_one_line() -> None:
