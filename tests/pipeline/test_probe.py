@@ -11,7 +11,6 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
-from pipeline import probe
 from pipeline.errors import InputError, MachineError
 from pipeline.layout import find_layout
 from pipeline.probe import info_from_json, info_to_json, probe_video, read_video
@@ -136,6 +135,6 @@ def test_a_machine_without_room_for_a_process_is_not_the_files_fault(
     def refuse(*arguments: object, **options: object) -> None:
         raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(probe.subprocess, "Popen", refuse)
+    monkeypatch.setattr("pipeline.probe.subprocess.Popen", refuse)
     with pytest.raises(MachineError, match="no process can be started"):
-        probe.probe_video(path, tmp_path / "index.json")
+        probe_video(path, tmp_path / "index.json")
