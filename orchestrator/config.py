@@ -33,6 +33,7 @@ from pipeline.spec import (
 OUTPUT_ENDINGS: Mapping[str, str] = {
     "webm": "_matte.webm",
     "greenscreen": "_matte_green.mp4",
+    "matte": "_matte_mask.mp4",
 }
 
 #: The folder in OUT that holds everything but the outputs.
@@ -71,10 +72,11 @@ class OutputSettings:
     """What is made of each video."""
 
     formats: Annotated[
-        tuple[Literal["webm", "greenscreen"], ...],
+        tuple[Literal["webm", "greenscreen", "matte"], ...],
         Field(
             min_length=1,
-            description="formats to make: webm (VP9 with alpha), greenscreen (MP4 over one colour)",
+            description="formats to make: webm (VP9 with alpha), greenscreen (MP4 over one colour),"
+            " matte (alpha as grey MP4)",
         ),
     ] = ("webm",)
 

@@ -52,6 +52,7 @@ DeliverableFactory = Callable[[VideoInfo, VideoSettings], Deliverable]
 BUILT_IN = {
     "webm": "pipeline.deliverables.webm:WebM",
     "greenscreen": "pipeline.deliverables.greenscreen:GreenScreen",
+    "matte": "pipeline.deliverables.matte:Matte",
 }
 
 

@@ -12,7 +12,7 @@ from pipeline.errors import InputError
 from pipeline.spec import VideoInfo, VideoSettings
 
 #: Formats that are made with `encoding.codec`.
-BY_CODEC = frozenset({"greenscreen"})
+BY_CODEC = frozenset({"greenscreen", "matte"})
 
 
 def with_encoder(

@@ -1,0 +1,50 @@
+"""`matte`: alpha as a grey video without sound, to be laid over the source as a luma mask.
+
+Grey as it is shown, over the full 0..255, is alpha: black is background, white is subject. In the
+file that is luma of limited range (16 is alpha 0, 235 is alpha 1) and tagged so, because players
+and editors take untagged and tagged H.264, HEVC and AV1 for that, but not all of them know the
+other. Steps are 1/219. Frame k is frame k of every other format, and of the range of the source.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from pipeline.deliverables.audio import SoundForm
+from pipeline.deliverables.movie import Movie
+from pipeline.encoders import encoder_options
+from pipeline.eyes import join_eyes
+from pipeline.frames import FrameBatch, MatteBatch
+
+_BLACK, _STEPS, _NO_COLOUR = 16, 219, 128  # Rec. ITU-T H.273, section 8.3, 8 bit limited range
+
+
+class Matte(Movie):
+    """See `pipeline.deliverables.base.Deliverable`."""
+
+    name: ClassVar[str] = "matte"
+    suffix: ClassVar[str] = ".mp4"
+    container: ClassVar[Literal["mp4", "mov"]] = "mp4"
+    sound: ClassVar[SoundForm | None] = None
+    formats: ClassVar[tuple[str, ...]] = ("yuv420p",)
+
+    def planes(self, frames: FrameBatch, matte: MatteBatch) -> Tensor:
+        alpha = join_eyes(matte.alpha, self._video.layout)
+        count, _, height, width = alpha.shape
+        pixels = height * width
+        out = torch.full(
+            (count, pixels * 3 // 2), _NO_COLOUR, dtype=torch.uint8, device=alpha.device
+        )
+        for t in range(count):
+            luma = alpha[t].float().clamp(0, 1).mul_(_STEPS).add_(_BLACK + 0.5)
+            out[t, :pixels].copy_(luma.view(-1))
+        return out
+
+    def _encoder_options(self) -> list[str]:
+        return encoder_options(self._settings.encoding, self._keyframe_interval)
+
+    def _is_hevc(self) -> bool:
+        return self._settings.encoding.codec == "hevc"
