@@ -99,7 +99,7 @@ def main() -> None:
     "--format",
     "formats",
     multiple=True,
-    type=click.Choice(["webm", "greenscreen", "matte"]),
+    type=click.Choice(["webm", "greenscreen", "matte", "prores"]),
     help="What to make; may be given several times.",
 )
 @click.option(

@@ -34,6 +34,7 @@ OUTPUT_ENDINGS: Mapping[str, str] = {
     "webm": "_matte.webm",
     "greenscreen": "_matte_green.mp4",
     "matte": "_matte_mask.mp4",
+    "prores": "_matte.mov",
 }
 
 #: The folder in OUT that holds everything but the outputs.
@@ -72,11 +73,11 @@ class OutputSettings:
     """What is made of each video."""
 
     formats: Annotated[
-        tuple[Literal["webm", "greenscreen", "matte"], ...],
+        tuple[Literal["webm", "greenscreen", "matte", "prores"], ...],
         Field(
             min_length=1,
             description="formats to make: webm (VP9 with alpha), greenscreen (MP4 over one colour),"
-            " matte (alpha as grey MP4)",
+            " matte (alpha as grey MP4), prores (4444 with alpha in MOV)",
         ),
     ] = ("webm",)
 

@@ -53,6 +53,7 @@ BUILT_IN = {
     "webm": "pipeline.deliverables.webm:WebM",
     "greenscreen": "pipeline.deliverables.greenscreen:GreenScreen",
     "matte": "pipeline.deliverables.matte:Matte",
+    "prores": "pipeline.deliverables.prores:ProRes",
 }
 
 

@@ -61,7 +61,7 @@ def job_of(info: VideoInfo, name: str = "a") -> VideoJob:
     frames=st.integers(1, HOUR),
     asked=st.integers(1, HOUR),
     size=st.integers(1, 10**12),
-    formats=st.lists(st.sampled_from(list(SHARE_OF_FORMAT)), max_size=4, unique=True),
+    formats=st.lists(st.sampled_from([*SHARE_OF_FORMAT, "prores"]), max_size=4, unique=True),
 )
 def test_source_output_and_scratch_are_planned_within_four_times_the_source(
     width: int, height: int, frames: int, asked: int, size: int, formats: list[str]

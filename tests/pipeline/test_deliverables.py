@@ -85,6 +85,7 @@ CASES = [
     Case("webm"),
     *(Case("greenscreen", codec) for codec in ("hevc", "h264", "av1")),
     *(Case("matte", codec) for codec in ("hevc", "h264", "av1")),
+    Case("prores"),
 ]
 MOVIES = [case for case in CASES if case.format != "webm"]
 NAMES = [str(case) or case.format for case in CASES]
@@ -492,7 +493,7 @@ def test_an_odd_rate_has_ticks_that_a_header_can_hold() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 4, 6, 8])
-@pytest.mark.parametrize("case", [Case("greenscreen", "h264")], ids=str)
+@pytest.mark.parametrize("case", [Case("greenscreen", "h264"), Case("prores")], ids=str)
 def test_channels_are_kept_when_sound_is_converted(
     channels: int, case: Case, clip: GetClip, tmp_path: Path
 ) -> None:

@@ -1,0 +1,47 @@
+"""`prores`: ProRes 4444 with alpha in MOV, for editors.
+
+The colour is straight (not multiplied by alpha) and black where alpha is 0; 10 bit, and chroma as
+fine as luma, so that edges keep their colour.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from pipeline.color import YuvFormat, rgba_planes_444
+from pipeline.deliverables.audio import MOV_SOUND, SoundForm
+from pipeline.deliverables.movie import Movie
+from pipeline.eyes import join_eyes
+from pipeline.frames import FrameBatch, MatteBatch
+
+
+class ProRes(Movie):
+    """See `pipeline.deliverables.base.Deliverable`."""
+
+    name: ClassVar[str] = "prores"
+    suffix: ClassVar[str] = ".mov"
+    container: ClassVar[Literal["mp4", "mov"]] = "mov"
+    sound: ClassVar[SoundForm | None] = MOV_SOUND
+    formats: ClassVar[tuple[str, ...]] = ("yuva444p10le", "yuva444p12le")
+
+    def planes(self, frames: FrameBatch, matte: MatteBatch) -> Tensor:
+        layout = self._video.layout
+        rgb = frames.rgb if matte.foreground is None else join_eyes(matte.foreground, layout)
+        alpha = join_eyes(matte.alpha, layout)
+        form = YuvFormat(self._tags.matrix, full_range=False, bit_depth=10)
+        count, _, height, width = rgb.shape
+        out = torch.empty(count, height * width * 4, dtype=torch.int16, device=rgb.device)
+        for t in range(count):
+            colour = rgb[t].float().div_(255) if rgb.dtype == torch.uint8 else rgb[t].float()
+            rgba_planes_444(colour, alpha[t, 0].float(), form, out[t])
+        return out.view(torch.uint8)
+
+    def _encoder_options(self) -> list[str]:
+        return [
+            *("-c:v", "prores_ks", "-profile:v", "4444", "-vendor", "apl0"),
+            *("-alpha_bits", "16", "-pix_fmt", "yuva444p10le"),
+            *("-threads", str(self._settings.encoding.encoder_threads)),
+        ]
