@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from pipeline.deliverables.base import make_deliverable
 from pipeline.finish import finish_video
 from pipeline.models.base import load_model
 from pipeline.probe import read_video
@@ -44,7 +45,7 @@ def render(
     layout: Layout | None = "sbs",
     shuffle: int | None = None,
 ) -> tuple[VideoInfo, Path]:
-    """Make the WebM of `source` in `folder`; `shuffle` seeds the order of the segments."""
+    """Make the first format of `source` in `folder`; `shuffle` seeds the order of the segments."""
     folder.mkdir(parents=True, exist_ok=True)
     index_path = folder / "index.json"
     video = read_video(source, index_path, layout)
@@ -64,6 +65,7 @@ def render(
         random.Random(shuffle).shuffle(order)
     results = {job.number: run_segment(job, model, CPU) for job in order}
     parts = tuple(results[job.number] for job in jobs)
-    target = folder / f"{source.stem}_matte.webm"
+    suffix = make_deliverable(settings.deliverables[0], video, settings).suffix
+    target = folder / f"{source.stem}_matte{suffix}"
     finish_video(FinishJob(video, settings, parts, (str(target),), str(folder)))
     return video, target

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from tests.clips import GREEN, read_frames, read_samples
+from tests.clips import GREEN, read_samples
+from tests.finished import decoded, rgba
 from tests.render import chroma_settings, render
 
 WIDTH, HEIGHT = 192, 96
@@ -53,7 +55,7 @@ def make_flashes(folder: Path, flashes: list[int], num_frames: int, *, name: str
 
 def flash_times(path: Path) -> list[float]:
     """Seconds at which the card turns white."""
-    card = [picture[40:56, 60:130, :3].mean() for picture in read_frames(path)]
+    card = [rgba(frame)[40:56, 60:130, :3].mean() for frame in decoded(path)]
     white = np.asarray(card) > 180
     return [float(k / RATE) for k in range(len(white)) if white[k] and (k == 0 or not white[k - 1])]
 
@@ -66,12 +68,17 @@ def click_times(path: Path) -> list[float]:
     return [begin_s + first / SAMPLES_PER_S for first in firsts.tolist()]
 
 
+@pytest.mark.parametrize("made", ["webm", "greenscreen", "prores"])
 @pytest.mark.parametrize("name", ["aac.mp4", "opus.mkv", "late.mkv"])
 @pytest.mark.parametrize(("start", "count"), [(0, None), (23, 90)])
-def test_clicks_stay_with_flashes(name: str, start: int, count: int | None, tmp_path: Path) -> None:
+def test_clicks_stay_with_flashes(
+    made: str, name: str, start: int, count: int | None, tmp_path: Path
+) -> None:
     flashes = [25, 60, 110] if count is not None else [2, 60, 144]
     source = make_flashes(tmp_path, flashes, 150, name=name)
-    settings = chroma_settings(40, start_frame=start, max_frames=count)
+    settings = replace(
+        chroma_settings(40, start_frame=start, max_frames=count), deliverables=(made,)
+    )
     _, target = render(source, tmp_path / "out", settings, layout="mono")
     seen, heard = flash_times(target), click_times(target)
     assert seen == pytest.approx([float((frame - start) / RATE) for frame in flashes])
