@@ -78,5 +78,8 @@ def _decodes_with_alpha(packets: list[Any]) -> bool:
     import av
 
     decoder = av.CodecContext.create("libvpx-vp9", "r")  # the native decoder drops alpha
-    frames = [frame for packet in packets for frame in decoder.decode(packet)]
-    return len(frames) == len(packets) and frames[-1].format.name == "yuva420p"
+    count, last = 0, ""
+    for packet in packets:  # one frame is held at a time: a group of 8K would be gigabytes
+        for frame in decoder.decode(packet):
+            count, last = count + 1, frame.format.name
+    return count == len(packets) and last == "yuva420p"

@@ -104,12 +104,18 @@ def inspect_movie(path: Path, *, decode_ends: bool = False) -> MovieFacts:
 
 
 def _decodes(context: Any, groups: Sequence[list[Any]]) -> bool:
-    return all(len(decode_group(context, group)) == len(group) for group in groups)
+    return all(decode_group(context, group)[0] == len(group) for group in groups)
 
 
-def decode_group(context: Any, packets: Sequence[Any]) -> list[Any]:
-    """All frames of packets that begin with a keyframe, by a decoder that may be used again."""
-    frames = [frame for packet in packets for frame in context.decode(packet)]
-    frames += context.decode(None)
+def decode_group(context: Any, packets: Sequence[Any]) -> tuple[int, Any]:
+    """(number of frames, the last one) of packets that begin with a keyframe.
+
+    One frame is held at a time: a group of 8K pictures would be gigabytes. The decoder may be used
+    again.
+    """
+    count, last = 0, None
+    for packet in (*packets, None):
+        for frame in context.decode(packet):
+            count, last = count + 1, frame
     context.flush_buffers()
-    return frames
+    return count, last

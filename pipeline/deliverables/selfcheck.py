@@ -198,9 +198,9 @@ def sampled_frames(path: Path, numbers: set[int]) -> Iterator[tuple[int, Any]]:
                     group.clear()
                 group.append(packet)
                 if number in numbers:
-                    frames = decode_group(stream.codec_context, group)
-                    if len(frames) != len(group):
+                    count, frame = decode_group(stream.codec_context, group)
+                    if count != len(group):
                         raise EncodeError(f"frame {number} of {path.name} does not decode")
-                    yield number, frames[-1]
+                    yield number, frame
     except (av.FFmpegError, ValueError) as error:
         raise EncodeError(f"cannot read back {path.name}: {error}") from error
