@@ -25,6 +25,7 @@ from pipeline.spec import (
     Layout,
     MattingSettings,
     ProcessingSettings,
+    StereoSettings,
     StreamingSettings,
     VideoSettings,
 )
@@ -163,6 +164,7 @@ class Settings(BaseModel):
     streaming: StreamingSettings = StreamingSettings()
     processing: ProcessingSettings = ProcessingSettings()
     matting: MattingSettings = MattingSettings()
+    stereo: StereoSettings = StereoSettings()
     encoding: EncodingSettings = EncodingSettings()
     recovery: RecoverySettings = RecoverySettings()
     limits: LimitSettings = LimitSettings()
@@ -183,6 +185,7 @@ def video_settings(settings: Settings) -> VideoSettings:
         streaming=settings.streaming,
         processing=settings.processing,
         matting=settings.matting,
+        stereo=settings.stereo,
         encoding=settings.encoding,
     )
 

@@ -194,6 +194,8 @@ class Video:
             concealed_frames=sum(result.concealed_frames for result in results),
             decoders=tuple(dict.fromkeys(r.decoder for r in results if r.decoder)),
             eased_segments=self._eased,
+            mended_frames=sum(len(r.stereo.mended_frames) for r in results if r.stereo),
+            subject_depth_m=_middle(r.stereo.subject_depth_m for r in results if r.stereo),
         )
 
     def _status(self) -> VideoStatus:
@@ -219,6 +221,12 @@ class Video:
     def _drop_pending(self) -> None:
         self.pending.clear()
         self.frames_pending = 0
+
+
+def _middle(values: Iterable[float | None]) -> float | None:
+    """The median of those that are known."""
+    known = sorted(value for value in values if value is not None)
+    return known[len(known) // 2] if known else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ class VideoState:
             there; "failed" when it is set aside.
         frames_done: frames of finished segments and of those in hand.
         retries: attempts that failed or were lost and are made again, over all of its tasks.
+        mended_frames: frames in which one eye's matte was mended from the other's.
+        subject_depth_m: median distance of the subject in metres; None where it is not known.
         eased_segments: segments that were made with smaller chunks after trouble.
         earlier: it was already done when this run began.
         started_at, ended_at: on the supervisor's clock, in seconds.
@@ -46,6 +48,8 @@ class VideoState:
     concealed_frames: int
     decoders: tuple[str, ...]
     eased_segments: int = 0
+    mended_frames: int = 0
+    subject_depth_m: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

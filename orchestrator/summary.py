@@ -72,6 +72,8 @@ class VideoReport:
     outputs: tuple[OutputFile, ...] = ()
     retries: int = 0
     concealed_frames: int = 0
+    mended_frames: int = 0
+    subject_depth_m: float | None = None
     decoders: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     error: ErrorRecord | None = None
@@ -161,6 +163,8 @@ def _video_report(job: VideoJob, state: VideoState, earlier: int) -> VideoReport
         outputs=state.outputs,
         retries=state.retries,
         concealed_frames=state.concealed_frames,
+        mended_frames=state.mended_frames,
+        subject_depth_m=None if state.subject_depth_m is None else round(state.subject_depth_m, 2),
         decoders=state.decoders,
         notes=(*job.info.notes, *_notes(state, earlier)),
         error=_told(state.error),
@@ -176,6 +180,8 @@ def _notes(state: VideoState, earlier: int) -> Iterator[str]:
         reason = decoder.partition("CPU: ")[2]
         if reason:
             yield f"decoded on the CPU: {reason}"
+    if state.mended_frames:
+        yield f"the eyes disagreed in {counted(state.mended_frames, 'frame')}, which were mended"
     if state.eased_segments:
         yield f"{counted(state.eased_segments, 'segment')} made in smaller chunks after trouble"
     if state.retries:

@@ -21,6 +21,7 @@ from pipeline.frames import FrameBatch, MatteBatch
 from pipeline.models.base import MattingModel, Prepared
 from pipeline.overlap import overlap
 from pipeline.publish import file_digest, publish
+from pipeline.refine.stereo import StereoRefiner
 from pipeline.source import require_unchanged
 from pipeline.spec import AS_ASKED, Concession, SegmentJob, SegmentResult, chunk_frames
 
@@ -66,7 +67,8 @@ def run_segment(
         torch.set_num_threads(job.settings.processing.intra_op_threads)
 
     frames = overlap(_decoded(job, model, reader, chunk), _DEPTH, on_thread=on_thread)
-    mattes = _matted(job, model, frames, prepared)
+    refiner = StereoRefiner(job.settings.stereo, job.video.eyes, *_eye_size(job))
+    mattes = _matted(job, model, frames, prepared, refiner)
     planes = overlap(_planes(deliverables, mattes), _DEPTH, on_thread=on_thread)
     with closing(frames), closing(planes):
         digests = _encode(job, deliverables, targets, planes, on_progress, should_stop)
@@ -77,6 +79,7 @@ def run_segment(
         concealed_frames=len(concealed),
         decoder=reader.decoder,
         digests=digests,
+        stereo=refiner.summary(job.start) if refiner.found else None,
     )
 
 
@@ -108,14 +111,22 @@ def _decoded(
     yield from reader.batches(job.start, job.stop, chunk)
 
 
+def _eye_size(job: SegmentJob) -> tuple[int, int]:
+    return eye_size(job.video.layout, job.video.even_height, job.video.even_width)
+
+
 def _matted(
-    job: SegmentJob, model: MattingModel, frames: Iterator[FrameBatch], prepared: Prepared
+    job: SegmentJob,
+    model: MattingModel,
+    frames: Iterator[FrameBatch],
+    prepared: Prepared,
+    refiner: StereoRefiner,
 ) -> Iterator[tuple[FrameBatch, MatteBatch]]:
-    layout = job.video.layout
-    height, width = eye_size(layout, job.video.even_height, job.video.even_width)
-    state = model.start(job.video.eyes, height, width, prepared)
+    """What the model makes of each batch, the eyes in agreement; warm-up is dropped."""
+    state = model.start(job.video.eyes, *_eye_size(job), prepared)
     for batch in frames:
-        matte = model.matte(split_eyes(batch, layout), state)
+        eyes = split_eyes(batch, job.video.layout)
+        matte = refiner.refine(eyes, model.matte(eyes, state))
         if batch.start >= job.start:
             yield batch, matte
 

@@ -302,6 +302,7 @@ class VideoSettings:
     streaming: StreamingSettings = StreamingSettings()
     processing: ProcessingSettings = ProcessingSettings()
     matting: MattingSettings = MattingSettings()
+    stereo: StereoSettings = StereoSettings()
     encoding: EncodingSettings = EncodingSettings()
 
     def fingerprint(self) -> str:
@@ -365,6 +366,23 @@ AS_ASKED = Concession()
 
 
 @dataclass(frozen=True, slots=True)
+class StereoSummary:
+    """How the eyes agreed in a run of frames; see `pipeline/refine/stereo.py`.
+
+    Attributes:
+        num_frames: how many were looked at.
+        mended_frames: numbers of those that were changed.
+        mean_agreement: 0..1, before mending; None without frames.
+        subject_depth_m: median distance of the subject in metres; None where it is not known.
+    """
+
+    num_frames: int
+    mended_frames: tuple[int, ...]
+    mean_agreement: float | None
+    subject_depth_m: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentResult:
     """What a finished segment left.
 
@@ -373,6 +391,7 @@ class SegmentResult:
         digests: sha256 of each of `files` when it was committed, hexadecimal.
         concealed_frames: frames that the decoder never gave, filled with their neighbour.
         decoder: what decoded, in words ("NVDEC", "CPU", "CPU: Video not supported").
+        stereo: how the eyes agreed; None where there is one, or nobody looked.
     """
 
     files: tuple[str, ...]
@@ -380,6 +399,7 @@ class SegmentResult:
     concealed_frames: int = 0
     decoder: str = ""
     digests: tuple[str, ...] = ()
+    stereo: StereoSummary | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ from pipeline.refine.disparity import (
     to_right_eye,
 )
 from pipeline.refine.mending import Verdict, claims, mend
-from pipeline.spec import StereoSettings
+from pipeline.spec import StereoSettings, StereoSummary
 
 _FIELD_SIDE = 128  # longest side of the field; mattes are compared at twice its size
 _FADE = 0.5  # what a frame weighs in the field after each further one
@@ -65,23 +65,6 @@ class FrameAgreement:
     agreement: float
     disparity: float | None
     mended: bool
-
-
-@dataclass(frozen=True, slots=True)
-class StereoSummary:
-    """What was found of a run of frames.
-
-    Attributes:
-        num_frames: how many were looked at.
-        mended_frames: numbers of those that were changed.
-        mean_agreement: 0..1, before mending; None without frames.
-        subject_depth_m: median distance of the subject in metres; None where it is not known.
-    """
-
-    num_frames: int
-    mended_frames: tuple[int, ...]
-    mean_agreement: float | None
-    subject_depth_m: float | None
 
 
 @dataclass(frozen=True, slots=True)
