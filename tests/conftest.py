@@ -6,12 +6,17 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # As in workers (`workers/launch.py`); must be there before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from tests.clips import ClipSpec, make_clip
+
+# How long an example takes says more of the machine than of the law.
+hypothesis.settings.register_profile("vrmatte", deadline=None)
+hypothesis.settings.load_profile("vrmatte")
 
 
 @pytest.fixture(scope="session")
