@@ -18,6 +18,18 @@ from pydantic import Field
 
 Layout = Literal["mono", "sbs", "tb"]
 
+#: How one eye's picture shows the directions around it; see `pipeline/projection.py`. "flat" is
+#: what an ordinary lens gives.
+ProjectionName = Literal[
+    "flat",
+    "equirect180",
+    "equirect360",
+    "fisheye180",
+    "fisheye190",
+    "fisheye200",
+    "fisheye220",
+]
+
 #: Raised when the same settings begin to give other frames, so that old segments are not reused.
 PIXEL_VERSION = 1
 
@@ -68,6 +80,8 @@ class VideoInfo:
         source_frames: frames in the file.
         rotation: degrees counter-clockwise that make the stored picture upright: 0, 90, 180, 270.
         layout_reason: why that layout was taken, for the person who reads the plan.
+        right_first: the right eye is the left (or upper) half of the picture.
+        projection, projection_reason: of each eye's picture, and why that one.
         notes: what the person should know (padding, variable rate, ...), one line each.
         stream: index of the picture's stream in the file.
         begin_s: time stamp of the first picture, in seconds of the file's own clock.
@@ -96,6 +110,9 @@ class VideoInfo:
     notes: tuple[str, ...] = ()
     stream: int = 0
     begin_s: float = 0.0
+    right_first: bool = False
+    projection: ProjectionName = "flat"
+    projection_reason: str = ""
 
     @property
     def eyes(self) -> int:
