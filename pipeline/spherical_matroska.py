@@ -1,0 +1,186 @@
+"""`Projection` put into the header of a finished WebM, in place of a placeholder.
+
+Only the video track's entry is written again, at the same size: what the tags leave of the
+placeholder's room becomes a `Void` element at its end. Elements are those of RFC 9559 (Matroska),
+their coding that of RFC 8794 (EBML).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import FileIO
+
+from pipeline.errors import EncodeError
+
+_EBML = b"\x1a\x45\xdf\xa3"
+_SEGMENT = b"\x18\x53\x80\x67"
+_CLUSTER = b"\x1f\x43\xb6\x75"
+_TRACKS = b"\x16\x54\xae\x6b"
+_TRACK_ENTRY = b"\xae"
+_TRACK_TYPE = b"\x83"
+_NAME = b"\x53\x6e"
+_VIDEO = b"\xe0"
+_STEREO_MODE = b"\x53\xb8"
+_PROJECTION = b"\x76\x70"
+_PROJECTION_TYPE = b"\x76\x71"
+_PROJECTION_PRIVATE = b"\x76\x72"
+_VOID = b"\xec"
+_CRC32 = b"\xbf"
+
+_TYPE_VIDEO = 1
+_EQUIRECTANGULAR = 1
+_LONGEST_HEAD = 12  # an identifier of 4 bytes, a size of 8
+_MOST_TRACKS_BYTES = 16 << 20
+_MOST_TOP_ELEMENTS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """Of an element: its identifier, and the bytes of the head itself and of the content."""
+
+    kind: bytes
+    length: int
+    content: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Element:
+    """An element at a position in what was parsed; `content` is a part of `whole`."""
+
+    kind: bytes
+    begin: int
+    whole: memoryview
+    content: memoryview
+
+
+def write_projection(
+    file: FileIO, placeholder: bytes, stereo_mode: int, equi: bytes | None
+) -> None:
+    """Write the projection of the one video track over the placeholder.
+
+    Args:
+        file: open to be read and written, unbuffered.
+        placeholder: the text of the video track's name.
+        stereo_mode: the StereoMode that ffmpeg was asked to write.
+        equi: content of ProjectionPrivate; None writes no projection.
+
+    Raises:
+        EncodeError: no placeholder, another stereo mode, or no file as ffmpeg builds it.
+    """
+    begin, tracks = _read_tracks(file)
+    entries = [e for e in _elements(tracks) if e.kind == _TRACK_ENTRY]
+    video = [e for e in entries if _number(_elements(e.content), _TRACK_TYPE) == _TYPE_VIDEO]
+    if len(video) != 1:
+        raise EncodeError(f"it has {len(video)} video tracks instead of one")
+    (entry,) = video
+    new = _tagged(_elements(entry.content), placeholder, stereo_mode, equi)
+    new += _void(len(entry.content) - len(new))
+    begin += entry.begin + len(entry.whole) - len(entry.content)
+    if os.pwrite(file.fileno(), new, begin) != len(new):
+        raise EncodeError("its header was written in part only")
+
+
+def _tagged(
+    entry: Sequence[_Element], placeholder: bytes, stereo_mode: int, equi: bytes | None
+) -> bytes:
+    """The content of a TrackEntry with the projection instead of the placeholder."""
+    name = [e for e in entry if e.kind == _NAME and e.content == placeholder]
+    if len(name) != 1:
+        raise EncodeError("it holds no placeholder")
+    video = [e for e in entry if e.kind == _VIDEO]
+    if len(video) != 1:
+        raise EncodeError(f"its video track has {len(video)} Video elements instead of one")
+    inside = _elements(video[0].content)
+    if any(e.kind == _PROJECTION for e in inside):
+        raise EncodeError("it has a projection of its own already")
+    if (found := _number(inside, _STEREO_MODE)) != stereo_mode:
+        raise EncodeError(f"its stereo mode is {found} instead of {stereo_mode}")
+    content = bytes(video[0].content) + (b"" if equi is None else _projection(equi))
+    parts = {name[0].begin: b"", video[0].begin: _element(_VIDEO, content)}
+    return b"".join(parts.get(e.begin, e.whole) for e in entry)
+
+
+def _projection(equi: bytes) -> bytes:
+    kind = _element(_PROJECTION_TYPE, bytes([_EQUIRECTANGULAR]))
+    return _element(_PROJECTION, kind + _element(_PROJECTION_PRIVATE, equi))
+
+
+def _read_tracks(file: FileIO) -> tuple[int, memoryview]:
+    """(position, content) of the Tracks element, which stands before all pictures."""
+    end = os.fstat(file.fileno()).st_size
+    at = 0
+    for kind in (_EBML, _SEGMENT):
+        head = _read_head(file, at, end)
+        if head.kind != kind:
+            raise EncodeError("it is no WebM file")
+        at += head.length + (head.content if kind == _EBML else 0)
+    for _ in range(_MOST_TOP_ELEMENTS):
+        head = _read_head(file, at, end)
+        if head.kind == _CLUSTER:
+            break
+        if head.kind == _TRACKS:
+            if head.content > _MOST_TRACKS_BYTES:
+                raise EncodeError("its list of tracks is larger than any")
+            begin = at + head.length
+            return begin, memoryview(os.pread(file.fileno(), head.content, begin))
+        at += head.length + head.content
+    raise EncodeError("it has no list of tracks before its pictures")
+
+
+def _read_head(file: FileIO, at: int, end: int) -> _Head:
+    return _head(memoryview(os.pread(file.fileno(), _LONGEST_HEAD, at)), end - at)
+
+
+def _elements(content: memoryview) -> list[_Element]:
+    found: list[_Element] = []
+    at = 0
+    while at < len(content):
+        head = _head(content[at : at + _LONGEST_HEAD], len(content) - at)
+        if head.kind == _CRC32:  # which would have to be counted again
+            raise EncodeError("its header has a checksum")
+        whole = content[at : at + head.length + head.content]
+        found.append(_Element(head.kind, at, whole, whole[head.length :]))
+        at += len(whole)
+    return found
+
+
+def _head(data: memoryview, room: int) -> _Head:
+    """Parse an element's head; the element must not take more than `room` bytes."""
+    kind_bytes = 9 - data[0].bit_length() if len(data) else 9
+    if kind_bytes <= 4 and len(data) > kind_bytes:
+        size_bytes = 9 - data[kind_bytes].bit_length()
+        length = kind_bytes + size_bytes
+        if size_bytes <= 8 and len(data) >= length:
+            most = (1 << 7 * size_bytes) - 1
+            size = int.from_bytes(data[kind_bytes:length], "big") & most
+            if size != most and size <= room - length:  # all ones is for a size not known
+                return _Head(bytes(data[:kind_bytes]), length, size)
+    raise EncodeError("an element in it has an impossible size")
+
+
+def _number(elements: Sequence[_Element], kind: bytes) -> int:
+    """An unsigned integer among `elements`; 0, its default here, where it is left out."""
+    for element in elements:
+        if element.kind == kind and len(element.content) <= 8:
+            return int.from_bytes(element.content, "big")
+    return 0
+
+
+def _element(kind: bytes, content: bytes) -> bytes:
+    size = 1
+    while len(content) >= (1 << 7 * size) - 1:
+        size += 1
+    return kind + (len(content) | 1 << 7 * size).to_bytes(size, "big") + content
+
+
+def _void(room: int) -> bytes:
+    """A Void element of `room` bytes altogether."""
+    if room == 0:
+        return b""
+    size = 1 if room < 2 + 127 else 8
+    content = room - 1 - size
+    if content < 0:
+        raise EncodeError("its placeholder is too short")
+    return _VOID + (content | 1 << 7 * size).to_bytes(size, "big") + bytes(content)

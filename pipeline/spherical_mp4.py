@@ -1,0 +1,238 @@
+"""`st3d` and `sv3d` put into the header of a finished MP4 or MOV, in place of a placeholder.
+
+All of `moov` is written again at the same size: what the tags leave of the placeholder's room
+becomes a `free` box at its end, so that the pictures stay where the tables in it say. Boxes are
+those of ISO/IEC 14496-12; `st3d` and `sv3d` are of Google's Spherical Video V2 RFC.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+
+from pipeline.errors import EncodeError
+
+#: A day at 60 frames/s has tables of 100 MB.
+_MOST_MOOV_BYTES = 256 << 20
+_MOST_TOP_BOXES = 1000
+_HEADER_BYTES = 8
+#: Of a VisualSampleEntry, behind its header and before the boxes in it.
+_ENTRY_BYTES = 78
+_STSD_BYTES = 8
+_TO_DESCRIPTIONS = (b"mdia", b"minf", b"stbl", b"stsd")
+#: How the decoder is set up; the RFC wants its boxes behind these and before all others.
+_CONFIGURATIONS = (b"avcC", b"hvcC", b"av1C", b"vpcC")
+#: FFmpeg takes `vexu`, which Apple defined, for more than `st3d`.
+_TAGS = (b"st3d", b"sv3d", b"vexu")
+#: FFmpeg writes a comment to both in MOV.
+_COMMENTS = (b"\xa9cmt", b"\xa9des")
+_SOURCE = b"vrmatte\0"
+
+
+@dataclass(frozen=True, slots=True)
+class _Box:
+    kind: bytes
+    whole: memoryview
+
+    @property
+    def content(self) -> memoryview:
+        return self.whole[_HEADER_BYTES:]
+
+
+def write_boxes(
+    file: FileIO, placeholder: bytes, stereo_mode: int | None, equi: bytes | None
+) -> None:
+    """Write the tags of the one video track over the placeholder.
+
+    Args:
+        file: open to be read and written, unbuffered.
+        placeholder: the text of the file's comment.
+        stereo_mode: of `st3d`; None leaves the box out.
+        equi: content of the `equi` box in `sv3d`; None leaves `sv3d` out.
+
+    Raises:
+        EncodeError: no placeholder, or no file as ffmpeg builds it.
+    """
+    begin, moov = _read_moov(file)
+    boxes = _boxes(moov)
+    if all(box.kind != b"udta" for box in boxes):
+        raise EncodeError("it holds no placeholder")
+    udta = _the_only(boxes, b"udta")
+    left = _without_comment(udta, placeholder)
+    track = _video_track(boxes)
+    tags = b"" if stereo_mode is None else _full_box(b"st3d", bytes([stereo_mode]))
+    tags += b"" if equi is None else _spherical(equi)
+    changed = {b"trak": _tagged(track, tags), b"udta": left}
+    new = b"".join(changed[b.kind] if b is track or b is udta else b.whole for b in boxes)
+    room = len(moov) - len(new)
+    if room != 0:
+        if room < _HEADER_BYTES:
+            raise EncodeError(f"its placeholder is {_HEADER_BYTES - room} bytes too short")
+        new += _box(b"free", bytes(room - _HEADER_BYTES))
+    if os.pwrite(file.fileno(), new, begin) != len(new):
+        raise EncodeError("its header was written in part only")
+
+
+def stored_stereo_mode(path: Path) -> int | None:
+    """The `stereo_mode` of the video track's `st3d`, of which FFmpeg reads 0 to 2 only.
+
+    Returns:
+        None where there is none, or no sound MP4.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with suppress(EncodeError), path.open("rb", buffering=0) as file:
+        track = _video_track(_boxes(_read_moov(file)[1]))
+        content = track.content
+        for kind in _TO_DESCRIPTIONS:
+            content = _the_only(_boxes(content), kind).content
+        for box in _boxes(_entry(content).content[_ENTRY_BYTES:]):
+            if box.kind == b"st3d" and len(box.content) >= 5:
+                return box.content[4]
+    return None
+
+
+def _read_moov(file: FileIO) -> tuple[int, memoryview]:
+    """(position, content) of the `moov` box of a whole file."""
+    end = os.fstat(file.fileno()).st_size
+    found: tuple[int, int] | None = None
+    at = 0
+    for _ in range(_MOST_TOP_BOXES):
+        if at == end:
+            break
+        head = os.pread(file.fileno(), 16, at)
+        size, least = int.from_bytes(head[:4], "big"), _HEADER_BYTES
+        if head[4:8] == b"moov":
+            if found:
+                raise EncodeError("it has two moov boxes")
+            if size > _MOST_MOOV_BYTES:
+                raise EncodeError("its moov box is larger than any table")
+            found = at + _HEADER_BYTES, size - _HEADER_BYTES
+        elif size == 1:
+            size, least = int.from_bytes(head[8:16], "big"), 16
+        elif size == 0:
+            size = end - at
+        if len(head) < least or not least <= size <= end - at:
+            raise EncodeError("a box in it has an impossible size")
+        at += size
+    else:
+        raise EncodeError(f"it has more than {_MOST_TOP_BOXES} boxes")
+    if found is None:
+        raise EncodeError("it has no moov box")
+    moov = os.pread(file.fileno(), found[1], found[0])
+    if len(moov) != found[1]:
+        raise EncodeError("it ends within its moov box")
+    return found[0], memoryview(moov)
+
+
+def _boxes(content: memoryview) -> list[_Box]:
+    found = []
+    at = 0
+    while at < len(content):
+        size = int.from_bytes(content[at : at + 4], "big")
+        if not _HEADER_BYTES <= size <= len(content) - at:
+            raise EncodeError("a box in its header has an impossible size")
+        found.append(_Box(bytes(content[at + 4 : at + 8]), content[at : at + size]))
+        at += size
+    return found
+
+
+def _tagged(track: _Box, tags: bytes) -> bytes:
+    """The track with `tags` in the description of its pictures."""
+
+    def change(stsd: memoryview) -> bytes:
+        entry = _entry(stsd)
+        boxes = _boxes(entry.content[_ENTRY_BYTES:])
+        if any(box.kind in _TAGS for box in boxes):
+            raise EncodeError("it has tags of its own already")
+        wholes: list[bytes | memoryview] = [box.whole for box in boxes]
+        behind = [k + 1 for k, box in enumerate(boxes) if box.kind in _CONFIGURATIONS]
+        wholes.insert(max(behind, default=0), tags)
+        content = b"".join([entry.content[:_ENTRY_BYTES], *wholes])
+        return bytes(stsd[:_STSD_BYTES]) + _box(entry.kind, content)
+
+    return _box(track.kind, _changed(track.content, _TO_DESCRIPTIONS, change))
+
+
+def _changed(
+    content: memoryview, kinds: Sequence[bytes], change: Callable[[memoryview], bytes]
+) -> bytes:
+    """`content` with that of the one box that the path `kinds` leads to changed."""
+    if not kinds:
+        return change(content)
+    boxes = _boxes(content)
+    old = _the_only(boxes, kinds[0])
+    new = _box(old.kind, _changed(old.content, kinds[1:], change))
+    return b"".join(new if box is old else box.whole for box in boxes)
+
+
+def _without_comment(udta: _Box, placeholder: bytes) -> bytes:
+    """The file's own tags without the placeholder; nothing where they were nothing else."""
+    left = b""
+    for box in _boxes(udta.content):
+        if box.kind == b"meta":
+            left += _list_without_comment(box, placeholder)
+        elif not _is_comment(box, placeholder):  # QuickTime's form
+            left += box.whole
+    if len(left) == len(udta.content):
+        raise EncodeError("it holds no placeholder")
+    return _box(udta.kind, left) if left else b""
+
+
+def _list_without_comment(meta: _Box, placeholder: bytes) -> bytes:
+    version, parts = meta.content[:4], _boxes(meta.content[4:])
+    items = _the_only(parts, b"ilst")
+    tags = [tag for tag in _boxes(items.content) if not _is_comment(tag, placeholder)]
+    if not tags:
+        return b""
+    new = _box(items.kind, b"".join(tag.whole for tag in tags))
+    return _box(meta.kind, b"".join([version, *(new if p is items else p.whole for p in parts)]))
+
+
+def _is_comment(box: _Box, placeholder: bytes) -> bool:
+    return box.kind in _COMMENTS and box.content[-len(placeholder) :] == placeholder
+
+
+def _video_track(moov: Sequence[_Box]) -> _Box:
+    tracks = []
+    for box in moov:
+        if box.kind == b"trak":
+            media = _boxes(_the_only(_boxes(box.content), b"mdia").content)
+            if bytes(_the_only(media, b"hdlr").content[8:12]) == b"vide":
+                tracks.append(box)
+    if len(tracks) != 1:
+        raise EncodeError(f"it has {len(tracks)} video tracks instead of one")
+    return tracks[0]
+
+
+def _entry(stsd: memoryview) -> _Box:
+    entries = _boxes(stsd[_STSD_BYTES:])
+    if len(entries) != 1 or len(entries[0].content) < _ENTRY_BYTES:
+        raise EncodeError(f"its pictures are of {len(entries)} kinds instead of one")
+    return entries[0]
+
+
+def _the_only(boxes: Sequence[_Box], kind: bytes) -> _Box:
+    found = [box for box in boxes if box.kind == kind]
+    if len(found) != 1:
+        raise EncodeError(f"it has {len(found)} {kind.decode()} boxes instead of one")
+    return found[0]
+
+
+def _spherical(equi: bytes) -> bytes:
+    pose = _full_box(b"prhd", bytes(12))  # straight ahead
+    projection = _box(b"proj", pose + _box(b"equi", equi))
+    return _box(b"sv3d", _full_box(b"svhd", _SOURCE) + projection)
+
+
+def _full_box(kind: bytes, content: bytes) -> bytes:
+    return _box(kind, bytes(4) + content)  # version and flags
+
+
+def _box(kind: bytes, content: bytes) -> bytes:
+    return (_HEADER_BYTES + len(content)).to_bytes(4, "big") + kind + content
