@@ -34,6 +34,7 @@ from pipeline.spec import (
 OUTPUT_ENDINGS: Mapping[str, str] = {
     "webm": "_matte.webm",
     "greenscreen": "_matte_green.mp4",
+    "alphapack": "_alpha.mp4",
     "matte": "_matte_mask.mp4",
     "prores": "_matte.mov",
 }
@@ -74,7 +75,7 @@ class OutputSettings:
     """What is made of each video."""
 
     formats: Annotated[
-        tuple[Literal["webm", "greenscreen", "matte", "prores"], ...],
+        tuple[Literal["webm", "greenscreen", "alphapack", "matte", "prores"], ...],
         Field(
             min_length=1,
             description="formats to make: webm (VP9 with alpha), greenscreen (MP4 over one colour),"

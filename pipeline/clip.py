@@ -37,11 +37,12 @@ class ClipReader:
             job.video.layout, job.video.even_height, job.video.even_width
         )
         self._layout = job.video.layout
+        self._right_first = job.video.right_first
         self._reader = reader
 
     def sample(self, frames: Sequence[int]) -> EyeBatch:
         pictures = torch.stack([self._reader.picture(frame) for frame in frames])
-        return split_eyes(FrameBatch(pictures, 0), self._layout)
+        return split_eyes(FrameBatch(pictures, 0), self._layout, self._right_first)
 
 
 def prepared_data(job: SegmentJob, model: MattingModel, clip: ClipReader) -> Prepared:

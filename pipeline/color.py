@@ -40,6 +40,11 @@ def resolve_matrix(video: VideoInfo) -> str:
     return "bt709"
 
 
+def knows_matrix(name: str) -> bool:
+    """Whether pictures of that matrix, by FFmpeg's name, can be converted here."""
+    return name in _LUMA_WEIGHTS
+
+
 def output_tags(video: VideoInfo) -> ColorTags:
     """The colour tags of an encoded deliverable: limited range, the rest as in the source."""
     color = video.color

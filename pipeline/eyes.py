@@ -15,23 +15,35 @@ def eye_size(layout: Layout, height: int, width: int) -> tuple[int, int]:
     ]
 
 
-def split_eyes(frames: FrameBatch, layout: Layout) -> EyeBatch:
-    """A view of the same pixels; the left (or upper) half is the left eye."""
-    rgb = frames.rgb
-    count, channels, height, width = rgb.shape
+def split_eyes(frames: FrameBatch, layout: Layout, right_first: bool = False) -> EyeBatch:
+    """The eyes of each frame, the left one first; see `split`."""
+    return EyeBatch(split(frames.rgb, layout, right_first), frames.start)
+
+
+def split(pictures: Tensor, layout: Layout, right_first: bool = False) -> Tensor:
+    """``[T, C, H, W]`` of whole pictures -> ``[T, E, C, H', W']``, the left eye first.
+
+    A view of the same pixels, unless the right eye comes first.
+
+    Args:
+        right_first: the left (or upper) half of a picture is the right eye.
+    """
+    count, channels, height, width = pictures.shape
+    if layout == "mono":
+        return pictures.unsqueeze(1)
     if layout == "sbs":
-        rgb = rgb.view(count, channels, height, 2, width // 2).permute(0, 3, 1, 2, 4)
-    elif layout == "tb":
-        rgb = rgb.view(count, channels, 2, height // 2, width).permute(0, 2, 1, 3, 4)
+        halves = pictures.view(count, channels, height, 2, width // 2).permute(0, 3, 1, 2, 4)
     else:
-        rgb = rgb.unsqueeze(1)
-    return EyeBatch(rgb, frames.start)
+        halves = pictures.view(count, channels, 2, height // 2, width).permute(0, 2, 1, 3, 4)
+    return halves.flip(1) if right_first else halves
 
 
-def join_eyes(eyes: Tensor, layout: Layout) -> Tensor:
+def join_eyes(eyes: Tensor, layout: Layout, right_first: bool = False) -> Tensor:
     """``[T, E, C, H, W]`` of single eyes -> ``[T, C, H', W']`` of whole pictures."""
     if layout == "mono":
         return eyes.squeeze(1)
+    if right_first:
+        eyes = eyes.flip(1)
     if layout == "sbs":
         return eyes.permute(0, 2, 3, 1, 4).flatten(3, 4)
     return eyes.permute(0, 2, 1, 3, 4).flatten(2, 3)

@@ -14,9 +14,6 @@ from pipeline.publish import file_digest, publish
 from pipeline.source import require_unchanged
 from pipeline.spec import FinishJob, OutputFile, SegmentResult
 
-_CONTAINER_SHARE = 1.01  # what the joined file may be larger than the segments in it
-_PCM_KBPS = 1152  # of a channel: 48000 samples of 24 bit
-
 
 def finish_video(
     job: FinishJob, *, should_stop: Callable[[], bool] = lambda: False
@@ -46,7 +43,7 @@ def finish_video(
         draft = Path(job.work_dir) / f".joined-{name}{deliverable.suffix}.part"
         parts = [Path(segment.files[position]) for segment in job.segments]
         try:
-            _require_room(job, parts, draft)
+            _require_room(parts, deliverable.overhead_bytes(sum(frames)), draft)
             deliverable.join(parts, frames, draft)
             require_unchanged(job.video)
             with writing(draft):
@@ -90,17 +87,10 @@ def _is_whole(segment: SegmentResult) -> bool:
         return False
 
 
-def _require_room(job: FinishJob, parts: list[Path], draft: Path) -> None:
+def _require_room(parts: list[Path], overhead_bytes: int, draft: Path) -> None:
     """End here, not after an hour of joining."""
-    channels = sum(track.channels for track in job.video.audio)
-    seconds = sum(segment.num_frames for segment in job.segments) / job.video.frame_rate
-    encoding = job.settings.encoding
-    kbps = max(encoding.opus_kbps_per_channel, encoding.aac_kbps_per_channel)
-    if draft.suffixes[-2:] == [".mov", ".part"]:
-        kbps = _PCM_KBPS
-    sound = channels * kbps * 125 * float(seconds)
     with writing(draft):
-        needed = sum(part.stat().st_size for part in parts) * _CONTAINER_SHARE + sound
+        needed = sum(part.stat().st_size for part in parts) + overhead_bytes
         free = shutil.disk_usage(draft.parent).free
     if needed > free:
         raise DiskError(

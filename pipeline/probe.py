@@ -25,12 +25,13 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from pipeline.child import tied
+from pipeline.color_tags import color_tags
 from pipeline.errors import DiskError, EncodeError, InputError, MachineError, VrmatteError
 from pipeline.frame_index import FrameIndex, build_index
 from pipeline.layout import find_layout
 from pipeline.signature import CONTAINERS, Container, find_container
 from pipeline.source import regular_file
-from pipeline.spec import AudioTrack, ColorTags, Layout, VideoInfo
+from pipeline.spec import AudioTrack, Layout, VideoInfo
 from pipeline.text import one_line
 
 _MODULE = "pipeline.probe"  # this one, as a child runs it
@@ -55,15 +56,6 @@ _HIGHEST_RATE = 1000  # WebM's time stamps are in milliseconds
 _LATEST_BEGIN_S = 1e10  # a clock that counts from 1970 is at 1.8e9
 _TITLE_CHARACTERS = 200
 _LANGUAGE_CHARACTERS = 16
-
-_MATRICES = {1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "ycgco"}
-_MATRICES |= {0: "gbr", 9: "bt2020nc", 10: "bt2020c"}
-_PRIMARIES = {1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "film"}
-_PRIMARIES |= {9: "bt2020", 11: "smpte431", 12: "smpte432"}
-_TRANSFERS = {1: "bt709", 4: "gamma22", 5: "gamma28", 6: "smpte170m", 7: "smpte240m", 8: "linear"}
-_TRANSFERS |= {13: "iec61966-2-1", 14: "bt2020-10", 15: "bt2020-12", 16: "smpte2084"}
-_TRANSFERS |= {18: "arib-std-b67"}
-_FULL_RANGE = 2
 
 
 def probe_video(
@@ -239,7 +231,7 @@ def read_video(path: Path, index_path: Path, layout: Layout | None) -> VideoInfo
             num_frames=index.num_frames,
             source_frames=len(index.pts),
             variable_rate=index.variable_rate,
-            color=_color_tags(frame),
+            color=color_tags(frame),
             rotation=rotation,
             audio=tuple(_audio_track(s, packets.audio[s.index], begin_s) for s in packets.sound),
             layout=found,
@@ -450,21 +442,6 @@ def _audio_track(stream: Any, span_s: tuple[float, float], begin_s: float) -> Au
         language=one_line(stream.metadata.get("language", ""), _LANGUAGE_CHARACTERS),
         title=one_line(stream.metadata.get("title", ""), _TITLE_CHARACTERS),
     )
-
-
-def _color_tags(frame: Any) -> ColorTags:
-    full = int(frame.color_range) == _FULL_RANGE or frame.format.name.startswith("yuvj")
-    rgb = bool(frame.format.is_rgb)
-    return ColorTags(
-        matrix="gbr" if rgb else _MATRICES.get(_tag(frame.colorspace), "unspecified"),
-        primaries=_PRIMARIES.get(_tag(frame.color_primaries), "unspecified"),
-        transfer=_TRANSFERS.get(_tag(frame.color_trc), "unspecified"),
-        full_range=full or rgb,
-    )
-
-
-def _tag(value: Any) -> int:
-    return -1 if value is None else int(value)
 
 
 def _notes(upright: tuple[int, int], variable: bool, rate: Fraction) -> tuple[str, ...]:

@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pipeline.spec import ProjectionName
+
 _STRIPS = 64  # a picture is worked on in; so many that rows far from a pole need not pay for it
 _LEAST_ROWS = 32  # of a strip
 _MAX_SAMPLES = 8  # along each axis of a pixel; only the last rows before a pole would need more
@@ -153,6 +155,20 @@ class Fisheye:
         largest = (1 - 2 * reach / min(self.height, self.width)).clamp_min(0)
         shrink: Tensor = (largest / r.clamp_min(1e-12)).clamp(max=1)
         return offset * shrink[..., None] + 0.5
+
+
+def named_projection(name: ProjectionName, height: int, width: int) -> Projection | None:
+    """The projection that a video's metadata name, for an eye of that size; None if it is flat."""
+    degrees = field_of_view(name)
+    if degrees is None:
+        return None
+    kind = Equirectangular if name.startswith("equirect") else Fisheye
+    return kind(height, width, degrees)
+
+
+def field_of_view(name: ProjectionName) -> float | None:
+    """Degrees from one side of such a picture to the other; None if it is flat."""
+    return None if name == "flat" else float(name[-3:])
 
 
 def project(pictures: Tensor, source: Projection, target: Projection, fill: float = 0.0) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from pipeline.clip import ClipReader, prepared_data
 from pipeline.decode import FrameReader
 from pipeline.deliverables.base import Deliverable, make_deliverable
+from pipeline.deliverables.selfcheck import Sample, sample_every, take_sample
 from pipeline.disk import disk_error, refusal, writing
 from pipeline.encode import Encoder
 from pipeline.errors import InputError, Stopped
@@ -20,6 +21,7 @@ from pipeline.frame_index import FrameIndex, index_of
 from pipeline.frames import FrameBatch, MatteBatch
 from pipeline.models.base import MattingModel, Prepared
 from pipeline.overlap import overlap
+from pipeline.projection import field_of_view
 from pipeline.publish import file_digest, publish
 from pipeline.refine.stereo import StereoRefiner
 from pipeline.source import require_unchanged
@@ -67,11 +69,17 @@ def run_segment(
         torch.set_num_threads(job.settings.processing.intra_op_threads)
 
     frames = overlap(_decoded(job, model, reader, chunk), _DEPTH, on_thread=on_thread)
-    refiner = StereoRefiner(job.settings.stereo, job.video.eyes, *_eye_size(job))
+    refiner = StereoRefiner(
+        job.settings.stereo,
+        job.video.eyes,
+        *_eye_size(job),
+        field_of_view=field_of_view(job.video.projection),
+    )
     mattes = _matted(job, model, frames, prepared, refiner)
-    planes = overlap(_planes(deliverables, mattes), _DEPTH, on_thread=on_thread)
+    samples: list[Sample] = []
+    planes = overlap(_planes(job, deliverables, mattes, samples), _DEPTH, on_thread=on_thread)
     with closing(frames), closing(planes):
-        digests = _encode(job, deliverables, targets, planes, on_progress, should_stop)
+        digests = _encode(job, deliverables, targets, planes, samples, on_progress, should_stop)
     concealed = {frame for frame in reader.concealed_frames if job.start <= frame < job.stop}
     return SegmentResult(
         files=tuple(str(target) for target in targets),
@@ -125,17 +133,28 @@ def _matted(
     """What the model makes of each batch, the eyes in agreement; warm-up is dropped."""
     state = model.start(job.video.eyes, *_eye_size(job), prepared)
     for batch in frames:
-        eyes = split_eyes(batch, job.video.layout)
+        eyes = split_eyes(batch, job.video.layout, job.video.right_first)
         matte = refiner.refine(eyes, model.matte(eyes, state))
         if batch.start >= job.start:
             yield batch, matte
 
 
 def _planes(
-    deliverables: Sequence[Deliverable], mattes: Iterator[tuple[FrameBatch, MatteBatch]]
+    job: SegmentJob,
+    deliverables: Sequence[Deliverable],
+    mattes: Iterator[tuple[FrameBatch, MatteBatch]],
+    samples: list[Sample],
 ) -> Iterator[list[Tensor]]:
-    """The planes of each deliverable, on the host: the only copy that leaves the device."""
+    """The planes of each deliverable, on the host: the only copy that leaves the device.
+
+    A few frames leave their sample, to be compared with the files when they are closed.
+    """
+    every = sample_every(job.video, job.settings)
     for frames, matte in mattes:
+        for t in range(len(matte)):
+            number = matte.start + t - job.start
+            if number % every == 0:
+                samples.append(take_sample(frames, matte, t, number, job.video))
         yield [deliverable.planes(frames, matte).cpu() for deliverable in deliverables]
 
 
@@ -144,6 +163,7 @@ def _encode(
     deliverables: Sequence[Deliverable],
     targets: Sequence[Path],
     planes: Iterator[list[Tensor]],
+    samples: Sequence[Sample],
     on_progress: Callable[[int], None],
     should_stop: Callable[[], bool],
 ) -> tuple[str, ...]:
@@ -169,7 +189,7 @@ def _encode(
         for deliverable, draft in zip(deliverables, drafts, strict=True):
             with writing(draft):
                 draft.stat()  # a file that was removed while it was written
-            deliverable.check_segment(draft, job.num_frames)
+            deliverable.check_segment(draft, job.num_frames, samples)
     except BaseException:
         for encoder in encoders:
             encoder.abort()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pipeline.signature import CONTAINERS
-from pipeline.spec import AudioTrack, VideoInfo
+from pipeline.spec import AudioTrack, EncodingSettings, VideoInfo
 
 # Opus knows these loudspeaker layouts (RFC 7845, mapping family 1). Anything else, first-order
 # ambisonics with its 4 channels among them, keeps its channels as they are (family 255).
@@ -63,8 +63,8 @@ def plan_audio(
     video: VideoInfo,
     start_frame: int,
     num_frames: int,
-    kbps_per_channel: int,
-    form: SoundForm = WEBM_SOUND,
+    encoding: EncodingSettings,
+    form: SoundForm,
 ) -> AudioPlan:
     """All tracks of `video` for a container, beginning with the picture and as long as it.
 
@@ -88,7 +88,7 @@ def plan_audio(
         if whole and track.codec in form.copied and _fits(track, video):
             output += [f"-c:a:{number}", "copy"]
         else:
-            output += _convert(number, track, length_s, kbps_per_channel, form)
+            output += _convert(number, track, length_s, encoding, form)
         language = form.languages.get(track.language, track.language)
         for key, value in (("language", language), ("title", track.title)):
             if value:
@@ -102,7 +102,7 @@ def _fits(track: AudioTrack, video: VideoInfo) -> bool:
 
 
 def _convert(
-    number: int, track: AudioTrack, length_s: float, kbps: int, form: SoundForm
+    number: int, track: AudioTrack, length_s: float, encoding: EncodingSettings, form: SoundForm
 ) -> list[str]:
     # first_pts=0 begins with the picture; async=1 fills gaps; apad and atrim end with it.
     chain = ["aresample=48000:async=1:first_pts=0"]
@@ -111,6 +111,8 @@ def _convert(
         encoder = "libopus"
     options = [f"-c:a:{number}", encoder]
     if encoder != "pcm_s24le":
+        aac = form.encoder == "aac"
+        kbps = encoding.aac_kbps_per_channel if aac else encoding.opus_kbps_per_channel
         options += [f"-b:a:{number}", f"{kbps * track.channels}k"]
     if encoder == "aac" and track.channels == 4:
         chain.append("channelmap=map=0|1|2|3:channel_layout=4.0")

@@ -14,6 +14,7 @@ from typing import ClassVar, Protocol
 
 from torch import Tensor
 
+from pipeline.deliverables.selfcheck import Sample
 from pipeline.encode import Encoder
 from pipeline.errors import SettingsError
 from pipeline.frames import FrameBatch, MatteBatch
@@ -34,12 +35,17 @@ class Deliverable(Protocol):
         """An encoder that writes one segment to `path`."""
         ...
 
-    def check_segment(self, path: Path, num_frames: int) -> None:
-        """Raises EncodeError unless `path` is a whole segment of that many frames."""
+    def check_segment(self, path: Path, num_frames: int, samples: Sequence[Sample]) -> None:
+        """Raises EncodeError unless `path` is a whole segment of that many frames, and shows what
+        the model gave of those in `samples`."""
         ...
 
     def join(self, segments: Sequence[Path], frames: Sequence[int], target: Path) -> None:
         """Make one file of the segments (`frames` are their lengths), with sound and tags."""
+        ...
+
+    def overhead_bytes(self, num_frames: int) -> int:
+        """What the joined file takes on disk besides what its segments do, at the most."""
         ...
 
     def verify(self, path: Path, num_frames: int) -> None:
@@ -53,6 +59,7 @@ BUILT_IN = {
     "webm": "pipeline.deliverables.webm:WebM",
     "greenscreen": "pipeline.deliverables.greenscreen:GreenScreen",
     "matte": "pipeline.deliverables.matte:Matte",
+    "alphapack": "pipeline.deliverables.alphapack:AlphaPack",
     "prores": "pipeline.deliverables.prores:ProRes",
 }
 

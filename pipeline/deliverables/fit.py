@@ -1,4 +1,4 @@
-"""Which encoder, and whether its codec takes such pictures: asked before a video is planned.
+"""Which encoder, and whether a format and its codec take such a video: asked before it is planned.
 
 Loads no torch: the parent process asks.
 """
@@ -12,7 +12,39 @@ from pipeline.errors import InputError
 from pipeline.spec import VideoInfo, VideoSettings
 
 #: Formats that are made with `encoding.codec`.
-BY_CODEC = frozenset({"greenscreen", "matte"})
+BY_CODEC = frozenset({"greenscreen", "matte", "alphapack"})
+
+#: Pixels: players of alpha-packed fisheyes decode 8192x4096 at the most.
+LARGEST_PACKED = 4096
+
+
+def packed_height(video: VideoInfo) -> int:
+    """Height of the alpha-packed fisheye of a video, half of its width: even, 4096 at the most.
+
+    It is the larger side of an eye, of which a half-width picture has one only: the middle of the
+    picture, where people are, keeps its pixels.
+
+    Raises:
+        InputError: the video has no two eyes, or is neither a fisheye nor a half sphere.
+    """
+    sees = {"flat": "what an ordinary lens sees", "equirect360": "all 360 degrees"}
+    reason = None
+    if video.eyes != 2:
+        reason = f"it has one eye ({video.layout_reason})"
+    elif video.projection in sees:
+        reason = f"it holds {sees[video.projection]} ({video.projection_reason})"
+    if reason is not None:
+        raise InputError(
+            f"an alpha-packed fisheye cannot be made of {video.path}: {reason}",
+            "choose other formats for it, or say what it is with --layout and --projection",
+        )
+    height, width = video.even_height, video.even_width
+    if video.layout == "sbs":
+        width //= 2
+    else:
+        height //= 2
+    side = min(max(height, width), LARGEST_PACKED)
+    return side + side % 2
 
 
 def with_encoder(
@@ -23,17 +55,35 @@ def with_encoder(
     Where none does, nothing is tried and nothing changes: the same settings, on any machine.
 
     Raises:
-        InputError: the codec cannot hold its pictures, or NVENC is asked for and does not work.
+        InputError: a format cannot hold this video, the codec cannot hold its pictures, or NVENC
+            is asked for and does not work.
     """
-    if BY_CODEC.isdisjoint(settings.deliverables):
+    sizes = _picture_sizes(video, settings)
+    if not sizes:
         return settings
-    width, height = video.even_width, video.even_height
-    encoding = settled(settings.encoding, width, height, trial)
-    if problem := size_problem(encoding, width, height):
-        raise InputError(*problem)
-    if settings.encoding.encoder == "nvenc" and not trial(encoding.codec, width, height):
-        raise InputError(
-            f"NVENC does not encode {encoding.codec} pictures of {width}x{height} on this machine",
-            "set encoding.encoder: auto",
-        )
+    encoding = settings.encoding
+    if encoding.encoder == "auto":
+        made = {settled(encoding, *size, trial).encoder for size in sizes}
+        encoding = replace(encoding, encoder="nvenc" if made == {"nvenc"} else "software")
+    for width, height in sizes:
+        if problem := size_problem(encoding, width, height):
+            raise InputError(*problem)
+        if settings.encoding.encoder == "nvenc" and not trial(encoding.codec, width, height):
+            raise InputError(
+                f"NVENC does not encode {encoding.codec} pictures of {width}x{height}"
+                " on this machine",
+                "set encoding.encoder: auto",
+            )
     return replace(settings, encoding=encoding)
+
+
+def _picture_sizes(video: VideoInfo, settings: VideoSettings) -> list[tuple[int, int]]:
+    """(width, height) of every picture that `encoding.codec` must take."""
+    sizes = []
+    formats = BY_CODEC.intersection(settings.deliverables)
+    if "alphapack" in formats:
+        height = packed_height(video)
+        sizes.append((2 * height, height))
+    if formats - {"alphapack"}:
+        sizes.append((video.even_width, video.even_height))
+    return sizes

@@ -14,10 +14,13 @@ from torch import Tensor
 from pipeline.color import YuvFormat, rgb_planes
 from pipeline.deliverables.audio import MP4_SOUND, SoundForm
 from pipeline.deliverables.movie import Movie
+from pipeline.deliverables.selfcheck import Decoded, Sample, grid
 from pipeline.encoders import encoder_options
-from pipeline.eyes import join_eyes
 from pipeline.frames import FrameBatch, MatteBatch
 from pipeline.spec import VideoInfo, VideoSettings
+
+_NEAR = 32 / 255  # what keyers take for the screen at the very least
+_COVERAGE_TOLERANCE = 0.02
 
 
 class GreenScreen(Movie):
@@ -25,7 +28,7 @@ class GreenScreen(Movie):
 
     name: ClassVar[str] = "greenscreen"
     suffix: ClassVar[str] = ".mp4"
-    container: ClassVar[Literal["mp4", "mov"]] = "mp4"
+    container: ClassVar[Literal["webm", "mp4", "mov"]] = "mp4"
     sound: ClassVar[SoundForm | None] = MP4_SOUND
     formats: ClassVar[tuple[str, ...]] = ("yuv420p",)
 
@@ -35,9 +38,7 @@ class GreenScreen(Movie):
         self._form = YuvFormat(self._tags.matrix, full_range=False)
 
     def planes(self, frames: FrameBatch, matte: MatteBatch) -> Tensor:
-        layout = self._video.layout
-        rgb = frames.rgb if matte.foreground is None else join_eyes(matte.foreground, layout)
-        alpha = join_eyes(matte.alpha, layout)
+        rgb, alpha = self._eyes_joined(frames, matte)
         behind = torch.tensor(self._color, device=rgb.device).view(3, 1, 1)
         count, _, height, width = rgb.shape
         out = torch.empty(count, height * width * 3 // 2, dtype=torch.uint8, device=rgb.device)
@@ -52,12 +53,22 @@ class GreenScreen(Movie):
     def _is_hevc(self) -> bool:
         return self._settings.encoding.codec == "hevc"
 
-    def _flat(self) -> tuple[float, float, float]:
-        flat = torch.tensor(self._color).view(3, 1, 1).expand(3, 2, 2)
-        sample = torch.empty(6, dtype=torch.uint8)
-        rgb_planes(flat, self._form, sample)
-        y, u, v = (float(sample[k]) / 255 for k in (0, 4, 5))
-        return y, u, v
+    def _expected(self, sample: Sample) -> Tensor:
+        return sample.subject + (1 - sample.alpha) * self._screen()
+
+    def _shown(self, picture: Decoded) -> Tensor:
+        return grid(picture.rgb)
+
+    def _problem(self, sample: Sample, picture: Decoded) -> str | None:
+        # Averages do not see a screen that is speckled.
+        near = (picture.rgb.float() / 255 - self._screen()).abs().amax(dim=1) <= _NEAR
+        for covered, empty in zip(near.flatten(1).float().mean(dim=1), sample.empty, strict=True):
+            if covered < empty - _COVERAGE_TOLERANCE:
+                return f"{float(covered):.1%} of flat screen instead of {float(empty):.1%}"
+        return super()._problem(sample, picture)
+
+    def _screen(self) -> Tensor:
+        return torch.tensor(self._color).view(3, 1, 1)
 
 
 def parse_color(text: str) -> tuple[float, float, float]:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pipeline.deliverables.audio import SoundForm
 from pipeline.deliverables.movie import Movie
+from pipeline.deliverables.selfcheck import Decoded, Sample, grid
 from pipeline.encoders import encoder_options
 from pipeline.eyes import join_eyes
 from pipeline.frames import FrameBatch, MatteBatch
@@ -27,12 +28,13 @@ class Matte(Movie):
 
     name: ClassVar[str] = "matte"
     suffix: ClassVar[str] = ".mp4"
-    container: ClassVar[Literal["mp4", "mov"]] = "mp4"
+    container: ClassVar[Literal["webm", "mp4", "mov"]] = "mp4"
     sound: ClassVar[SoundForm | None] = None
     formats: ClassVar[tuple[str, ...]] = ("yuv420p",)
+    channels: ClassVar[tuple[str, ...]] = ("alpha",)
 
     def planes(self, frames: FrameBatch, matte: MatteBatch) -> Tensor:
-        alpha = join_eyes(matte.alpha, self._video.layout)
+        alpha = join_eyes(matte.alpha, self._video.layout, self._video.right_first)
         count, _, height, width = alpha.shape
         pixels = height * width
         out = torch.full(
@@ -42,6 +44,12 @@ class Matte(Movie):
             luma = alpha[t].float().clamp(0, 1).mul_(_STEPS).add_(_BLACK + 0.5)
             out[t, :pixels].copy_(luma.view(-1))
         return out
+
+    def _expected(self, sample: Sample) -> Tensor:
+        return sample.alpha
+
+    def _shown(self, picture: Decoded) -> Tensor:
+        return grid(picture.rgb[:, :1])
 
     def _encoder_options(self) -> list[str]:
         return encoder_options(self._settings.encoding, self._keyframe_interval)

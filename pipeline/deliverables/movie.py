@@ -1,4 +1,4 @@
-"""MP4 and MOV: one file a segment, joined by copying the coded pictures. What its kinds share.
+"""WebM, MP4 and MOV: one file a segment, joined by copying the coded pictures. What kinds share.
 
 Segments of one video have the same parameter sets, because the settings fix every option of the
 encoder; each begins with a keyframe and needs nothing of its neighbours. That they do is looked at
@@ -14,37 +14,54 @@ from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from pipeline.color import output_tags
 from pipeline.deliverables.audio import AudioPlan, SoundForm, plan_audio
-from pipeline.deliverables.readback import MovieFacts, inspect_movie
-from pipeline.deliverables.selfcheck import CheckedEncoder, PictureForm
+from pipeline.deliverables.readback import FileFacts, inspect_file, sampled_frames
+from pipeline.deliverables.selfcheck import (
+    Decoded,
+    Sample,
+    difference,
+    grid,
+    keyframe_interval,
+    shown_picture,
+)
 from pipeline.disk import writing
 from pipeline.encode import Encoder, PipeEncoder, ffmpeg_command, run_ffmpeg
 from pipeline.errors import EncodeError
+from pipeline.eyes import join_eyes
 from pipeline.frames import FrameBatch, MatteBatch
 from pipeline.spec import VideoInfo, VideoSettings
+from pipeline.spherical import SphericalTags, placeholder_options, readable, write_tags
 
-_SAMPLE_S = 10.0  # one frame out of so many seconds is decoded again and compared
 _FINEST_TICKS = 1_000_000  # a second; a rate that needs more has odd numbers, and is rounded
+_INDEX_BYTES = 64  # of the container, for a frame and for a packet of sound, at the most
 
 
 class Movie(ABC):
-    """See `pipeline.deliverables.base.Deliverable`; kinds say how pixels and sound are kept."""
+    """See `pipeline.deliverables.base.Deliverable`; kinds say how pixels and sound are kept.
+
+    Attributes:
+        formats: FFmpeg's names of pixel formats: the one of the raw frames, then others that
+            decoders may make of them.
+        channels: what a picture of it shows, as the self-check names it.
+    """
 
     name: ClassVar[str]
     suffix: ClassVar[str]
-    container: ClassVar[Literal["mp4", "mov"]]
+    container: ClassVar[Literal["webm", "mp4", "mov"]]
     sound: ClassVar[SoundForm | None]
-    formats: ClassVar[tuple[str, ...]]  # see `PictureForm`
+    formats: ClassVar[tuple[str, ...]]
+    channels: ClassVar[tuple[str, ...]] = ("red", "green", "blue")
 
     def __init__(self, video: VideoInfo, settings: VideoSettings) -> None:
         self._video = video
         self._settings = settings
         self._tags = output_tags(video)
         self._ticks = ticks_per_second(video.frame_rate)
-        self._keyframe_interval = max(1, round(settings.encoding.keyframe_s * video.frame_rate))
+        self._keyframe_interval = keyframe_interval(video, settings)
 
     @abstractmethod
     def planes(self, frames: FrameBatch, matte: MatteBatch) -> Tensor:
@@ -54,43 +71,63 @@ class Movie(ABC):
     def _encoder_options(self) -> list[str]:
         """ffmpeg's options for the picture."""
 
-    def _flat(self) -> tuple[float, float, float] | None:
-        """The background's Y, U, V in 0..1 where it has one colour."""
-        return None
+    @abstractmethod
+    def _expected(self, sample: Sample) -> Tensor:
+        """``[E, C, h, w]``: what `_shown` should give of that frame."""
+
+    @abstractmethod
+    def _shown(self, picture: Decoded) -> Tensor:
+        """``[E, C, h, w]``: means over the grid of what a player shows."""
+
+    def _size(self) -> tuple[int, int]:
+        """(width, height) of its pictures."""
+        return self._video.even_width, self._video.even_height
+
+    def _is_hevc(self) -> bool:
+        return False
 
     def open_segment(self, path: Path) -> Encoder:
-        video = self._video
-        size = f"{video.even_width}x{video.even_height}"
+        width, height = self._size()
         command = ffmpeg_command(
-            *("-f", "rawvideo", "-pix_fmt", self.formats[0], "-video_size", size),
-            *("-framerate", str(video.frame_rate), *self._color_options(), "-i", "pipe:0"),
-            *("-an", *self._encoder_options(), *self._color_options()),
-            *("-video_track_timescale", str(self._ticks)),
+            *("-f", "rawvideo", "-pix_fmt", self.formats[0], "-video_size", f"{width}x{height}"),
+            *("-framerate", str(self._video.frame_rate), *self._color_options(), "-i", "pipe:0"),
+            *("-an", *self._encoder_options(), *self._color_options(), *self._time_scale()),
             *("-fflags", "+bitexact", "-flags:v", "+bitexact"),
             *("-f", self.container, f"file:{path}"),
         )
-        form = PictureForm(video.even_width, video.even_height, self.formats, self._flat())
-        groups = max(1, round(_SAMPLE_S / self._settings.encoding.keyframe_s))
-        every = self._keyframe_interval * groups
-        return CheckedEncoder(PipeEncoder(command), path, form, every)
+        return PipeEncoder(command)
 
-    def check_segment(self, path: Path, num_frames: int) -> None:
-        found = inspect_movie(path).num_frames
+    def check_segment(self, path: Path, num_frames: int, samples: Sequence[Sample]) -> None:
+        found = inspect_file(path).num_frames
         if found != num_frames:
             raise EncodeError(f"segment {path.name} holds {found} frames instead of {num_frames}")
+        given = {sample.frame: sample for sample in samples}
+        for number, frame in sampled_frames(path, set(given)):
+            sample = given.pop(number)
+            try:
+                picture = self._read(frame)
+            except ValueError as error:
+                raise EncodeError(f"{path.name} cannot be shown: {error}") from error
+            if problem := self._problem(sample, picture):
+                raise EncodeError(f"frame {number} of {path.name} is not what was made: {problem}")
+        if given:
+            raise EncodeError(f"frame {min(given)} of {path.name} is not there")
+
+    def _read(self, frame: object) -> Decoded:
+        return shown_picture(frame, self._video.layout, self._video.right_first)
+
+    def _problem(self, sample: Sample, picture: Decoded) -> str | None:
+        """What is wrong with a picture, in words."""
+        return difference(self._expected(sample), self._shown(picture), self.channels)
 
     def join(self, segments: Sequence[Path], frames: Sequence[int], target: Path) -> None:
         folder = segments[0].parent
         concat = folder / f"{target.name}.txt"
         audio = self._audio(sum(frames))
-        metadata = ["-map_metadata", "-1"]
-        if self._video.title:
-            metadata += ["-metadata", f"title={self._video.title}"]
-        tag = ["-tag:v", "hvc1"] if self._is_hevc() else []
         command = ffmpeg_command(
             *("-f", "concat", "-safe", "1", "-auto_convert", "0", "-i", concat.name, *audio.input),
-            *("-map", "0:v:0", "-c:v", "copy", *tag, *metadata, *audio.output),
-            *("-video_track_timescale", str(self._ticks), "-movflags", "+faststart"),
+            *("-map", "0:v:0", "-c:v", "copy", *self._metadata(), *audio.output),
+            *(*self._time_scale(), *(("-movflags", "+faststart") if self._ticked else ())),
             *("-fflags", "+bitexact", "-f", self.container, f"file:{target}"),
         )
         expected = _coded_pictures(segments)
@@ -101,49 +138,95 @@ class Movie(ABC):
         finally:
             with suppress(OSError):  # what it cost is told by then
                 concat.unlink()
-        if inspect_movie(target).packets != expected:
+        write_tags(target, self.container, self._spherical())
+        if inspect_file(target).packets != expected:
             raise EncodeError(f"{target.name} does not hold the pictures of its segments")
 
+    def _metadata(self) -> list[str]:
+        options = ["-map_metadata", "-1", *placeholder_options(self.container, self._spherical())]
+        if self._is_hevc():
+            options += ["-tag:v", "hvc1"]
+        if self._video.title:
+            options += ["-metadata", f"title={self._video.title}"]
+        return options
+
+    def _spherical(self) -> SphericalTags:
+        """What players are told of its pictures."""
+        video = self._video
+        return SphericalTags(video.layout, video.right_first, video.projection)
+
+    def overhead_bytes(self, num_frames: int) -> int:
+        """What the joined file takes besides the coded pictures, at the most: sound and index."""
+        seconds = float(num_frames / self._video.frame_rate)
+        total = _INDEX_BYTES * num_frames + 1_000_000.0
+        if self.sound is not None:
+            encoding = self._settings.encoding
+            kbps = {
+                "libopus": encoding.opus_kbps_per_channel,
+                "aac": encoding.aac_kbps_per_channel,
+                "pcm_s24le": 1152,  # 48000 samples of 24 bit
+            }[self.sound.encoder]
+            for track in self._video.audio:
+                total += seconds * (track.channels * kbps * 125 + 100 * _INDEX_BYTES)
+        return round(total)
+
     def verify(self, path: Path, num_frames: int) -> None:
-        if wrong := self._wrong(inspect_movie(path, decode_ends=True), num_frames):
+        if wrong := self._wrong(inspect_file(path, decode_ends=True), num_frames):
             raise EncodeError(f"the joined file for {self._video.path} has {wrong}")
 
-    def _wrong(self, found: MovieFacts, num_frames: int) -> str | None:
-        video = self._video
-        rate = video.frame_rate
-        size = (video.even_width, video.even_height)
+    def _wrong(self, found: FileFacts, num_frames: int) -> str | None:
+        rate = self._video.frame_rate
+        size = self._size()
         late = max((abs(t - k / rate) for k, t in enumerate(found.pts_s)), default=0.0)
-        tracks = len(video.audio) if self.sound else 0
         if found.num_frames != num_frames:
             return f"{found.num_frames} frames instead of {num_frames}"
-        if found.pixel_format not in self.formats:
-            return f"{found.pixel_format} pictures instead of {self.formats[0]}"
         if found.size != size:
             return f"pictures of {found.size[0]}x{found.size[1]} instead of {size[0]}x{size[1]}"
+        if not found.ends or "" in found.ends:
+            return "a first or last frame that does not decode"
+        for kind in found.ends:
+            if kind not in self.formats:
+                return f"{kind} pictures instead of {self.formats[0]}"
         if self._is_hevc() and found.codec_tag != "hvc1":
             return f"the tag {found.codec_tag} instead of hvc1"
-        if found.ends is not True:
-            return "a first or last frame that does not decode"
-        if late > 1.5 / self._ticks:
+        # Matroska's time stamps are in milliseconds.
+        if late > (1.5 / self._ticks if self._ticked else 0.002):
             return f"a frame {late * 1000:.1f} ms off its time"
+        if problem := self._sound_problem(found, float(num_frames / rate)):
+            return problem
+        if found.tags != readable(self.container, self._spherical()):
+            return "stereo or projection tags that do not read back"
+        return None
+
+    def _sound_problem(self, found: FileFacts, picture_s: float) -> str | None:
+        tracks = len(self._video.audio) if self.sound else 0
         if len(found.audio_s) != tracks:
             return f"{len(found.audio_s)} audio tracks instead of {tracks}"
-        picture_s = float(num_frames / rate)
-        slack_s = float(1 / rate) + (self.sound.packet_s if self.sound else 0.0)
+        # An audio packet is a whole one.
+        slack_s = float(1 / self._video.frame_rate) + (self.sound.packet_s if self.sound else 0.0)
         for begin, end in found.audio_s:
             if abs(begin) > slack_s or abs(end - picture_s) > slack_s:
                 return f"sound from {begin:.3f} to {end:.3f} s, picture to {picture_s:.3f} s"
         return None
 
-    def _is_hevc(self) -> bool:
-        return False
-
     def _audio(self, num_frames: int) -> AudioPlan:
         if self.sound is None:
             return AudioPlan()
-        start = self._settings.start_frame
-        kbps = self._settings.encoding.aac_kbps_per_channel
-        return plan_audio(self._video, start, num_frames, kbps, self.sound)
+        return plan_audio(
+            self._video,
+            self._settings.start_frame,
+            num_frames,
+            self._settings.encoding,
+            self.sound,
+        )
+
+    @property
+    def _ticked(self) -> bool:
+        """Whether the container's time scale is ours to choose."""
+        return self.container != "webm"
+
+    def _time_scale(self) -> list[str]:
+        return ["-video_track_timescale", str(self._ticks)] if self._ticked else []
 
     def _color_options(self) -> list[str]:
         tags = self._tags
@@ -153,6 +236,28 @@ class Movie(ABC):
         if tags.transfer != "unspecified":
             options += ["-color_trc", tags.transfer]
         return options
+
+    def _eyes_joined(self, frames: FrameBatch, matte: MatteBatch) -> tuple[Tensor, Tensor]:
+        """(colour, alpha) of whole pictures, ``[T, 3, H, W]`` and ``[T, 1, H, W]``."""
+        layout, swapped = self._video.layout, self._video.right_first
+        alpha = join_eyes(matte.alpha, layout, swapped)
+        if matte.foreground is None:
+            return frames.rgb, alpha
+        return join_eyes(matte.foreground, layout, swapped), alpha
+
+
+class Transparent(Movie):
+    """Kinds with alpha: the colour is straight, and black where alpha is 0."""
+
+    channels: ClassVar[tuple[str, ...]] = ("red", "green", "blue", "alpha")
+
+    def _expected(self, sample: Sample) -> Tensor:
+        return torch.cat([sample.subject, sample.alpha], dim=1)
+
+    def _shown(self, picture: Decoded) -> Tensor:
+        if picture.alpha is None:
+            raise EncodeError(f"a segment of {self._video.path} lost its alpha")
+        return torch.cat([grid(picture.rgb, picture.alpha), grid(picture.alpha)], dim=1)
 
 
 def ticks_per_second(rate: Fraction) -> int:
@@ -186,8 +291,8 @@ def _coded_pictures(segments: Sequence[Path]) -> tuple[bytes, ...]:
     Raises:
         EncodeError: their parameter sets differ, so that they are no one stream.
     """
-    found = [inspect_movie(segment) for segment in segments]
-    if len({facts.parameters for facts in found}) != 1:
+    found = [inspect_file(segment) for segment in segments]
+    if len({(facts.codec, facts.parameters) for facts in found}) != 1:
         raise EncodeError(
             f"the segments in {segments[0].parent.name} were made by different encoders",
             "run again with --fresh",

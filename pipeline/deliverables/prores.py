@@ -13,24 +13,21 @@ from torch import Tensor
 
 from pipeline.color import YuvFormat, rgba_planes_444
 from pipeline.deliverables.audio import MOV_SOUND, SoundForm
-from pipeline.deliverables.movie import Movie
-from pipeline.eyes import join_eyes
+from pipeline.deliverables.movie import Transparent
 from pipeline.frames import FrameBatch, MatteBatch
 
 
-class ProRes(Movie):
+class ProRes(Transparent):
     """See `pipeline.deliverables.base.Deliverable`."""
 
     name: ClassVar[str] = "prores"
     suffix: ClassVar[str] = ".mov"
-    container: ClassVar[Literal["mp4", "mov"]] = "mov"
+    container: ClassVar[Literal["webm", "mp4", "mov"]] = "mov"
     sound: ClassVar[SoundForm | None] = MOV_SOUND
     formats: ClassVar[tuple[str, ...]] = ("yuva444p10le", "yuva444p12le")
 
     def planes(self, frames: FrameBatch, matte: MatteBatch) -> Tensor:
-        layout = self._video.layout
-        rgb = frames.rgb if matte.foreground is None else join_eyes(matte.foreground, layout)
-        alpha = join_eyes(matte.alpha, layout)
+        rgb, alpha = self._eyes_joined(frames, matte)
         form = YuvFormat(self._tags.matrix, full_range=False, bit_depth=10)
         count, _, height, width = rgb.shape
         out = torch.empty(count, height * width * 4, dtype=torch.int16, device=rgb.device)

@@ -1,206 +1,181 @@
-"""Decode a segment again at sampled frames and compare it with the planes that went in.
+"""Decode a segment again at sampled frames and compare it with what the model gave.
 
-What went in is what the model gave; a joined file holds the very same coded pictures (see
-`pipeline/deliverables/movie.py`), so that what is found here holds for it as well.
+It begins at the frames and mattes themselves, not at the planes that were made of them: a wrong
+matrix, exchanged eyes and a lost alpha are found, whichever step they happened in. What is found of
+a segment holds for the joined file, which has the very same coded pictures (see `movie.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.deliverables.readback import decode_group
-from pipeline.encode import Encoder
-from pipeline.errors import EncodeError
+from pipeline.color import YuvFormat, knows_matrix, yuv_to_rgb
+from pipeline.color_tags import color_tags
+from pipeline.eyes import split
+from pipeline.frames import FrameBatch, MatteBatch
+from pipeline.spec import Layout, VideoInfo, VideoSettings
 
-_BLOCK = 16  # pixels: noise of the encoder averages out over such a block, a wrong picture does not
+#: One frame out of so many seconds is decoded again; a keyframe, so that no others are.
+_SAMPLE_S = 10.0
 
-#: Mean difference of blocks, as a share of full scale. Encoders at their worst quality settings
-#: stay below half of it; a frame that moved by one, or another matrix, does not.
-_MEAN_TOLERANCE = 0.01
-_FLAT_NEAR = 8 / 255
-_COVERAGE_TOLERANCE = 0.02
-
-_ALLOWED = {"protocol_whitelist": "file,pipe", "format_whitelist": "mov"}
-
-Plane = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class PictureForm:
-    """How the bytes of a raw frame are its planes.
-
-    Attributes:
-        formats: FFmpeg's names of pixel formats: the one of the raw frames, then what decoders
-            may make of them; 4:2:0 of 8 bit, or 4:4:4 with alpha of 10 or 12 bit.
-        flat: the background's Y, U, V in 0..1 where it has one colour, else None.
-    """
-
-    width: int
-    height: int
-    formats: tuple[str, ...]
-    flat: tuple[float, float, float] | None = None
-
-    def planes(self, raw: NDArray[np.uint8], pixel_format: str) -> list[Plane]:
-        """Planes of a frame, 0..1, from its bytes ``[n]``."""
-        full = (self.height, self.width)
-        half = (self.height // 2, self.width // 2)
-        samples: NDArray[Any]
-        if pixel_format == "yuv420p":
-            samples, shapes, top = raw, [full, half, half], 255
-        else:
-            top = 4095 if "p12" in pixel_format else 1023
-            samples, shapes = raw.view("<u2"), [full] * 4
-        ends = np.cumsum([height * width for height, width in shapes])
-        parts = np.split(samples, ends[:-1])
-        scale = np.float32(1 / top)
-        return [
-            part.reshape(shape).astype(np.float32) * scale
-            for part, shape in zip(parts, shapes, strict=True)
-        ]
+# Along a side of an eye: cells at most, and pixels of a cell at least. A sample is fine, so that it
+# may be projected. Compared are coarser cells: noise of the encoder averages out in them, a wrong
+# picture does not.
+_FINE, _LEAST_FINE = 128, 2
+_COARSE, _LEAST_COARSE = 32, 16
 
 
-@dataclass(frozen=True, slots=True)
-class Sketch:
-    """A frame in few numbers.
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """One frame in few numbers: means over a grid of each eye, float32 on the host.
 
     Attributes:
-        blocks: means of the blocks of each plane, 0..1.
-        coverage: share of the picture that has the flat colour; None where there is none.
+        frame: its number in the segment.
+        picture: ``[E, 3, h, w]``, 0..1, of the source.
+        subject: ``[E, 3, h, w]``, 0..1, the subject's colour times alpha.
+        alpha: ``[E, 1, h, w]``, 0..1.
+        empty: ``[E]``, the share of pixels that are background and nothing else.
     """
 
-    blocks: tuple[Plane, ...]
-    coverage: float | None
+    frame: int
+    picture: Tensor
+    subject: Tensor
+    alpha: Tensor
+    empty: Tensor
 
 
-def sketch(planes: Sequence[Plane], flat: tuple[float, float, float] | None) -> Sketch:
-    """See `Sketch`; a plane of half size has blocks of half size."""
-    blocks = []
-    for plane in planes:
-        size = _BLOCK * plane.shape[0] // planes[0].shape[0]
-        rows = np.add.reduceat(plane, range(0, plane.shape[0], size), axis=0)
-        sums = np.add.reduceat(rows, range(0, plane.shape[1], size), axis=1)
-        ones = np.ones_like(plane[:1])
-        columns = np.add.reduceat(ones, range(0, plane.shape[1], size), axis=1)
-        lines = np.add.reduceat(np.ones_like(plane[:, :1]), range(0, plane.shape[0], size), axis=0)
-        blocks.append(sums / (columns * lines))
-    coverage = None if flat is None else _coverage(planes, flat)
-    return Sketch(tuple(blocks), coverage)
+def sample_every(video: VideoInfo, settings: VideoSettings) -> int:
+    """How many frames lie between two samples of a segment; its first frame is one."""
+    interval = keyframe_interval(video, settings)
+    return interval * max(1, round(_SAMPLE_S / settings.encoding.keyframe_s))
 
 
-def _coverage(planes: Sequence[Plane], flat: tuple[float, float, float]) -> float:
-    y, u, v = planes[:3]
-    luma = y.reshape(u.shape[0], 2, u.shape[1], 2).mean(axis=(1, 3))
-    near = [
-        np.abs(plane - value) <= _FLAT_NEAR for plane, value in zip((luma, u, v), flat, strict=True)
-    ]
-    return float((near[0] & near[1] & near[2]).mean())
+def keyframe_interval(video: VideoInfo, settings: VideoSettings) -> int:
+    """Frames from one keyframe of an output to the next."""
+    return max(1, round(settings.encoding.keyframe_s * video.frame_rate))
 
 
-class CheckedEncoder:
-    """An encoder that looks at its file after closing it. See `pipeline.encode.Encoder`.
+def take_sample(
+    frames: FrameBatch, matte: MatteBatch, t: int, number: int, video: VideoInfo
+) -> Sample:
+    """Of frame `t` of a batch, which is frame `number` of its segment."""
+    picture = split(frames.rgb[t : t + 1], video.layout, video.right_first)[0]
+    alpha = matte.alpha[t]
+    subject = picture if matte.foreground is None else matte.foreground[t]
+    return Sample(
+        number,
+        grid(picture).cpu(),
+        grid(subject, alpha).cpu(),
+        grid(alpha).cpu(),
+        # What rounds to 0 of 255 is shown as background.
+        (alpha < 0.5 / 255).flatten(1).float().mean(dim=1).cpu(),
+    )
+
+
+def grid(eyes: Tensor, weight: Tensor | None = None, size: tuple[int, int] | None = None) -> Tensor:
+    """Means over a grid: ``[E, C, H, W]``, uint8 or 0..1, -> float32 ``[E, C, h, w]``, 0..1.
 
     Args:
-        encoder: writes `path`, an MP4 or MOV without B frames.
-        every: one frame out of so many is compared, the first one among them; the time for that is
-            small where these are keyframes.
+        weight: floating ``[E, 1, H, W]``, multiplied by first.
+        size: (h, w); by the eye's size if None.
+    """
+    size = size or grid_size(eyes.shape[2], eyes.shape[3])
+    scale = 1 / 255 if eyes.dtype == torch.uint8 else 1.0
+    out = torch.empty(*eyes.shape[:2], *size, device=eyes.device)
+    for e, eye in enumerate(eyes):
+        for c, channel in enumerate(eye):  # one at a time: at 8K a frame of floats is 400 MB
+            values = channel.float() * scale
+            if weight is not None:
+                values = values * weight[e, 0].float()
+            out[e, c] = F.adaptive_avg_pool2d(values[None, None], size)[0, 0]
+    return out
+
+
+def grid_size(height: int, width: int) -> tuple[int, int]:
+    """(h, w) of the grid of an eye of that size."""
+    rows, columns = (max(1, min(_FINE, side // _LEAST_FINE)) for side in (height, width))
+    return rows, columns
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """A picture as a player shows it.
+
+    Attributes:
+        rgb: uint8 ``[E, 3, H, W]``, by the tags that the file has, eye by eye.
+        alpha: float32 ``[E, 1, H, W]``, 0..1; None where the file has none.
     """
 
-    def __init__(self, encoder: Encoder, path: Path, form: PictureForm, every: int) -> None:
-        self._encoder = encoder
-        self._path = path
-        self._form = form
-        self._every = every
-        self._written = 0
-        self._given: dict[int, Sketch] = {}
-
-    def write(self, planes: Tensor) -> None:
-        for t in range(len(planes)):
-            number = self._written + t
-            if number % self._every == 0:
-                raw = planes[t].contiguous().numpy()
-                given = self._form.planes(raw, self._form.formats[0])
-                self._given[number] = sketch(given, self._form.flat)
-        self._encoder.write(planes)
-        self._written += len(planes)
-
-    def close(self) -> None:
-        self._encoder.close()
-        if problem := self._problem():
-            raise EncodeError(f"{self._path.name} is not what was encoded: {problem}")
-
-    def abort(self) -> None:
-        self._encoder.abort()
-
-    def _problem(self) -> str | None:
-        compared = 0
-        for number, frame in sampled_frames(self._path, set(self._given)):
-            kind = frame.format.name
-            if kind not in self._form.formats:
-                return f"it has {kind} instead of {self._form.formats[0]}"
-            found = sketch(self._form.planes(frame_bytes(frame), kind), self._form.flat)
-            if problem := difference(self._given[number], found):
-                return f"frame {number} has {problem}"
-            compared += 1
-        if compared != len(self._given):
-            return f"{compared} of {len(self._given)} sampled frames decode"
-        return None
+    rgb: Tensor
+    alpha: Tensor | None
 
 
-def difference(given: Sketch, found: Sketch) -> str | None:
-    """What of `found` is too far from `given`, in words; None if nothing is."""
-    pairs = zip(given.blocks, found.blocks, ("luma", "chroma", "chroma", "alpha"), strict=False)
-    for expected, plane, what in pairs:
-        off = float(np.abs(expected - plane).mean())
-        if off > _MEAN_TOLERANCE:
-            return f"{what} off by {off:.3f} on average"
-    if given.coverage is None or found.coverage is None:
-        return None
-    if abs(given.coverage - found.coverage) > _COVERAGE_TOLERANCE:
-        return f"{found.coverage:.1%} of flat background instead of {given.coverage:.1%}"
+def shown_picture(frame: Any, layout: Layout, right_first: bool) -> Decoded:
+    """A frame that PyAV decoded, planar YUV with or without alpha.
+
+    Raises:
+        ValueError: it has no colour matrix that is known, or another form.
+    """
+    tags = color_tags(frame)
+    if not knows_matrix(tags.matrix):
+        raise ValueError(f"its colours are tagged {tags.matrix}")
+    planes = frame_planes(frame)
+    if len(planes) not in (3, 4):
+        raise ValueError(f"it has {frame.format.name} pictures")
+    depth = frame.format.components[0].bits
+    y, u, v, *rest = planes
+    picture = torch.empty(1, 3, *y.shape, dtype=torch.uint8)
+    yuv_to_rgb((y, u, v), YuvFormat(tags.matrix, tags.full_range, depth), picture[0])
+    rgb = split(picture, layout, right_first)[0]
+    if not rest:
+        return Decoded(rgb, None)
+    alpha = rest[0].float() * (1 / (2**depth - 1))
+    return Decoded(rgb, split(alpha[None, None], layout, right_first)[0])
+
+
+def frame_planes(frame: Any) -> list[Tensor]:
+    """Views of a decoded frame's planes, without their padding: uint8 or uint16 ``[h, w]``."""
+    kind = np.uint8 if frame.format.components[0].bits == 8 else np.uint16
+    planes = []
+    for plane in frame.planes:
+        rows = np.frombuffer(bytes(plane), dtype=np.uint8).reshape(plane.height, plane.line_size)
+        planes.append(torch.from_numpy(rows.view(kind)[:, : plane.width].copy()))
+    return planes
+
+
+#: Mean difference of the cells of a channel of one eye, of full scale. Colours at the worst quality
+#: settings come to 0.04, alpha to 0.01; another matrix, range or picture is worse.
+_COLOUR_TOLERANCE = 0.05
+_ALPHA_TOLERANCE = 0.02
+
+#: Two eyes that differ less than this are the same to everybody.
+_SAME = 0.002
+
+
+def difference(expected: Tensor, found: Tensor, channels: tuple[str, ...]) -> str | None:
+    """What of the grids ``[E, C, h, w]`` is too far off, in words; None if nothing is."""
+    if expected.shape != found.shape:
+        return f"pictures of {list(found.shape)} cells instead of {list(expected.shape)}"
+    fine = _LEAST_FINE * expected.shape[2], _LEAST_FINE * expected.shape[3]
+    rows, columns = (max(1, min(_COARSE, side // _LEAST_COARSE)) for side in fine)
+    off, exchanged = (
+        F.adaptive_avg_pool2d(given - found, (rows, columns)).abs().mean(dim=(2, 3))
+        for given in (expected, expected.flip(0))
+    )
+    for eye, channel in (off > tolerance_of(channels)).nonzero().tolist():
+        where = "" if len(off) == 1 else f" in the {('left', 'right')[eye]} eye"
+        return f"{channels[channel]} off by {float(off[eye, channel]):.3f} on average{where}"
+    if float(exchanged.mean()) < float(off.mean()) / 2 and float(off.mean()) > _SAME:
+        return "the left eye for the right one"
     return None
 
 
-def frame_bytes(frame: Any) -> NDArray[np.uint8]:
-    """The planes of a decoded frame, one behind the other without padding."""
-    parts = []
-    for plane in frame.planes:
-        rows = np.frombuffer(bytes(plane), dtype=np.uint8).reshape(plane.height, plane.line_size)
-        bytes_of_row = plane.width * (1 if frame.format.name == "yuv420p" else 2)
-        parts.append(rows[:, :bytes_of_row].reshape(-1))
-    return np.concatenate(parts)
-
-
-def sampled_frames(path: Path, numbers: set[int]) -> Iterator[tuple[int, Any]]:
-    """The frames of those numbers, decoded from the keyframe before each.
-
-    Raises:
-        EncodeError: FFmpeg cannot read the file.
-    """
-    import av
-
-    try:
-        with av.open(f"file:{path}", options=_ALLOWED) as container:
-            (stream,) = container.streams.video
-            group: list[Any] = []
-            number = -1
-            for packet in container.demux(stream):
-                if packet.pts is None or packet.size == 0:
-                    continue
-                number += 1
-                if packet.is_keyframe:
-                    group.clear()
-                group.append(packet)
-                if number in numbers:
-                    count, frame = decode_group(stream.codec_context, group)
-                    if count != len(group):
-                        raise EncodeError(f"frame {number} of {path.name} does not decode")
-                    yield number, frame
-    except (av.FFmpegError, ValueError) as error:
-        raise EncodeError(f"cannot read back {path.name}: {error}") from error
+def tolerance_of(channels: tuple[str, ...]) -> Tensor:
+    """``[C]``: how far each may be off."""
+    return torch.tensor([_ALPHA_TOLERANCE if c == "alpha" else _COLOUR_TOLERANCE for c in channels])

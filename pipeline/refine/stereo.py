@@ -101,7 +101,7 @@ class StereoRefiner:
         eyes: 1 or 2; a single eye passes through untouched.
         height, width: of an eye in pixels.
         field_of_view: of the width of an eye, in degrees; gives the focal length where the
-            settings leave it open.
+            settings leave it open. None where it is not known; then nor is the depth.
     """
 
     def __init__(
@@ -111,12 +111,14 @@ class StereoRefiner:
         height: int,
         width: int,
         *,
-        field_of_view: float = 180.0,
+        field_of_view: float | None = 180.0,
     ) -> None:
         self._settings = settings
         self._passes = eyes != 2 or settings.mode == "independent"
         # Pixels for a radian: of an equidistant or equirectangular picture the same throughout.
-        self._focal_length = settings.focal_length or width / math.radians(field_of_view)
+        self._focal_length = settings.focal_length
+        if self._focal_length is None and field_of_view is not None:
+            self._focal_length = width / math.radians(field_of_view)
         side = _FIELD_SIDE / max(height, width)
         self._size = _eighths(height * side), _eighths(width * side)
         self._scale = width / self._size[1]
@@ -174,7 +176,9 @@ class StereoRefiner:
         found = [frame for frame in self._found if frame.frame >= start]
         near = sorted(frame.disparity for frame in found if frame.disparity is not None)
         middle = near[len(near) // 2] if near else 0.0
-        depth = self._settings.baseline * self._focal_length / middle if middle > 0 else None
+        depth = None
+        if middle > 0 and self._focal_length is not None:
+            depth = self._settings.baseline * self._focal_length / middle
         return StereoSummary(
             num_frames=len(found),
             mended_frames=tuple(frame.frame for frame in found if frame.mended),

@@ -23,13 +23,13 @@ import pytest
 import torch
 
 from pipeline.decode import FrameReader
-from pipeline.deliverables.audio import plan_audio
-from pipeline.deliverables.inspect import inspect_webm
+from pipeline.deliverables.audio import WEBM_SOUND, plan_audio
+from pipeline.deliverables.readback import inspect_file
 from pipeline.errors import EncodeError, InputError
 from pipeline.frame_index import FrameIndex
 from pipeline.probe import LARGEST_SIDE, probe_video, read_video
 from pipeline.signature import CONTAINERS, container_of, find_container
-from pipeline.spec import AudioTrack
+from pipeline.spec import AudioTrack, EncodingSettings
 from tests.clips import SVT_AV1, VP9, X264, X265, ClipSpec
 from tests.pipeline.canary import Canary, canary
 from tests.pipeline.hostile import SCRIPTS, dash_that_begins_like_mp4, hls, targets
@@ -76,7 +76,7 @@ def test_a_script_is_named_and_nothing_it_names_is_touched(
         with pytest.raises(InputError):
             read_video(path, tmp_path / "index.json", None)
         with pytest.raises(EncodeError):
-            inspect_webm(path)
+            inspect_file(path)
     assert not bird.was_touched()
 
 
@@ -85,7 +85,7 @@ def test_the_joining_of_sound_obeys_no_script(kind: str, bird: Canary, tmp_path:
     path, target = tmp_path / "clip.mp4", tmp_path / "sound.webm"
     path.write_bytes(SCRIPTS[kind](str(bird.path) if "SDP" not in kind else bird.address))
     track = AudioTrack(0, "aac", 1, 48000, 0.0, 1.0)
-    plan = plan_audio(info(path=str(path), audio=(track,)), 0, 10, 80)
+    plan = plan_audio(info(path=str(path), audio=(track,)), 0, 10, EncodingSettings(), WEBM_SOUND)
     picture = ("-f", "lavfi", "-i", "testsrc=s=64x32:d=0.1")
     with pytest.raises(subprocess.CalledProcessError):
         ffmpeg(*picture, *plan.input, *plan.output, str(target))

@@ -15,14 +15,21 @@ import pytest
 import torch
 
 from pipeline.deliverables import webm
-from pipeline.deliverables.audio import plan_audio
-from pipeline.deliverables.inspect import inspect_webm
+from pipeline.deliverables.audio import WEBM_SOUND, plan_audio
+from pipeline.deliverables.readback import inspect_file
 from pipeline.encode import PipeEncoder, ffmpeg_command, run_ffmpeg
 from pipeline.errors import DiskError, EncodeError, InputError, SegmentsDamaged
 from pipeline.finish import finish_video
 from pipeline.frames import FrameBatch, MatteBatch
 from pipeline.publish import file_digest
-from pipeline.spec import AudioTrack, ColorTags, FinishJob, SegmentResult, VideoInfo
+from pipeline.spec import (
+    AudioTrack,
+    ColorTags,
+    EncodingSettings,
+    FinishJob,
+    SegmentResult,
+    VideoInfo,
+)
 from tests.clips import X264, ClipSpec, read_frames, read_sounds
 from tests.render import chroma_settings, render
 
@@ -66,7 +73,7 @@ def test_a_clip_that_is_opaque_all_over_keeps_its_alpha(tmp_path: Path) -> None:
     encoder = made.open_segment(tmp_path / "opaque.webm")
     encoder.write(made.planes(FrameBatch(rgb, 0), opaque))
     encoder.close()
-    made.check_segment(tmp_path / "opaque.webm", 10)
+    made.check_segment(tmp_path / "opaque.webm", 10, [])
     pictures = read_frames(tmp_path / "opaque.webm")
     assert len(pictures) == 10
     assert min(int(picture[..., 3].min()) for picture in pictures) >= 254
@@ -99,12 +106,12 @@ def track(codec: str, start_s: float = 0.0, end_s: float = 10.0) -> AudioTrack:
 def test_sound_is_copied_where_it_fits_as_it_is(
     sound: AudioTrack, start_frame: int, num_frames: int, copied: bool
 ) -> None:
-    plan = plan_audio(info(audio=(sound,)), start_frame, num_frames, 80)
+    plan = plan_audio(info(audio=(sound,)), start_frame, num_frames, EncodingSettings(), WEBM_SOUND)
     assert ("copy" in plan.output) is copied
 
 
 def test_no_sound_needs_no_source() -> None:
-    assert plan_audio(info(), 0, 300, 80).input == ()
+    assert plan_audio(info(), 0, 300, EncodingSettings(), WEBM_SOUND).input == ()
 
 
 @pytest.mark.parametrize(
@@ -113,7 +120,7 @@ def test_no_sound_needs_no_source() -> None:
         ("a segment twice", "60 frames|70 frames"),
         ("another rate", "off its time"),
         ("a lost track", "audio tracks"),
-        ("no alpha", "does not decode with alpha"),
+        ("no alpha", "yuv420p pictures instead of"),
         ("no tag", "ALPHA_MODE"),
     ],
 )
@@ -244,7 +251,7 @@ def test_reading_back_what_is_no_file(tmp_path: Path) -> None:
     junk = tmp_path / "junk.webm"
     junk.write_bytes(b"junk")
     with pytest.raises(EncodeError, match=r"junk\.webm"):
-        inspect_webm(junk)
+        inspect_file(junk)
 
 
 @pytest.mark.parametrize(("width", "tiles"), [(640, 0), (1920, 1), (3840, 2), (8192, 3)])

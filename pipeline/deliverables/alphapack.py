@@ -1,0 +1,106 @@
+"""`alphapack`: a fisheye with the matte in its corners, for headsets: passthrough from one file.
+
+The real background is kept, so that the file plays as it is as well. A source of 180 degrees
+becomes an equidistant fisheye of 180; a fisheye keeps its lens. See `pipeline/alphapack.py`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from pipeline.alphapack import pack, unpack
+from pipeline.color import YuvFormat, rgb_planes
+from pipeline.deliverables.audio import MP4_SOUND, SoundForm
+from pipeline.deliverables.fit import packed_height
+from pipeline.deliverables.movie import Movie
+from pipeline.deliverables.selfcheck import Decoded, Sample, grid, shown_picture
+from pipeline.encoders import encoder_options
+from pipeline.eyes import eye_size, join_eyes, split_eyes
+from pipeline.frames import FrameBatch, MatteBatch
+from pipeline.projection import Projection, named_projection, project
+from pipeline.spec import ProjectionName, VideoInfo, VideoSettings
+from pipeline.spherical import SphericalTags
+
+
+class AlphaPack(Movie):
+    """See `pipeline.deliverables.base.Deliverable`."""
+
+    name: ClassVar[str] = "alphapack"
+    suffix: ClassVar[str] = ".mp4"
+    container: ClassVar[Literal["webm", "mp4", "mov"]] = "mp4"
+    sound: ClassVar[SoundForm | None] = MP4_SOUND
+    formats: ClassVar[tuple[str, ...]] = ("yuv420p",)
+    channels: ClassVar[tuple[str, ...]] = ("red", "green", "blue", "packed alpha")
+
+    def __init__(self, video: VideoInfo, settings: VideoSettings) -> None:
+        """Raises InputError where `packed_height` does."""
+        super().__init__(video, settings)
+        self._height = packed_height(video)
+        equirect = video.projection == "equirect180"
+        self._shows: ProjectionName = "fisheye180" if equirect else video.projection
+        self._form = YuvFormat(self._tags.matrix, full_range=False)
+
+    def _size(self) -> tuple[int, int]:
+        return 2 * self._height, self._height
+
+    def _spherical(self) -> SphericalTags:
+        return SphericalTags("sbs", False, self._shows)
+
+    def _projections(self, height: int, width: int, target: int) -> tuple[Projection, Projection]:
+        """(of the source's eye at that size, of the square that it becomes)."""
+        source = named_projection(self._video.projection, height, width)
+        square = named_projection(self._shows, target, target)
+        assert source is not None  # `packed_height` refuses what is flat
+        assert square is not None
+        return source, square
+
+    def planes(self, frames: FrameBatch, matte: MatteBatch) -> Tensor:
+        video, height = self._video, self._height
+        source = eye_size(video.layout, video.even_height, video.even_width)
+        eyes = split_eyes(frames, video.layout, video.right_first).rgb
+        views = self._projections(*source, height)
+        pixels = 2 * height * height
+        out = torch.empty(len(eyes), pixels * 3 // 2, dtype=torch.uint8, device=eyes.device)
+        for t in range(len(eyes)):  # one frame at a time: at 8K a batch would be gigabytes
+            picture = join_eyes(_shown_in(eyes[t], views)[None], "sbs")
+            alpha = _shown_in(matte.alpha[t].float().clamp(0, 1), views)
+            packed = pack(picture, alpha[None])[0]
+            rgb_planes(packed.float().div_(255), self._form, out[t])
+        return out
+
+    def _encoder_options(self) -> list[str]:
+        return encoder_options(self._settings.encoding, self._keyframe_interval)
+
+    def _is_hevc(self) -> bool:
+        return self._settings.encoding.codec == "hevc"
+
+    def _read(self, frame: object) -> Decoded:
+        whole = shown_picture(frame, "mono", False).rgb
+        return Decoded(split_eyes(FrameBatch(whole, 0), "sbs").rgb[0], unpack(whole)[0])
+
+    def _shown(self, picture: Decoded) -> Tensor:
+        assert picture.alpha is not None
+        cells = grid(picture.rgb)
+        alpha = grid(picture.alpha, size=(cells.shape[2], cells.shape[3]))
+        return _within(torch.cat([cells, alpha], dim=1))
+
+    def _expected(self, sample: Sample) -> Tensor:
+        given = torch.cat([sample.picture, sample.alpha], dim=1)
+        height, width = given.shape[2:]
+        views = self._projections(height, width, max(height, width))
+        return _within(project(given, *views))
+
+
+def _within(cells: Tensor) -> Tensor:
+    """Those of ``[E, C, h, h]`` that lie in the circle as a whole; the others are 0."""
+    size = cells.shape[2]
+    edges = (torch.arange(size) + 0.5 - size / 2).abs() + 1
+    return cells * (torch.hypot(edges[:, None], edges) <= size / 2)
+
+
+def _shown_in(eyes: Tensor, views: tuple[Projection, Projection]) -> Tensor:
+    source, target = views
+    return eyes if source == target else project(eyes, source, target)
