@@ -26,6 +26,11 @@ FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 _PATH = click.Path(path_type=Path)
 
+#: Written out, because what knows them is slow to load; tests compare.
+FORMATS = ["webm", "greenscreen", "alphapack", "matte", "prores", "hevc-alpha", "tiff"]
+SPHERES = ["equirect180", "equirect360", "fisheye180", "fisheye190", "fisheye200", "fisheye220"]
+PROJECTIONS = ["auto", *SPHERES, "flat"]
+
 
 class Commands(click.Group):
     """Commands that give an exit status; their errors are one line and one of advice."""
@@ -99,12 +104,13 @@ def main() -> None:
     "--format",
     "formats",
     multiple=True,
-    type=click.Choice(["webm", "greenscreen", "matte", "prores"]),
+    type=click.Choice(FORMATS),
     help="What to make; may be given several times.",
 )
 @click.option(
     "--layout", type=click.Choice(["auto", "sbs", "tb", "mono"]), help="Where the eyes are."
 )
+@click.option("--projection", type=click.Choice(PROJECTIONS), help="What each eye shows.")
 @click.option(
     "--gpus", type=_Gpus(), metavar="all|none|0,1", help="Which GPUs work; all by default."
 )
@@ -118,6 +124,11 @@ def main() -> None:
 @click.option("--lanes", type=click.IntRange(1, 64), help="Segments at once in a worker; by cores.")
 @click.option(
     "--grace", type=click.FloatRange(0), help="Seconds for the work in hand after Ctrl-C; 120."
+)
+@click.option(
+    "--sidecar/--no-sidecar",
+    default=None,
+    help="A JSON file beside each output, for DeoVR and HereSphere.",
 )
 @click.option("--fresh", is_flag=True, help="Forget what earlier runs left in OUT and start anew.")
 @click.option(
@@ -151,7 +162,9 @@ def run(
 _KEYS = {
     "model": ("matting", "model"),
     "formats": ("output", "formats"),
+    "sidecar": ("output", "sidecar"),
     "layout": ("input", "layout"),
+    "projection": ("input", "projection"),
     "gpus": ("workers", "gpus"),
     "cpu_workers": ("workers", "cpu_workers"),
     "start_frame": ("input", "start_frame"),

@@ -25,19 +25,11 @@ from pipeline.spec import (
     Layout,
     MattingSettings,
     ProcessingSettings,
+    ProjectionName,
     StereoSettings,
     StreamingSettings,
     VideoSettings,
 )
-
-#: What is put behind a source's name, by format. A file that ends so is taken for our own output.
-OUTPUT_ENDINGS: Mapping[str, str] = {
-    "webm": "_matte.webm",
-    "greenscreen": "_matte_green.mp4",
-    "alphapack": "_alpha.mp4",
-    "matte": "_matte_mask.mp4",
-    "prores": "_matte.mov",
-}
 
 #: The folder in OUT that holds everything but the outputs.
 STATE_FOLDER = ".vrmatte"
@@ -54,6 +46,13 @@ class InputSettings:
     layout: Annotated[
         Literal["auto", "sbs", "tb", "mono"],
         Field(description="where the eyes are: auto (by tags, name, shape), sbs, tb or mono"),
+    ] = "auto"
+    projection: Annotated[
+        Literal["auto"] | ProjectionName,
+        Field(
+            description="what each eye shows: auto (by tags, name, shape), equirect180,"
+            " equirect360, fisheye180, fisheye190, fisheye200, fisheye220, or flat"
+        ),
     ] = "auto"
     start_frame: Annotated[
         int, Field(ge=0, description="first frame of each video that is processed")
@@ -75,13 +74,21 @@ class OutputSettings:
     """What is made of each video."""
 
     formats: Annotated[
-        tuple[Literal["webm", "greenscreen", "alphapack", "matte", "prores"], ...],
+        tuple[
+            Literal["webm", "greenscreen", "alphapack", "matte", "prores", "hevc-alpha", "tiff"],
+            ...,
+        ],
         Field(
             min_length=1,
             description="formats to make: webm (VP9 with alpha), greenscreen (MP4 over one colour),"
-            " matte (alpha as grey MP4), prores (4444 with alpha in MOV)",
+            " alphapack (fisheye with the matte in its corners, for headsets), matte (alpha as grey"
+            " MP4), prores (4444 with alpha in MOV), hevc-alpha (HEVC with an alpha layer, for"
+            " Apple's players), tiff (stack of masks)",
         ),
     ] = ("webm",)
+    sidecar: Annotated[
+        bool, Field(description="write a JSON file beside each output, for DeoVR and HereSphere")
+    ] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +201,11 @@ def video_settings(settings: Settings) -> VideoSettings:
 def forced_layout(settings: Settings) -> Layout | None:
     """The layout that the person insists on, or None where the file decides."""
     return None if settings.input.layout == "auto" else settings.input.layout
+
+
+def forced_projection(settings: Settings) -> ProjectionName | None:
+    """The projection that the person insists on, or None where the file decides."""
+    return None if settings.input.projection == "auto" else settings.input.projection
 
 
 def load_settings(path: Path | None, overrides: Overrides) -> Settings:

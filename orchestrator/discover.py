@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Literal
 
-from orchestrator.config import OUTPUT_ENDINGS, STATE_FOLDER
+from orchestrator.config import STATE_FOLDER
+from orchestrator.names import LONGEST_ENDING_BYTES, is_output_name
 from orchestrator.words import printable
 from pipeline.errors import SettingsError
+from pipeline.nametags import strip_tags
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts"}
@@ -105,7 +107,7 @@ def _sources(given: Path, out: Path, follow_links: bool) -> Iterator[Source]:
             f"the input {shown} is not a video by its name",
             f"taken are: {' '.join(sorted(suffix[1:] for suffix in VIDEO_SUFFIXES))}",
         )
-    elif _is_our_output(given.name):
+    elif is_output_name(given.name):
         raise SettingsError(
             f"the input {shown} is named like an output of vrmatte", "rename it if it is a source"
         )
@@ -158,19 +160,16 @@ def _kind(entry: os.DirEntry[str]) -> Literal["file", "folder", "other"]:
 
 
 def _is_source_name(name: str) -> bool:
-    return PurePath(name).suffix.lower() in VIDEO_SUFFIXES and not _is_our_output(name)
-
-
-def _is_our_output(name: str) -> bool:
-    return name.lower().endswith(tuple(OUTPUT_ENDINGS.values()))
+    return PurePath(name).suffix.lower() in VIDEO_SUFFIXES and not is_output_name(name)
 
 
 def output_stems(sources: Sequence[Source]) -> list[PurePath]:
-    """For each source the path of its outputs below OUT, without their endings; all distinct.
+    """For each source the path of its outputs below OUT, without tags and endings; all distinct.
 
-    It is the source's path without its suffix. Sources that would meet (``a.mp4`` and ``a.mov``,
-    or the same name in two inputs) all take, in turn, their suffix, their input folder's name, and
-    a digest of their path into the name, so that what one is called does not depend on the order.
+    It is the source's path without its suffix and the tags in its name. Sources that would meet
+    (``a.mp4`` and ``a.mov``, or the same name in two inputs) all take, in turn, their suffix, their
+    input folder's name, and a digest of their path into the name, so that what one is called does
+    not depend on the order.
     """
     levels = [0] * len(sources)
     while True:
@@ -186,13 +185,13 @@ def output_stems(sources: Sequence[Source]) -> list[PurePath]:
 
 def _stem(source: Source, level: int) -> PurePath:
     parts = [_writable(part) for part in source.relative.parts]
-    name = _writable(source.relative.stem)
+    name = strip_tags(_writable(source.relative.stem))
     suffix = source.relative.suffix[1:].lower()
     # Two digests of the same length differ in practice at once, and in theory when they grow.
     digest = hashlib.sha256(os.fsencode(source.path)).hexdigest()
     ending = ["", f"_{suffix}", f"_{_writable(source.root)}"]
     tail = ending[level] if level < len(ending) else f"_{suffix}_{digest[: 8 * (level - 2)]}"
-    limit = LONGEST_NAME_BYTES - max(len(ending) for ending in OUTPUT_ENDINGS.values())
+    limit = LONGEST_NAME_BYTES - LONGEST_ENDING_BYTES
     if len((name + tail).encode()) > limit:
         tail = f"_{digest[:8]}{tail}" if len(tail) < 80 else f"_{digest[:16]}"
         name = name.encode()[: limit - len(tail.encode())].decode("utf-8", "ignore")

@@ -35,7 +35,14 @@ LEAST_BYTES_PER_PIXEL = 0.0005
 
 #: Formats by what they take as a multiple of a VP9 matte. One subject in a 1280x640 demo clip:
 #: HEVC over green 0.011 bytes per pixel, its matte 0.008, VP9 with alpha 0.015.
-SHARE_OF_FORMAT: Mapping[str, float] = {"webm": 1.0, "greenscreen": 1.0, "matte": 0.5}
+SHARE_OF_FORMAT: Mapping[str, float] = {
+    "webm": 1.0,
+    "greenscreen": 1.0,
+    "alphapack": 1.0,
+    "matte": 0.5,
+    "hevc-alpha": 1.0,
+    "tiff": 1.0,
+}
 
 #: ProRes 4444 has about its own rate, whatever the source had: bytes per pixel, expected and least.
 #: The subject of that demo clip 0.37; test patterns all over 0.23; an empty picture 0.015.

@@ -16,17 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Protocol
 
-from orchestrator.config import OUTPUT_ENDINGS, STATE_FOLDER
+from orchestrator.config import STATE_FOLDER
 from orchestrator.discover import Source, output_stems
 from orchestrator.disk import scratch_bytes
 from orchestrator.jobs import Plan, SetAside, VideoJob
+from orchestrator.names import output_name
 from orchestrator.words import printable
 from pipeline.disk import make_folder, write_file, writing
 from pipeline.errors import DiskError, ErrorRecord, InputError, MachineError, VrmatteError
 from pipeline.frame_index import FrameIndex
 from pipeline.probe import end_probes, info_from_json, info_to_json, probe_video
 from pipeline.source import regular_file
-from pipeline.spec import PIXEL_VERSION, Layout, VideoInfo, VideoSettings
+from pipeline.spec import PIXEL_VERSION, Layout, ProjectionName, VideoInfo, VideoSettings
 
 #: Probes read their files from end to end: more at once only make one disk seek.
 PROBES_AT_ONCE = 4
@@ -38,7 +39,13 @@ class Probe(Protocol):
     """`pipeline.probe.probe_video`, or a double of it."""
 
     def __call__(
-        self, path: Path, index_path: Path, *, layout: Layout | None, deadline_s: float | None
+        self,
+        path: Path,
+        index_path: Path,
+        *,
+        layout: Layout | None,
+        projection: ProjectionName | None,
+        deadline_s: float | None,
     ) -> VideoInfo: ...
 
 
@@ -49,7 +56,7 @@ class Planner:
     Attributes:
         out: absolute path of the output folder.
         fit: the settings for one video, where a limit asks for others.
-        layout: taken for every video if given; otherwise found out.
+        layout, projection: taken for every video if given; otherwise found out.
         deadline_s: for one probe; by the file's size if None.
         is_done: whether nothing remains to be done of a job; then a probe of an earlier run is
             enough, though its frame index is gone.
@@ -62,6 +69,7 @@ class Planner:
     settings: VideoSettings
     fit: Callable[[VideoInfo, VideoSettings], VideoSettings] = lambda info, settings: settings
     layout: Layout | None = None
+    projection: ProjectionName | None = None
     deadline_s: float | None = None
     probe: Probe = probe_video
     is_done: Callable[[VideoJob], bool] = lambda job: False
@@ -106,7 +114,7 @@ class Planner:
             self.on_probed(source.name)
 
     def _job(self, source: Source, stem: PurePath) -> VideoJob:
-        video_id = source_id(source.path, self.layout)
+        video_id = source_id(source.path, self.layout, self.projection)
         kept = self.out / STATE_FOLDER / "probed" / f"{video_id}-v{PIXEL_VERSION}.json"
         folder = self.out / STATE_FOLDER / "work" / video_id
         self._require_no_link(folder, source)
@@ -120,7 +128,13 @@ class Planner:
         try:
             path = _readable_path(source, folder)
             index = folder / "index.json"
-            info = self.probe(path, index, layout=self.layout, deadline_s=self.deadline_s)
+            info = self.probe(
+                path,
+                index,
+                layout=self.layout,
+                projection=self.projection,
+                deadline_s=self.deadline_s,
+            )
         except InputError:
             with suppress(OSError):  # it is not empty
                 folder.rmdir()
@@ -143,7 +157,7 @@ class Planner:
         length = settings.max_frames or info.num_frames
         stop = min(start + length, info.num_frames)
         outputs = [
-            self.out / stem.parent / (stem.name + OUTPUT_ENDINGS[name])
+            self.out / stem.parent / output_name(stem.name, name, info)
             for name in settings.deliverables
         ]
         job = VideoJob(
@@ -246,10 +260,12 @@ def _checksum(text: bytes) -> bytes:
     return f"{zlib.crc32(text):08x}".encode()
 
 
-def source_id(path: Path, layout: Layout | None = None) -> str:
+def source_id(
+    path: Path, layout: Layout | None = None, projection: ProjectionName | None = None
+) -> str:
     """16 hexadecimal digits: path, size, time of change, and a digest of head and tail.
 
-    A layout that is insisted on goes into it, because the same file is then another video.
+    A layout or a projection that is insisted on goes into it: the same file is then another video.
 
     Raises:
         InputError: it is not a file any more.
@@ -259,7 +275,7 @@ def source_id(path: Path, layout: Layout | None = None) -> str:
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
         digest = hashlib.sha256(os.fsencode(path))
-        digest.update(f"\0{status.st_size}\0{status.st_mtime_ns}\0{layout}\0".encode())
+        digest.update(f"\0{status.st_size}\0{status.st_mtime_ns}\0{layout}\0{projection}".encode())
         digest.update(file.read(_DIGEST_BYTES))
         file.seek(max(0, status.st_size - _DIGEST_BYTES))
         digest.update(file.read(_DIGEST_BYTES))

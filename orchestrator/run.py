@@ -16,7 +16,13 @@ import structlog
 
 from orchestrator.backends.base import Backend
 from orchestrator.backends.local import LocalBackend
-from orchestrator.config import Settings, as_mapping, forced_layout, video_settings
+from orchestrator.config import (
+    Settings,
+    as_mapping,
+    forced_layout,
+    forced_projection,
+    video_settings,
+)
 from orchestrator.crew import Crew, gather
 from orchestrator.discover import Source, discover
 from orchestrator.disk import DiskWatch, check_room, gigabytes, within_scratch
@@ -39,6 +45,7 @@ from orchestrator.ownership import Ownership
 from orchestrator.pin import pin_files
 from orchestrator.plan import Planner, Probe, replaced_videos
 from orchestrator.progress import open_progress
+from orchestrator.sidecars import write_sidecars
 from orchestrator.snapshot import Snapshot
 from orchestrator.summary import (
     ALL_DONE,
@@ -145,6 +152,12 @@ def run(request: Request, around: Surroundings) -> int:
             out.write_run_file(_run_record(request, plan, out.given_up()))
             watch = DiskWatch(out.path, out.lock, lock, gigabytes(settings.limits.reserve_gb))
             first, last = _work(settings, around, out, plan, crew, journal, watch)
+            if settings.output.sidecar:
+                done = [job for job in plan.jobs if journal.published(job) is not None]
+                for name in write_sidecars(done):
+                    around.progress.print(
+                        f"{name} exists and was not made by vrmatte: it stays", markup=False
+                    )
         facts = RunFacts(
             version=version("vrmatte"),
             inputs=tuple(str(path.absolute()) for path in request.inputs),
@@ -194,6 +207,7 @@ def _plan(
                 info, with_encoder(info, settings, around.trial), crew.limit, crew.on_gpu
             ),
             layout=forced_layout(request.settings),
+            projection=forced_projection(request.settings),
             deadline_s=request.settings.input.probe_timeout_s,
             probe=around.probe,
             is_done=lambda job: journal.published(job) is not None,

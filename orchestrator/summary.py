@@ -19,7 +19,7 @@ from orchestrator.snapshot import Snapshot, VideoState
 from orchestrator.words import clock, counted, printable, readable_size
 from pipeline.disk import write_file
 from pipeline.errors import ErrorRecord
-from pipeline.spec import OutputFile
+from pipeline.spec import OutputFile, VideoInfo
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -269,12 +269,19 @@ def plan_table(plan: Plan) -> Table:
         size = readable_size(output_bytes(info, job.num_frames, job.settings.deliverables))
         table.add_row(
             _text(f"{job.name}\n>{outputs}"),
-            _text(f"{info.layout}\n{info.layout_reason}"),
+            _text("\n".join(_view(info))),
             f"{info.width}x{info.height} {float(info.frame_rate):.5g}/s\n"
             f"{info.codec} {info.bit_depth} bit",
             f"{job.num_frames}\nin {counted(len(job.segments), 'segment')}\nabout {size}",
         )
     return table
+
+
+def _view(info: VideoInfo) -> Iterator[str]:
+    """How the picture is taken to be seen, and why."""
+    swapped = ", right eye first" if info.right_first else ""
+    yield f"{info.layout}{swapped}: {info.layout_reason}"
+    yield f"{info.projection}: {info.projection_reason}"
 
 
 def plan_remarks(plan: Plan) -> Iterator[str]:

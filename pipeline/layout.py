@@ -11,6 +11,9 @@ from dataclasses import dataclass, replace
 
 from pipeline.nametags import read_tags
 from pipeline.spec import Layout, ProjectionName
+from pipeline.spherical import FoundTags
+
+_SILENT = FoundTags()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,25 +32,12 @@ class View:
     projection_reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerTags:
-    """What the container's metadata say; None where they are silent.
-
-    A default of the format (Matroska's "mono", "rectangular") is silence: only what somebody
-    wrote into the file belongs here.
-    """
-
-    layout: Layout | None = None
-    right_first: bool | None = None
-    projection: ProjectionName | None = None
-
-
 def find_view(
     stem: str,
     width: int,
     height: int,
     *,
-    container: ContainerTags = ContainerTags(),
+    container: FoundTags = _SILENT,
     layout: Layout | None = None,
     projection: ProjectionName | None = None,
 ) -> View:
@@ -56,6 +46,7 @@ def find_view(
     Args:
         stem: file name without its extension.
         width, height: of the upright picture, both eyes together, in pixels.
+        container: what the file's metadata say.
         layout, projection: what was asked for.
     """
     tags = read_tags(stem)
@@ -68,6 +59,12 @@ def find_view(
         return View("sbs", False, reason, "equirect180", reason)
     if found_layout is None:
         found_layout, layout_reason = _layout_by_shape(found_projection, width, height)
+    said_whole = found_projection == "equirect360" and projection_reason == _METADATA_SAY
+    square = _is_near(_eye_ratio(found_layout, width, height), 1)
+    if said_whole and square and found_layout != "mono":
+        # Writers that know no bounds call half a sphere a whole one.
+        found_projection = "equirect180"
+        projection_reason = "the file's metadata say 360, but each eye is square"
     if found_projection is None:
         found_projection, projection_reason = _projection_by_shape(found_layout, width, height)
     right_first = False
@@ -97,13 +94,7 @@ def is_squeezed(view: View, width: int, height: int) -> bool:
     return _is_near(_eye_ratio(view.layout, width, height), factor * _eye_shape(view.projection))
 
 
-def find_layout(
-    stem: str, width: int, height: int, *, asked: Layout | None = None
-) -> tuple[Layout, str]:
-    """The layout of `find_view`, and the reason for it."""
-    view = find_view(stem, width, height, layout=asked)
-    return view.layout, view.layout_reason
-
+_METADATA_SAY = "the file's metadata say so"
 
 #: Width by height of what people call a screen, from 5:4 to CinemaScope.
 _SCREENS = (1.24, 2.5)
@@ -116,7 +107,7 @@ def _source(asked: str | None, word: str, metadata: str | None) -> str:
         return "as asked"
     if word:
         return f"name has {word!r}"
-    return "the file's metadata say so" if metadata else ""
+    return _METADATA_SAY if metadata else ""
 
 
 def _is_double_square(width: int, height: int) -> bool:

@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any
@@ -28,10 +28,12 @@ from pipeline.child import tied
 from pipeline.color_tags import color_tags
 from pipeline.errors import DiskError, EncodeError, InputError, MachineError, VrmatteError
 from pipeline.frame_index import FrameIndex, build_index
-from pipeline.layout import find_layout
+from pipeline.layout import find_view
 from pipeline.signature import CONTAINERS, Container, find_container
 from pipeline.source import regular_file
-from pipeline.spec import AudioTrack, Layout, VideoInfo
+from pipeline.spec import AudioTrack, Layout, ProjectionName, VideoInfo
+from pipeline.spherical import FoundTags, tags_of_frame
+from pipeline.spherical_mp4 import RIGHT_LEFT, stored_stereo_mode
 from pipeline.text import one_line
 
 _MODULE = "pipeline.probe"  # this one, as a child runs it
@@ -63,12 +65,13 @@ def probe_video(
     index_path: Path,
     *,
     layout: Layout | None = None,
+    projection: ProjectionName | None = None,
     deadline_s: float | None = None,
 ) -> VideoInfo:
     """Probe `path` in a child process; leave the frame index at `index_path`.
 
     Args:
-        layout: taken as it is if given; otherwise found out.
+        layout, projection: taken as they are if given; otherwise found out.
         deadline_s: seconds until the child is killed; by the file's size if None.
 
     Raises:
@@ -89,7 +92,7 @@ def probe_video(
         deadline_s = 60 + size / _SLOWEST_DISK_BYTES_PER_S
     index_path.parent.mkdir(parents=True, exist_ok=True)
     with _memory_file() as answer, _memory_file() as messages:
-        command = _child_command(path, index_path, layout, deadline_s)
+        command = _child_command(path, index_path, layout, projection, deadline_s)
         # Files, not pipes: a child that babbles fills neither this process's memory nor a pipe.
         try:
             child = subprocess.Popen(
@@ -140,12 +143,16 @@ def end_probes() -> None:
 
 
 def _child_command(
-    path: Path, index_path: Path, layout: Layout | None, deadline_s: float
+    path: Path,
+    index_path: Path,
+    layout: Layout | None,
+    projection: ProjectionName | None,
+    deadline_s: float,
 ) -> list[str]:
     # -P: modules are never taken from the folder in which the command was typed; it may hold
     # anything, such as a file av.py.
     command = [sys.executable, "-P", "-m", _MODULE, str(path), str(index_path)]
-    return tied([*command, layout or "auto", str(math.ceil(deadline_s))])
+    return tied([*command, layout or "auto", projection or "auto", str(math.ceil(deadline_s))])
 
 
 def _child_environment() -> dict[str, str]:
@@ -192,7 +199,12 @@ def info_from_json(text: str) -> VideoInfo:
     return _VIDEO_INFO.validate_json(text)
 
 
-def read_video(path: Path, index_path: Path, layout: Layout | None) -> VideoInfo:
+def read_video(
+    path: Path,
+    index_path: Path,
+    layout: Layout | None,
+    projection: ProjectionName | None = None,
+) -> VideoInfo:
     """Do the probe in this process.
 
     Raises:
@@ -214,7 +226,8 @@ def read_video(path: Path, index_path: Path, layout: Layout | None) -> VideoInfo
         upright = (frame.width, frame.height)
         if rotation in (90, 270):
             upright = (frame.height, frame.width)
-        found, reason = find_layout(path.stem, *upright, asked=layout)
+        said = _spherical_tags(path, expected, frame, stream)
+        view = find_view(path.stem, *upright, container=said, layout=layout, projection=projection)
         begin_s = float(packets.pts[0] * index.time_base)
         return VideoInfo(
             path=str(path),
@@ -234,8 +247,11 @@ def read_video(path: Path, index_path: Path, layout: Layout | None) -> VideoInfo
             color=color_tags(frame),
             rotation=rotation,
             audio=tuple(_audio_track(s, packets.audio[s.index], begin_s) for s in packets.sound),
-            layout=found,
-            layout_reason=reason,
+            layout=view.layout,
+            layout_reason=view.layout_reason,
+            right_first=view.right_first,
+            projection=view.projection,
+            projection_reason=view.projection_reason,
             title=one_line(container.metadata.get("title", ""), _TITLE_CHARACTERS),
             notes=(
                 *_notes(upright, index.variable_rate, index.frame_rate),
@@ -244,6 +260,14 @@ def read_video(path: Path, index_path: Path, layout: Layout | None) -> VideoInfo
             stream=stream.index,
             begin_s=begin_s,
         )
+
+
+def _spherical_tags(path: Path, container: Container, frame: Any, stream: Any) -> FoundTags:
+    """What the file's metadata say of its eyes and of its projection."""
+    tags = tags_of_frame(frame.side_data, stream.metadata)
+    if tags.layout is None and container == "mov" and stored_stereo_mode(path) == RIGHT_LEFT:
+        return replace(tags, layout="sbs", right_first=True)
+    return tags
 
 
 def _open(path: Path, shown: str) -> Any:
@@ -493,17 +517,17 @@ def _limit_this_process(deadline_s: int) -> None:
 
 def main(arguments: Sequence[str]) -> None:
     """The child: prints one JSON object, the info or the error."""
-    path, index_path, layout = Path(arguments[0]), Path(arguments[1]), arguments[2]
+    path, index_path = Path(arguments[0]), Path(arguments[1])
     # What libraries print is no answer.
     answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    asked = None if layout == "auto" else layout
+    layout, projection = (None if given == "auto" else given for given in arguments[2:4])
     said: dict[str, Any]
     try:
         import av  # noqa: F401 - what it maps is no part of what the file may take
 
-        _limit_this_process(int(arguments[3]))
-        info = read_video(path, index_path, asked)  # type: ignore[arg-type]
+        _limit_this_process(int(arguments[4]))
+        info = read_video(path, index_path, layout, projection)  # type: ignore[arg-type]
         said = {"info": _VIDEO_INFO.dump_python(info, mode="json")}
     except EncodeError:  # the index is larger than a file of this process may be
         said = {

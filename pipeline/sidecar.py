@@ -29,6 +29,9 @@ from urllib.parse import quote
 from pipeline.spec import Layout, ProjectionName
 from pipeline.text import one_line
 
+#: In every file, in the field of that name, which no player knows: by it we know our own.
+GENERATOR = "vrmatte"
+
 SidecarKind = Literal["alpha", "green", "alpha-packed", "mask"]
 
 
@@ -82,6 +85,7 @@ def sidecar_json(facts: SidecarFacts, *, base_url: str = "") -> str:
     # A dict, because it is JSON: the order of its fields is the order in the file.
     content: dict[str, Any] = {
         "title": one_line(facts.title or facts.file_name),
+        "generator": GENERATOR,
         "description": _DESCRIPTIONS[facts.kind].format(color=facts.screen_color),
         # DeoVR
         "id": zlib.crc32(name) & 0x7FFFFFFF,

@@ -77,6 +77,10 @@ def write_boxes(
         raise EncodeError("its header was written in part only")
 
 
+#: The `stereo_mode` of two eyes side by side, the right one first.
+RIGHT_LEFT = 4
+
+
 def stored_stereo_mode(path: Path) -> int | None:
     """The `stereo_mode` of the video track's `st3d`, of which FFmpeg reads 0 to 2 only.
 

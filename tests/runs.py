@@ -29,7 +29,7 @@ from orchestrator.supervisor import Outcome
 from orchestrator.supervisor import run as supervise
 from pipeline.errors import VrmatteError
 from pipeline.probe import read_video
-from pipeline.spec import Layout, VideoInfo
+from pipeline.spec import Layout, ProjectionName, VideoInfo
 from tests.test_main_job import outputs
 
 #: What is left of a run must be gone so soon after its parent, in seconds.
@@ -184,8 +184,13 @@ def doubled(
 
 
 def probe_here(
-    path: Path, index_path: Path, *, layout: Layout | None, deadline_s: float | None
+    path: Path,
+    index_path: Path,
+    *,
+    layout: Layout | None,
+    projection: ProjectionName | None,
+    deadline_s: float | None,
 ) -> VideoInfo:
     """`pipeline.probe.probe_video` without its child."""
     index_path.parent.mkdir(parents=True, exist_ok=True)
-    return read_video(path, index_path, layout)
+    return read_video(path, index_path, layout, projection)

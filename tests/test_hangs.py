@@ -29,7 +29,7 @@ CLIPS = (
     ClipSpec("one_LR.mp4", X264, num_frames=24, eye=(64, 64), audio=("aac",)),
     ClipSpec("two_LR.mp4", X264, num_frames=12, eye=(64, 64)),
 )
-NAMES = {"one_LR_matte.webm", "two_LR_matte.webm"}
+NAMES = {"one_LR_180_matte.webm", "two_LR_180_matte.webm"}
 LIMITS = {"start_s": 15, "first_frame_s": 10, "stall_s": 3, "finish_s": 4, "grace_s": 5}
 SETTINGS: dict[str, dict[str, object]] = {
     "matting": {"model": "chroma"},
@@ -144,7 +144,7 @@ def test_a_video_that_always_hangs_or_kills_costs_only_itself(
         "recovery": {"attempts": 2},
     }
     assert place.run() == 1
-    name = "two_LR_matte.webm"
+    name = "two_LR_180_matte.webm"
     assert place.published() == {name: undisturbed[name]}
     results = {video["name"]: video for video in report(place.out)}
     assert results["two_LR.mp4"]["result"] == "done"
@@ -226,7 +226,7 @@ def test_a_video_that_never_fits_into_memory_costs_only_itself(
     monkeypatch.setenv(doubles.FRAMES, "0")
     place.work, place.threads = "tests.workers.hang_doubles:SmallGpu", True
     assert place.run() == 1
-    name = "two_LR_matte.webm"
+    name = "two_LR_180_matte.webm"
     assert place.published() == {name: undisturbed[name]}
     (failed,) = [video for video in report(place.out) if video["result"] != "done"]
     assert failed["name"] == "one_LR.mp4"

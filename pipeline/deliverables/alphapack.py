@@ -14,14 +14,14 @@ from torch import Tensor
 from pipeline.alphapack import pack, unpack
 from pipeline.color import YuvFormat, rgb_planes
 from pipeline.deliverables.audio import MP4_SOUND, SoundForm
-from pipeline.deliverables.fit import packed_height
+from pipeline.deliverables.fit import packed_height, packed_projection
 from pipeline.deliverables.movie import Movie
 from pipeline.deliverables.selfcheck import Decoded, Sample, grid, shown_picture
 from pipeline.encoders import encoder_options
 from pipeline.eyes import eye_size, join_eyes, split_eyes
 from pipeline.frames import FrameBatch, MatteBatch
 from pipeline.projection import Projection, named_projection, project
-from pipeline.spec import ProjectionName, VideoInfo, VideoSettings
+from pipeline.spec import VideoInfo, VideoSettings
 from pipeline.spherical import SphericalTags
 
 
@@ -39,8 +39,7 @@ class AlphaPack(Movie):
         """Raises InputError where `packed_height` does."""
         super().__init__(video, settings)
         self._height = packed_height(video)
-        equirect = video.projection == "equirect180"
-        self._shows: ProjectionName = "fisheye180" if equirect else video.projection
+        self._shows = packed_projection(video)
         self._form = YuvFormat(self._tags.matrix, full_range=False)
 
     def _size(self) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from pipeline.encoders import Trial, nvenc_works, settled, size_problem
 from pipeline.errors import InputError
-from pipeline.spec import VideoInfo, VideoSettings
+from pipeline.spec import ProjectionName, VideoInfo, VideoSettings
 
 #: Formats that are made with `encoding.codec`.
 BY_CODEC = frozenset({"greenscreen", "matte", "alphapack"})
@@ -45,6 +45,11 @@ def packed_height(video: VideoInfo) -> int:
         height //= 2
     side = min(max(height, width), LARGEST_PACKED)
     return side + side % 2
+
+
+def packed_projection(video: VideoInfo) -> ProjectionName:
+    """What the eyes of its alpha-packed fisheye show: half spheres become fisheyes of 180."""
+    return "fisheye180" if video.projection == "equirect180" else video.projection
 
 
 def with_encoder(

@@ -11,7 +11,7 @@ import numpy as np
 from orchestrator.snapshot import RunningTask, Snapshot, VideoState, WorkerState
 from pipeline.errors import ErrorRecord, InputError
 from pipeline.frame_index import FrameIndex
-from pipeline.spec import ColorTags, Layout, VideoInfo
+from pipeline.spec import ColorTags, Layout, ProjectionName, VideoInfo
 from workers.messages import TaskId
 
 
@@ -42,6 +42,8 @@ def video_info(
         audio=(),
         layout=layout or "sbs",
         layout_reason="asked for" if layout else "2:1",
+        projection="equirect180",
+        projection_reason="2:1",
     )
 
 
@@ -55,7 +57,13 @@ class ProbeDouble:
     probed: list[str] = field(default_factory=list)
 
     def __call__(
-        self, path: Path, index_path: Path, *, layout: Layout | None, deadline_s: float | None
+        self,
+        path: Path,
+        index_path: Path,
+        *,
+        layout: Layout | None,
+        deadline_s: float | None,
+        projection: ProjectionName | None = None,
     ) -> VideoInfo:
         self.probed.append(path.name)
         if path.name in self.broken:

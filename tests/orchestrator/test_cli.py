@@ -72,7 +72,11 @@ def test_without_options_the_defaults_hold(requests: list[Request]) -> None:
     ("line", "message", "advice"),
     [
         ("rum in -o out", "No such command 'rum'. Did you mean 'run'?", "`vrmatte --help`"),
-        ("run in -o out --scal 1", "'--scal'. Did you mean '--scale'?", "`vrmatte run --help`"),
+        (
+            "run in -o out --scal 1",
+            "'--scal'. (Did you mean one of: '--scale'",
+            "`vrmatte run --help`",
+        ),
         ("run in", "Missing option '-o' / '--out'", "`vrmatte run --help`"),
         ("run -o out", "Missing argument 'INPUT...'", "`vrmatte run --help`"),
         ("run in -o out --gpus some", "'some' is neither all, none nor a list like 0,1", "--help"),

@@ -143,9 +143,11 @@ def source(path: str, relative: str, root: str = "in") -> Source:
     return Source(Path(path), PurePath(relative), root)
 
 
-def test_outputs_keep_the_name_of_their_source() -> None:
-    [stem] = output_stems([source("/in/day1/talk_LR_180.mp4", "day1/talk_LR_180.mp4")])
-    assert stem == PurePath("day1/talk_LR_180")
+def test_outputs_keep_the_name_of_their_source_but_for_its_tags() -> None:
+    [stem] = output_stems(
+        [source("/in/day1_LR/talk_3DH_180x180.mp4", "day1_LR/talk_3DH_180x180.mp4")]
+    )
+    assert stem == PurePath("day1_LR/talk")
 
 
 def test_outputs_that_would_meet_are_told_apart() -> None:
@@ -155,8 +157,11 @@ def test_outputs_that_would_meet_are_told_apart() -> None:
         source("/1/b.mp4", "b.mp4", "1"),
         source("/2/b.mp4", "b.mp4", "2"),
         source("/1/c.mp4", "c.mp4", "1"),
+        source("/1/d_LR.mp4", "d_LR.mp4", "1"),
+        source("/1/d_180.mov", "d_180.mov", "1"),
     ]
-    assert [str(stem) for stem in output_stems(sources)] == ["a_mp4", "A_mov", "b_1", "b_2", "c"]
+    names = ["a_mp4", "A_mov", "b_1", "b_2", "c", "d_mp4", "d_mov"]
+    assert [str(stem) for stem in output_stems(sources)] == names
 
 
 digits_and_letters = st.text("aB1029 _é٣", min_size=0, max_size=12)

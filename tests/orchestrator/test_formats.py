@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import click
 import pytest
 
 from orchestrator.cli import run as run_command
-from orchestrator.config import OUTPUT_ENDINGS, load_settings, video_settings
-from orchestrator.discover import VIDEO_SUFFIXES, discover
+from orchestrator.config import load_settings, video_settings
+from orchestrator.discover import discover
 from orchestrator.disk import SHARE_OF_FORMAT
 from orchestrator.memory import encoders_bytes_per_pixel, with_needs
+from orchestrator.names import OUTPUT_ENDINGS, output_name
 from orchestrator.plan import Planner
 from pipeline.deliverables.base import BUILT_IN, make_deliverable
 from pipeline.deliverables.fit import BY_CODEC, with_encoder
 from pipeline.errors import SettingsError
-from pipeline.spec import EncodingSettings, VideoSettings
+from pipeline.spec import EncodingSettings, ProjectionName, VideoSettings
 from tests.orchestrator.snapshots import ProbeDouble
 from tests.orchestrator.worlds import make_job
 
@@ -28,23 +30,28 @@ def test_what_can_be_asked_for_is_what_can_be_made() -> None:
     [option] = [p for p in run_command.params if p.name == "formats"]
     assert isinstance(option.type, click.Choice)
     assert sorted(option.type.choices) == FORMATS
-    assert sorted(OUTPUT_ENDINGS) == sorted({*SHARE_OF_FORMAT, "prores"}) == FORMATS
+    assert sorted({*OUTPUT_ENDINGS, "alphapack"}) == FORMATS
+    assert sorted({*SHARE_OF_FORMAT, "prores"}) == FORMATS
+    [option] = [p for p in run_command.params if p.name == "projection"]
+    assert isinstance(option.type, click.Choice)
+    assert sorted(option.type.choices) == sorted([*get_args(ProjectionName), "auto"])
     assert set(BUILT_IN) >= BY_CODEC
     everything = load_settings(None, {"output": {"formats": FORMATS}})
     assert video_settings(everything).deliverables == tuple(FORMATS)
 
 
 def test_no_output_is_taken_for_a_source_or_for_another_output(tmp_path: Path) -> None:
-    assert len(set(OUTPUT_ENDINGS.values())) == len(OUTPUT_ENDINGS)
     (tmp_path / "in").mkdir()
-    (tmp_path / "in/talk_green.mp4").touch()
-    for name, ending in OUTPUT_ENDINGS.items():
-        suffix = make_deliverable(name, make_job().info, VideoSettings()).suffix
-        assert ending.endswith(suffix)
-        assert suffix in VIDEO_SUFFIXES
-        (tmp_path / f"in/talk{ending}").touch()
-    [source] = discover([tmp_path / "in"], tmp_path / "out")
-    assert source.name == "talk_green.mp4", "one that is filmed before a green screen is a source"
+    video = make_job().info
+    names = {output_name("talk", name, video): name for name in FORMATS}
+    assert len(names) == len(FORMATS)
+    for output, name in names.items():
+        assert output.endswith(make_deliverable(name, video, VideoSettings()).suffix)
+        (tmp_path / "in" / output).touch()
+    sources = ["talk_green.mp4", "talk_LR_180_FISHEYE_F180_alpha.mp4"]
+    for source in sources:  # one that others packed, and one that is filmed before a screen
+        (tmp_path / "in" / source).touch()
+    assert [s.name for s in discover([tmp_path / "in"], tmp_path / "out")] == sources
 
 
 def planner(out: Path, settings: VideoSettings) -> Planner:

@@ -53,7 +53,7 @@ def test_a_file_that_nobody_here_made_is_not_replaced(make_plan: MakePlan, tmp_p
     plan = make_plan(Ownership())
     assert [job.name for job in plan.jobs] == ["sub/b.mp4"]
     assert reasons(plan) == {
-        "a.mp4": "a_matte.webm exists and was not made by vrmatte"
+        "a.mp4": "a_LR_180_matte.webm exists and was not made by vrmatte"
         " (move it away, or let it be replaced with --fresh)"
     }
     assert output.read_bytes() == b"mine"
@@ -89,10 +89,12 @@ def test_a_link_inside_of_the_output_folder_is_no_harm(make_plan: MakePlan, tmp_
 
 def test_what_is_in_the_way_is_named(make_plan: MakePlan, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    (out / "a_matte.webm").mkdir(parents=True)
+    (out / "a_LR_180_matte.webm").mkdir(parents=True)
     (out / "sub").write_bytes(b"a file")
     said = reasons(make_plan(Ownership()))
-    assert said["a.mp4"] == "a_matte.webm is a folder with the name of an output (move it away)"
+    assert (
+        said["a.mp4"] == "a_LR_180_matte.webm is a folder with the name of an output (move it away)"
+    )
     assert said["sub/b.mp4"] == "sub is in the way of a folder of that name (move it away)"
 
 
@@ -117,7 +119,7 @@ def test_a_log_that_is_a_link_is_not_written(place: Place, tmp_path: Path) -> No
 
 def test_a_fresh_run_may_replace_and_so_may_the_one_that_goes_on(place: Place) -> None:
     place.run(dry_run=True)
-    output = place.out / "sub/b_matte.webm"
+    output = place.out / "sub/b_LR_180_matte.webm"
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_bytes(b"mine")
     assert place.run(SupervisorDouble()) == 1

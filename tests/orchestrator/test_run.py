@@ -148,9 +148,9 @@ def test_a_run_from_start_to_end(place: Place) -> None:
     assert place.run(supervise) == 0
     assert supervise.worked_on == ["a.mp4", "sub/b.mp4"]
     assert place.fetched == ["rvm"]
-    assert (place.out / "sub/b_matte.webm").read_bytes() == b"webm"
+    assert (place.out / "sub/b_LR_180_matte.webm").read_bytes() == b"webm"
     said = place.answers.getvalue()
-    assert str(place.out / "sub/b_matte.webm") in said.splitlines()
+    assert str(place.out / "sub/b_LR_180_matte.webm") in said.splitlines()
     assert f"report: {place.out / 'report.json'}" in said.splitlines()
     assert "no GPU found: 1 worker on the CPU" in place.told.getvalue()
     assert [v["result"] for v in place.report()["videos"]] == ["done", "done"]  # type: ignore[attr-defined]
@@ -210,7 +210,7 @@ def test_a_dry_run_shows_the_plan_and_works_on_nothing(place: Place) -> None:
     assert place.run(supervise, dry_run=True) == 0
     assert supervise.worked_on == []
     assert place.fetched == []
-    assert "a_matte.webm" in place.answers.getvalue()
+    assert "a_LR_180_matte.webm" in place.answers.getvalue()
     assert not (place.out / "report.json").exists()
     place.run(supervise)
     assert len(place.probe.probed) == 2  # what the dry run learnt was kept
@@ -219,7 +219,7 @@ def test_a_dry_run_shows_the_plan_and_works_on_nothing(place: Place) -> None:
 def test_a_broken_file_costs_only_itself(place: Place) -> None:
     place.probe.broken = ("a.mp4",)
     assert place.run() == 1
-    assert (place.out / "sub/b_matte.webm").exists()
+    assert (place.out / "sub/b_LR_180_matte.webm").exists()
     assert "a.mp4: set aside: " in place.answers.getvalue()
 
 
@@ -308,7 +308,7 @@ def test_status_tells_what_is_done_and_what_remains(place: Place) -> None:
     assert begun.split() == ["sub/b.mp4", "begun", "1", "of", "4", "60", "of", "240"]
     assert "1 of 2 videos done" in shown
     assert "no run is going on" in shown
-    (place.out / "a_matte.webm").unlink()
+    (place.out / "a_LR_180_matte.webm").unlink()
     assert "output is gone" in place.status()
 
 

@@ -77,6 +77,7 @@ def make_job(
         rotation=0,
         audio=(),
         layout="sbs",
+        projection="equirect180",
         layout_reason="it was made so",
     )
     return VideoJob(

@@ -14,7 +14,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from orchestrator.config import OUTPUT_ENDINGS
 from pipeline.alphapack import unpack
 from pipeline.deliverables.base import BUILT_IN, Deliverable, make_deliverable
 from pipeline.deliverables.fit import BY_CODEC
@@ -438,7 +437,7 @@ def test_exchanged_eyes_are_refused(case: Case, source: VideoInfo, tmp_path: Pat
     encoder.write(made.planes(turned[0], MatteBatch(alpha.flip(1), None, 5)))
     encoder.close()
     sample = take_sample(frames, MatteBatch(alpha, None, 5), 0, 0, source)
-    with pytest.raises(EncodeError, match=r"in the (left|right) eye|the left eye for the right one"):
+    with pytest.raises(EncodeError, match=r"in the (left|right) eye|the left eye for the right"):
         made.check_segment(part, 1, [sample])
 
 
@@ -631,7 +630,7 @@ def test_all_formats_come_of_one_inference(source: VideoInfo, tmp_path: Path) ->
     ]
     results = tuple(run_segment(job, model, CPU) for job in jobs)
     assert model.frames == TOTAL + model.warmup_frames
-    outputs = tuple(str(tmp_path / f"talk{OUTPUT_ENDINGS[name]}") for name in formats)
+    outputs = tuple(str(tmp_path / f"talk-{name}") for name in formats)
     done = finish_video(FinishJob(source, settings, results, outputs, str(tmp_path)))
     assert [file.deliverable for file in done] == list(formats)
     for name, output in zip(formats, outputs, strict=True):

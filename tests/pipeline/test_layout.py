@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.layout import ContainerTags, View, find_layout, find_view, is_squeezed
+from pipeline.layout import View, find_view, is_squeezed
 from pipeline.spec import Layout, ProjectionName
+from pipeline.spherical import FoundTags
 
 #: Name, size, layout, projection, whether the eyes are squeezed.
 SEEN: list[tuple[str, tuple[int, int], Layout, ProjectionName, bool]] = [
@@ -69,11 +70,10 @@ def test_what_is_seen(
     assert is_squeezed(view, *size) == squeezed
     half = {"sbs": "half width", "tb": "half height"}.get(layout, "half")
     assert view.projection_reason.endswith(half) == squeezed
-    assert find_layout(stem, *size) == (view.layout, view.layout_reason)
 
 
 def test_each_is_decided_by_the_first_that_speaks() -> None:
-    metadata = ContainerTags("tb", right_first=True, projection="equirect360")
+    metadata = FoundTags("tb", right_first=True, projection="equirect360")
     size = (2880, 2880)
 
     def seen(stem: str, **asked: str) -> View:
@@ -101,7 +101,7 @@ def test_shape_is_named_as_the_reason() -> None:
 
 
 def test_which_eye_is_first() -> None:
-    right = ContainerTags("sbs", right_first=True)
+    right = FoundTags("sbs", right_first=True)
     size = (5760, 2880)
     assert find_view("talk_RL", *size).right_first
     assert find_view("talk_BT", *size).right_first
@@ -121,7 +121,7 @@ PROJECTIONS = st.none() | st.sampled_from(get_args(ProjectionName))
     stem=st.sampled_from(["talk", "talk_LR", "talk_360", "talk_BT_fisheye"]),
     width=st.integers(0, 20_000),
     height=st.integers(0, 20_000),
-    container=st.builds(ContainerTags, LAYOUTS, st.none() | st.booleans(), PROJECTIONS),
+    container=st.builds(FoundTags, LAYOUTS, st.none() | st.booleans(), PROJECTIONS),
     layout=LAYOUTS,
     projection=PROJECTIONS,
 )
@@ -129,7 +129,7 @@ def test_any_picture_is_seen_somehow_and_what_is_asked_is_obeyed(
     stem: str,
     width: int,
     height: int,
-    container: ContainerTags,
+    container: FoundTags,
     layout: Layout | None,
     projection: ProjectionName | None,
 ) -> None:

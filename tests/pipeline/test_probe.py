@@ -7,14 +7,17 @@ import subprocess
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import imageio_ffmpeg
 import pytest
 
+from pipeline.encode import ffmpeg_command, run_ffmpeg
 from pipeline.errors import InputError, MachineError
-from pipeline.layout import find_layout
+from pipeline.layout import find_view
 from pipeline.probe import info_from_json, info_to_json, probe_video, read_video
 from pipeline.spec import ColorTags
+from pipeline.spherical import SphericalTags, placeholder_options, write_tags
 from tests.clips import X264, X265, ClipSpec
 
 GetClip = Callable[[ClipSpec], Path]
@@ -120,11 +123,12 @@ def test_a_probe_that_does_not_end_is_ended(clip: GetClip, tmp_path: Path) -> No
     ],
 )
 def test_layout_by_name_then_shape(stem: str, size: tuple[int, int], layout: str) -> None:
-    assert find_layout(stem, *size)[0] == layout
+    assert find_view(stem, *size).layout == layout
 
 
 def test_layout_as_asked_beats_all() -> None:
-    assert find_layout("talk_LR", 4000, 2000, asked="mono") == ("mono", "as asked")
+    view = find_view("talk_LR", 4000, 2000, layout="mono")
+    assert (view.layout, view.layout_reason) == ("mono", "as asked")
 
 
 def test_a_machine_without_room_for_a_process_is_not_the_files_fault(
@@ -138,3 +142,38 @@ def test_a_machine_without_room_for_a_process_is_not_the_files_fault(
     monkeypatch.setattr("pipeline.probe.subprocess.Popen", refuse)
     with pytest.raises(MachineError, match="no process can be started"):
         probe_video(path, tmp_path / "index.json")
+
+
+@pytest.mark.parametrize(
+    ("tags", "view"),
+    [
+        (SphericalTags("sbs", False, "equirect180"), ("sbs", False, "equirect180")),
+        (SphericalTags("sbs", True, "equirect180"), ("sbs", True, "equirect180")),
+        (SphericalTags("tb", False, "equirect360"), ("tb", False, "equirect360")),
+        (SphericalTags("sbs", False, "fisheye190"), ("sbs", False, "equirect180")),
+        # Many a writer knows no bounds, and calls half a sphere a whole one.
+        (SphericalTags("sbs", False, "equirect360"), ("sbs", False, "equirect180")),
+    ],
+)
+@pytest.mark.parametrize("container", ["mp4", "webm"])
+def test_the_files_own_words_are_read(
+    container: Literal["mp4", "webm"],
+    tags: SphericalTags,
+    view: tuple[str, bool, str],
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / f"talk.{container}"
+    size = "128x128" if tags.stereo == "tb" else "128x64"
+    codec = "libx264" if container == "mp4" else "libvpx-vp9"
+    picture = ("-f", "lavfi", "-i", f"testsrc=s={size}:r=30", "-frames:v", "2", "-c:v", codec)
+    target = ("-f", container, f"file:{path}")
+    run_ffmpeg(ffmpeg_command(*picture, *placeholder_options(container, tags), *target))
+    write_tags(path, container, tags)
+    info = read_video(path, tmp_path / "index.json", None)
+    assert (info.layout, info.right_first, info.projection) == view
+    assert "metadata" in info.layout_reason
+    named = path.rename(tmp_path / f"talk_TB_360.{container}")
+    assert read_video(named, tmp_path / "index.json", None).layout == "tb"
+    asked = read_video(named, tmp_path / "index.json", "mono", "fisheye220")
+    assert (asked.layout, asked.projection) == ("mono", "fisheye220")
+    assert asked.layout_reason == asked.projection_reason == "as asked"

@@ -28,6 +28,7 @@ FACTS = SidecarFacts(
     kind="alpha",
 )
 COMMON = {
+    "generator": str,
     **{"title": str, "description": str},
     **{"id": int, "authorized": str, "fullAccess": bool, "videoLength": int, "is3d": bool},
     **{"screenType": str, "stereoMode": str, "encodings": list},
