@@ -190,18 +190,21 @@ def best_disparity(cost: Tensor, search: Search) -> Tensor:
     return (best + step.clamp_(-0.5, 0.5) + search.least)[0]
 
 
-def carry(planes: Tensor, disparity: Tensor, eye: int) -> Tensor:
+def carry(planes: Tensor, disparity: Tensor, eye: int, at: tuple[int, int] = (0, 0)) -> Tensor:
     """Planes of the other eye as this one would see them; 0 beyond the other one's border.
 
     Args:
         planes: floating ``[C, H, W]`` of the other eye.
-        disparity: ``[H, W]`` at the pixels of this eye, in pixels of this size.
+        disparity: ``[h, w]`` at pixels of this eye, all or some of them, in pixels of this size.
         eye: which one this is.
+        at: (row, column) of the first of these pixels.
     """
     height, width = planes.shape[-2:]
+    rows, columns = disparity.shape
     sign = -1.0 if eye == 0 else 1.0
-    x = torch.arange(width, device=planes.device) + sign * disparity
-    y = torch.arange(height, device=planes.device, dtype=x.dtype)[:, None].expand(height, width)
+    x = torch.arange(at[1], at[1] + columns, device=planes.device) + sign * disparity
+    y = torch.arange(at[0], at[0] + rows, device=planes.device, dtype=x.dtype)
+    y = y[:, None].expand(rows, columns)
     grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
     return F.grid_sample(
         planes[None].to(x.dtype), grid[None], mode="bilinear", align_corners=False

@@ -22,6 +22,8 @@ _ALIKE, _RAMP = 0.2, 0.6
 #: Scores from which on a claim is believed (or not) at all, and altogether.
 _DOUBT, _SURE = 0.25, 0.5
 
+_NOTHING = slice(0, 0)
+
 
 def claims(own: Tensor, carried: Tensor, disparity: Tensor, eye: int) -> Tensor:
     """What this eye holds and the other does not, farther from its edges than they are sure.
@@ -70,8 +72,15 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Mended:
-    """One eye of one frame at full size: alpha ``[1, H, W]``, foreground ``[3, H, W]`` or None."""
+    """A part of one eye of one frame, at full size; the rest stays as it is.
 
+    Attributes:
+        part: rows and columns.
+        alpha: ``[1, h, w]``.
+        foreground: ``[3, h, w]`` or None.
+    """
+
+    part: tuple[slice, slice]
     alpha: Tensor
     foreground: Tensor | None
 
@@ -106,14 +115,28 @@ def mend(
         F.interpolate(weight[None], size=(height, width), mode="bilinear")[0]
         for weight in (added, ghost)
     )
-    disparity = enlarge_field(field, (height, width))
-    other, own = carry(alpha[1 - eye].float(), disparity, eye), alpha[eye].float()
+    part = _bounds(torch.maximum(add, remove)[0])
+    if part[0] == _NOTHING:  # what is to be added lies beyond the border
+        return Mended(part, alpha[eye, :, *part], None)
+    at = part[0].start, part[1].start
+    add, remove = add[:, *part], remove[:, *part]
+    disparity = enlarge_field(field, (height, width))[part]
+    other, own = carry(alpha[1 - eye].float(), disparity, eye, at), alpha[eye, :, *part].float()
     mended = torch.minimum(torch.maximum(own, add * other), 1 - remove * (1 - other))
     if foreground is None:
-        return Mended(mended.to(alpha.dtype), None)
-    colours = carry(foreground[1 - eye].float(), disparity, eye)
+        return Mended(part, mended.to(alpha.dtype), None)
+    colours = carry(foreground[1 - eye].float(), disparity, eye, at)
     inside = (mended * 2 - 1).clamp(min=0)
-    colours = torch.lerp(colours, rgb.float() / 255, inside)
+    colours = torch.lerp(colours, rgb[:, *part].float() / 255, inside)
     gained = (mended - own).clamp(min=0) / mended.clamp(min=1e-3)
-    colours = torch.lerp(foreground[eye].float(), colours, gained)
-    return Mended(mended.to(alpha.dtype), colours.to(foreground.dtype))
+    colours = torch.lerp(foreground[eye, :, *part].float(), colours, gained)
+    return Mended(part, mended.to(alpha.dtype), colours.to(foreground.dtype))
+
+
+def _bounds(weight: Tensor) -> tuple[slice, slice]:
+    """Rows and columns of ``[H, W]`` that hold everything above 0."""
+    sides = []
+    for dim in (1, 0):
+        used = (weight.amax(dim) > 0).nonzero()
+        sides.append(slice(int(used[0]), int(used[-1]) + 1) if len(used) else _NOTHING)
+    return sides[0], sides[1]

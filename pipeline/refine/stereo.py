@@ -157,9 +157,9 @@ class StereoRefiner:
                 fields = self._bare_fields(frame, verdicts)
                 for eye in changed:
                     one = mend(eye, verdicts, fields[eye], eyes.rgb[index, eye], before, colours)
-                    alpha[index, eye] = one.alpha
+                    alpha[index, eye, :, *one.part] = one.alpha
                     if foreground is not None and one.foreground is not None:
-                        foreground[index, eye] = one.foreground
+                        foreground[index, eye, :, *one.part] = one.foreground
                 mattes = _shrink(alpha[index], frame.mattes.shape[-2:])
             self._remember(mattes)
             number = eyes.start + index

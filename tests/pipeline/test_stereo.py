@@ -15,6 +15,7 @@ from torch import Tensor
 from orchestrator.scene import Backdrop, Scene
 from pipeline.frames import EyeBatch, MatteBatch
 from pipeline.refine.disparity import Search, best_disparity, carry, matching_cost, to_right_eye
+from pipeline.refine.mending import Verdict, mend
 from pipeline.refine.stereo import StereoRefiner
 from pipeline.spec import StereoSettings
 
@@ -268,3 +269,15 @@ def test_a_shift_is_found_and_undone(least: int, count: int, data: st.DataObject
     field = torch.full((6, 64), float(true))
     torch.testing.assert_close(carry(right, field, 0)[..., inner], left[..., inner])
     torch.testing.assert_close(carry(left, field, 1)[..., inner], right[..., inner])
+
+
+def test_what_would_be_added_beyond_the_border_changes_nothing() -> None:
+    height, width = 32, 64
+    alpha = torch.zeros(2, 1, height, width)
+    true, nothing = torch.zeros(1, height, width), torch.zeros(1, height, width)
+    true[..., :4] = 1
+    far = torch.full((height, width), 50.0)
+    verdicts = [Verdict(true, nothing), Verdict(nothing, nothing)]
+    rgb = torch.zeros(3, height, width, dtype=torch.uint8)
+    one = mend(1, verdicts, far, rgb, alpha, torch.zeros(2, 3, height, width))
+    assert one.alpha.numel() == 0
