@@ -1,0 +1,257 @@
+"""`tiff`: the mattes as one TIFF of many pages, without loss, for programs that read masks.
+
+Page k is the alpha of frame k: grey, 8 bit, both eyes as in the source, deflated (TIFF 6.0, and
+Adobe's technical note 3 on Deflate). Pages are joined by copying their compressed strips.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import struct
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.deliverables.selfcheck import Sample, grid
+from pipeline.disk import writing
+from pipeline.encode import Encoder
+from pipeline.errors import EncodeError
+from pipeline.eyes import join_eyes, split
+from pipeline.frames import FrameBatch, MatteBatch
+from pipeline.spec import VideoInfo, VideoSettings
+
+#: Pixels of a strip, at the most: a reader that wants a part of a page unpacks so much.
+_STRIP_PIXELS = 1 << 18
+
+#: zlib's fastest level, after each pixel's difference to its left neighbour: smaller than without
+#: on soft edges, and no slower. Packed here and not by tifffile, which takes whatever library it
+#: finds. Another version of zlib may pack the same pixels into other bytes.
+_LEVEL = 1
+
+#: Offsets of a classic TIFF have 32 bits. Segments are BigTIFFs, whose tables are the larger ones,
+#: so that their sizes bound that of the joined file.
+_CLASSIC_BYTES = 1 << 32
+_HEADER_BYTES = 1 << 16
+
+_DEFLATED, _GREY, _HORIZONTAL_DIFFERENCE = 8, 1, 2
+
+Pixels = NDArray[np.uint8]
+
+# What tifffile logs of a damaged file is an error here, and said once.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+
+class Tiff:
+    """See `pipeline.deliverables.base.Deliverable`."""
+
+    name: ClassVar[str] = "tiff"
+    suffix: ClassVar[str] = ".tif"
+
+    def __init__(self, video: VideoInfo, settings: VideoSettings) -> None:
+        self._video = video
+        self._shape = video.even_height, video.even_width
+
+    def planes(self, frames: FrameBatch, matte: MatteBatch) -> Tensor:
+        alpha = join_eyes(matte.alpha, self._video.layout, self._video.right_first)
+        out = torch.empty(len(alpha), alpha[0].numel(), dtype=torch.uint8, device=alpha.device)
+        for picture, row in zip(alpha, out, strict=True):  # at 8K a batch of floats is large
+            # Half is added because the cast cuts off.
+            row.copy_(picture.float().mul(255).add_(0.5).clamp_(0, 255).view(-1))
+        return out
+
+    def open_segment(self, path: Path) -> Encoder:
+        return StackEncoder(path, self._shape)
+
+    def check_segment(self, path: Path, num_frames: int, samples: Sequence[Sample]) -> None:
+        given = {sample.frame: sample for sample in samples}
+        with _opened(path) as stack:
+            self._require_pages(path, stack, num_frames)
+            for number, sample in given.items():
+                if number >= num_frames:
+                    raise EncodeError(f"frame {number} of {path.name} is not there")
+                alpha = torch.from_numpy(_pixels(stack, stack.pages[number]))[None, None]
+                eyes = split(alpha, self._video.layout, self._video.right_first)[0]
+                off = float((grid(eyes) - sample.alpha).abs().max())
+                if off > 1 / 255:  # of a mean; a pixel is off by half of it, for it was rounded
+                    what = f"alpha off by {off:.3f}"
+                    raise EncodeError(f"frame {number} of {path.name} is not what was made: {what}")
+
+    def join(self, segments: Sequence[Path], frames: Sequence[int], target: Path) -> None:
+        from tifffile import TiffWriter
+
+        total = 0
+        for segment in segments:
+            with writing(segment):
+                total += segment.stat().st_size
+        text = f"{sum(frames)} frames, {self._video.frame_rate} frames/s"
+        expected, found = hashlib.sha256(), hashlib.sha256()
+        with writing(target), target.open("wb") as file:
+            writer = TiffWriter(file, bigtiff=needs_bigtiff(total), byteorder="<")
+            for number, strips in enumerate(_packed_pages(segments)):
+                _write_page(writer, strips, self._shape, "" if number else text)
+                _feed(expected, strips)
+            writer.close()
+            file.flush()
+        for strips in _packed_pages([target]):
+            _feed(found, strips)
+        if found.digest() != expected.digest():
+            raise EncodeError(f"{target.name} does not hold the pages of its segments")
+
+    def overhead_bytes(self, num_frames: int) -> int:
+        """What the joined file takes on disk besides what its segments do, at the most."""
+        return _HEADER_BYTES
+
+    def verify(self, path: Path, num_frames: int) -> None:
+        with _opened(path) as stack:
+            self._require_pages(path, stack, num_frames)
+            for number in {0, num_frames - 1}:
+                _pixels(stack, stack.pages[number])
+
+    def _require_pages(self, path: Path, stack: Any, num_frames: int) -> None:
+        """Raises EncodeError unless every page has the right form, and lies in the file."""
+        if len(stack.pages) != num_frames:
+            raise EncodeError(
+                f"{path.name} holds {len(stack.pages)} frames instead of {num_frames}"
+            )
+        # tifffile takes a wrong pointer to a next page for the end, and other readers do not.
+        stack.filehandle.seek(stack.pages.next_page_offset)
+        if any(stack.filehandle.read(stack.tiff.offsetsize)):
+            raise EncodeError(f"{path.name} does not end with its last page")
+        size = path.stat().st_size
+        form = (*self._shape, 8, 1, _DEFLATED, _GREY, _HORIZONTAL_DIFFERENCE)
+        rows = _rows_of_strip(self._shape)
+        for number, page in enumerate(stack.pages):
+            found = (
+                *(page.imagelength, page.imagewidth, page.bitspersample, page.samplesperpixel),
+                *(page.compression, page.photometric, page.predictor),
+            )
+            offsets, lengths = page.dataoffsets, page.databytecounts
+            whole = len(offsets) == len(lengths) == -(-self._shape[0] // rows) and all(
+                offset > 0 and 0 < length <= size - offset
+                for offset, length in zip(offsets, lengths, strict=True)
+            )
+            if found != form or page.rowsperstrip != rows or not whole:
+                raise EncodeError(f"frame {number} of {path.name} is not a page as it was written")
+
+
+class StackEncoder:
+    """Writes one segment page by page, holding none. See `pipeline.encode.Encoder`.
+
+    Args:
+        shape: (height, width) of a page.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, int]) -> None:
+        from tifffile import TiffWriter
+
+        self._path = path
+        self._shape = shape
+        with writing(path):
+            # A file of our own: tifffile is silent about what fails when it closes one.
+            self._file = path.open("wb")
+            self._writer = TiffWriter(self._file, bigtiff=True, byteorder="<")
+
+    def write(self, planes: Tensor) -> None:
+        with writing(self._path):
+            for plane in planes:
+                picture = plane.view(self._shape).numpy()
+                _write_page(self._writer, _strips(picture), self._shape)
+
+    def close(self) -> None:
+        with writing(self._path), self._file:
+            self._writer.close()
+            self._file.flush()
+
+    def abort(self) -> None:
+        for part in (self._writer, self._file):
+            with suppress(OSError, ValueError):
+                part.close()
+
+
+def needs_bigtiff(segment_bytes: int) -> bool:
+    """Whether pages of segments that large together may not fit into a classic TIFF."""
+    return segment_bytes + _HEADER_BYTES >= _CLASSIC_BYTES
+
+
+def _rows_of_strip(shape: Sequence[int]) -> int:
+    return min(shape[0], max(1, _STRIP_PIXELS // shape[1]))
+
+
+def _strips(picture: Pixels) -> Iterator[bytes]:
+    difference = picture.copy()
+    difference[:, 1:] -= picture[:, :-1]
+    rows = _rows_of_strip(picture.shape)
+    for top in range(0, len(picture), rows):
+        yield zlib.compress(difference[top : top + rows].tobytes(), _LEVEL)
+
+
+def _write_page(
+    writer: Any, strips: Iterable[bytes], shape: tuple[int, int], description: str = ""
+) -> None:
+    writer.write(
+        iter(strips),
+        shape=shape,
+        dtype=np.uint8,
+        photometric="minisblack",
+        compression="adobe_deflate",
+        predictor=True,
+        rowsperstrip=_rows_of_strip(shape),
+        contiguous=False,
+        metadata=None,
+        software=False,
+        description=description or None,
+    )
+
+
+def _packed(stack: Any, page: Any) -> Iterator[bytes]:
+    """The strips of a page."""
+    for offset, length in zip(page.dataoffsets, page.databytecounts, strict=True):
+        stack.filehandle.seek(offset)
+        strip = stack.filehandle.read(length)
+        if len(strip) != length:
+            raise ValueError("it is cut off")
+        yield strip
+
+
+def _packed_pages(paths: Sequence[Path]) -> Iterator[list[bytes]]:
+    """The strips of page after page of all files."""
+    for path in paths:
+        with _opened(path) as stack:
+            for page in stack.pages:
+                yield list(_packed(stack, page))
+
+
+def _feed(digest: Any, strips: Iterable[bytes]) -> None:
+    for strip in strips:
+        digest.update(len(strip).to_bytes(8, "big"))
+        digest.update(strip)
+
+
+def _pixels(stack: Any, page: Any) -> Pixels:
+    content = b"".join(map(zlib.decompress, _packed(stack, page)))
+    difference = np.frombuffer(content, dtype=np.uint8).reshape(page.imagelength, -1)
+    return np.cumsum(difference, axis=1, dtype=np.uint8)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A `tifffile.TiffFile`.
+
+    Raises:
+        EncodeError: it is not as it was written.
+    """
+    from tifffile import TiffFile
+
+    try:
+        with TiffFile(path) as stack:
+            yield stack
+    except (OSError, ValueError, LookupError, TypeError, struct.error, zlib.error) as error:
+        raise EncodeError(f"cannot read back {path.name}: {error}") from error
