@@ -1,0 +1,211 @@
+"""HEVC with an alpha layer read back: what is in a file, and pictures with their alpha.
+
+Alpha is lost silently in many places, which is why it is looked for in every picture: an ffmpeg
+whose x265 knows no alpha encodes without it; `-c copy` out of an MP4 leaves layer 1 out of the
+header; the filters `filter_units` and `hevc_metadata` drop its pictures; a decoder shows layer 0
+only, unless it is asked for more, and where pictures of layer 1 are missing it makes up alpha.
+(As of FFmpeg 9.0.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pipeline.child import tied
+from pipeline.encode import ffmpeg_command
+from pipeline.errors import EncodeError
+
+_ALLOWED = {"protocol_whitelist": "file,pipe", "format_whitelist": "mov"}
+_DECODER_THREADS = 4
+_LAST_WORDS = 300
+
+# nal_unit_type (H.265, table 7-1), and the SEI of alpha (payloadType 165).
+_FIRST_OTHER_UNIT, _SPS, _PPS, _PREFIX_SEI = 32, 33, 34, 39
+_ALPHA_INFO = 165
+
+
+@dataclass(frozen=True, slots=True)
+class CodedFrame:
+    """A picture and its alpha as they are in a file.
+
+    Attributes:
+        digest: sha256 of the slices of both layers; what is said about them may come and go.
+    """
+
+    keyframe: bool
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """What a file holds.
+
+    Attributes:
+        parameters: the parameter sets, as the container holds them (`hvcC`).
+        frames: in the order of the file.
+    """
+
+    parameters: bytes
+    frames: tuple[CodedFrame, ...]
+
+
+def read_layers(path: Path) -> Layers:
+    """Read every packet of `path`.
+
+    Raises:
+        EncodeError: FFmpeg cannot read it, it is cut off, or a frame has no alpha.
+    """
+    frames: list[CodedFrame] = []
+    with _opened(path) as container:
+        (stream,) = container.streams.video
+        record = bytes(stream.codec_context.extradata or b"")
+        length_bytes = (record[21] & 3) + 1 if len(record) > 21 and record[0] == 1 else 4
+        for packet in container.demux(stream):
+            if packet.pts is None or packet.size == 0:
+                continue
+            digest = hashlib.sha256()
+            layers = set()
+            for unit in _units(memoryview(packet), length_bytes):
+                kind, layer = _kind_and_layer(unit)
+                if kind < _FIRST_OTHER_UNIT:
+                    layers.add(layer)
+                    digest.update(len(unit).to_bytes(4, "big"))
+                    digest.update(unit)
+            if packet.is_corrupt:
+                raise EncodeError(f"{path.name} is cut off")
+            if layers != {0, 1}:
+                raise EncodeError(f"frame {len(frames)} of {path.name} has no alpha")
+            frames.append(CodedFrame(bool(packet.is_keyframe), digest.digest()))
+    return Layers(record, tuple(frames))
+
+
+def decoded_rgba_frames(path: Path, numbers: set[int]) -> Iterator[tuple[int, Any]]:
+    """The frames of those numbers, in order, each as a PyAV frame of ``yuva420p`` with its tags.
+
+    PyAV's own decoder is not asked for alpha, and cannot be: FFmpeg's program is, as a child. Where
+    all are keyframes no others are decoded.
+
+    Raises:
+        EncodeError: FFmpeg cannot read the file, or one of them does not decode with its alpha.
+    """
+    if not numbers:
+        return
+    coded = read_layers(path).frames
+    wanted = range(min(max(numbers) + 1, len(coded)))
+    shown = [number for number in wanted if coded[number].keyframe]
+    options: tuple[str, ...] = ("-skip_frame", "nokey")
+    if not numbers.issubset(shown):
+        shown, options = list(wanted), ()
+    for place, frame in enumerate(first_rgba_frames(path, len(shown), options)):
+        if shown[place] in numbers:
+            yield shown[place], frame
+
+
+def first_rgba_frames(path: Path, count: int, options: Sequence[str] = ()) -> Iterator[Any]:
+    """So many frames at the most; see `decoded_rgba_frames`.
+
+    Args:
+        options: of FFmpeg's program, for the input.
+    """
+    import av
+
+    with _opened(path) as container:
+        (stream,) = container.streams.video
+        context = stream.codec_context
+        tags = {
+            name: int(getattr(context, name))
+            for name in ("colorspace", "color_range", "color_primaries", "color_trc")
+        }
+    whitelists = [word for key, value in _ALLOWED.items() for word in (f"-{key}", value)]
+    command = ffmpeg_command(
+        *(*whitelists, "-threads", str(_DECODER_THREADS), *options, "-i", f"file:{path}"),
+        # NUT says which pixel format it holds, so that alpha cannot be made up on the way.
+        *("-map", "0:v:0", "-fps_mode", "passthrough", "-frames:v", str(count)),
+        *("-c:v", "rawvideo", "-f", "nut", "pipe:1"),
+    )
+    with (
+        open(os.memfd_create("ffmpeg"), "w+b") as messages,  # noqa: PTH123
+        _started(command, messages) as child,
+    ):
+        try:
+            with suppress(av.FFmpegError), av.open(child.stdout, "r", format="nut") as pictures:
+                for frame in pictures.decode(video=0):
+                    if frame.format.name != "yuva420p":
+                        raise EncodeError(f"{path.name} decodes without alpha")
+                    for name, value in tags.items():  # NUT does not keep them
+                        setattr(frame, name, value)
+                    yield frame
+            status = child.wait()
+        finally:
+            child.kill()
+        messages.seek(0)
+        words = messages.read().decode(errors="replace").strip()
+        if status != 0 or words:  # it goes on after errors in the pictures, and ends with 0
+            raise EncodeError(f"{path.name} does not decode with its alpha: {words[:_LAST_WORDS]}")
+
+
+def has_alpha_layer(record: bytes) -> bool:
+    """Whether a decoder configuration sets up straight alpha.
+
+    Args:
+        record: content of a `hvcC` box (ISO/IEC 14496-15, HEVCDecoderConfigurationRecord).
+    """
+    kinds = set()
+    with suppress(IndexError):
+        at = 23
+        for _ in range(record[22]):
+            count = int.from_bytes(record[at + 1 : at + 3], "big")
+            at += 3
+            for _ in range(count):
+                length = int.from_bytes(record[at : at + 2], "big")
+                unit = memoryview(record)[at + 2 : at + 2 + length]
+                at += 2 + length
+                kind, layer = _kind_and_layer(unit)
+                # Its first bits: not cancelled (0), then alpha_channel_use_idc (3 bits).
+                if kind == _PREFIX_SEI and (unit[2] != _ALPHA_INFO or unit[4] >> 4 != 0):
+                    continue
+                kinds.add((kind, layer))
+    return {(_SPS, 1), (_PPS, 1), (_PREFIX_SEI, 0)} <= kinds
+
+
+def _started(command: Sequence[str], messages: BinaryIO) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            tied(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=messages
+        )
+    except OSError as error:
+        raise EncodeError(f"ffmpeg cannot be started: {error.strerror or error}") from error
+
+
+def _kind_and_layer(unit: memoryview) -> tuple[int, int]:
+    """(nal_unit_type, nuh_layer_id) of a NAL unit: H.265, 7.3.1.2."""
+    return unit[0] >> 1 & 0x3F, (unit[0] & 1) << 5 | unit[1] >> 3
+
+
+def _units(packet: memoryview, length_bytes: int) -> Iterator[memoryview]:
+    """The NAL units of a sample of MP4, each after its length; ends at one that is cut off."""
+    at = 0
+    while at + length_bytes < len(packet):
+        begin = at + length_bytes
+        at = begin + int.from_bytes(packet[at:begin], "big")
+        if at - begin < 2 or at > len(packet):
+            return
+        yield packet[begin:at]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    import av
+
+    try:
+        with av.open(f"file:{path}", options=_ALLOWED) as container:
+            yield container
+    except (av.FFmpegError, ValueError) as error:
+        raise EncodeError(f"cannot read back {path.name}: {error}") from error
