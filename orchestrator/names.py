@@ -18,7 +18,7 @@ OUTPUT_ENDINGS: Mapping[str, str] = {
     "greenscreen": "_matte_green.mp4",
     "matte": "_matte_mask.mp4",
     "prores": "_matte.mov",
-    "hevc-alpha": "_matte_hevc.mov",
+    "hevc-alpha": "_matte_hevc.mp4",
     "tiff": "_matte.tif",
 }
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import av
 import numpy as np
 from numpy.typing import NDArray
+
+from pipeline.encode import ffmpeg_command
 
 Floats = NDArray[np.float64]
 
@@ -17,6 +21,9 @@ _WEIGHTS = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 9: (0.262
 
 def decoded(path: Path) -> Iterator[av.VideoFrame]:
     """Every frame, by a decoder that keeps alpha."""
+    if is_hevc(path):
+        yield from with_alpha_layer(path)
+        return
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         context = stream.codec_context
@@ -26,6 +33,20 @@ def decoded(path: Path) -> Iterator[av.VideoFrame]:
                 yield from decoder.decode(packet)
         if decoder is context:
             yield from decoder.decode(None)
+
+
+def is_hevc(path: Path) -> bool:
+    with av.open(str(path)) as container:
+        return container.streams.video[0].codec_context.name == "hevc"
+
+
+def with_alpha_layer(path: Path) -> Iterator[av.VideoFrame]:
+    """PyAV's FFmpeg decodes the layer of colour alone; from version 9 on it knows the other."""
+    raw = ("-map", "0:v:0", "-fps_mode", "passthrough", "-c:v", "rawvideo", "-f", "matroska")
+    command = ffmpeg_command("-i", f"file:{path}", *raw, "pipe:1")
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    with av.open(io.BytesIO(done.stdout), mode="r") as container:
+        yield from container.decode(video=0)
 
 
 def samples(frame: av.VideoFrame) -> list[Floats]:

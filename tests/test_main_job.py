@@ -112,7 +112,7 @@ def test_all_frames_eyes_and_tracks_of_all_videos(
 ) -> None:
     out, _ = undisturbed
     for spec, name in zip(CLIPS, ("one_LR", "two_LR", "day 2/three_LR"), strict=True):
-        path = out / f"{name}_180_matte.webm"
+        path = out / f"{name}_360_matte.webm"
         left, right = read_numbers(read_frames(path))
         assert left == right == list(range(spec.num_frames))
         sounds = read_sounds(path)
@@ -226,4 +226,4 @@ def test_a_broken_file_costs_only_itself(clip: GetClip, tmp_path: Path) -> None:
     report = json.loads((out / "report.json").read_text())
     results = {video["name"]: video["result"] for video in report["videos"]}
     assert results == {"good_LR.mp4": "done", "cut.mp4": "set aside", "noise.mkv": "set aside"}
-    assert list(outputs(out)) == ["good_LR_180_matte.webm"]
+    assert list(outputs(out)) == ["good_LR_360_matte.webm"]

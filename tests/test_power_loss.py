@@ -244,7 +244,7 @@ def test_every_file_is_forced_before_it_gets_its_name(watched_run: Watched) -> N
     named = {target.name for target, _ in watched_run.watcher.renames}
     assert {
         "webm-000000.webm",
-        "one_LR_180_matte.webm",
+        "one_LR_360_matte.webm",
         "index.json",
         "run.yaml",
         "report.json",

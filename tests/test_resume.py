@@ -290,7 +290,7 @@ def test_a_source_that_changes_during_a_run_is_set_aside_and_costs_only_itself(
     assert results[CLIPS[1].name]["result"] == "done"
     assert results[CLIPS[0].name]["result"] == "failed"
     assert "was changed while it was worked on" in results[CLIPS[0].name]["error"]["message"]
-    assert list(here.published()) == ["two_LR_180_matte.webm"]
+    assert list(here.published()) == ["two_LR_360_matte.webm"]
     shutil.copy2(clip(CLIPS[0]), folder / CLIPS[0].name)
     os.utime(folder / CLIPS[0].name, ns=(1, 1))
     assert here.run() == 0, here.said.getvalue()
@@ -300,7 +300,7 @@ def test_a_source_that_changes_during_a_run_is_set_aside_and_costs_only_itself(
 def test_a_done_output_that_was_cut_is_made_again(made: Unfinished) -> None:
     made.lay_out()
     assert made.go_on() == 0
-    cut(made.out / "one_LR_180_matte.webm")
+    cut(made.out / "one_LR_360_matte.webm")
     assert made.run.run() == 0
     assert outputs(made.out) == made.outputs
     assert [entry["entry"]["kind"] for entry in journal(made.out)][-1] == "run-ended"

@@ -60,6 +60,8 @@ BUILT_IN = {
     "greenscreen": "pipeline.deliverables.greenscreen:GreenScreen",
     "matte": "pipeline.deliverables.matte:Matte",
     "alphapack": "pipeline.deliverables.alphapack:AlphaPack",
+    "hevc-alpha": "pipeline.deliverables.hevc_alpha:HevcAlpha",
+    "tiff": "pipeline.deliverables.tiff:Tiff",
     "prores": "pipeline.deliverables.prores:ProRes",
 }
 

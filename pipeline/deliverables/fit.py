@@ -63,6 +63,10 @@ def with_encoder(
         InputError: a format cannot hold this video, the codec cannot hold its pictures, or NVENC
             is asked for and does not work.
     """
+    if "hevc-alpha" in settings.deliverables:
+        alone = replace(settings.encoding, codec="hevc", encoder="software")
+        if problem := size_problem(alone, video.even_width, video.even_height):
+            raise InputError(*problem)
     sizes = _picture_sizes(video, settings)
     if not sizes:
         return settings

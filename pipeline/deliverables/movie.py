@@ -8,11 +8,11 @@ when they are joined, and so is that the joined file holds their coded pictures,
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -102,7 +102,7 @@ class Movie(ABC):
         if found != num_frames:
             raise EncodeError(f"segment {path.name} holds {found} frames instead of {num_frames}")
         given = {sample.frame: sample for sample in samples}
-        for number, frame in sampled_frames(path, set(given)):
+        for number, frame in self._sampled(path, set(given)):
             sample = given.pop(number)
             try:
                 picture = self._read(frame)
@@ -112,6 +112,10 @@ class Movie(ABC):
                 raise EncodeError(f"frame {number} of {path.name} is not what was made: {problem}")
         if given:
             raise EncodeError(f"frame {min(given)} of {path.name} is not there")
+
+    def _sampled(self, path: Path, numbers: set[int]) -> Iterator[tuple[int, Any]]:
+        """Those frames, decoded with all that they hold."""
+        return sampled_frames(path, numbers)
 
     def _read(self, frame: object) -> Decoded:
         return shown_picture(frame, self._video.layout, self._video.right_first)

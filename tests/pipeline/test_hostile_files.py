@@ -306,7 +306,7 @@ def test_the_child_s_limits_hold(clip: GetClip, tmp_path: Path) -> None:
 import sys, pipeline.probe as probe
 probe._MEMORY_BYTES = int(sys.argv[1])
 probe._FILE_BYTES = int(sys.argv[2])
-probe.main([*sys.argv[3:], "auto", "60"])
+probe.main([*sys.argv[3:], "auto", "auto", "60"])
 """
     files = str(clip(MP4)), str(tmp_path / "index.json")
     assert "info" in json.loads(in_child(code, str(1 << 30), "100000", *files).stdout)

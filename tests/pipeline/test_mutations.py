@@ -93,7 +93,7 @@ def _probe(mutant: Mutant) -> VideoInfo | str:
 def _probe_here(mutant: Mutant) -> None:
     with (mutant.folder / "answer").open("wb") as answer:
         os.dup2(answer.fileno(), 1)
-    main([str(mutant.path), str(mutant.index), "auto", str(DEADLINE_S)])
+    main([str(mutant.path), str(mutant.index), "auto", "auto", str(DEADLINE_S)])
 
 
 def _in_a_process(work: Callable[..., None], *arguments: object) -> int:
