@@ -22,6 +22,7 @@ from pipeline.deliverables.alpha_layer import (
     first_rgba_frames,
     has_alpha_layer,
     read_layers,
+    read_parameters,
 )
 from pipeline.deliverables.audio import MP4_SOUND, SoundForm
 from pipeline.deliverables.movie import Transparent, concat_list
@@ -90,12 +91,12 @@ class HevcAlpha(Transparent):
             *(*self._metadata(), *audio.output, *self._time_scale(), "-movflags", "+faststart"),
             *("-fflags", "+bitexact", "-f", self.container, f"file:{target}"),
         )
-        given = [_layers_with_alpha(segment) for segment in segments]
-        if len({layers.parameters for layers in given}) != 1:
+        if len({read_parameters(segment) for segment in segments}) != 1:
             raise EncodeError(
                 f"the segments in {folder.name} were made by different encoders",
                 "run again with --fresh",
             )
+        expected = tuple(f for segment in segments for f in _layers_with_alpha(segment).frames)
         try:
             with writing(concat):
                 concat.write_text(concat_list(segments, frames, self._video.frame_rate))
@@ -104,13 +105,12 @@ class HevcAlpha(Transparent):
             with suppress(OSError):  # what it cost is told by then
                 concat.unlink()
         write_tags(target, self.container, self._spherical())
-        expected = tuple(frame for layers in given for frame in layers.frames)
         if read_layers(target).frames != expected:
             raise EncodeError(f"{target.name} does not hold the pictures of its segments")
 
     def verify(self, path: Path, num_frames: int) -> None:
-        _layers_with_alpha(path)
         super().verify(path, num_frames)
+        _layers_with_alpha(path)
         last_s = (num_frames - 1.5) / self._video.frame_rate
         ends: tuple[tuple[str, ...], ...] = ((), ("-ss", f"{float(last_s):.6f}"))
         for options in ends[: 2 if num_frames > 1 else 1]:

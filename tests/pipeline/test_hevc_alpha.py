@@ -201,8 +201,10 @@ def test_alpha_that_is_lost_is_noticed(
     lose(parts[0], bad)
     with pytest.raises(EncodeError, match=said):
         MADE.check_segment(bad, LENGTHS[0], taken(0, 1))
+    untagged = HevcAlpha(replace(VIDEO, layout="mono", projection="flat"), SETTINGS)
+    untagged.verify(parts[0], LENGTHS[0])
     with pytest.raises(EncodeError, match=said):
-        MADE.verify(bad, LENGTHS[0])
+        untagged.verify(bad, LENGTHS[0])
     # FFmpeg decodes the second one, without a word, and makes alpha of what lies in memory.
     if lose is not lost_in_the_pictures:
         with pytest.raises(EncodeError, match=r"does not decode with its alpha|decodes without"):
