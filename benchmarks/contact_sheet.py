@@ -66,10 +66,12 @@ def shown(path: Path, number: int) -> tuple[Picture, Picture]:
     import torch
 
     from pipeline.alphapack import unpack
+    from pipeline.deliverables.alpha_layer import decoded_rgba_frames
     from pipeline.deliverables.readback import sampled_frames
     from pipeline.deliverables.selfcheck import shown_picture
 
-    _, frame = next(iter(sampled_frames(path, {number})))
+    read = decoded_rgba_frames if path.stem.endswith("_hevc") else sampled_frames
+    _, frame = next(iter(read(path, {number})))
     picture = shown_picture(frame, "mono", False)
     rgb = picture.rgb[0].permute(1, 2, 0).double().numpy()
     if picture.alpha is not None:

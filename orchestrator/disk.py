@@ -34,14 +34,15 @@ EXPECTED_BYTES_PER_PIXEL = 0.023
 LEAST_BYTES_PER_PIXEL = 0.0005
 
 #: Formats by what they take as a multiple of a VP9 matte. One subject in a 1280x640 demo clip:
-#: HEVC over green 0.011 bytes per pixel, its matte 0.008, VP9 with alpha 0.015.
+#: HEVC over green 0.011 bytes per pixel, its matte 0.008, VP9 with alpha 0.015, HEVC
+#: with alpha 0.022, an alpha-packed fisheye 0.010, a stack of masks 0.039.
 SHARE_OF_FORMAT: Mapping[str, float] = {
     "webm": 1.0,
     "greenscreen": 1.0,
     "alphapack": 1.0,
     "matte": 0.5,
-    "hevc-alpha": 1.0,
-    "tiff": 1.0,
+    "hevc-alpha": 1.5,
+    "tiff": 3.0,
 }
 
 #: ProRes 4444 has about its own rate, whatever the source had: bytes per pixel, expected and least.

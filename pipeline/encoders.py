@@ -98,9 +98,7 @@ def _fits(limit: SizeLimit, width: int, height: int) -> bool:
     return width <= limit.width and height <= limit.height and width * height <= limit.area
 
 
-def encoder_options(
-    encoding: EncodingSettings, keyframe_interval: int, pixel_format: str = "yuv420p"
-) -> list[str]:
+def encoder_options(encoding: EncodingSettings, keyframe_interval: int) -> list[str]:
     """ffmpeg's options for one segment of 4:2:0 pictures, such that segments can be joined.
 
     Every group of pictures is closed and as long as asked for, so that frame k * interval is a
@@ -119,7 +117,7 @@ def encoder_options(
         options = ["-c:v", _SOFTWARE[encoding.codec], *_software_options(encoding, gop)]
     if encoding.codec == "hevc":
         options += ["-tag:v", "hvc1"]  # players of Apple take no other
-    return [*options, "-pix_fmt", pixel_format]
+    return [*options, "-pix_fmt", "yuv420p"]
 
 
 def _software_options(encoding: EncodingSettings, gop: str) -> list[str]:

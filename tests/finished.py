@@ -42,11 +42,18 @@ def is_hevc(path: Path) -> bool:
 
 def with_alpha_layer(path: Path) -> Iterator[av.VideoFrame]:
     """PyAV's FFmpeg decodes the layer of colour alone; from version 9 on it knows the other."""
-    raw = ("-map", "0:v:0", "-fps_mode", "passthrough", "-c:v", "rawvideo", "-f", "matroska")
+    with av.open(str(path)) as container:
+        context = container.streams.video[0].codec_context
+        names = ("colorspace", "color_range", "color_primaries", "color_trc")
+        tags = {name: int(getattr(context, name)) for name in names}
+    raw = ("-map", "0:v:0", "-fps_mode", "passthrough", "-c:v", "rawvideo", "-f", "nut")
     command = ffmpeg_command("-i", f"file:{path}", *raw, "pipe:1")
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-    with av.open(io.BytesIO(done.stdout), mode="r") as container:
-        yield from container.decode(video=0)
+    with av.open(io.BytesIO(done.stdout), mode="r", format="nut") as container:
+        for frame in container.decode(video=0):
+            for name, value in tags.items():  # which NUT does not hold
+                setattr(frame, name, value)
+            yield frame
 
 
 def samples(frame: av.VideoFrame) -> list[Floats]:

@@ -86,13 +86,6 @@ def read_layers(path: Path) -> Layers:
     return Layers(record, tuple(frames))
 
 
-def read_parameters(path: Path) -> bytes:
-    """See `Layers`; reads no packet."""
-    with _opened(path) as container:
-        (stream,) = container.streams.video
-        return bytes(stream.codec_context.extradata or b"")
-
-
 def decoded_rgba_frames(path: Path, numbers: set[int]) -> Iterator[tuple[int, Any]]:
     """The frames of those numbers, in order, each as a PyAV frame of ``yuva420p`` with its tags.
 

@@ -8,10 +8,9 @@ information, `alpha_channel_use_idc` 0), so that is what is given to it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Hashable, Iterator
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -22,16 +21,11 @@ from pipeline.deliverables.alpha_layer import (
     first_rgba_frames,
     has_alpha_layer,
     read_layers,
-    read_parameters,
 )
 from pipeline.deliverables.audio import MP4_SOUND, SoundForm
-from pipeline.deliverables.movie import Transparent, concat_list
-from pipeline.deliverables.selfcheck import Sample
-from pipeline.disk import writing
-from pipeline.encode import ffmpeg_command, run_ffmpeg
+from pipeline.deliverables.movie import Transparent
 from pipeline.errors import EncodeError
 from pipeline.frames import FrameBatch, MatteBatch
-from pipeline.spherical import write_tags
 
 
 class HevcAlpha(Transparent):
@@ -64,49 +58,17 @@ class HevcAlpha(Transparent):
             *("-x265-params", parameters, "-tag:v", "hvc1", "-pix_fmt", "yuva420p"),
         ]
 
-    def check_segment(self, path: Path, num_frames: int, samples: Sequence[Sample]) -> None:
-        found = len(_layers_with_alpha(path).frames)
-        if found != num_frames:
-            raise EncodeError(f"segment {path.name} holds {found} frames instead of {num_frames}")
-        given = {sample.frame: sample for sample in samples}
-        for number, frame in decoded_rgba_frames(path, set(given)):
-            try:
-                picture = self._read(frame)
-            except ValueError as error:
-                raise EncodeError(f"{path.name} cannot be shown: {error}") from error
-            if problem := self._problem(given.pop(number), picture):
-                raise EncodeError(f"frame {number} of {path.name} is not what was made: {problem}")
-        if given:
-            raise EncodeError(f"frame {min(given)} of {path.name} is not there")
+    def _sampled(self, path: Path, numbers: set[int]) -> Iterator[tuple[int, Any]]:
+        return decoded_rgba_frames(path, numbers)
 
-    def join(self, segments: Sequence[Path], frames: Sequence[int], target: Path) -> None:
-        folder = segments[0].parent
-        concat = folder / f"{target.name}.txt"
-        audio = self._audio(sum(frames))
-        command = ffmpeg_command(
-            *("-f", "concat", "-safe", "1", "-auto_convert", "0", "-i", concat.name, *audio.input),
-            # Without the filter the header of what is copied lacks all that is of layer 1. It
-            # also puts the note on alpha before every keyframe, where a player that seeks sees it.
-            *("-map", "0:v:0", "-c:v", "copy", "-bsf:v", "hevc_mp4toannexb"),
-            *(*self._metadata(), *audio.output, *self._time_scale(), "-movflags", "+faststart"),
-            *("-fflags", "+bitexact", "-f", self.container, f"file:{target}"),
-        )
-        if len({read_parameters(segment) for segment in segments}) != 1:
-            raise EncodeError(
-                f"the segments in {folder.name} were made by different encoders",
-                "run again with --fresh",
-            )
-        expected = tuple(f for segment in segments for f in _layers_with_alpha(segment).frames)
-        try:
-            with writing(concat):
-                concat.write_text(concat_list(segments, frames, self._video.frame_rate))
-            run_ffmpeg(command, cwd=folder)
-        finally:
-            with suppress(OSError):  # what it cost is told by then
-                concat.unlink()
-        write_tags(target, self.container, self._spherical())
-        if read_layers(target).frames != expected:
-            raise EncodeError(f"{target.name} does not hold the pictures of its segments")
+    def _coded(self, path: Path) -> tuple[Hashable, tuple[Hashable, ...]]:
+        layers = _layers_with_alpha(path)
+        return layers.parameters, layers.frames
+
+    def _copy_options(self) -> list[str]:
+        # Without the filter the header of what is copied lacks all that is of layer 1. It also puts
+        # the note on alpha before every keyframe, where a player that seeks sees it.
+        return ["-bsf:v", "hevc_mp4toannexb"]
 
     def verify(self, path: Path, num_frames: int) -> None:
         super().verify(path, num_frames)

@@ -8,7 +8,7 @@ when they are joined, and so is that the joined file holds their coded pictures,
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -98,7 +98,7 @@ class Movie(ABC):
         return PipeEncoder(command)
 
     def check_segment(self, path: Path, num_frames: int, samples: Sequence[Sample]) -> None:
-        found = inspect_file(path).num_frames
+        found = len(self._coded(path)[1])
         if found != num_frames:
             raise EncodeError(f"segment {path.name} holds {found} frames instead of {num_frames}")
         given = {sample.frame: sample for sample in samples}
@@ -117,6 +117,19 @@ class Movie(ABC):
         """Those frames, decoded with all that they hold."""
         return sampled_frames(path, numbers)
 
+    def _coded(self, path: Path) -> tuple[Hashable, tuple[Hashable, ...]]:
+        """(what is said once of a stream, each of its coded pictures): the same, as long as copied.
+
+        Raises:
+            EncodeError: the file cannot be read.
+        """
+        facts = inspect_file(path)
+        return (facts.codec, facts.parameters), facts.packets
+
+    def _copy_options(self) -> list[str]:
+        """ffmpeg's options for coded pictures that are copied."""
+        return []
+
     def _read(self, frame: object) -> Decoded:
         return shown_picture(frame, self._video.layout, self._video.right_first)
 
@@ -130,11 +143,12 @@ class Movie(ABC):
         audio = self._audio(sum(frames))
         command = ffmpeg_command(
             *("-f", "concat", "-safe", "1", "-auto_convert", "0", "-i", concat.name, *audio.input),
-            *("-map", "0:v:0", "-c:v", "copy", *self._metadata(), *audio.output),
+            *("-map", "0:v:0", "-c:v", "copy", *self._copy_options()),
+            *(*self._metadata(), *audio.output),
             *(*self._time_scale(), *(("-movflags", "+faststart") if self._ticked else ())),
             *("-fflags", "+bitexact", "-f", self.container, f"file:{target}"),
         )
-        expected = _coded_pictures(segments)
+        expected = self._coded_pictures(segments)
         try:
             with writing(concat):
                 concat.write_text(concat_list(segments, frames, self._video.frame_rate))
@@ -143,8 +157,22 @@ class Movie(ABC):
             with suppress(OSError):  # what it cost is told by then
                 concat.unlink()
         write_tags(target, self.container, self._spherical())
-        if inspect_file(target).packets != expected:
+        if self._coded(target)[1] != expected:
             raise EncodeError(f"{target.name} does not hold the pictures of its segments")
+
+    def _coded_pictures(self, segments: Sequence[Path]) -> tuple[Hashable, ...]:
+        """The coded pictures of the segments, in order.
+
+        Raises:
+            EncodeError: their parameter sets differ, so that they are no one stream.
+        """
+        found = [self._coded(segment) for segment in segments]
+        if len({said for said, _ in found}) != 1:
+            raise EncodeError(
+                f"the segments in {segments[0].parent.name} were made by different encoders",
+                "run again with --fresh",
+            )
+        return tuple(picture for _, pictures in found for picture in pictures)
 
     def _metadata(self) -> list[str]:
         options = ["-map_metadata", "-1", *placeholder_options(self.container, self._spherical())]
@@ -287,18 +315,3 @@ def concat_list(segments: Sequence[Path], frames: Sequence[int], rate: Fraction)
         lines += [f"file '{segment.name}'", f"duration {(end - begin) / 1_000_000:.6f}"]
         done += count
     return "\n".join(lines) + "\n"
-
-
-def _coded_pictures(segments: Sequence[Path]) -> tuple[bytes, ...]:
-    """The digest of every coded picture of the segments, in order.
-
-    Raises:
-        EncodeError: their parameter sets differ, so that they are no one stream.
-    """
-    found = [inspect_file(segment) for segment in segments]
-    if len({(facts.codec, facts.parameters) for facts in found}) != 1:
-        raise EncodeError(
-            f"the segments in {segments[0].parent.name} were made by different encoders",
-            "run again with --fresh",
-        )
-    return tuple(digest for facts in found for digest in facts.packets)
