@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.spec import ColorTags, VideoInfo
@@ -126,14 +125,36 @@ def _convert_strip(
     height, width = y.shape
     for channel, difference in zip(out, differences, strict=True):
         full = _repeat(difference, step)[:height, :width]
-        channel.copy_((luma + full).clamp_(0, 255))
+        channel.copy_(_whole((luma + full).clamp_(0, 255)))
+
+
+def _whole(values: Tensor) -> Tensor:
+    """Floats of 0..255 without their fractions, to be copied to bytes.
+
+    On a CPU PyTorch casts floats to bytes one by one, to 16 bits and from there to bytes eight at a
+    time: 0.1 ms for 1280x720 instead of 0.5.
+    """
+    return values.to(torch.int16) if values.device.type == "cpu" else values
 
 
 def _repeat(plane: Tensor, step: tuple[int, int]) -> Tensor:
     """``[h, w] -> [h*sy, w*sx]`` by repetition."""
+    if step == (1, 1):
+        return plane
     height, width = plane.shape
-    shape = (height, step[0], width, step[1])
-    return plane[:, None, :, None].expand(shape).reshape(height * step[0], width * step[1])
+    full = plane.new_empty(height * step[0], width * step[1])
+    rows = full[:: step[0]]
+    for column in range(step[1]):  # strided copies: four times as fast as an expanded view's
+        rows[:, column :: step[1]].copy_(plane)
+    for row in range(1, step[0]):
+        full[row :: step[0]].copy_(rows)
+    return full
+
+
+def _halved(planes: Tensor) -> Tensor:
+    """Means of two by two, ``[..., H, W] -> [..., H/2, W/2]``; seven times as fast as a pool."""
+    rows = planes[..., 0::2, :] + planes[..., 1::2, :]
+    return (rows[..., 0::2] + rows[..., 1::2]).mul_(0.25)
 
 
 def rgba_planes(rgb: Tensor, alpha: Tensor, form: YuvFormat) -> Tensor:
@@ -154,12 +175,13 @@ def rgba_planes(rgb: Tensor, alpha: Tensor, form: YuvFormat) -> Tensor:
     out = torch.empty(frames, pixels * 5 // 2, dtype=torch.uint8, device=rgb.device)
     for t in range(frames):  # one frame at a time: at 8K a batch of floats would be gigabytes
         colour = rgb[t].float().div_(255) if rgb.dtype == torch.uint8 else rgb[t].float()
-        opacity = alpha[t, 0].float().mul(255).add_(0.5).clamp_(0, 255).to(torch.uint8)
-        y, u, v = _yuv420(colour, opacity, form)
-        out[t, :pixels].copy_(y.view(-1))
-        out[t, pixels : pixels * 5 // 4].copy_(u.view(-1))
-        out[t, pixels * 5 // 4 : pixels * 3 // 2].copy_(v.view(-1))
-        out[t, pixels * 3 // 2 :].copy_(opacity.view(-1))
+        opacity = alpha[t, 0].float().mul(255).add_(0.5).clamp_(0, 255)
+        out[t, pixels * 3 // 2 :].copy_(_whole(opacity).view(-1))
+        rounded = out[t, pixels * 3 // 2 :].view(height, width).float()
+        y, u, v = _yuv420(colour, rounded, form)
+        out[t, :pixels].copy_(_whole(y).view(-1))
+        out[t, pixels : pixels * 5 // 4].copy_(_whole(u).view(-1))
+        out[t, pixels * 5 // 4 : pixels * 3 // 2].copy_(_whole(v).view(-1))
     return out
 
 
@@ -177,13 +199,14 @@ def rgb_planes(rgb: Tensor, form: YuvFormat, out: Tensor) -> None:
     pixels = rgb.shape[1] * rgb.shape[2]
     y = (rgb[0] * kr).add_(rgb[1], alpha=kg).add_(rgb[2], alpha=kb)
     # Half is added because the cast to uint8 cuts off.
-    out[:pixels].copy_(y.mul_(luma_scale).add_(luma_offset + 0.5).clamp_(0, 255).view(-1))
-    mean = F.avg_pool2d(rgb.unsqueeze(0), 2)[0]
+    y = y.mul_(luma_scale).add_(luma_offset + 0.5).clamp_(0, 255)
+    out[:pixels].copy_(_whole(y).view(-1))
+    mean = _halved(rgb)
     low_y = (mean[0] * kr).add_(mean[1], alpha=kg).add_(mean[2], alpha=kb)
     for channel, weight, start in ((2, kb, pixels), (0, kr, pixels * 5 // 4)):
         difference = (mean[channel] - low_y).mul_(chroma_scale / (2 * (1 - weight)))
         chroma = difference.add_(middle + 0.5).clamp_(0, 255)
-        out[start : start + pixels // 4].copy_(chroma.view(-1))
+        out[start : start + pixels // 4].copy_(_whole(chroma).view(-1))
 
 
 def rgba_planes_444(rgb: Tensor, alpha: Tensor, form: YuvFormat, out: Tensor) -> None:
@@ -212,17 +235,16 @@ def rgba_planes_444(rgb: Tensor, alpha: Tensor, form: YuvFormat, out: Tensor) ->
 
 
 def _yuv420(rgb: Tensor, opacity: Tensor, form: YuvFormat) -> tuple[Tensor, Tensor, Tensor]:
-    """Float ``[3, H, W]`` 0..1 and uint8 ``[H, W]`` -> floats that a cast to uint8 rounds."""
+    """Floats ``[3, H, W]`` 0..1 and ``[H, W]`` 0..255, whole -> floats that a cast rounds."""
     kr, kb = form.weights
     kg = 1 - kr - kb
     luma_scale, luma_offset = form.luma
     chroma_scale, middle = form.chroma
     red, green, blue = rgb
     y = (red * kr).add_(green, alpha=kg).add_(blue, alpha=kb).clamp_(0, 1)
-    y = y.mul_(luma_scale).mul_(opacity > 0).add_(luma_offset + 0.5)
-    weight = opacity.float().unsqueeze(0)
-    total = F.avg_pool2d(weight, 2)
-    mean = F.avg_pool2d(rgb * weight, 2).div_(total.clamp_min(1e-6))
+    # As a factor of 0 or 1, not as a bool, which PyTorch multiplies by one by one.
+    y = y.mul_(luma_scale).mul_(opacity.clamp(max=1)).add_(luma_offset + 0.5)
+    mean = _halved(rgb * opacity).div_(_halved(opacity).clamp_min_(1e-6))
     low_y = (mean[0] * kr).add_(mean[1], alpha=kg).add_(mean[2], alpha=kb)
     cb = (mean[2] - low_y).mul_(chroma_scale / (2 * (1 - kb))).add_(middle + 0.5)
     cr = (mean[0] - low_y).mul_(chroma_scale / (2 * (1 - kr))).add_(middle + 0.5)
