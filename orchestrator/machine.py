@@ -11,7 +11,9 @@ from typing import Literal
 from orchestrator.words import counted
 from pipeline.errors import MachineError
 
-#: A lane keeps a decoder, a share of the network and an encoder busy: about two cores.
+#: A lane keeps a decoder, a share of the network and an encoder busy: about two cores. One lane
+#: more works while others begin, end, or wait: 200 frames of 1280x720 by RVM in segments of 100 on
+#: 2 cores took 30.1 s with two lanes, 36.6 s with one, 33.9 s with two lanes of one thread each.
 CORES_PER_LANE = 2
 MOST_LANES = 8
 
@@ -120,7 +122,8 @@ def usable_cores(quota: Callable[[], str] = lambda: _read_quota(_CGROUP_QUOTA)) 
 
 def default_lanes(cores: int, workers: int) -> int:
     """Lanes of each worker where the settings leave it open."""
-    return max(1, min(MOST_LANES, cores // (CORES_PER_LANE * workers)))
+    pairs = cores // (CORES_PER_LANE * workers)
+    return min(MOST_LANES, pairs + 1) if pairs else 1
 
 
 def usable_memory(limit: Callable[[], str] = lambda: _read_quota(_CGROUP_MEMORY)) -> int:
