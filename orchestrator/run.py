@@ -62,6 +62,7 @@ from orchestrator.words import printable
 from pipeline.deliverables.fit import with_encoder
 from pipeline.encoders import Trial, nvenc_works
 from pipeline.errors import DiskError, ErrorRecord, SettingsError
+from pipeline.models.engines import settled_engine
 from pipeline.probe import probe_video
 from pipeline.spec import MattingSettings
 from workers.log import log_to, stop_logging
@@ -131,6 +132,8 @@ def run(request: Request, around: Surroundings) -> int:
     started_at = datetime.now().astimezone()
     visible = visible_gpus(around.gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))
     devices = choose_devices(settings.workers.gpus, settings.workers.cpu_workers, visible)
+    settings = with_engine(settings, devices)
+    request = replace(request, settings=settings)
     sources = discover(request.inputs, request.out, follow_links=settings.input.follow_links)
     out = OutFolder(Path(os.path.realpath(request.out)))
     crew = gather(
@@ -177,6 +180,17 @@ def run(request: Request, around: Surroundings) -> int:
             return STOPPED
     show_report(around.answers, report, out.report)
     return report.exit_status
+
+
+def with_engine(settings: Settings, devices: Devices) -> Settings:
+    """The settings with what runs the network decided, for all workers and for the fingerprint.
+
+    Raises:
+        MachineError, SettingsError: what is asked for is not to be had here.
+    """
+    kind = "cpu" if devices.devices[0] == "cpu" else "cuda"
+    settled = settled_engine(settings.processing, settings.matting, kind)
+    return settings.model_copy(update={"processing": settled})
 
 
 def fetch_model(matting: MattingSettings) -> None:

@@ -178,6 +178,10 @@ class ProcessingSettings:
         Literal["auto", "fp32", "fp16"],
         Field(description="auto: fp16 on a GPU, fp32 on the CPU"),
     ] = "auto"
+    engine: Annotated[
+        Literal["auto", "torch", "openvino"],
+        Field(description="what runs rvm; auto: openvino on a CPU where it is installed"),
+    ] = "auto"
     intra_op_threads: Annotated[
         int, Field(ge=1, le=256, description="CPU threads of one tensor operation; alters bits")
     ] = 2

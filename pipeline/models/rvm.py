@@ -15,22 +15,23 @@ from torch import Tensor, nn
 
 from pipeline.errors import MachineError
 from pipeline.frames import EyeBatch, MatteBatch
-from pipeline.models.base import ClipSampler, Prepared
+from pipeline.models.base import ClipSampler, MattingModel, Prepared
+from pipeline.models.engines import settled_engine
+from pipeline.models.rvm_coefficients import network_ratio
 from pipeline.models.weights import fetch_code, fetch_weights, read_state_dict
 from pipeline.spec import MattingSettings, ProcessingSettings
-
-#: The network wants 256 to 512 pixels on its longest side (RVM's documentation, inference.md).
-_NETWORK_SIDE = 512
 
 
 def load(
     matting: MattingSettings, processing: ProcessingSettings, device: torch.device
-) -> RobustVideoMatting:
+) -> MattingModel:
     """Load code and weights, from the cache or over the network.
 
     Raises:
-        MachineError: code or weights cannot be had, or do not fit each other.
+        MachineError: code or weights cannot be had, or do not fit each other or the engine.
+        SettingsError: the engine asked for does not run there.
     """
+    processing = settled_engine(processing, matting, device.type)
     repository = fetch_code(matting.rvm_repo)
     weights = read_state_dict(fetch_weights(matting))
     try:
@@ -49,11 +50,16 @@ def load(
             f"the weights do not fit RVM's network {matting.rvm_variant!r}",
             "check matting.rvm_variant and matting.rvm_weights",
         ) from error
+    network.eval().requires_grad_(False)
+    if processing.engine == "openvino":
+        from pipeline.models.rvm_openvino import OpenVinoMatting
+
+        return OpenVinoMatting(network, processing.scale_factor, processing.intra_op_threads)
     half = processing.precision == "fp16" or (
         processing.precision == "auto" and device.type == "cuda"
     )
     dtype = torch.float16 if half else torch.float32
-    network = network.eval().requires_grad_(False).to(device, dtype)
+    network = network.to(device, dtype)
     return RobustVideoMatting(network, processing.scale_factor, dtype)
 
 
@@ -64,7 +70,7 @@ class _State:
 
 
 class RobustVideoMatting:
-    """See `pipeline.models.base.MattingModel`.
+    """By torch, on any device. See `pipeline.models.base.MattingModel`.
 
     Args:
         network: RVM's network: ``fgr, pha, *rec = network(src, *rec, downsample_ratio)``.
@@ -83,8 +89,7 @@ class RobustVideoMatting:
         return {}
 
     def start(self, eyes: int, height: int, width: int, prepared: Prepared) -> _State:
-        ratio = self._ratio or min(_NETWORK_SIDE / max(height, width), 1.0)
-        return _State(ratio, [None] * 4)
+        return _State(network_ratio(self._ratio, height, width), [None] * 4)
 
     @torch.inference_mode()
     def matte(self, eyes: EyeBatch, state: _State) -> MatteBatch:

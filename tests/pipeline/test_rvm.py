@@ -8,8 +8,9 @@ bedroom.mp4).
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from pipeline.frame_index import FrameIndex
 from pipeline.frames import FrameBatch, MatteBatch
 from pipeline.models.base import load_model
 from pipeline.probe import read_video
-from pipeline.spec import MattingSettings, SegmentJob, VideoSettings
+from pipeline.spec import MattingSettings, ProcessingSettings, SegmentJob, VideoSettings
 from tests.clips import read_frames
 from tests.render import CPU, render
 
@@ -38,6 +39,9 @@ pytestmark = [
 #: Mean absolute difference of alpha between a state warmed up for 24 frames and a settled one, at
 #: the first frame: the larger of two clips measured with these weights.
 SEAM = 0.0008
+#: Of alpha from RVM's own. Its refiner divides by the variance of 3x3 pixels, which makes much of
+#: rounding where they are alike: 1 and 2 threads of torch already differ by 0.0004.
+LARGEST_DIFFERENCE = {"torch": 1e-4, "openvino": 0.01}
 CHUNK = 4
 NUM_FRAMES = 128
 CUT = 64
@@ -93,11 +97,22 @@ def directly(network: Any, reader: FrameReader, start: int, stop: int) -> Tensor
     return torch.cat(alpha)
 
 
+def own_network(settings: VideoSettings) -> Any:
+    by_torch = load_model(settings.matting, ProcessingSettings(engine="torch"), CPU)
+    return by_torch._network  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
 def test_alpha_before_encoding_is_rvms_own(
-    source: Path, settings: VideoSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: Path,
+    settings: VideoSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    engine: Literal["torch", "openvino"],
 ) -> None:
     index_path = tmp_path / "index.json"
     video = read_video(source, index_path, None)
+    settings = replace(settings, processing=ProcessingSettings(engine=engine))
     model = load_model(settings.matting, settings.processing, CPU)
     torch.set_num_threads(settings.processing.intra_op_threads)
     ours = []
@@ -108,12 +123,14 @@ def test_alpha_before_encoding_is_rvms_own(
         segment.run_segment(job, model, CPU)
         ours.append(torch.cat(recorder.alpha)[:, 0, 0])
 
-    network = model._network  # type: ignore[attr-defined]
+    network = own_network(settings)
     reader = FrameReader(video, FrameIndex.load(index_path), CPU)
     settled = directly(network, reader, 0, NUM_FRAMES)
-    assert (ours[0] - settled[:CUT]).abs().max() <= 1e-4
     warm = directly(network, reader, CUT - model.warmup_frames, NUM_FRAMES)
-    assert (ours[1] - warm[model.warmup_frames :]).abs().max() <= 1e-4
+    for alpha, expected in zip(ours, (settled[:CUT], warm[model.warmup_frames :]), strict=True):
+        difference = (alpha - expected).abs()
+        assert difference.max() <= LARGEST_DIFFERENCE[engine]
+        assert difference.mean() <= 1e-6
     seam = float((ours[1][0] - settled[CUT]).abs().mean())
     natural = float((settled[CUT] - settled[CUT - 1]).abs().mean())
     print(f"seam {seam:.5f}, natural change from frame to frame {natural:.5f}")  # noqa: T201
@@ -124,9 +141,8 @@ def test_alpha_after_vp9_is_within_a_hundredth(
     source: Path, settings: VideoSettings, tmp_path: Path
 ) -> None:
     video, target = render(source, tmp_path, settings, layout=None)
-    model = load_model(settings.matting, settings.processing, CPU)
     reader = FrameReader(video, FrameIndex.load(tmp_path / "index.json"), CPU)
-    expected = directly(model._network, reader, 0, NUM_FRAMES).numpy()  # type: ignore[attr-defined]
+    expected = directly(own_network(settings), reader, 0, NUM_FRAMES).numpy()
     alpha = np.stack([picture[..., 3] for picture in read_frames(target)]) / 255
     error = float(np.abs(alpha - expected).mean())
     print(f"mean absolute error of alpha after VP9 {error:.5f}")  # noqa: T201

@@ -1,0 +1,268 @@
+"""`rvm` on a CPU by OpenVINO: the network at its own size there, the full picture outside of it.
+
+Frames go through one by one, so that chunks cannot matter; with the small network they gain nothing
+by company. OpenVINO's own `convert_model` is not used because it reports its use over the network.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+import weakref
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import cv2
+import openvino as ov  # type: ignore[import-untyped]
+import torch
+from openvino import properties
+from openvino.frontend import FrontEndManager  # type: ignore[import-untyped]
+from openvino.frontend.pytorch.ts_decoder import (  # type: ignore[import-untyped]
+    TorchScriptPythonDecoder,
+)
+from torch import Tensor, nn
+
+from pipeline.errors import MachineError
+from pipeline.frames import EyeBatch, MatteBatch
+from pipeline.models.base import ClipSampler, Prepared
+from pipeline.models.rvm_coefficients import (
+    Coefficients,
+    apply_coefficients,
+    network_ratio,
+    shrink,
+)
+
+#: Compiled networks kept for the next segment when theirs has ended (0.1 GB each), and converted
+#: ones, of which they are made.
+_IDLE = 2
+_CONVERTED = 4
+
+#: How far the parts may be from the whole, and OpenVINO from torch, in alpha and states: far above
+#: what rounding does (0.001), and below what anybody sees.
+_TOLERANCE = 0.01
+
+_USE_TORCH = "set processing.engine: torch"
+
+
+@dataclass(slots=True, weakref_slot=True)
+class _State:
+    ratio: float
+    stream: _Stream
+
+
+class OpenVinoMatting:
+    """See `pipeline.models.base.MattingModel`.
+
+    Args:
+        network: RVM's, in fp32 on the CPU.
+        ratio: network size as a share of an eye; None chooses it by the eye's size.
+        threads: of one frame's computation.
+
+    Raises:
+        MachineError: the network is not built as RVM's is.
+    """
+
+    name: ClassVar[str] = "rvm"
+    warmup_frames = 24
+
+    def __init__(self, network: nn.Module, ratio: float | None, threads: int) -> None:
+        _require_parts(network)
+        cv2.setNumThreads(threads)
+        self._ratio = ratio
+        self._streams = _Streams(network, threads)
+
+    def prepare(self, clip: ClipSampler) -> Prepared:
+        return {}
+
+    def start(self, eyes: int, height: int, width: int, prepared: Prepared) -> _State:
+        ratio = network_ratio(self._ratio, height, width)
+        shape = shrink(torch.empty(eyes, 3, height, width, device="meta"), ratio).shape
+        stream = self._streams.take((tuple(shape), ratio != 1))
+        state = _State(ratio, stream)
+        weakref.finalize(state, self._streams.give_back, stream).atexit = False
+        return state
+
+    @torch.inference_mode()
+    def matte(self, eyes: EyeBatch, state: _State) -> MatteBatch:
+        frames, count, _, height, width = eyes.rgb.shape
+        foreground = torch.empty(frames, count, 3, height, width)
+        alpha = torch.empty(frames, count, 1, height, width)
+        for t, picture in enumerate(eyes.rgb):
+            slope, offset = state.stream.step(shrink(picture, state.ratio))
+            for e in range(count):
+                apply_coefficients(
+                    picture[e], slope[e], offset[e], foreground[t, e], alpha[t, e, 0]
+                )
+        return MatteBatch(alpha, foreground, eyes.start)
+
+
+#: Shape of the network's input ``[E, 3, h, w]``, and whether its answer is refined.
+_Key = tuple[tuple[int, ...], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class _Converted:
+    """A network in OpenVINO's form, for inputs of one shape; `states` are their shapes."""
+
+    model: Any
+    states: tuple[tuple[int, ...], ...]
+
+
+class _Streams:
+    """Compiled networks by the shape of their input: one a segment, since one runs once at a time.
+
+    Thread-safe. Which of several equal ones a segment gets does not matter.
+    """
+
+    def __init__(self, network: nn.Module, threads: int) -> None:
+        self._network = network
+        self._core = ov.Core()
+        self._options = {
+            properties.hint.inference_precision(): ov.Type.f32,
+            properties.hint.enable_cpu_pinning(): False,  # several of them share the cores
+            properties.inference_num_threads(): threads,
+            properties.num_streams(): 1,
+        }
+        self._lock = threading.Lock()
+        self._converted: OrderedDict[_Key, _Converted] = OrderedDict()
+        self._idle: deque[_Stream] = deque(maxlen=_IDLE)  # appended to without the lock
+
+    def take(self, key: _Key) -> _Stream:
+        """One that is at its beginning, for a state to have alone. Raises MachineError."""
+        with self._lock:
+            for _ in range(len(self._idle)):
+                stream = self._idle.popleft()
+                if stream.key == key:
+                    stream.rewind()
+                    return stream
+                self._idle.append(stream)
+            try:
+                return self._make(key)
+            except RuntimeError as error:
+                first_line = (str(error).splitlines() or [""])[0]
+                raise MachineError(
+                    f"OpenVINO cannot take RVM's network: {first_line}", _USE_TORCH
+                ) from error
+
+    def give_back(self, stream: _Stream) -> None:
+        """Without the lock, for it may be the garbage collector that calls."""
+        self._idle.append(stream)
+
+    def _make(self, key: _Key) -> _Stream:
+        converted = self._converted.get(key)
+        if converted is None:
+            # Noise, so that a wrong answer shows.
+            sample = torch.rand(key[0], generator=torch.Generator().manual_seed(1))
+            part = Coefficients(self._network, key[1]).eval()
+            with torch.inference_mode():
+                expected = part(sample)
+            states = tuple(tuple(state.shape) for state in expected[2:])
+            converted = _Converted(_convert(part, sample, states), states)
+            stream = self._compile(key, converted)
+            _require_equal(sample, expected, stream)
+            stream.rewind()
+            self._converted[key] = converted
+            if len(self._converted) > _CONVERTED:
+                self._converted.popitem(last=False)
+            return stream
+        return self._compile(key, converted)
+
+    def _compile(self, key: _Key, converted: _Converted) -> _Stream:
+        compiled = self._core.compile_model(converted.model, "CPU", self._options)
+        return _Stream(key, compiled.create_infer_request(), converted.states)
+
+
+class _Stream:
+    """A compiled network and the recurrent state of the segment that has it. Not thread-safe."""
+
+    def __init__(self, key: _Key, request: Any, states: tuple[tuple[int, ...], ...]) -> None:
+        eyes, _, height, width = key[0]
+        self.key = key
+        self._request = request
+        self._small = torch.empty(key[0])
+        self._answer = [torch.empty(eyes, 4, height, width) for _ in range(2)]
+        # Read and written by turns.
+        self._states = [[torch.zeros(shape) for shape in states] for _ in range(2)]
+        self._shared = [[_share(state) for state in turn] for turn in self._states]
+        request.set_input_tensor(0, _share(self._small))
+        for number, tensor in enumerate(self._answer):
+            request.set_output_tensor(number, _share(tensor))
+
+    def rewind(self) -> None:
+        for turn in self._states:
+            for state in turn:
+                state.zero_()
+
+    def step(self, small: Tensor) -> tuple[Tensor, Tensor]:
+        """Slope and offset of the next frame, see `Coefficients`; valid until the next call."""
+        self._small.copy_(small)
+        old, new = self._shared
+        for number in range(4):
+            self._request.set_input_tensor(1 + number, old[number])
+            self._request.set_output_tensor(2 + number, new[number])
+        self._request.infer()
+        self._states.reverse()
+        self._shared.reverse()
+        return self._answer[0], self._answer[1]
+
+    @property
+    def states(self) -> list[Tensor]:
+        """The recurrent state after the last step."""
+        return self._states[0]
+
+
+def _share(tensor: Tensor) -> Any:
+    """The same memory as OpenVINO's tensor."""
+    return ov.Tensor(tensor.numpy(), shared_memory=True)
+
+
+def _convert(part: Coefficients, sample: Tensor, states: tuple[tuple[int, ...], ...]) -> Any:
+    """OpenVINO's model of `part` for exactly these shapes."""
+    example = (sample, *(torch.zeros(shape) for shape in states))
+    with warnings.catch_warnings(), torch.inference_mode():
+        # torch.jit.trace is deprecated; torch.export takes several times as long.
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(part, example, check_trace=False)  # type: ignore[no-untyped-call]
+        decoder = TorchScriptPythonDecoder(traced)  # must outlive the conversion
+        front_end = FrontEndManager().load_by_framework("pytorch")
+        model = front_end.convert(front_end.load(decoder))
+    model.reshape({number: list(tensor.shape) for number, tensor in enumerate(example)})
+    return model
+
+
+def _require_equal(sample: Tensor, expected: tuple[Tensor, ...], stream: _Stream) -> None:
+    slope, offset = stream.step(sample)
+    picture = torch.cat([sample, sample.sum(1, keepdim=True)], 1) * 255
+    pairs = [
+        ((slope * picture + offset).clamp(0, 1), (expected[0] * picture + expected[1]).clamp(0, 1)),
+        *zip(stream.states, expected[2:], strict=True),
+    ]
+    worst = max(float((ours - theirs).abs().max()) for ours, theirs in pairs)
+    if not worst <= _TOLERANCE:
+        raise MachineError(
+            f"OpenVINO's answer for RVM differs from torch's by {worst:.3f} here", _USE_TORCH
+        )
+
+
+@torch.inference_mode()
+def _require_parts(network: Any) -> None:
+    """The parts of the network, put together by us, must be the whole: it may not be RVM's own."""
+    picture = torch.randint(0, 256, (1, 3, 64, 96), generator=torch.Generator().manual_seed(1))
+    picture = picture.to(torch.uint8)
+    for ratio in (0.5, 1.0):
+        foreground, alpha = torch.empty(3, 64, 96), torch.empty(64, 96)
+        try:
+            whole = network(picture.float() / 255, None, None, None, None, ratio)
+            slope, offset, *states = Coefficients(network, ratio != 1)(shrink(picture, ratio))
+            apply_coefficients(picture[0], slope[0], offset[0], foreground, alpha)
+            ours = (foreground[None], alpha[None, None], *states)
+            worst = max(float((a - b).abs().max()) for a, b in zip(ours, whole, strict=True))
+        except (AttributeError, TypeError, ValueError, RuntimeError) as error:
+            raise MachineError(
+                f"RVM's code is not built as expected ({error})", _USE_TORCH
+            ) from error
+        if not worst <= _TOLERANCE:
+            raise MachineError(
+                f"RVM's code does not do what its parts do (they differ by {worst:.3f})", _USE_TORCH
+            )
