@@ -23,7 +23,9 @@ _LUMA_WEIGHTS = {  # FFmpeg's name of the matrix -> (Kr, Kb)
     "smpte240m": (0.212, 0.087),
     "bt2020nc": (0.2627, 0.0593),
 }
-_STRIP_ROWS = 64  # on a CPU: rows worked on at once, so that they stay in the cache
+#: On a CPU: pixels worked on at once. They stay in the cache, and PyTorch shares out no operation
+#: on fewer than 32768, which costs more than it takes.
+_STRIP_PIXELS = 32_000
 
 
 def resolve_matrix(video: VideoInfo) -> str:
@@ -92,7 +94,9 @@ def yuv_to_rgb(planes: tuple[Tensor, Tensor, Tensor], form: YuvFormat, out: Tens
     y, u, v = planes
     height, width = y.shape
     step_y, step_x = _subsampling(height, u.shape[0]), _subsampling(width, u.shape[1])
-    rows = _STRIP_ROWS if y.device.type == "cpu" else height + height % 2
+    rows = height + height % 2
+    if y.device.type == "cpu":
+        rows = max(2, _STRIP_PIXELS // width // 2 * 2)
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
         strip = slice(top // step_y, -(-bottom // step_y))

@@ -26,7 +26,6 @@ from pipeline.publish import file_digest, publish
 from pipeline.refine.stereo import StereoRefiner
 from pipeline.source import require_unchanged
 from pipeline.spec import AS_ASKED, Concession, SegmentJob, SegmentResult, chunk_frames
-from pipeline.threads import keep_to_one_core
 
 #: Batches that may wait between two stages.
 _DEPTH = 2
@@ -66,7 +65,10 @@ def run_segment(
     targets = [segment_path(job, deliverable) for deliverable in deliverables]
     prepared = prepared_data(job, model, ClipReader(job, reader))
 
-    frames = overlap(_decoded(job, model, reader, chunk), _DEPTH, on_thread=keep_to_one_core)
+    def on_thread() -> None:
+        torch.set_num_threads(job.settings.processing.intra_op_threads)
+
+    frames = overlap(_decoded(job, model, reader, chunk), _DEPTH, on_thread=on_thread)
     refiner = StereoRefiner(
         job.settings.stereo,
         job.video.eyes,
@@ -76,7 +78,7 @@ def run_segment(
     mattes = _matted(job, model, frames, prepared, refiner)
     samples: list[Sample] = []
     made = _planes(job, deliverables, mattes, samples)
-    planes = overlap(made, _DEPTH, on_thread=keep_to_one_core)
+    planes = overlap(made, _DEPTH, on_thread=on_thread)
     with closing(frames), closing(planes):
         digests = _encode(job, deliverables, targets, planes, samples, on_progress, should_stop)
     concealed = {frame for frame in reader.concealed_frames if job.start <= frame < job.stop}
