@@ -192,11 +192,12 @@ def _whole(
     result = folder / "noted.json"
     arguments = [str(folder / "settings.yaml"), str(clip), str(folder / "out"), str(result)]
     memory = _Memory(gpus)
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    before, own_before, busy_before = _children_cpu_s(), time.process_time(), _machine_cpu_s()
     begin = time.monotonic()
     _call("orchestrator.bench_whole", arguments, {}, memory)
     wall_s = time.monotonic() - begin
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s, own_s = _children_cpu_s() - before, time.process_time() - own_before
+    others_s = _machine_cpu_s() - busy_before - cpu_s - own_s
     noted = TypeAdapter(Noted).validate_json(result.read_bytes())
     whole = Whole(
         workers=noted.workers,
@@ -207,8 +208,9 @@ def _whole(
         first_frames=noted.first_frames,
         last_segment_s=noted.last_segment_at - begin,
         wall_s=wall_s,
-        cpu_s=after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime,
+        cpu_s=cpu_s,
         parent_cpu_s=noted.cpu_s,
+        others_busy=max(0.0, others_s / (wall_s * (os.cpu_count() or 1))),
         peak_rss_bytes=memory.peak_rss_bytes,
         peak_vram_bytes=memory.peak_vram_bytes,
     )
@@ -307,6 +309,19 @@ def _reason(words: bytes, status: int) -> str:
     ]
     last = (telling or lines or [f"status {status}, without a word"])[-1]
     return last.removeprefix("error: ")[:_LAST_WORDS]
+
+
+def _children_cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _machine_cpu_s() -> float:
+    """Of all cores, whoever used them."""
+    import psutil
+
+    spent = psutil.cpu_times()
+    return float(sum(spent[:8]) - spent.idle - getattr(spent, "iowait", 0.0))
 
 
 def _cpu_name() -> str:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 
+#: Share of the cores that others may take before a person is told that it disturbs.
+MOST_OTHERS = 0.05
+
 #: Stages that see the warm-up frames of a segment too; the others see only what is delivered.
 BEFORE_PLANES = ("decode", "eyes", "model", "refine")
 
@@ -75,6 +78,8 @@ class Whole:
         last_segment_s: the last segment was whole and bore its name.
         wall_s: the process had ended.
         cpu_s: of all its processes; `parent_cpu_s` of the one that only leads them.
+        others_busy: share of all the machine's cores that anything else took, 0..1: with more than
+            a few hundredths no figure means much.
         peak_rss_bytes: of all its processes together, looked at twice a second; what they share is
             counted in each.
         peak_vram_bytes: likewise, of the GPU, above what was in use before.
@@ -90,6 +95,7 @@ class Whole:
     wall_s: float
     cpu_s: float
     parent_cpu_s: float
+    others_busy: float
     peak_rss_bytes: int
     peak_vram_bytes: int | None = None
 
@@ -255,6 +261,8 @@ def headline(bench: Bench) -> Iterator[str]:
         f" {alone.prepare_s:.1f} s; worker ready after {whole.ready_s:.1f} s, first frame after"
         f" {whole.first_frame_s:.1f} s"
     )
+    if whole.others_busy > MOST_OTHERS:
+        yield f"other programs took {100 * whole.others_busy:.0f} % of the cores: measure again"
     again = sum(whole.recomputed(alone.warmup_frames))
     yield (
         f"whole: {whole.frames} frames in {len(whole.segments)} segments of"

@@ -1,6 +1,7 @@
 """The stages of `vrmatte bench`, each alone: one after the other, in a process like a worker's.
 
-It follows the way of the frame in `pipeline/segment.py`, without the threads. Run as
+It follows the way of the frame in `pipeline/segment.py`, and leaves out that stages overlap: each
+has the cores that it has there, and waits for the one before. Run as
 ``python -m orchestrator.bench_stages NOTED RESULT DEVICE``, in a worker's environment.
 """
 
@@ -10,6 +11,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pipeline.decode import FrameReader
-    from pipeline.frames import FrameBatch
+    from pipeline.deliverables.base import Deliverable
+    from pipeline.frames import FrameBatch, MatteBatch
     from pipeline.models.base import MattingModel
     from pipeline.spec import SegmentJob
 
@@ -94,8 +97,10 @@ def measure(noted: Noted, index_path: Path, device_name: str) -> Stages:
     prepared = model.prepare(ClipReader(job, reader))
     seen = time.perf_counter()
     meter = _Meter(device)
-    batches = _decode(job, reader, chunk, meter)
-    planes = _mattes_and_planes(job, model, prepared, batches, meter)
+    # Threads keep what they were told once: small stages have one of their own.
+    with ThreadPoolExecutor(1) as one_core:
+        batches = one_core.submit(_decode, job, reader, chunk, meter).result()
+        planes = _mattes_and_planes(job, model, prepared, batches, meter, one_core)
     for place, name in enumerate(settings.deliverables):
         _encode(job, name, [group[place] for group in planes], meter)
     warmup = settings.streaming.warmup_frames
@@ -126,6 +131,7 @@ def _mattes_and_planes(
     prepared: object,
     batches: list[FrameBatch],
     meter: _Meter,
+    one_core: ThreadPoolExecutor,
 ) -> list[list[Tensor]]:
     """Each batch through eyes, model, refiner and planes; the planes of each, by format."""
     from pipeline.deliverables.base import make_deliverable
@@ -139,6 +145,10 @@ def _mattes_and_planes(
     angle = field_of_view(video.projection)
     refiner = StereoRefiner(job.settings.stereo, video.eyes, *size, field_of_view=angle)
     makers = [make_deliverable(name, video, job.settings) for name in job.settings.deliverables]
+
+    def planes(maker: Deliverable, batch: FrameBatch, matte: MatteBatch) -> Tensor:
+        return maker.planes(batch, matte).cpu()
+
     made = []
     for number, batch in enumerate(batches):
         frames = len(batch) if number else 0
@@ -151,7 +161,7 @@ def _mattes_and_planes(
         group = []
         for maker in makers:
             with meter.of(f"planes {maker.name}", frames):
-                group.append(maker.planes(batch, matte).cpu())
+                group.append(one_core.submit(planes, maker, batch, matte).result())
         made.append(group)
     return made
 

@@ -54,6 +54,7 @@ WHOLE = Whole(
     wall_s=28.0,
     cpu_s=42.0,
     parent_cpu_s=1.0,
+    others_busy=0.01,
     peak_rss_bytes=2_000_000_000,
 )
 BENCH = Bench(
@@ -108,6 +109,12 @@ def test_a_run_of_one_chunk_has_no_steady_part() -> None:
     found = replace(BENCH, whole=short, efficiency=efficiency(ALONE, short, 2, on_gpu=False))
     assert "unknown" in "\n".join(headline(found))
     assert found.frames_per_second == pytest.approx(120 / 28)
+
+
+def test_it_says_when_others_were_at_work() -> None:
+    assert "other programs" not in "\n".join(headline(BENCH))
+    disturbed = replace(BENCH, whole=replace(WHOLE, others_busy=0.3))
+    assert "other programs took 30 % of the cores" in "\n".join(headline(disturbed))
 
 
 def test_json_is_read_back_as_it_was(tmp_path: Path) -> None:
