@@ -148,7 +148,7 @@ def test_rvm_keeps_a_state_over_frames_and_takes_both_eyes_as_one_batch(tmp_path
     (tmp_path / "tiny_network.py").write_text(NETWORK)
     torch.save({"gain": torch.tensor([0.125])}, tmp_path / "tiny.pth")
     matting = MattingSettings(rvm_repo=str(tmp_path), rvm_weights=str(tmp_path / "tiny.pth"))
-    model = load_model(matting, ProcessingSettings(), torch.device("cpu"))
+    model = load_model(matting, ProcessingSettings(engine="torch"), torch.device("cpu"))
     assert isinstance(model, RobustVideoMatting)
     eyes = torch.randint(0, 256, (3, 2, 3, 8, 6), dtype=torch.uint8)
     state = model.start(2, 8, 6, {})
@@ -166,4 +166,4 @@ def test_rvm_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     torch.save({"other": torch.zeros(3)}, tmp_path / "other.pth")
     matting = MattingSettings(rvm_repo=str(tmp_path), rvm_weights=str(tmp_path / "other.pth"))
     with pytest.raises(MachineError, match="do not fit"):
-        load_model(matting, ProcessingSettings(), torch.device("cpu"))
+        load_model(matting, ProcessingSettings(engine="torch"), torch.device("cpu"))
