@@ -51,15 +51,15 @@ POINTS = {
         )
     ],
     "hevc": [
-        {"preset": preset, "hevc_crf": crf}
+        {"hevc_preset": preset, "hevc_crf": crf}
         for preset, crf in itertools.product(("ultrafast", "veryfast", "medium"), (24, 20, 18, 14))
     ],
     "h264": [
-        {"preset": preset, "h264_crf": crf}
+        {"h264_preset": preset, "h264_crf": crf}
         for preset, crf in itertools.product(("ultrafast", "veryfast", "medium"), (24, 20, 18, 14))
     ],
     "av1": [
-        {"preset": preset, "av1_crf": crf}
+        {"av1_preset": preset, "av1_crf": crf}
         for preset, crf in itertools.product(("ultrafast", "veryfast", "medium"), (36, 30, 24, 18))
     ],
 }

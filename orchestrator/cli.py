@@ -30,6 +30,7 @@ _PATH = click.Path(path_type=Path)
 FORMATS = ["webm", "greenscreen", "alphapack", "matte", "prores", "hevc-alpha", "tiff"]
 SPHERES = ["equirect180", "equirect360", "fisheye180", "fisheye190", "fisheye200", "fisheye220"]
 PROJECTIONS = ["auto", *SPHERES, "flat"]
+QUALITIES = ["draft", "balanced", "best"]
 
 
 class Commands(click.Group):
@@ -112,6 +113,12 @@ def main() -> None:
 )
 @click.option("--projection", type=click.Choice(PROJECTIONS), help="What each eye shows.")
 @click.option(
+    "--quality",
+    type=click.Choice(QUALITIES),
+    help="Of the encoding, not of the matte: draft is fast and coarse, best slow and fine;"
+    " balanced by default. Numbers in the settings file go before it.",
+)
+@click.option(
     "--gpus", type=_Gpus(), metavar="all|none|0,1", help="Which GPUs work; all by default."
 )
 @click.option(
@@ -165,6 +172,7 @@ _KEYS = {
     "sidecar": ("output", "sidecar"),
     "layout": ("input", "layout"),
     "projection": ("input", "projection"),
+    "quality": ("encoding", "quality"),
     "gpus": ("workers", "gpus"),
     "cpu_workers": ("workers", "cpu_workers"),
     "start_frame": ("input", "start_frame"),
@@ -201,6 +209,7 @@ def demo(folder: Path) -> None:
 @click.option("--config", type=_PATH, help="Settings file (`vrmatte config init` writes one).")
 @click.option("--model", help="As in `vrmatte run`.")
 @click.option("--format", "formats", multiple=True, type=click.Choice(FORMATS), help="Likewise.")
+@click.option("--quality", type=click.Choice(QUALITIES), help="Likewise.")
 @click.option(
     "--size",
     type=click.Choice(["1080p", "4k", "8k"], case_sensitive=False),

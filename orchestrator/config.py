@@ -240,6 +240,11 @@ def load_settings(path: Path | None, overrides: Overrides) -> Settings:
     return settings
 
 
+def spelled_out(settings: Settings) -> Settings:
+    """The same settings with the numbers that the quality stands for."""
+    return settings.model_copy(update={"encoding": settings.encoding.spelled_out()})
+
+
 def as_mapping(settings: Settings) -> dict[str, dict[str, Any]]:
     """All settings as plain values, for ``run.yaml``."""
     return settings.model_dump(mode="json")

@@ -16,11 +16,13 @@ import structlog
 
 from orchestrator.backends.base import Backend
 from orchestrator.backends.local import LocalBackend
+from orchestrator.calibration import Lanes, choose_lanes
 from orchestrator.config import (
     Settings,
     as_mapping,
     forced_layout,
     forced_projection,
+    spelled_out,
     video_settings,
 )
 from orchestrator.crew import Crew, gather
@@ -45,8 +47,10 @@ from orchestrator.ownership import Ownership
 from orchestrator.pin import pin_files
 from orchestrator.plan import Planner, Probe, replaced_videos
 from orchestrator.progress import open_progress
+from orchestrator.scaling import Scaler, require_scalable
 from orchestrator.sidecars import write_sidecars
 from orchestrator.snapshot import Snapshot
+from orchestrator.stages import StageRequest, Stages, stages_alone
 from orchestrator.summary import (
     ALL_DONE,
     SOME_FAILED,
@@ -64,7 +68,7 @@ from pipeline.encoders import Trial, nvenc_works
 from pipeline.errors import DiskError, ErrorRecord, SettingsError
 from pipeline.models.engines import settled_engine
 from pipeline.probe import probe_video
-from pipeline.spec import MattingSettings
+from pipeline.spec import MattingSettings, VideoInfo, VideoSettings
 from workers.log import log_to, stop_logging
 
 if TYPE_CHECKING:
@@ -119,6 +123,7 @@ class Surroundings:
     probe: Probe = probe_video
     gpus: Callable[[], list[Gpu]] = list_gpus
     trial: Trial = nvenc_works
+    stages: Callable[[StageRequest, int | str], Stages] = stages_alone
 
 
 def run(request: Request, around: Surroundings) -> int:
@@ -133,6 +138,7 @@ def run(request: Request, around: Surroundings) -> int:
     visible = visible_gpus(around.gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))
     devices = choose_devices(settings.workers.gpus, settings.workers.cpu_workers, visible)
     settings = with_engine(settings, devices)
+    require_scalable(settings)
     request = replace(request, settings=settings)
     sources = discover(request.inputs, request.out, follow_links=settings.input.follow_links)
     out = OutFolder(Path(os.path.realpath(request.out)))
@@ -145,14 +151,16 @@ def run(request: Request, around: Surroundings) -> int:
         if request.fresh and not request.dry_run:
             out.forget()
         with closing(Journal.open(out.journal)) as journal:
-            plan = _plan(request, around, out, journal, sources, crew)
-            announce(around.progress, plan, devices, crew.lanes)
+            plan = _plan(request, around, out, journal, sources, crew, devices)
+            lanes = _lanes(request, around, plan, devices, journal)
+            crew = crew.with_lanes(lanes.count)
+            announce(around.progress, plan, devices, lanes)
             if request.dry_run:
                 show_plan(around.answers, plan)
                 return SOME_FAILED if plan.set_aside else ALL_DONE
             _require_what_is_needed(request, around, out, plan, devices, journal)
             out.drop_videos(replaced_videos(out.path, plan.jobs))
-            out.write_run_file(_run_record(request, plan, out.given_up()))
+            out.write_run_file(_run_record(request, plan, lanes, out.given_up()))
             watch = DiskWatch(out.path, out.lock, lock, gigabytes(settings.limits.reserve_gb))
             first, last = _work(settings, around, out, plan, crew, journal, watch)
             if settings.output.sidecar:
@@ -212,14 +220,25 @@ def _plan(
     journal: Journal,
     sources: Sequence[Source],
     crew: Crew,
+    devices: Devices,
 ) -> Plan:
+    def fit(info: VideoInfo, settings: VideoSettings, index_path: Path) -> VideoSettings:
+        settings = with_encoder(info, settings, around.trial)
+        settings = fitted(info, settings, crew.limit, crew.on_gpu)
+        return scaler.scaled(info, settings, index_path)
+
     with around.progress.status(f"reading {len(sources)} files") as status:
+        scaler = Scaler(
+            out.scales,
+            measure=lambda asked: around.stages(asked, devices.devices[0]),
+            cores=usable_cores() / len(devices.devices),
+            on_gpu=crew.on_gpu,
+            on_trial=status.update,
+        )
         planner = Planner(
             out=out.path,
             settings=video_settings(request.settings),
-            fit=lambda info, settings: fitted(
-                info, with_encoder(info, settings, around.trial), crew.limit, crew.on_gpu
-            ),
+            fit=fit,
             layout=forced_layout(request.settings),
             projection=forced_projection(request.settings),
             deadline_s=request.settings.input.probe_timeout_s,
@@ -236,6 +255,22 @@ def _plan(
             "set_aside", video=aside.name, error=str(aside.error), detail=aside.error.detail
         )
     return replace(plan, jobs=tuple(with_needs(job, crew.on_gpu) for job in plan.jobs))
+
+
+def _lanes(
+    request: Request, around: Surroundings, plan: Plan, devices: Devices, journal: Journal
+) -> Lanes:
+    unfinished = [job for job in plan.jobs if journal.published(job) is None]
+    with around.progress.status("sharing out the machine") as status:
+        return choose_lanes(
+            request.settings.streaming.lanes,
+            [] if request.dry_run else unfinished,
+            len(devices.devices),
+            usable_cores(),
+            devices.devices[0] != "cpu",
+            measure=lambda asked: around.stages(asked, devices.devices[0]),
+            on_trial=status.update,
+        )
 
 
 def _may_replace(
@@ -326,7 +361,9 @@ def is_unfinished(entries: Sequence[Entry]) -> bool:
     return last is not None and not (isinstance(last, RunEnded) and not last.stopped)
 
 
-def _run_record(request: Request, plan: Plan, given_up: Sequence[str]) -> dict[str, Any]:
+def _run_record(
+    request: Request, plan: Plan, lanes: Lanes, given_up: Sequence[str]
+) -> dict[str, Any]:
     fingerprint = video_settings(request.settings).fingerprint()
     if request.fresh:  # a run that goes on with this one may still replace them
         outputs = (output for job in plan.jobs for output in job.outputs)
@@ -336,12 +373,14 @@ def _run_record(request: Request, plan: Plan, given_up: Sequence[str]) -> dict[s
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "inputs": [printable(str(path.absolute())) for path in request.inputs],
         "fingerprint": fingerprint,
-        "settings": as_mapping(request.settings),
+        "settings": as_mapping(spelled_out(request.settings)),
+        "lanes": {"each_worker": lanes.count, "why": lanes.reason},
         "videos": [
             {
                 "id": job.id,
                 "name": job.name,
                 "settings": job.settings.fingerprint(),
+                "scale_factor": job.settings.processing.scale_factor,
                 "frames": job.num_frames,
                 "segments": [list(segment) for segment in job.segments],
                 "outputs": list(job.outputs),

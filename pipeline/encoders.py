@@ -108,9 +108,10 @@ def encoder_options(encoding: EncodingSettings, keyframe_interval: int) -> list[
     """
     gop = str(keyframe_interval)
     if family(encoding) == "nvenc":
+        point = encoding.point()
         options = [
-            *("-c:v", f"{encoding.codec}_nvenc", "-preset", "p5", "-tune", "hq"),
-            *("-rc", "vbr", "-cq", str(encoding.nvenc_cq), "-b:v", "0"),
+            *("-c:v", f"{encoding.codec}_nvenc", "-preset", point.nvenc_preset, "-tune", "hq"),
+            *("-rc", "vbr", "-cq", str(point.nvenc_cq), "-b:v", "0"),
             *("-bf", "0", "-g", gop, "-no-scenecut", "1", "-forced-idr", "1", "-strict_gop", "1"),
         ]
     else:
@@ -122,9 +123,10 @@ def encoder_options(encoding: EncodingSettings, keyframe_interval: int) -> list[
 
 def _software_options(encoding: EncodingSettings, gop: str) -> list[str]:
     threads = str(encoding.encoder_threads)
+    point = encoding.point()
     if encoding.codec == "h264":
         return [
-            *("-preset", encoding.preset, "-crf", str(encoding.h264_crf), "-threads", threads),
+            *("-preset", point.h264_preset, "-crf", str(point.h264_crf), "-threads", threads),
             *("-g", gop, "-keyint_min", gop, "-sc_threshold", "0", "-bf", "0", "-flags", "+cgop"),
         ]
     if encoding.codec == "hevc":
@@ -133,9 +135,9 @@ def _software_options(encoding: EncodingSettings, gop: str) -> list[str]:
             f"log-level=error:info=0:pools={threads}:frame-threads=2:bframes=0"
             f":keyint={gop}:min-keyint={gop}:scenecut=0:open-gop=0"
         )
-        quality = ["-preset", encoding.preset, "-crf", str(encoding.hevc_crf)]
+        quality = ["-preset", point.hevc_preset, "-crf", str(point.hevc_crf)]
         return [*quality, "-x265-params", parameters]
-    quality = ["-preset", str(_SVT_PRESETS[encoding.preset]), "-crf", str(encoding.av1_crf)]
+    quality = ["-preset", str(_SVT_PRESETS[point.av1_preset]), "-crf", str(point.av1_crf)]
     # irefresh-type 2: keyframes close their group; scd: none besides the regular ones.
     return [*quality, "-g", gop, "-svtav1-params", f"lp={threads}:irefresh-type=2:scd=0"]
 

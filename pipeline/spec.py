@@ -16,6 +16,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from pipeline.quality import POINTS, NvencPreset, Preset, Quality, QualityPoint
+
 Layout = Literal["mono", "sbs", "tb"]
 
 #: How one eye's picture shows the directions around it; see `pipeline/projection.py`. "flat" is
@@ -167,12 +169,36 @@ def chunk_frames(video: VideoInfo, streaming: StreamingSettings) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AdaptiveScaling:
+    """How the network's size is chosen, once for each video, by a trial.
+
+    Sizes are tried from `max_scale` down, each `scale_factor` times the one before, until the
+    network keeps its device busy for no more than `target_gpu_usage` of the time, or `min_scale` is
+    reached. See `orchestrator/balance.py`.
+    """
+
+    target_gpu_usage: Annotated[float, Field(gt=0, le=1)] = 0.9
+    min_scale: Annotated[float, Field(gt=0, le=1)] = 0.125
+    max_scale: Annotated[float, Field(gt=0, le=1)] = 1.0
+    scale_factor: Annotated[float, Field(gt=0, lt=1)] = 0.7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessingSettings:
     """How the network is run."""
 
     scale_factor: Annotated[
         float | None,
         Field(gt=0, le=1, description="network input size as a share of an eye; by size"),
+    ] = None
+    adaptive_scaling: Annotated[
+        AdaptiveScaling | None,
+        Field(
+            description="choose that size by a trial of each video: {target_gpu_usage: 0.9,"
+            " min_scale: 0.125, max_scale: 1.0, scale_factor: 0.7} is the largest size, from"
+            " max_scale down in steps of scale_factor, that keeps the device busy for"
+            " target_gpu_usage of the time or less"
+        ),
     ] = None
     precision: Annotated[
         Literal["auto", "fp32", "fp16"],
@@ -266,11 +292,24 @@ class StereoSettings:
 class EncodingSettings:
     """How the deliverables are encoded."""
 
-    vp9_crf: Annotated[int, Field(ge=0, le=63, description="VP9 quality: lower is better")] = 30
+    # Its numbers alter pixels, and they are part of the fingerprint; the word is not.
+    quality: Annotated[
+        Quality,
+        Field(
+            description="draft (fast, coarse), balanced, or best (slow, fine): what every setting "
+            'below that is "by quality" becomes; a value given there goes before it'
+        ),
+    ] = field(default="balanced", metadata=NO_PIXELS)
+    vp9_crf: Annotated[
+        int | None, Field(ge=0, le=63, description="VP9: lower is better, larger; by quality")
+    ] = None
     vp9_deadline: Annotated[
-        Literal["realtime", "good"], Field(description="VP9: realtime, or good (slower, smaller)")
-    ] = "realtime"
-    vp9_cpu_used: Annotated[int, Field(ge=0, le=8, description="VP9 speed: higher is faster")] = 5
+        Literal["realtime", "good"] | None,
+        Field(description="VP9: realtime, or good (slower, smaller); by quality"),
+    ] = None
+    vp9_cpu_used: Annotated[
+        int | None, Field(ge=0, le=8, description="VP9 speed: higher is faster; by quality")
+    ] = None
     vp9_threads: Annotated[
         int, Field(ge=1, le=64, description="threads of one VP9 encoder; may alter bits")
     ] = 4
@@ -295,17 +334,46 @@ class EncodingSettings:
         Literal["auto", "nvenc", "software"],
         Field(description="auto: NVENC where it works; software: x264, x265, SVT-AV1"),
     ] = "auto"
-    preset: Annotated[
-        Literal["ultrafast", "veryfast", "fast", "medium", "slow"],
-        Field(description="speed of the software encoders, but for VP9"),
-    ] = "veryfast"
-    hevc_crf: Annotated[int, Field(ge=0, le=51, description="x265 quality: lower is better")] = 18
-    h264_crf: Annotated[int, Field(ge=0, le=51, description="x264 quality: lower is better")] = 18
-    av1_crf: Annotated[int, Field(ge=1, le=63, description="SVT-AV1 quality")] = 24
-    nvenc_cq: Annotated[int, Field(ge=1, le=51, description="NVENC quality")] = 22
+    hevc_preset: Annotated[
+        Preset | None,
+        Field(description="x265 speed: ultrafast, veryfast, fast, medium or slow; by quality"),
+    ] = None
+    hevc_crf: Annotated[
+        int | None, Field(ge=0, le=51, description="x265: lower is better, larger; by quality")
+    ] = None
+    h264_preset: Annotated[
+        Preset | None,
+        Field(description="x264 speed: ultrafast, veryfast, fast, medium or slow; by quality"),
+    ] = None
+    h264_crf: Annotated[
+        int | None, Field(ge=0, le=51, description="x264: lower is better, larger; by quality")
+    ] = None
+    av1_preset: Annotated[
+        Preset | None,
+        Field(description="SVT-AV1 speed: ultrafast, veryfast, fast, medium or slow; by quality"),
+    ] = None
+    av1_crf: Annotated[
+        int | None, Field(ge=1, le=63, description="SVT-AV1: lower is better, larger; by quality")
+    ] = None
+    nvenc_preset: Annotated[
+        NvencPreset | None, Field(description="NVENC speed: p1 (fast) to p7 (slow); by quality")
+    ] = None
+    nvenc_cq: Annotated[
+        int | None, Field(ge=1, le=51, description="NVENC: lower is better, larger; by quality")
+    ] = None
     encoder_threads: Annotated[
         int, Field(ge=1, le=64, description="threads of one software encoder; alters bits")
     ] = 4
+
+    def point(self) -> QualityPoint:
+        """How every encoder is set: by `quality`, but for what is set by hand."""
+        names = [f.name for f in dataclasses.fields(QualityPoint)]
+        by_hand = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return dataclasses.replace(POINTS[self.quality], **by_hand)
+
+    def spelled_out(self) -> EncodingSettings:
+        """The same with nothing left to `quality`."""
+        return dataclasses.replace(self, **dataclasses.asdict(self.point()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,7 +396,8 @@ class VideoSettings:
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change when the output would."""
-        text = json.dumps([PIXEL_VERSION, _pixel_fields(self)], sort_keys=True)
+        decided = dataclasses.replace(self, encoding=self.encoding.spelled_out())
+        text = json.dumps([PIXEL_VERSION, _pixel_fields(decided)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

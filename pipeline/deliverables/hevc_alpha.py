@@ -47,6 +47,7 @@ class HevcAlpha(Transparent):
 
     def _encoder_options(self) -> list[str]:
         encoding = self._settings.encoding
+        point = encoding.point()
         interval = self._keyframe_interval
         # With more than one frame thread the alpha of the same frames is not always the same.
         parameters = (
@@ -54,7 +55,7 @@ class HevcAlpha(Transparent):
             f":keyint={interval}:min-keyint={interval}:scenecut=0:open-gop=0"
         )
         return [
-            *("-c:v", "libx265", "-preset", encoding.preset, "-crf", str(encoding.hevc_crf)),
+            *("-c:v", "libx265", "-preset", point.hevc_preset, "-crf", str(point.hevc_crf)),
             *("-x265-params", parameters, "-tag:v", "hvc1", "-pix_fmt", "yuva420p"),
         ]
 

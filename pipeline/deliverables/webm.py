@@ -32,12 +32,13 @@ class WebM(Transparent):
 
     def _encoder_options(self) -> list[str]:
         encoding = self._settings.encoding
+        point = encoding.point()
         return [
             *("-c:v", "libvpx-vp9", "-pix_fmt", "yuva420p", "-auto-alt-ref", "0"),
             # Frames looked ahead at are of use to alternate references only, and 3 GB at 8K.
             *("-lag-in-frames", "0"),
-            *("-deadline", encoding.vp9_deadline, "-cpu-used", str(encoding.vp9_cpu_used)),
-            *("-crf", str(encoding.vp9_crf), "-b:v", "0", "-g", str(self._keyframe_interval)),
+            *("-deadline", point.vp9_deadline, "-cpu-used", str(point.vp9_cpu_used)),
+            *("-crf", str(point.vp9_crf), "-b:v", "0", "-g", str(self._keyframe_interval)),
             *("-threads", str(encoding.vp9_threads), "-row-mt", "1"),
             *("-tile-columns", str(tile_columns(self._video.even_width))),
         ]

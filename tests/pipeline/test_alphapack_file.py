@@ -24,7 +24,8 @@ from tests.finished import decoded, rgba
 from tests.pipeline.spheres import circle, paint_world, pixel_centres
 
 SETTINGS = VideoSettings(
-    deliverables=("alphapack",), encoding=EncodingSettings(encoder="software", preset="ultrafast")
+    deliverables=("alphapack",),
+    encoding=EncodingSettings(encoder="software", hevc_preset="ultrafast"),
 )
 VIDEO = VideoInfo(
     "/talk.mp4", 1, 1, "", "mov", "hevc", 2048, 1024, "yuv420p", 8, Fraction(30), 300, 300,

@@ -249,7 +249,7 @@ def test_a_file_that_is_cut_off_is_noticed(share: float, joined: Path, tmp_path:
 
 
 def test_segments_of_another_encoder_are_not_joined(parts: list[Path], tmp_path: Path) -> None:
-    other = HevcAlpha(VIDEO, replace(SETTINGS, encoding=EncodingSettings(preset="slow")))
+    other = HevcAlpha(VIDEO, replace(SETTINGS, encoding=EncodingSettings(hevc_preset="slow")))
     foreign = write(tmp_path / "foreign.mp4", 7, 8, other)
     with pytest.raises(EncodeError, match="different encoders"):
         MADE.join([parts[0], foreign, parts[2]], LENGTHS, tmp_path / "mixed.mp4")
