@@ -5,12 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from click.testing import CliRunner, Result
 
 import orchestrator.run
-from orchestrator.cli import main
+from orchestrator.cli import QUALITIES, main
 from orchestrator.config import Settings
 from orchestrator.run import Request, Surroundings
 from pipeline.errors import (
@@ -21,6 +22,7 @@ from pipeline.errors import (
     ResourceError,
     VrmatteError,
 )
+from pipeline.quality import Quality
 
 
 def typed(*words: str) -> Result:
@@ -46,7 +48,7 @@ def test_every_option_arrives(requests: list[Request], tmp_path: Path) -> None:
     line = (
         f"run in1 in2 -o out --config {file} --model depth --format webm --layout tb --gpus 1,0"
         " --cpu-workers 2 --start-frame 5 --max-frames 7 --scale 0.5 --segment-frames 50 --lanes 3"
-        " --fresh --dry-run"
+        " --quality best --fresh --dry-run"
     )
     assert typed(*line.split()).exit_code == 0
     [request] = requests
@@ -58,7 +60,11 @@ def test_every_option_arrives(requests: list[Request], tmp_path: Path) -> None:
     assert (settings.workers.cpu_workers, settings.processing.scale_factor) == (2, 0.5)
     assert (settings.input.start_frame, settings.input.max_frames) == (5, 7)
     assert (settings.streaming.segment_frames, settings.streaming.lanes) == (50, 3)
-    assert settings.encoding.vp9_crf == 20
+    assert (settings.encoding.quality, settings.encoding.vp9_crf) == ("best", 20)
+
+
+def test_every_quality_can_be_typed() -> None:
+    assert tuple(QUALITIES) == get_args(Quality)
 
 
 def test_without_options_the_defaults_hold(requests: list[Request]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
@@ -14,9 +15,11 @@ from orchestrator.config import (
     default_text,
     forced_layout,
     load_settings,
+    spelled_out,
     video_settings,
 )
 from pipeline.errors import SettingsError
+from pipeline.quality import Quality
 from pipeline.spec import VideoSettings
 
 
@@ -63,6 +66,20 @@ def test_options_go_before_the_file_and_the_file_before_the_defaults(tmp_path: P
     assert settings.matting.model == "depth"
     assert settings.matting.rvm_variant == "mobilenetv3"
     assert forced_layout(settings) == "tb"
+
+
+@pytest.mark.parametrize("quality", get_args(Quality))
+def test_what_is_recorded_has_the_numbers_of_the_quality_and_gives_the_same(
+    tmp_path: Path, quality: str
+) -> None:
+    path = written(tmp_path, f"encoding: {{quality: {quality}, vp9_crf: 20}}\n")
+    asked = load_settings(path, {})
+    recorded = as_mapping(spelled_out(asked))
+    assert None not in recorded["encoding"].values()
+    assert recorded["encoding"]["vp9_crf"] == 20
+    typed = recorded | {"encoding": recorded["encoding"] | {"quality": "balanced"}}
+    again = load_settings(written(tmp_path, yaml.safe_dump(typed)), {})
+    assert video_settings(again).fingerprint() == video_settings(asked).fingerprint()
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "streaming:\n", "---\n"])
