@@ -7,7 +7,7 @@ What is counted, exactly:
   its end. Its frames/s are those delivered from the first frame (given to the encoders) to the last
   segment (whole, checked, and bearing its name).
 - Each stage alone runs in another process with a worker's environment and threads, one after the
-  other, nothing beside it (`orchestrator/bench_stages.py`): wall seconds, and CPU seconds of all
+  other, nothing beside it (`orchestrator/stage_meter.py`): wall seconds, and CPU seconds of all
   its threads and children.
 - Efficiency compares the two (`orchestrator.bench_result.efficiency`). What starts up (processes,
   imports, loading the model) is told in seconds, and counts in `overall` only.
@@ -23,8 +23,6 @@ import json
 import os
 import platform
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -39,11 +37,11 @@ from orchestrator.bench_result import (
     SCHEMA_VERSION,
     Bench,
     Machine,
-    Stages,
     Whole,
     efficiency,
 )
-from orchestrator.bench_whole import Noted
+from orchestrator.bench_whole import INDEX_NAME, Noted
+from orchestrator.child_module import run_module
 from orchestrator.config import (
     Settings,
     as_mapping,
@@ -60,18 +58,15 @@ from orchestrator.machine import (
     visible_gpus,
 )
 from orchestrator.scene import Backdrop
-from pipeline.child import tied
-from pipeline.errors import MachineError, SettingsError
+from orchestrator.stages import StageRequest, stages_alone
+from pipeline.errors import SettingsError
 from pipeline.probe import probe_video
 from pipeline.spec import VideoInfo
-from workers.launch import WORKER_ENVIRONMENT, visible_devices
-from workers.messages import WorkerSetup
 from workers.telemetry import gpu_memory_used, resident_bytes
 
 #: Frames where nothing else is said: as many pixels together as so many pictures of 1920x960.
 _FRAMES, _PIXELS, _LEAST_FRAMES = 240, 1920 * 960, 24
 _SAMPLE_S = 0.5
-_LAST_WORDS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +111,11 @@ def bench(request: BenchRequest, say: Callable[[str], None] = lambda line: None)
         say(f"the whole: {settings.input.max_frames} frames, {devices.remark}")
         whole, noted = _whole(settings, clip, folder, gpus)
         say("each stage alone")
-        alone = _alone(settings, folder, devices.devices[0])
+        first, last = noted.segments[0][0], noted.segments[-1][1]
+        index = str(folder / INDEX_NAME)
+        alone = stages_alone(
+            StageRequest(noted.info, noted.settings, first, last, index), devices.devices[0]
+        )
     machine = Machine(
         cpu=_cpu_name(),
         cores=usable_cores(),
@@ -194,7 +193,7 @@ def _whole(
     memory = _Memory(gpus)
     before, own_before, busy_before = _children_cpu_s(), time.process_time(), _machine_cpu_s()
     begin = time.monotonic()
-    _call("orchestrator.bench_whole", arguments, {}, memory)
+    run_module("orchestrator.bench_whole", arguments, watch=memory.watch)
     wall_s = time.monotonic() - begin
     cpu_s, own_s = _children_cpu_s() - before, time.process_time() - own_before
     others_s = _machine_cpu_s() - busy_before - cpu_s - own_s
@@ -215,26 +214,6 @@ def _whole(
         peak_vram_bytes=memory.peak_vram_bytes,
     )
     return whole, noted
-
-
-def _alone(settings: Settings, folder: Path, device: int | str) -> Stages:
-    from pydantic import TypeAdapter
-
-    setup = WorkerSetup(
-        device=device,
-        lanes=1,
-        matting=settings.matting,
-        processing=settings.processing,
-        log_path="",
-    )
-    environment = {k: v for k, v in WORKER_ENVIRONMENT.items() if k not in os.environ}
-    environment["CUDA_VISIBLE_DEVICES"] = visible_devices(setup, os.environ)
-    environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-    result = folder / "stages.json"
-    name = "cpu" if device == "cpu" else "cuda:0"
-    arguments = [str(folder / "noted.json"), str(result), name]
-    _call("orchestrator.bench_stages", arguments, environment, None)
-    return TypeAdapter(Stages).validate_json(result.read_bytes())
 
 
 class _Memory:
@@ -266,49 +245,6 @@ class _Memory:
 
     def _vram(self) -> int:
         return sum(gpu_memory_used(gpu.uuid) or 0 for gpu in self._gpus)
-
-
-def _call(
-    module: str, arguments: Sequence[str], environment: dict[str, str], memory: _Memory | None
-) -> None:
-    """Run one of our modules to its end.
-
-    Raises:
-        MachineError: it failed; what it said last.
-    """
-    here = str(Path(__file__).resolve().parents[1])
-    known = os.environ.get("PYTHONPATH")
-    places = os.pathsep.join([here, known] if known else [here])
-    with tempfile.TemporaryFile() as words:
-        child = subprocess.Popen(
-            # -P: modules are never taken from the folder in which the command was typed.
-            tied([sys.executable, "-P", "-m", module, *arguments]),
-            stdin=subprocess.DEVNULL,
-            stdout=words,
-            stderr=words,
-            env=os.environ | environment | {"PYTHONPATH": places},
-        )
-        end = memory.watch(child.pid) if memory else None
-        try:
-            status = child.wait()
-        finally:
-            child.kill()
-            child.wait()
-            if end:
-                end()
-        if status != 0:
-            words.seek(0)
-            raise MachineError(f"it did not come to its end: {_reason(words.read(), status)}")
-
-
-def _reason(words: bytes, status: int) -> str:
-    """The line that says why, among all that was said."""
-    lines = [line.strip() for line in words.decode(errors="replace").splitlines() if line.strip()]
-    telling = [
-        line for line in lines if any(mark in line for mark in ("error: ", "failed: ", "aside: "))
-    ]
-    last = (telling or lines or [f"status {status}, without a word"])[-1]
-    return last.removeprefix("error: ")[:_LAST_WORDS]
 
 
 def _children_cpu_s() -> float:

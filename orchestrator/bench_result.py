@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from orchestrator.stages import Stages
 from orchestrator.words import clock, printable, readable_size
 from pipeline.disk import write_file
 from pipeline.errors import SettingsError
@@ -24,47 +25,6 @@ MOST_OTHERS = 0.05
 
 #: Stages that see the warm-up frames of a segment too; the others see only what is delivered.
 BEFORE_PLANES = ("decode", "eyes", "model", "refine")
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """One stage while nothing else ran; each figure is a sum over `frames`.
-
-    Attributes:
-        name: decode, eyes, model, refine, or "planes NAME" and "encode NAME" of a format.
-        cpu_s: of all threads and children.
-    """
-
-    name: str
-    frames: int
-    wall_s: float
-    cpu_s: float
-
-    @property
-    def frames_per_second(self) -> float:
-        return self.frames / self.wall_s if self.wall_s > 0 else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Stages:
-    """All stages, one after the other in one process.
-
-    Attributes:
-        decoder: what decoded, in words.
-        chunk_frames: frames given to the network at once.
-        warmup_frames: computed and thrown away before each segment but a video's first.
-        import_s, load_s, prepare_s: importing libraries, loading the model, and what it looks at
-            before a video's first segment; in no stage.
-    """
-
-    device: str
-    decoder: str
-    chunk_frames: int
-    warmup_frames: int
-    import_s: float
-    load_s: float
-    prepare_s: float
-    stages: tuple[Stage, ...]
 
 
 @dataclass(frozen=True, slots=True)

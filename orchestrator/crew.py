@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.config import Settings
 from orchestrator.machine import Devices, Gpu, default_lanes
@@ -37,6 +37,10 @@ class Crew:
     @property
     def on_gpu(self) -> bool:
         return bool(self.gpus)
+
+    def with_lanes(self, lanes: int) -> Crew:
+        setups = {number: replace(setup, lanes=lanes) for number, setup in self.setups.items()}
+        return replace(self, setups=setups)
 
     def specs(self) -> list[WorkerSpec]:
         return [

@@ -55,6 +55,11 @@ class OutFolder:
         return self.state / "work"
 
     @property
+    def scales(self) -> Path:
+        """What `orchestrator.scaling` chose for each video."""
+        return self.state / "scales"
+
+    @property
     def run_file(self) -> Path:
         return self.state / "run.yaml"
 
@@ -89,7 +94,7 @@ class OutFolder:
 
     def _refuse_links(self) -> None:
         """What belongs to the program lies in OUT itself: a link could lead anywhere."""
-        own = (self.state, self.logs, self.work, self.state / "probed", self.journal)
+        own = (self.state, self.logs, self.work, self.state / "probed", self.scales, self.journal)
         for path in (*own, *_entries(self.logs)):
             if path.is_symlink():
                 raise SettingsError(
@@ -155,6 +160,8 @@ class OutFolder:
         with writing(self.state):
             self.journal.unlink(missing_ok=True)
             self.run_file.unlink(missing_ok=True)
+            if self.scales.is_dir():
+                shutil.rmtree(self.scales)
             for folder in _folders_in(self.work):
                 if _VIDEO_ID.fullmatch(folder.name):
                     shutil.rmtree(folder)
@@ -223,9 +230,9 @@ class OutFolder:
 
         Only for whoever holds the lock. What cannot be removed stays: it is in nobody's way.
         """
-        folders = [self.path, self.state, self.state / "probed", self.work]
+        folders = [self.path, self.state, self.state / "probed", self.work, self.scales]
         folders += [path for path in _folders_in(self.work) if _VIDEO_ID.fullmatch(path.name)]
-        folders += [path for folder in folders[4:] for path in _folders_in(folder)]
+        folders += [path for folder in folders[5:] for path in _folders_in(folder)]
         for folder in folders:
             drafts = _REPORT_DRAFT if folder == self.path else _DRAFT
             with suppress(OSError):

@@ -55,7 +55,7 @@ class Planner:
 
     Attributes:
         out: absolute path of the output folder.
-        fit: the settings for one video, where a limit asks for others.
+        fit: the settings for one video, given those for all and where its frame index is.
         layout, projection: taken for every video if given; otherwise found out.
         deadline_s: for one probe; by the file's size if None.
         is_done: whether nothing remains to be done of a job; then a probe of an earlier run is
@@ -67,7 +67,7 @@ class Planner:
 
     out: Path
     settings: VideoSettings
-    fit: Callable[[VideoInfo, VideoSettings], VideoSettings] = lambda info, settings: settings
+    fit: Callable[[VideoInfo, VideoSettings, Path], VideoSettings] = lambda info, s, index: s
     layout: Layout | None = None
     projection: ProjectionName | None = None
     deadline_s: float | None = None
@@ -145,7 +145,8 @@ class Planner:
     def _make_job(
         self, source: Source, stem: PurePath, video_id: str, folder: Path, info: VideoInfo
     ) -> VideoJob:
-        settings = self.fit(info, self.settings)
+        index_path = folder / "index.json"
+        settings = self.fit(info, self.settings, index_path)
         work_dir = folder / settings.fingerprint()
         self._require_no_link(work_dir, source)
         start = settings.start_frame
@@ -167,7 +168,7 @@ class Planner:
             settings=settings,
             outputs=tuple(str(output) for output in outputs),
             segments=segment_grid(start, stop, settings.streaming.segment_frames),
-            index_path=str(folder / "index.json"),
+            index_path=str(index_path),
             work_dir=str(work_dir),
             scratch_bytes=scratch_bytes(info, stop - start, settings.deliverables),
         )

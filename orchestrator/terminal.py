@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, TextIO
 
+from orchestrator.calibration import Lanes
 from orchestrator.jobs import Plan
 from orchestrator.machine import Devices
 from orchestrator.summary import (
@@ -84,10 +85,10 @@ class Counter:
             self._say(f"read {self._done} of {self._total} files")
 
 
-def announce(console: Console, plan: Plan, devices: Devices, lanes: int) -> None:
+def announce(console: Console, plan: Plan, devices: Devices, lanes: Lanes) -> None:
     frames = sum(job.num_frames for job in plan.jobs)
     segments = sum(len(job.segments) for job in plan.jobs)
-    _say(console, f"{devices.remark}, {counted(lanes, 'lane')} each")
+    _say(console, f"{devices.remark}, {counted(lanes.count, 'lane')} each ({lanes.reason})")
     _say(
         console,
         f"{counted(len(plan.jobs), 'video')}, {frames} frames in {counted(segments, 'segment')}",

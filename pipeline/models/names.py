@@ -14,6 +14,9 @@ BUILT_IN = {
     "depth": "pipeline.models.depth:load",
 }
 
+#: Models whose network has a size of its own, as `processing.scale_factor` says.
+WITH_SCALE = frozenset({"rvm"})
+
 DESCRIPTIONS = {
     "rvm": "people, before anything; needs `models fetch`, or a network, once",
     "chroma": "green or blue screen; needs nothing",

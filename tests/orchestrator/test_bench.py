@@ -14,8 +14,6 @@ from orchestrator.bench_result import (
     Bench,
     Efficiency,
     Machine,
-    Stage,
-    Stages,
     Whole,
     efficiency,
     headline,
@@ -24,6 +22,7 @@ from orchestrator.bench_result import (
 )
 from orchestrator.cli import main
 from orchestrator.config import load_settings
+from orchestrator.stages import Stage, Stages
 from pipeline.errors import SettingsError, VrmatteError
 from tests.clips import X264, ClipSpec
 

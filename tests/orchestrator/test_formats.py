@@ -59,7 +59,7 @@ def planner(out: Path, settings: VideoSettings) -> Planner:
         out=out,
         settings=settings,
         probe=ProbeDouble(),
-        fit=lambda info, chosen: with_encoder(
+        fit=lambda info, chosen, index: with_encoder(
             replace(info, width=8192, height=4096), chosen, lambda codec, w, h: True
         ),
     )

@@ -23,6 +23,7 @@ from orchestrator.moves import Rules, WorkerSpec
 from orchestrator.out_folder import OutFolder
 from orchestrator.run import Request, Surroundings, run
 from orchestrator.snapshot import Snapshot, VideoState
+from orchestrator.stages import Stage, StageRequest, Stages
 from orchestrator.status import show_status
 from orchestrator.supervisor import Outcome
 from pipeline.errors import ErrorRecord, MachineError, SettingsError
@@ -97,6 +98,8 @@ class Place:
     answers: io.StringIO = field(default_factory=io.StringIO)
     told: io.StringIO = field(default_factory=io.StringIO)
     gpus: tuple[Gpu, ...] = ()
+    network_ms: float = 10.0
+    trials: list[StageRequest] = field(default_factory=list)
 
     def run(
         self,
@@ -114,11 +117,18 @@ class Place:
             supervise=supervise or SupervisorDouble(),
             probe=self.probe,
             gpus=lambda: list(self.gpus),
+            stages=self.stages,
         )
         return run(Request((self.folder,), self.out, settings, fresh, dry_run), around)
 
     def fetch(self, matting: MattingSettings) -> None:
         self.fetched.append(matting.model)
+
+    def stages(self, request: StageRequest, device: int | str) -> Stages:
+        """Like the real one: the network takes `network_ms`, all else 10 ms, of one core."""
+        self.trials.append(request)
+        found = (Stage("decode", 1, 0.01, 0.01), Stage("model", 1, 1.0, self.network_ms / 1000))
+        return Stages(str(device), "CPU", 1, 24, 1.0, 1.0, 0.0, found)
 
     def report(self) -> dict[str, object]:
         read: dict[str, object] = json.loads((self.out / "report.json").read_text())
@@ -295,6 +305,26 @@ def test_what_a_run_was_is_recorded(place: Place) -> None:
     assert record["settings"]["input"]["start_frame"] == 30
     assert [entry["name"] for entry in record["videos"]] == ["a.mp4", "sub/b.mp4"]
     assert record["videos"][0]["segments"] == [[30, 240]]
+
+
+def test_the_networks_size_is_chosen_once_and_kept_until_fresh(place: Place) -> None:
+    adaptive: dict[str, object] = {"adaptive_scaling": {"target_gpu_usage": 0.5, "max_scale": 0.8}}
+
+    def chosen() -> set[float]:
+        record = yaml.safe_load((place.out / ".vrmatte/run.yaml").read_text())
+        return {video["scale_factor"] for video in record["videos"]}
+
+    assert place.run(SupervisorDouble(leave=("a.mp4",)), processing=adaptive) == 130
+    assert len(place.trials) == 1
+    assert chosen() == {0.8}
+    place.network_ms = 1000  # a slower machine
+    double = SupervisorDouble()
+    assert place.run(double, processing=adaptive) == 0
+    assert double.worked_on == ["a.mp4"]
+    assert len(place.trials) == 1
+    assert chosen() == {0.8}
+    assert place.run(processing=adaptive, fresh=True) == 0
+    assert chosen() == {0.125}
 
 
 def test_status_tells_what_is_done_and_what_remains(place: Place) -> None:

@@ -1,8 +1,8 @@
-"""The stages of `vrmatte bench`, each alone: one after the other, in a process like a worker's.
+"""Measures stages, each alone: one after the other, in a process like a worker's.
 
 It follows the way of the frame in `pipeline/segment.py`, and leaves out that stages overlap: each
 has the cores that it has there, and waits for the one before. Run as
-``python -m orchestrator.bench_stages NOTED RESULT DEVICE``, in a worker's environment.
+``python -m orchestrator.stage_meter REQUEST RESULT DEVICE``, in a worker's environment.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.bench_result import Stage, Stages
-from orchestrator.bench_whole import INDEX_NAME, Noted
+from orchestrator.stages import Stage, StageRequest, Stages
 from pipeline.errors import SettingsError, VrmatteError
 
 if TYPE_CHECKING:
@@ -64,11 +63,14 @@ class _Meter:
         return tuple(Stage(name, *sums) for name, sums in self._sums.items())
 
 
-def measure(noted: Noted, index_path: Path, device_name: str) -> Stages:
-    """All stages of the run that was noted, on its first frames.
+def measure(request: StageRequest, folder: Path, device_name: str) -> Stages:
+    """All stages, on as many of the frames as memory holds.
 
     The first chunk goes through the stages before the encoders without being counted: memory is
     taken and kernels are chosen then. An encoder's time is from its start to its whole file.
+
+    Args:
+        folder: for the encoders' files.
     """
     begin = time.perf_counter()
     import torch
@@ -81,16 +83,17 @@ def measure(noted: Noted, index_path: Path, device_name: str) -> Stages:
     from pipeline.spec import SegmentJob, chunk_frames
 
     device = torch.device(device_name)
-    settings, video = noted.settings, noted.info
+    settings, video = request.settings, request.info
+    index_path = Path(request.index_path)
     torch.set_num_threads(settings.processing.intra_op_threads)
     imported = time.perf_counter()
     model = load_model(settings.matting, settings.processing, device)
     loaded = time.perf_counter()
     chunk = chunk_frames(video, settings.streaming)
-    start, stop = noted.segments[0][0], noted.segments[-1][1]
+    start = request.start
     frame_bytes = video.even_width * video.even_height * (3 + 2.5 * len(settings.deliverables))
-    stop = min(stop, start + max(2 * chunk, int(HELD_BYTES / frame_bytes)))
-    job = SegmentJob(video, settings, 0, start, stop, str(index_path), str(index_path.parent))
+    stop = min(request.stop, start + max(2 * chunk, int(HELD_BYTES / frame_bytes)))
+    job = SegmentJob(video, settings, 0, start, stop, str(index_path), str(folder))
     reader = FrameReader(
         video, index_of(video, index_path), device, threads=settings.processing.decode_threads
     )
@@ -183,14 +186,13 @@ def _encode(job: SegmentJob, name: str, planes: list[Tensor], meter: _Meter) -> 
     path.unlink()
 
 
-def main(noted_path: str, result: str, device: str) -> None:
+def main(request_path: str, result: str, device: str) -> None:
     from pydantic import TypeAdapter
 
-    noted = TypeAdapter(Noted).validate_json(Path(noted_path).read_bytes())
-    first, last = noted.segments[0][0], noted.segments[-1][1]
-    if last - first < 2:
+    request = TypeAdapter(StageRequest).validate_json(Path(request_path).read_bytes())
+    if request.stop - request.start < 2:
         raise SettingsError("one frame tells nothing about speed", "take a longer clip")
-    stages = measure(noted, Path(noted_path).with_name(INDEX_NAME), device)
+    stages = measure(request, Path(result).parent, device)
     Path(result).write_bytes(TypeAdapter(Stages).dump_json(stages))
 
 

@@ -1,0 +1,76 @@
+"""How many lanes each worker gets: as the settings say, by a short trial, or by the cores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from orchestrator.balance import lanes_wanted
+from orchestrator.jobs import VideoJob
+from orchestrator.machine import default_lanes
+from orchestrator.scaling import TRIAL_FRAMES, Measure
+from orchestrator.stages import StageRequest
+from pipeline.errors import MachineError
+
+#: A trial takes ten to thirty seconds. So many pixels take minutes on whatever machine: 5,400
+#: frames of 1920x960, or 300 of 8192x4096.
+WORTH_PIXELS = 10_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """Segments at once in a worker, and why so many."""
+
+    count: int
+    reason: str
+
+
+def choose_lanes(
+    asked: int | None,
+    unfinished: Sequence[VideoJob],
+    workers: int,
+    cores: int,
+    on_gpu: bool,
+    measure: Measure,
+    on_trial: Callable[[str], None] = lambda what: None,
+) -> Lanes:
+    """Lanes never alter frames: a trial that goes another way costs time and nothing else.
+
+    Args:
+        asked: what the settings insist on.
+        cores: for all workers together.
+        measure: `orchestrator.stages.stages_alone` on a worker's device, or a double.
+        on_trial: told what is tried, in words.
+    """
+    if asked is not None:
+        return Lanes(asked, "as asked")
+    work = {job.id: job.num_frames * _pixels(job) for job in unfinished}
+    if sum(work.values()) < WORTH_PIXELS:
+        return Lanes(default_lanes(cores, workers), "by the cores")
+    job = max(unfinished, key=lambda job: work[job.id])
+    start, last = job.segments[0][0], job.segments[-1][1]
+    stop = min(last, start + TRIAL_FRAMES)
+    request = StageRequest(job.info, job.settings, start, stop, job.index_path)
+    on_trial(f"trying {stop - start} frames of {job.name}, to share out the machine")
+    log = structlog.get_logger("vrmatte")
+    try:
+        stages = measure(request)
+    except MachineError as error:
+        # The run itself says what is wrong, if anything is, and deals with it.
+        log.warning("trial_failed", error=str(error))
+        return Lanes(default_lanes(cores, workers), "by the cores, for a trial failed")
+    count = lanes_wanted(stages, cores / workers, on_gpu)
+    log.info(
+        "trial",
+        lanes=count,
+        decoder=stages.decoder,
+        ms_a_frame={s.name: round(1000 * s.wall_s / s.frames, 2) for s in stages.stages},
+        cpu_ms_a_frame={s.name: round(1000 * s.cpu_s / s.frames, 2) for s in stages.stages},
+    )
+    return Lanes(count, "by a trial")
+
+
+def _pixels(job: VideoJob) -> int:
+    return job.info.even_width * job.info.even_height

@@ -1,0 +1,101 @@
+"""The stages of the way of a frame, each measured alone: values, and who has them measured.
+
+The measuring itself is `orchestrator/stage_meter.py`, in a process like a worker's.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.child_module import run_module
+from pipeline.spec import VideoInfo, VideoSettings
+from workers.launch import WORKER_ENVIRONMENT, visible_devices
+from workers.messages import WorkerSetup
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage while nothing else ran; each figure is a sum over `frames`.
+
+    Attributes:
+        name: decode, eyes, model, refine, or "planes NAME" and "encode NAME" of a format.
+        cpu_s: of all threads and children.
+    """
+
+    name: str
+    frames: int
+    wall_s: float
+    cpu_s: float
+
+    @property
+    def frames_per_second(self) -> float:
+        return self.frames / self.wall_s if self.wall_s > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """All stages, one after the other in one process.
+
+    Attributes:
+        decoder: what decoded, in words.
+        chunk_frames: frames given to the network at once.
+        warmup_frames: computed and thrown away before each segment but a video's first.
+        import_s, load_s, prepare_s: importing libraries, loading the model, and what it looks at
+            before a video's first segment; in no stage.
+    """
+
+    device: str
+    decoder: str
+    chunk_frames: int
+    warmup_frames: int
+    import_s: float
+    load_s: float
+    prepare_s: float
+    stages: tuple[Stage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StageRequest:
+    """What is measured: frames ``start..stop`` of a video, or as many as memory holds.
+
+    Attributes:
+        index_path: the video's frame index.
+    """
+
+    info: VideoInfo
+    settings: VideoSettings
+    start: int
+    stop: int
+    index_path: str
+
+
+def stages_alone(request: StageRequest, device: int | str) -> Stages:
+    """Measure the stages on a worker's device, with its environment and threads.
+
+    Args:
+        device: a GPU's number, or ``"cpu"``.
+
+    Raises:
+        MachineError: it failed; what it said last.
+    """
+    from pydantic import TypeAdapter
+
+    setup = WorkerSetup(
+        device=device,
+        lanes=1,
+        matting=request.settings.matting,
+        processing=request.settings.processing,
+        log_path="",
+    )
+    environment = {k: v for k, v in WORKER_ENVIRONMENT.items() if k not in os.environ}
+    environment["CUDA_VISIBLE_DEVICES"] = visible_devices(setup, os.environ)
+    environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+    with tempfile.TemporaryDirectory(prefix="vrmatte-stages-") as name:
+        asked, answer = Path(name, "request.json"), Path(name, "stages.json")
+        asked.write_bytes(TypeAdapter(StageRequest).dump_json(request))
+        torch_name = "cpu" if device == "cpu" else "cuda:0"  # the only one that it sees
+        run_module("orchestrator.stage_meter", [str(asked), str(answer), torch_name], environment)
+        return TypeAdapter(Stages).validate_json(answer.read_bytes())
