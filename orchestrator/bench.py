@@ -61,7 +61,7 @@ from orchestrator.scene import Backdrop
 from orchestrator.stages import StageRequest, stages_alone
 from pipeline.errors import SettingsError
 from pipeline.probe import probe_video
-from pipeline.spec import VideoInfo
+from pipeline.spec import VideoInfo, segment_frames
 from workers.telemetry import gpu_memory_used, resident_bytes
 
 #: Frames where nothing else is said: as many pixels together as so many pictures of 1920x960.
@@ -174,7 +174,7 @@ def _with_range(request: BenchRequest, info: VideoInfo, workers: int) -> Setting
     lanes = settings.streaming.lanes or default_lanes(usable_cores(), workers)
     longest = max(1, frames // (2 * workers * lanes))
     streaming = replace(
-        settings.streaming, segment_frames=min(settings.streaming.segment_frames, longest)
+        settings.streaming, segment_frames=min(segment_frames(info, settings.streaming), longest)
     )
     ranged = replace(settings.input, max_frames=frames)
     return settings.model_copy(update={"input": ranged, "streaming": streaming})

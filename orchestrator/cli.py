@@ -127,7 +127,7 @@ def main() -> None:
 @click.option("--start-frame", type=click.IntRange(0), help="First frame of each video.")
 @click.option("--max-frames", type=click.IntRange(1), help="Frames of each video, from there.")
 @click.option("--scale", type=float, help="Network input as a share of an eye, 0 to 1; by size.")
-@click.option("--segment-frames", type=click.IntRange(1), help="Frames in a segment; 600.")
+@click.option("--segment-frames", type=click.IntRange(1), help="Frames in a segment; by length.")
 @click.option("--lanes", type=click.IntRange(1, 64), help="Segments at once in a worker; by cores.")
 @click.option(
     "--grace", type=click.FloatRange(0), help="Seconds for the work in hand after Ctrl-C; 120."

@@ -27,7 +27,14 @@ from pipeline.errors import DiskError, ErrorRecord, InputError, MachineError, Vr
 from pipeline.frame_index import FrameIndex
 from pipeline.probe import end_probes, info_from_json, info_to_json, probe_video
 from pipeline.source import regular_file
-from pipeline.spec import PIXEL_VERSION, Layout, ProjectionName, VideoInfo, VideoSettings
+from pipeline.spec import (
+    PIXEL_VERSION,
+    Layout,
+    ProjectionName,
+    VideoInfo,
+    VideoSettings,
+    segment_frames,
+)
 
 #: Probes read their files from end to end: more at once only make one disk seek.
 PROBES_AT_ONCE = 4
@@ -167,7 +174,7 @@ class Planner:
             info=info,
             settings=settings,
             outputs=tuple(str(output) for output in outputs),
-            segments=segment_grid(start, stop, settings.streaming.segment_frames),
+            segments=segment_grid(start, stop, segment_frames(info, settings.streaming)),
             index_path=str(index_path),
             work_dir=str(work_dir),
             scratch_bytes=scratch_bytes(info, stop - start, settings.deliverables),
@@ -283,12 +290,12 @@ def source_id(
     return digest.hexdigest()[:16]
 
 
-def segment_grid(start: int, stop: int, segment_frames: int) -> tuple[tuple[int, int], ...]:
-    """Cut ``start..stop`` at the multiples of `segment_frames`, counted from the video's frame 0.
+def segment_grid(start: int, stop: int, longest: int) -> tuple[tuple[int, int], ...]:
+    """Cut ``start..stop`` at the multiples of `longest`, counted from the video's frame 0.
 
     The grid does not move with the range, so that overlapping ranges share their seams.
     """
-    cuts = range((start // segment_frames + 1) * segment_frames, stop, segment_frames)
+    cuts = range((start // longest + 1) * longest, stop, longest)
     edges = [start, *cuts, stop]
     return tuple(itertools.pairwise(edges))
 

@@ -139,8 +139,13 @@ class StreamingSettings:
     """How a video is cut into segments and fed through the stages."""
 
     segment_frames: Annotated[
-        int, Field(ge=1, description="frames in a segment, the unit of work and of loss")
-    ] = 600
+        int | None,
+        Field(
+            ge=1,
+            description="frames in a segment, the unit of work and of loss; 600, or half of a"
+            " shorter video",
+        ),
+    ] = None
     warmup_frames: Annotated[
         int | None,
         Field(ge=0, description="frames computed and dropped before a segment; the model's own"),
@@ -152,6 +157,24 @@ class StreamingSettings:
     lanes: Annotated[
         int | None, Field(ge=1, le=64, description="segments in flight in a worker; by machine")
     ] = field(default=None, metadata=NO_PIXELS)
+
+
+LONGEST_SEGMENT = 600
+
+#: The least that is worth a segment of its own: its warm-up of 24 frames is a quarter then.
+_SHORTEST_SEGMENT = 100
+
+
+def segment_frames(video: VideoInfo, streaming: StreamingSettings) -> int:
+    """Frames in a segment; by the video's length where the settings are silent.
+
+    A short video is halved, so that two lanes can share it. By its own length, not by that of the
+    range that is asked for: seams do not move with the range.
+    """
+    if streaming.segment_frames is not None:
+        return streaming.segment_frames
+    half = -(-video.num_frames // 2)
+    return min(LONGEST_SEGMENT, video.num_frames if half < _SHORTEST_SEGMENT else half)
 
 
 #: Frames of a chunk have this many pixels together at the most where the settings leave it open:

@@ -22,6 +22,7 @@ from pipeline.spec import (
     VideoInfo,
     VideoSettings,
 )
+from pipeline.spec import segment_frames as frames_of_a_segment
 
 CPU = torch.device("cpu")
 
@@ -54,7 +55,7 @@ def render(
     stop = video.num_frames
     if settings.max_frames is not None:
         stop = min(stop, first + settings.max_frames)
-    step = settings.streaming.segment_frames
+    step = frames_of_a_segment(video, settings.streaming)
     cuts = [first, *range((first // step + 1) * step, stop, step), stop]
     jobs = [
         SegmentJob(video, settings, number, a, b, str(index_path), str(folder))

@@ -7,6 +7,7 @@ import itertools
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any, Protocol
@@ -20,8 +21,8 @@ from orchestrator.jobs import Plan, VideoJob
 from orchestrator.plan import Planner, Probe, segment_grid, source_id
 from pipeline.errors import DiskError
 from pipeline.frame_index import FrameIndex
-from pipeline.spec import Layout, StreamingSettings, VideoInfo, VideoSettings
-from tests.orchestrator.snapshots import ProbeDouble
+from pipeline.spec import Layout, StreamingSettings, VideoInfo, VideoSettings, segment_frames
+from tests.orchestrator.snapshots import ProbeDouble, video_info
 
 
 @pytest.fixture
@@ -266,15 +267,26 @@ def test_the_id_names_path_time_and_content(folder: Path) -> None:
     assert source_id(path) != first
 
 
+@given(st.integers(1, 5000))
+def test_a_short_video_is_halved_where_nothing_is_said(num_frames: int) -> None:
+    info = replace(video_info(Path(__file__)), num_frames=num_frames)
+    step = segment_frames(info, StreamingSettings())
+    segments = segment_grid(0, num_frames, step)
+    assert step <= 600
+    assert len(segments) >= 2 or num_frames < 200
+    assert all(end - start >= 99 for start, end in segments[:-1])
+    assert segment_frames(info, StreamingSettings(segment_frames=7)) == 7
+
+
 @given(st.integers(0, 5000), st.integers(1, 5000), st.integers(1, 700))
 def test_segments_cover_the_range_once_and_lie_on_the_grid(
-    start: int, length: int, segment_frames: int
+    start: int, length: int, longest: int
 ) -> None:
     stop = start + length
-    segments = segment_grid(start, stop, segment_frames)
+    segments = segment_grid(start, stop, longest)
     assert segments[0][0] == start
     assert segments[-1][1] == stop
     for (_, end), (begin, _) in itertools.pairwise(segments):
         assert end == begin
-        assert end % segment_frames == 0
-    assert all(0 < end - begin <= segment_frames for begin, end in segments)
+        assert end % longest == 0
+    assert all(0 < end - begin <= longest for begin, end in segments)

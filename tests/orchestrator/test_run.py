@@ -304,7 +304,7 @@ def test_what_a_run_was_is_recorded(place: Place) -> None:
     assert record["settings"]["matting"]["model"] == "depth"
     assert record["settings"]["input"]["start_frame"] == 30
     assert [entry["name"] for entry in record["videos"]] == ["a.mp4", "sub/b.mp4"]
-    assert record["videos"][0]["segments"] == [[30, 240]]
+    assert record["videos"][0]["segments"] == [[30, 120], [120, 240]]
 
 
 def test_the_networks_size_is_chosen_once_and_kept_until_fresh(place: Place) -> None:
