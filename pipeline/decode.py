@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.color import YuvFormat, resolve_matrix, yuv_to_rgb
+from pipeline.device_copies import to_device
 from pipeline.errors import DecodeError
 from pipeline.frame_index import FrameIndex
 from pipeline.frames import FrameBatch
@@ -248,7 +249,7 @@ class FrameReader:
     def _convert(self, raw: RawFrame, out: Tensor) -> None:
         matrix = resolve_matrix(self._video)
         form = YuvFormat(matrix, self._video.color.full_range, raw.bit_depth)
-        y, u, v = (plane.to(out.device, non_blocking=True) for plane in raw.planes)
+        y, u, v = (to_device(plane, out.device) for plane in raw.planes)
         yuv_to_rgb((y, u, v), form, out)
 
 

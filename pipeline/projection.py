@@ -198,6 +198,8 @@ def project(pictures: Tensor, source: Projection, target: Projection, fill: floa
     if pictures.dtype != torch.uint8 and not pictures.is_floating_point():
         raise ValueError(f"pictures must be uint8 or floating, got {pictures.dtype}")
     strips = sampling_grid(source, target, pictures.device)
+    for strip in strips:
+        strip.keep_for_stream()
     if pictures.dtype == torch.uint8:
         fill = round(fill)
     out = pictures.new_full((*pictures.shape[:2], *target.size), fill)
@@ -239,6 +241,17 @@ class GridStrip:
     samples: tuple[int, int]
     hidden: Tensor
 
+    def keep_for_stream(self) -> None:
+        """Work of the current stream is going to read this: its memory must wait for that, too.
+
+        On a GPU a grid made for one segment serves others, on their own streams.
+        """
+        if self.centre.is_cuda:
+            stream = torch.cuda.current_stream(self.centre.device)
+            for tensor in (self.centre, self.across, self.down, self.hidden):
+                if tensor is not None:
+                    tensor.record_stream(stream)
+
     def sample(self, values: Tensor) -> Tensor:
         """float32 ``[1, C, H, W]`` -> ``[C, h, w]``."""
         if self.across is None or self.down is None:
@@ -278,7 +291,10 @@ def sampling_grid(
             _build_strip(source, target, top, min(top + rows, height), device)
             for top in range(0, height, rows)
         )
-        return tuple(strip for strip in strips if strip is not None)
+        made = tuple(strip for strip in strips if strip is not None)
+    if device.type == "cuda":  # who gets it next has another stream, which waits for nobody
+        torch.cuda.current_stream(device).synchronize()
+    return made
 
 
 def _build_strip(

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from pipeline.clip import ClipReader, prepared_data
 from pipeline.decode import FrameReader
 from pipeline.deliverables.base import Deliverable, make_deliverable
 from pipeline.deliverables.selfcheck import Sample, sample_every, take_sample
+from pipeline.device_copies import HostCopy, HostRing
 from pipeline.disk import disk_error, refusal, writing
 from pipeline.encode import Encoder
 from pipeline.errors import InputError, Stopped
@@ -26,9 +26,13 @@ from pipeline.publish import file_digest, publish
 from pipeline.refine.stereo import StereoRefiner
 from pipeline.source import require_unchanged
 from pipeline.spec import AS_ASKED, Concession, SegmentJob, SegmentResult, chunk_frames
+from pipeline.streams import segment_stream
 
 #: Batches that may wait between two stages.
 _DEPTH = 2
+
+#: Of each format, on their way to the host or there: one is written, the others wait.
+_COPIES = 3
 
 
 def run_segment(
@@ -53,34 +57,41 @@ def run_segment(
     """
     require_unchanged(job.video)
     index = _frame_index(job)
-    reader = FrameReader(
-        job.video,
-        index,
-        device,
-        threads=job.settings.processing.decode_threads,
-        cpu_decode=concession.cpu_decode,
-    )
-    chunk = max(1, chunk_frames(job.video, job.settings.streaming) // concession.chunk_divisor)
     deliverables = [make_deliverable(n, job.video, job.settings) for n in job.settings.deliverables]
     targets = [segment_path(job, deliverable) for deliverable in deliverables]
-    prepared = prepared_data(job, model, ClipReader(job, reader))
+    with segment_stream(device) as use_stream:
 
-    def on_thread() -> None:
-        torch.set_num_threads(job.settings.processing.intra_op_threads)
+        def on_thread() -> None:
+            torch.set_num_threads(job.settings.processing.intra_op_threads)
+            use_stream()
 
-    frames = overlap(_decoded(job, model, reader, chunk), _DEPTH, on_thread=on_thread)
-    refiner = StereoRefiner(
-        job.settings.stereo,
-        job.video.eyes,
-        *_eye_size(job),
-        field_of_view=field_of_view(job.video.projection),
-    )
-    mattes = _matted(job, model, frames, prepared, refiner)
-    samples: list[Sample] = []
-    made = _planes(job, deliverables, mattes, samples)
-    planes = overlap(made, _DEPTH, on_thread=on_thread)
-    with closing(frames), closing(planes):
-        digests = _encode(job, deliverables, targets, planes, samples, on_progress, should_stop)
+        reader = FrameReader(
+            job.video,
+            index,
+            device,
+            threads=job.settings.processing.decode_threads,
+            cpu_decode=concession.cpu_decode,
+        )
+        chunk = max(1, chunk_frames(job.video, job.settings.streaming) // concession.chunk_divisor)
+        prepared = prepared_data(job, model, ClipReader(job, reader))
+        frames = overlap(_decoded(job, model, reader, chunk), _DEPTH, on_thread=on_thread)
+        refiner = StereoRefiner(
+            job.settings.stereo,
+            job.video.eyes,
+            *_eye_size(job),
+            field_of_view=field_of_view(job.video.projection),
+        )
+        mattes = _matted(job, model, frames, prepared, refiner)
+        samples: list[Sample] = []
+        rings = [HostRing(_COPIES) for _ in deliverables]
+        made = _planes(job, deliverables, mattes, samples, rings)
+        planes = overlap(made, _DEPTH, on_thread=on_thread)
+        with ExitStack() as ends:  # the last first: who waits for a buffer is then waited for
+            ends.enter_context(closing(frames))
+            ends.enter_context(closing(planes))
+            for ring in rings:
+                ends.enter_context(closing(ring))
+            digests = _encode(job, deliverables, targets, planes, samples, on_progress, should_stop)
     concealed = {frame for frame in reader.concealed_frames if job.start <= frame < job.stop}
     return SegmentResult(
         files=tuple(str(target) for target in targets),
@@ -145,10 +156,12 @@ def _planes(
     deliverables: Sequence[Deliverable],
     mattes: Iterator[tuple[FrameBatch, MatteBatch]],
     samples: list[Sample],
-) -> Iterator[list[Tensor]]:
-    """The planes of each deliverable, on the host: the only copy that leaves the device.
+    rings: Sequence[HostRing],
+) -> Iterator[list[HostCopy]]:
+    """The planes of each deliverable, on their way to the host: all that leaves the device.
 
-    A few frames leave their sample, to be compared with the files when they are closed.
+    A few frames leave their sample, to be compared with the files when they are closed; only those
+    are waited for here.
     """
     every = sample_every(job.video, job.settings)
     for frames, matte in mattes:
@@ -156,14 +169,17 @@ def _planes(
             number = matte.start + t - job.start
             if number % every == 0:
                 samples.append(take_sample(frames, matte, t, number, job.video))
-        yield [deliverable.planes(frames, matte).cpu() for deliverable in deliverables]
+        yield [
+            ring.begin(deliverable.planes(frames, matte))
+            for deliverable, ring in zip(deliverables, rings, strict=True)
+        ]
 
 
 def _encode(
     job: SegmentJob,
     deliverables: Sequence[Deliverable],
     targets: Sequence[Path],
-    planes: Iterator[list[Tensor]],
+    planes: Iterator[list[HostCopy]],
     samples: Sequence[Sample],
     on_progress: Callable[[int], None],
     should_stop: Callable[[], bool],
@@ -181,7 +197,8 @@ def _encode(
             if should_stop():
                 raise Stopped("stopped on demand")
             for encoder, part in zip(encoders, batch, strict=True):
-                encoder.write(part)
+                with part.arrived() as on_host:
+                    encoder.write(on_host)
             done += len(batch[0])
             on_progress(done)
         for encoder in encoders:
