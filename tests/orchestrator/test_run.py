@@ -298,11 +298,13 @@ def test_an_error_leaves_its_traceback_in_the_log_only(place: Place) -> None:
 
 
 def test_what_a_run_was_is_recorded(place: Place) -> None:
-    place.run(matting={"model": "depth"}, input={"start_frame": 30})
+    place.run(matting={"model": "depth"}, input={"start_frame": 30}, encoding={"quality": "best"})
     record = yaml.safe_load((place.out / ".vrmatte/run.yaml").read_text())
     assert record["inputs"] == [str(place.folder)]
     assert record["settings"]["matting"]["model"] == "depth"
     assert record["settings"]["input"]["start_frame"] == 30
+    assert record["settings"]["encoding"]["quality"] == "best"
+    assert record["settings"]["encoding"]["vp9_crf"] == 24
     assert [entry["name"] for entry in record["videos"]] == ["a.mp4", "sub/b.mp4"]
     assert record["videos"][0]["segments"] == [[30, 120], [120, 240]]
 
