@@ -15,6 +15,7 @@ from collections.abc import Callable
 import torch
 
 from pipeline.errors import ResourceError
+from pipeline.models.cuda_graph import capture_lock
 from workers.telemetry import resident_bytes
 
 LOOK_EVERY_S = 1.0
@@ -69,7 +70,8 @@ def give_back_memory() -> None:
     """Give to the system what this process has freed but keeps for itself, on the GPU too."""
     gc.collect()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.empty_cache()
+        with capture_lock:  # another lane's
+            torch.cuda.empty_cache()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:  # glibc only
         trim(0)

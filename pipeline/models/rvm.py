@@ -10,16 +10,20 @@ import sys
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import structlog
 import torch
 from torch import Tensor, nn
 
 from pipeline.errors import MachineError
 from pipeline.frames import EyeBatch, MatteBatch
 from pipeline.models.base import ClipSampler, MattingModel, Prepared
+from pipeline.models.cuda_graph import cuda_capture
 from pipeline.models.engines import settled_engine
-from pipeline.models.rvm_coefficients import network_ratio
+from pipeline.models.rvm_coefficients import network_ratio, parts_problem
 from pipeline.models.weights import fetch_code, fetch_weights, read_state_dict
 from pipeline.spec import MattingSettings, ProcessingSettings
+
+_log = structlog.get_logger()
 
 
 def load(
@@ -59,7 +63,16 @@ def load(
         processing.precision == "auto" and device.type == "cuda"
     )
     dtype = torch.float16 if half else torch.float32
-    network = network.to(device, dtype)
+    if device.type != "cuda":
+        return RobustVideoMatting(network.to(dtype), processing.scale_factor, dtype)
+    from pipeline.models.rvm_device import DeviceMatting, on_device
+
+    problem = parts_problem(network)
+    if problem is None:
+        return DeviceMatting(network, processing.scale_factor, dtype, device, cuda_capture)
+    # A property of the code and the weights, not of the moment: it is so in every worker.
+    _log.warning("rvm_as_a_whole", reason=problem)
+    network = on_device(network, dtype, device)
     return RobustVideoMatting(network, processing.scale_factor, dtype)
 
 

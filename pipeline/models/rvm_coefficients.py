@@ -18,6 +18,10 @@ from torch import Tensor, nn
 #: The network wants 256 to 512 pixels on its longest side (RVM's documentation, inference.md).
 _NETWORK_SIDE = 512
 
+#: How far the parts may be from the whole, and OpenVINO from torch, in alpha and states: far above
+#: what rounding does (0.001), and below what anybody sees.
+PARTS_TOLERANCE = 0.01
+
 
 def network_ratio(asked: float | None, height: int, width: int) -> float:
     """The network's size as a share of an eye of that size."""
@@ -45,7 +49,7 @@ class Coefficients(nn.Module):
         r3: Tensor | None = None,
         r4: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        """One frame.
+        """One frame. The refiner works in 32 bits, whatever the network does.
 
         Args:
             small: ``[E, 3, h, w]``, 0..1, the eyes at the network's size.
@@ -57,7 +61,10 @@ class Coefficients(nn.Module):
         network = self._network
         *skipped, deepest = network.backbone(small)
         hidden, *recurrent = network.decoder(small, *skipped, network.aspp(deepest), r1, r2, r3, r4)
-        residual, alpha = network.project_mat(hidden).split([3, 1], dim=1)
+        made = network.project_mat(hidden)
+        if made.dtype != torch.float32:
+            small, hidden, made = small.float(), hidden.float(), made.float()
+        residual, alpha = made.split([3, 1], dim=1)
         if self._refine:
             # A refiner is linear in the picture: a black and a white one tell all about it.
             black = torch.zeros_like(small)
@@ -70,6 +77,30 @@ class Coefficients(nn.Module):
         # The foreground is the picture and what the network adds to it. Alpha goes by the mean.
         colour, grey = slope[:, :3], slope[:, 3:]
         return torch.cat([(colour + 1) / 255, grey / 765], 1), offset, *recurrent
+
+
+@torch.inference_mode()
+def parts_problem(network: Any) -> str | None:
+    """Why RVM's parts, put together by us, are not the whole, which may not be RVM's own.
+
+    Args:
+        network: in 32 bits on the CPU.
+    """
+    picture = torch.randint(0, 256, (1, 3, 64, 96), generator=torch.Generator().manual_seed(1))
+    picture = picture.to(torch.uint8)
+    for ratio in (0.5, 1.0):
+        foreground, alpha = torch.empty(3, 64, 96), torch.empty(64, 96)
+        try:
+            whole = network(picture.float() / 255, None, None, None, None, ratio)
+            slope, offset, *states = Coefficients(network, ratio != 1)(shrink(picture, ratio))
+            apply_coefficients(picture[0], slope[0], offset[0], foreground, alpha)
+            ours = (foreground[None], alpha[None, None], *states)
+            worst = max(float((a - b).abs().max()) for a, b in zip(ours, whole, strict=True))
+        except (AttributeError, TypeError, ValueError, RuntimeError) as error:
+            return f"RVM's code is not built as expected ({error})"
+        if not worst <= PARTS_TOLERANCE:
+            return f"RVM's code does not do what its parts do (they differ by {worst:.3f})"
+    return None
 
 
 def shrink(picture: Tensor, ratio: float) -> Tensor:

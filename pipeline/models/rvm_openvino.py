@@ -27,9 +27,11 @@ from pipeline.errors import MachineError
 from pipeline.frames import EyeBatch, MatteBatch
 from pipeline.models.base import ClipSampler, Prepared
 from pipeline.models.rvm_coefficients import (
+    PARTS_TOLERANCE,
     Coefficients,
     apply_coefficients,
     network_ratio,
+    parts_problem,
     shrink,
 )
 
@@ -37,10 +39,6 @@ from pipeline.models.rvm_coefficients import (
 #: ones, of which they are made.
 _IDLE = 2
 _CONVERTED = 4
-
-#: How far the parts may be from the whole, and OpenVINO from torch, in alpha and states: far above
-#: what rounding does (0.001), and below what anybody sees.
-_TOLERANCE = 0.01
 
 _USE_TORCH = "set processing.engine: torch"
 
@@ -67,7 +65,8 @@ class OpenVinoMatting:
     warmup_frames = 24
 
     def __init__(self, network: nn.Module, ratio: float | None, threads: int) -> None:
-        _require_parts(network)
+        if (problem := parts_problem(network)) is not None:
+            raise MachineError(problem, _USE_TORCH)
         cv2.setNumThreads(threads)
         self._ratio = ratio
         self._streams = _Streams(network, threads)
@@ -239,30 +238,7 @@ def _require_equal(sample: Tensor, expected: tuple[Tensor, ...], stream: _Stream
         *zip(stream.states, expected[2:], strict=True),
     ]
     worst = max(float((ours - theirs).abs().max()) for ours, theirs in pairs)
-    if not worst <= _TOLERANCE:
+    if not worst <= PARTS_TOLERANCE:
         raise MachineError(
             f"OpenVINO's answer for RVM differs from torch's by {worst:.3f} here", _USE_TORCH
         )
-
-
-@torch.inference_mode()
-def _require_parts(network: Any) -> None:
-    """The parts of the network, put together by us, must be the whole: it may not be RVM's own."""
-    picture = torch.randint(0, 256, (1, 3, 64, 96), generator=torch.Generator().manual_seed(1))
-    picture = picture.to(torch.uint8)
-    for ratio in (0.5, 1.0):
-        foreground, alpha = torch.empty(3, 64, 96), torch.empty(64, 96)
-        try:
-            whole = network(picture.float() / 255, None, None, None, None, ratio)
-            slope, offset, *states = Coefficients(network, ratio != 1)(shrink(picture, ratio))
-            apply_coefficients(picture[0], slope[0], offset[0], foreground, alpha)
-            ours = (foreground[None], alpha[None, None], *states)
-            worst = max(float((a - b).abs().max()) for a, b in zip(ours, whole, strict=True))
-        except (AttributeError, TypeError, ValueError, RuntimeError) as error:
-            raise MachineError(
-                f"RVM's code is not built as expected ({error})", _USE_TORCH
-            ) from error
-        if not worst <= _TOLERANCE:
-            raise MachineError(
-                f"RVM's code does not do what its parts do (they differ by {worst:.3f})", _USE_TORCH
-            )
