@@ -178,6 +178,8 @@ def _place(file: Any) -> str:
 class FfmpegDouble:
     """Stands for ffmpeg and lets the n-th call end badly; calls are counted from 1.
 
+    After ``--instead-of`` it stands for the program that is named there.
+
     Args:
         folder: where it keeps its program and its count.
         end: one of FFMPEG_ENDS.
@@ -203,14 +205,15 @@ class FfmpegDouble:
 # Everything but "at once" is a call that did its work, of which then only half is there.
 _FFMPEG = """
 import os, subprocess, sys
+command = sys.argv[2:] if sys.argv[1] == "--instead-of" else [real, *sys.argv[1:]]
 with open(calls, "a") as file:
     file.write("x")
 if os.path.getsize(calls) != number:
-    os.execv(real, [real, *sys.argv[1:]])
+    os.execv(command[0], command)
 if end == "at once":
     sys.stderr.write("ffmpeg: a double that gives up\\n")
     sys.exit(1)
-status = subprocess.run([real, *sys.argv[1:]]).returncode
+status = subprocess.run(command).returncode
 target = sys.argv[-1].removeprefix("file:")
 os.truncate(target, os.path.getsize(target) // 2)
 if end == "killed":

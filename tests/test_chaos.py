@@ -41,7 +41,7 @@ SETTINGS = "matting: {model: chroma}\nstreaming: {segment_frames: 6}\ninput: {fo
 #: What a victim's command line holds; the parent is known by its number.
 SIGNS = {
     "worker": "spawn_main",
-    "ffmpeg": "libvpx-vp9",
+    "encoder": "pipeline.vp9_alpha",
     "join": "concat",
     "probe": "pipeline.probe",
 }

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import vp9_alpha
 from pipeline.errors import VrmatteError
 from tests.clips import X264, ClipSpec
 from tests.faults import ERRNOS, FFMPEG_ENDS, Fault, FfmpegDouble, injected
@@ -161,12 +162,17 @@ def test_every_ffmpeg_may_end_badly(
         double = FfmpegDouble(tmp_path, number, end)
         with monkeypatch.context() as patch:
             patch.setenv("IMAGEIO_FFMPEG_EXE", str(double.path))
+            patch.setattr(vp9_alpha, "command", instead(vp9_alpha.command, double))
             how = place.run()
         reached = double.calls >= number
         word = check(place, how, undisturbed)
         say(f"ffmpeg {number}, {end} -> {word}\n")
         assert word == "done"
     assert number > 3, "no ffmpeg was made to fail"
+
+
+def instead(command: Callable[..., list[str]], double: FfmpegDouble) -> Callable[..., list[str]]:
+    return lambda *arguments: [str(double.path), "--instead-of", *command(*arguments)]
 
 
 def say(text: str) -> None:

@@ -98,24 +98,31 @@ def test_a_segment_that_hangs_once_is_made_again(
     assert nothing_is_left(place.out)
 
 
-@pytest.mark.parametrize(
-    ("sign", "limits"),
-    [("libvpx-vp9", ("stall_s", "first_frame_s")), ("concat", ("finish_s",))],
-)
-def test_an_ffmpeg_that_hangs_once_is_called_again(
-    sign: str,
-    limits: tuple[str, ...],
+def test_an_encoder_that_hangs_once_is_started_again(
+    place: HereRun, undisturbed: dict[str, str]
+) -> None:
+    place.work = "tests.workers.hang_doubles:HangingEncoder"
+    assert place.run() == 0
+    assert place.published() == undisturbed
+    words = {f"for {LIMITS[limit]} s" for limit in ("stall_s", "first_frame_s")}
+    assert any(
+        kind == "stalled" and any(word in message for word in words)
+        for kind, message in lost(place.out)
+    )
+    assert nothing_is_left(place.out)
+
+
+def test_a_join_that_hangs_once_is_done_again(
     place: HereRun,
     undisturbed: dict[str, str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(doubles.hanging_ffmpeg(tmp_path, sign)))
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(doubles.hanging_ffmpeg(tmp_path, "concat")))
     assert place.run() == 0
     assert place.published() == undisturbed
-    words = {f"for {LIMITS[limit]} s" for limit in limits}
     assert any(
-        kind == "stalled" and any(word in message for word in words)
+        kind == "stalled" and f"for {LIMITS['finish_s']} s" in message
         for kind, message in lost(place.out)
     )
     assert nothing_is_left(place.out)

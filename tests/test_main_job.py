@@ -156,7 +156,7 @@ def test_a_second_run_does_nothing_again(
     assert outputs(out) == hashes
 
 
-@pytest.mark.parametrize("victim", ["parent", "worker", "ffmpeg"])
+@pytest.mark.parametrize("victim", ["parent", "worker", "encoder"])
 def test_killed_in_the_middle_and_run_again(
     victim: str,
     videos: Path,
@@ -201,7 +201,7 @@ def _kill(victim: str, parent: int, children: list[psutil.Process]) -> bool:
     if victim == "parent":
         os.kill(parent, signal.SIGKILL)
         return True
-    sought = "libvpx-vp9" if victim == "ffmpeg" else "spawn_main"
+    sought = "pipeline.vp9_alpha" if victim == "encoder" else "spawn_main"
     for child in children:
         try:
             if sought in " ".join(child.cmdline()):

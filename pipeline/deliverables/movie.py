@@ -87,15 +87,18 @@ class Movie(ABC):
         return False
 
     def open_segment(self, path: Path) -> Encoder:
+        return PipeEncoder(self._segment_command(path))
+
+    def _segment_command(self, path: Path) -> list[str]:
+        """What makes the file of raw frames that it is given."""
         width, height = self._size()
-        command = ffmpeg_command(
+        return ffmpeg_command(
             *("-f", "rawvideo", "-pix_fmt", self.formats[0], "-video_size", f"{width}x{height}"),
             *("-framerate", str(self._video.frame_rate), *self._color_options(), "-i", "pipe:0"),
             *("-an", *self._encoder_options(), *self._color_options(), *self._time_scale()),
             *("-fflags", "+bitexact", "-flags:v", "+bitexact"),
             *("-f", self.container, f"file:{path}"),
         )
-        return PipeEncoder(command)
 
     def check_segment(self, path: Path, num_frames: int, samples: Sequence[Sample]) -> None:
         found = len(self._coded(path)[1])

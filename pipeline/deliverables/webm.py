@@ -6,10 +6,12 @@ The colour is straight (not multiplied by alpha) and black where alpha is 0.
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from pipeline import vp9_alpha
 from pipeline.color import YuvFormat, rgba_planes
 from pipeline.deliverables.audio import WEBM_SOUND, SoundForm
 from pipeline.deliverables.movie import Transparent
@@ -30,13 +32,17 @@ class WebM(Transparent):
         form = YuvFormat(self._tags.matrix, full_range=False)
         return rgba_planes(*self._eyes_joined(frames, matte), form)
 
+    def _segment_command(self, path: Path) -> list[str]:
+        options = [*self._encoder_options(), *self._color_options(), "-flags:v", "+bitexact"]
+        return vp9_alpha.command(self._size(), self._video.frame_rate, options, str(path))
+
     def _encoder_options(self) -> list[str]:
         encoding = self._settings.encoding
         point = encoding.point()
         return [
-            *("-c:v", "libvpx-vp9", "-pix_fmt", "yuva420p", "-auto-alt-ref", "0"),
-            # Frames looked ahead at are of use to alternate references only, and 3 GB at 8K.
-            *("-lag-in-frames", "0"),
+            # Frames looked ahead at are of use to alternate references only, which alpha forbids,
+            # and take 3 GB at 8K.
+            *("-auto-alt-ref", "0", "-lag-in-frames", "0"),
             *("-deadline", point.vp9_deadline, "-cpu-used", str(point.vp9_cpu_used)),
             *("-crf", str(point.vp9_crf), "-b:v", "0", "-g", str(self._keyframe_interval)),
             *("-threads", str(encoding.vp9_threads), "-row-mt", "1"),

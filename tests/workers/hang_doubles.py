@@ -17,6 +17,7 @@ import imageio_ffmpeg
 import torch
 
 import pipeline.segment
+from pipeline import vp9_alpha
 from pipeline.decode import FrameReader
 from pipeline.frames import EyeBatch, FrameBatch, MatteBatch
 from pipeline.models.base import ClipSampler, MattingModel, Prepared
@@ -44,6 +45,13 @@ def is_struck(video: str) -> bool:
     except FileExistsError:
         return False
     return True
+
+
+HANGING_COMMAND = [
+    *(sys.executable, "-c"),
+    "import signal, sys; sys.stdin.buffer.raw.read(1000)\nwhile True: signal.pause()",
+    "file:/none",
+]
 
 
 def hang() -> NoReturn:
@@ -143,6 +151,19 @@ class EndlessLoading(Pipeline):
         super().__init__(setup)
 
 
+class HangingEncoder(Pipeline):
+    """The encoder of WebM takes no more than the first bytes."""
+
+    def __init__(self, setup: WorkerSetup) -> None:
+        super().__init__(setup)
+        real = vp9_alpha.command
+
+        def command(*arguments: Any) -> list[str]:
+            return HANGING_COMMAND if is_struck("") else real(*arguments)
+
+        vp9_alpha.command = command  # type: ignore[assignment]
+
+
 class DyingAtOnce(Pipeline):
     """The process is killed when it is given a segment of the video."""
 
@@ -212,8 +233,6 @@ def first():
     return True
 
 if sign in " ".join(sys.argv) and (when == "always" or first()):
-    if "pipe:0" in sys.argv:
-        sys.stdin.buffer.raw.read(1000)
     while True:
         signal.pause()
 os.execv(real, [real, *sys.argv[1:]])
