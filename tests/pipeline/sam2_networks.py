@@ -39,7 +39,7 @@ _SLIM = {
 def random_network(image_size: int, *, slim: bool, **options: object) -> SAM2VideoPredictor:
     """SAM 2.1's tiny network, or one built like it, with random weights.
 
-    Weights are drawn larger than for training, so that what is remembered shows in the logits.
+    Weights are drawn so that objects are seen and what is remembered shows in the logits.
     """
     changed = {**(_SLIM if slim else {}), "image_size": image_size, **options}
     state = torch.get_rng_state()
@@ -54,6 +54,7 @@ def random_network(image_size: int, *, slim: bool, **options: object) -> SAM2Vid
     with torch.no_grad():
         for weights in network.memory_attention.parameters():
             weights.normal_(std=0.2)
+        network.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(1)
     torch.set_rng_state(state)
     return network
 
