@@ -112,13 +112,17 @@ def test_logits_of_the_tiny_network_are_the_stock_ones(folder: Path) -> None:
     assert list(our_answers(network, SHORT, 1)) == stock
 
 
-@pytest.mark.parametrize("missing", ["memory_frames", "pointer_frames"])
+@pytest.mark.parametrize("kept_frames", [5, 7])
 def test_logits_show_what_is_remembered(
-    slim: SAM2VideoPredictor, monkeypatch: pytest.MonkeyPatch, missing: str
+    slim: SAM2VideoPredictor, monkeypatch: pytest.MonkeyPatch, kept_frames: int
 ) -> None:
-    """Were a frame too many forgotten, the comparison above would tell."""
+    """Were a memory too few kept, or only seven pointers, the comparison above would tell."""
     expected = list(our_answers(slim, SHORT, 1))
-    monkeypatch.setattr(Reach, missing, lambda *args, **options: iter(()))
+
+    def latest(reach: Reach, frame: int, *, reverse: bool) -> tuple[set[int], set[int]]:
+        return set(range(frame - kept_frames + 1, frame + 1)), set()
+
+    monkeypatch.setattr(Reach, "needed", latest)
     assert list(our_answers(slim, SHORT, 1)) != expected
 
 
