@@ -63,6 +63,7 @@ from orchestrator.supervisor import Outcome
 from orchestrator.supervisor import run as supervise
 from orchestrator.terminal import Counter, announce, show_plan, show_report
 from orchestrator.words import printable
+from pipeline.deliverables.device_trial import DeviceTrial, device_trial
 from pipeline.deliverables.fit import with_encoder
 from pipeline.encoders import Trial, nvenc_works
 from pipeline.errors import DiskError, ErrorRecord, SettingsError
@@ -123,6 +124,7 @@ class Surroundings:
     probe: Probe = probe_video
     gpus: Callable[[], list[Gpu]] = list_gpus
     trial: Trial = nvenc_works
+    device_trial: DeviceTrial = device_trial
     stages: Callable[[StageRequest, int | str], Stages] = stages_alone
 
 
@@ -223,7 +225,8 @@ def _plan(
     devices: Devices,
 ) -> Plan:
     def fit(info: VideoInfo, settings: VideoSettings, index_path: Path) -> VideoSettings:
-        settings = with_encoder(info, settings, around.trial)
+        from_gpu = around.device_trial if crew.on_gpu else None
+        settings = with_encoder(info, settings, around.trial, from_gpu)
         settings = fitted(info, settings, crew.limit, crew.on_gpu)
         return scaler.scaled(info, settings, index_path)
 

@@ -43,6 +43,10 @@ class Transfer(Protocol):
         """
         ...
 
+    def mark(self) -> Done:
+        """Tells when the work asked for so far is done."""
+        ...
+
 
 class CudaTransfer:
     """See `Transfer`: on the current stream."""
@@ -61,6 +65,9 @@ class CudaTransfer:
 
     def begin(self, data: Tensor, target: Tensor) -> Done:
         target.copy_(data, non_blocking=True)
+        return self.mark()
+
+    def mark(self) -> Done:
         # One that is waited for by sleeping: the cores are the encoders'.
         done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
         done.record()
@@ -68,7 +75,7 @@ class CudaTransfer:
 
 
 class HostCopy:
-    """A tensor that is on the host, or on its way. Used once, by one thread."""
+    """A tensor that is where it is wanted, or on its way there. Used once, by one thread."""
 
     def __init__(
         self, data: Tensor, done: Done | None = None, used: Callable[[], None] = lambda: None
@@ -94,10 +101,14 @@ class HostRing:
 
     Args:
         slots: copies that may be begun and not used yet; the next one waits.
+        stays: whoever uses the tensors takes them where they are, when they are ready.
     """
 
-    def __init__(self, slots: int, transfer: Transfer | None = None) -> None:
+    def __init__(
+        self, slots: int, transfer: Transfer | None = None, *, stays: bool = False
+    ) -> None:
         self._slots = slots
+        self._stays = stays
         self._transfer = CudaTransfer() if transfer is None else transfer
         self._changed = Condition()
         self._in_use = 0
@@ -118,6 +129,8 @@ class HostRing:
                 raise RingClosed
             self._in_use += 1
             memory = self._idle.pop() if self._idle else None
+        if self._stays:
+            return HostCopy(data, self._transfer.mark(), partial(self._used, None))
         num_bytes = data.numel() * data.element_size()
         if memory is None or len(memory) < num_bytes:
             memory = self._transfer.buffer(num_bytes)
@@ -130,10 +143,11 @@ class HostRing:
             self._closed = True
             self._changed.notify_all()
 
-    def _used(self, memory: Tensor) -> None:
+    def _used(self, memory: Tensor | None) -> None:
         with self._changed:
             self._in_use -= 1
-            self._idle.append(memory)
+            if memory is not None:
+                self._idle.append(memory)
             self._changed.notify_all()
 
 

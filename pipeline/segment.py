@@ -83,7 +83,7 @@ def run_segment(
         )
         mattes = _matted(job, model, frames, prepared, refiner)
         samples: list[Sample] = []
-        rings = [HostRing(_COPIES) for _ in deliverables]
+        rings = [HostRing(_COPIES, stays=_stays_on_device(d)) for d in deliverables]
         made = _planes(job, deliverables, mattes, samples, rings)
         planes = overlap(made, _DEPTH, on_thread=on_thread)
         with ExitStack() as ends:  # the last first: who waits for a buffer is then waited for
@@ -151,6 +151,11 @@ def _matted(
             yield batch, matte
 
 
+def _stays_on_device(deliverable: Deliverable) -> bool:
+    """Whether its encoder takes planes where they are; most kinds do not speak of it."""
+    return bool(getattr(deliverable, "stays_on_device", False))
+
+
 def _planes(
     job: SegmentJob,
     deliverables: Sequence[Deliverable],
@@ -158,7 +163,8 @@ def _planes(
     samples: list[Sample],
     rings: Sequence[HostRing],
 ) -> Iterator[list[HostCopy]]:
-    """The planes of each deliverable, on their way to the host: all that leaves the device.
+    """The planes of each deliverable, on their way to the host: all that leaves the device, but
+    for what an encoder takes from the device's own memory.
 
     A few frames leave their sample, to be compared with the files when they are closed; only those
     are waited for here.
@@ -197,8 +203,8 @@ def _encode(
             if should_stop():
                 raise Stopped("stopped on demand")
             for encoder, part in zip(encoders, batch, strict=True):
-                with part.arrived() as on_host:
-                    encoder.write(on_host)
+                with part.arrived() as data:
+                    encoder.write(data)
             done += len(batch[0])
             on_progress(done)
         for encoder in encoders:

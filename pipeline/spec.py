@@ -33,7 +33,7 @@ ProjectionName = Literal[
 ]
 
 #: Raised when the same settings begin to give other frames, so that old segments are not reused.
-PIXEL_VERSION = 1
+PIXEL_VERSION = 2
 
 NO_PIXELS = {"pixels": False}
 
@@ -231,6 +231,10 @@ class ProcessingSettings:
         Literal["auto", "torch", "openvino"],
         Field(description="what runs rvm; auto: openvino on a CPU where it is installed"),
     ] = "auto"
+    cuda_graphs: Annotated[
+        Literal["auto", "off"],
+        Field(description="rvm on a GPU: launch its network as a whole where that alters no bit"),
+    ] = field(default="auto", metadata=NO_PIXELS)
     intra_op_threads: Annotated[
         int, Field(ge=1, le=256, description="CPU threads of one tensor operation; alters bits")
     ] = 2
@@ -356,6 +360,13 @@ class EncodingSettings:
     encoder: Annotated[
         Literal["auto", "nvenc", "software"],
         Field(description="auto: NVENC where it works; software: x264, x265, SVT-AV1"),
+    ] = "auto"
+    nvenc_input: Annotated[
+        Literal["auto", "gpu", "pipe"],
+        Field(
+            description="how a greenscreen reaches NVENC: gpu (never leaves the GPU) or pipe; "
+            "auto: gpu where a trial shows that its colours are right"
+        ),
     ] = "auto"
     hevc_preset: Annotated[
         Preset | None,

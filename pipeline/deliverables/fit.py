@@ -7,9 +7,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pipeline.encoders import Trial, nvenc_works, settled, size_problem
+import structlog
+
+from pipeline.deliverables.device_trial import MATRICES, DeviceTrial
+from pipeline.encoders import Trial, encoder_options, nvenc_works, settled, size_problem
 from pipeline.errors import InputError
-from pipeline.spec import ProjectionName, VideoInfo, VideoSettings
+from pipeline.spec import EncodingSettings, ProjectionName, VideoInfo, VideoSettings
+
+_log = structlog.get_logger()
 
 #: Formats that are made with `encoding.codec`.
 BY_CODEC = frozenset({"greenscreen", "matte", "alphapack"})
@@ -53,11 +58,18 @@ def packed_projection(video: VideoInfo) -> ProjectionName:
 
 
 def with_encoder(
-    video: VideoInfo, settings: VideoSettings, trial: Trial = nvenc_works
+    video: VideoInfo,
+    settings: VideoSettings,
+    trial: Trial = nvenc_works,
+    device_trial: DeviceTrial | None = None,
 ) -> VideoSettings:
     """The settings with `encoding.encoder` decided for this video, where a format needs one.
 
     Where none does, nothing is tried and nothing changes: the same settings, on any machine.
+
+    Args:
+        device_trial: asked whether NVENC takes pictures from the GPU's memory; None: they are not
+            all there.
 
     Raises:
         InputError: a format cannot hold this video, the codec cannot hold its pictures, or NVENC
@@ -83,7 +95,36 @@ def with_encoder(
                 " on this machine",
                 "set encoding.encoder: auto",
             )
-    return replace(settings, encoding=encoding)
+    return replace(settings, encoding=_with_input(video, settings, encoding, device_trial))
+
+
+def _with_input(
+    video: VideoInfo,
+    settings: VideoSettings,
+    encoding: EncodingSettings,
+    device_trial: DeviceTrial | None,
+) -> EncodingSettings:
+    """With `nvenc_input` decided, where it means anything."""
+    if encoding.encoder != "nvenc" or encoding.nvenc_input == "pipe":
+        return encoding
+    if "greenscreen" not in settings.deliverables:
+        return encoding
+    if device_trial is None:
+        why_not: str | None = "not all workers have a GPU"
+    elif video.color.matrix not in (*MATRICES, "unspecified"):
+        why_not = f"TorchCodec does not know the colour matrix {video.color.matrix}"
+    else:
+        options = tuple(encoder_options(encoding, 60))
+        why_not = device_trial(options, video.even_width, video.even_height)
+    if why_not is None:
+        return replace(encoding, nvenc_input="gpu")
+    if encoding.nvenc_input == "gpu":
+        raise InputError(
+            f"NVENC cannot take pictures from the GPU's memory here: {why_not}",
+            "set encoding.nvenc_input: auto",
+        )
+    _log.info("nvenc_by_pipe", reason=why_not)
+    return replace(encoding, nvenc_input="pipe")
 
 
 def _picture_sizes(video: VideoInfo, settings: VideoSettings) -> list[tuple[int, int]]:

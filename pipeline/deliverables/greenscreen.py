@@ -6,6 +6,7 @@ edge there is as much of it as alpha says, and no more.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
@@ -15,6 +16,8 @@ from pipeline.color import YuvFormat, rgb_planes
 from pipeline.deliverables.audio import MP4_SOUND, SoundForm
 from pipeline.deliverables.movie import Movie
 from pipeline.deliverables.selfcheck import Decoded, Sample, grid
+from pipeline.device_encoder import DeviceEncoder
+from pipeline.encode import Encoder
 from pipeline.encoders import encoder_options
 from pipeline.frames import FrameBatch, MatteBatch
 from pipeline.spec import VideoInfo, VideoSettings
@@ -36,16 +39,34 @@ class GreenScreen(Movie):
         super().__init__(video, settings)
         self._color = parse_color(settings.encoding.screen_color)
         self._form = YuvFormat(self._tags.matrix, full_range=False)
+        #: Its planes are red, green and blue, and its encoder takes them from the GPU's memory.
+        self.stays_on_device = (
+            settings.encoding.encoder == "nvenc" and settings.encoding.nvenc_input == "gpu"
+        )
 
     def planes(self, frames: FrameBatch, matte: MatteBatch) -> Tensor:
         rgb, alpha = self._eyes_joined(frames, matte)
-        behind = torch.tensor(self._color, device=rgb.device).view(3, 1, 1)
+        # Filled, not brought over, for which the thread would wait.
+        behind = torch.stack([rgb.new_full((1, 1), c, dtype=torch.float32) for c in self._color])
         count, _, height, width = rgb.shape
-        out = torch.empty(count, height * width * 3 // 2, dtype=torch.uint8, device=rgb.device)
+        num_bytes = height * width * 3 if self.stays_on_device else height * width * 3 // 2
+        out = torch.empty(count, num_bytes, dtype=torch.uint8, device=rgb.device)
         for t in range(count):  # one frame at a time: at 8K a batch of floats would be gigabytes
             colour = rgb[t].float().div_(255) if rgb.dtype == torch.uint8 else rgb[t].float()
-            rgb_planes(torch.lerp(behind, colour, alpha[t].float().clamp(0, 1)), self._form, out[t])
+            shown = torch.lerp(behind, colour, alpha[t].float().clamp(0, 1))
+            if self.stays_on_device:  # half is added because the cast cuts off
+                out[t].copy_(shown.mul_(255).add_(0.5).clamp_(0, 255).view(-1))
+            else:
+                rgb_planes(shown, self._form, out[t])
         return out
+
+    def open_segment(self, path: Path) -> Encoder:
+        if not self.stays_on_device:
+            return super().open_segment(path)
+        options = [*self._encoder_options(), *self._color_options(), *self._time_scale()]
+        options += ["-fflags", "+bitexact", "-flags:v", "+bitexact"]
+        rate = self._video.frame_rate
+        return DeviceEncoder(path, self._size(), rate, options, container=self.container)
 
     def _encoder_options(self) -> list[str]:
         return encoder_options(self._settings.encoding, self._keyframe_interval)

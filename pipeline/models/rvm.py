@@ -69,7 +69,8 @@ def load(
 
     problem = parts_problem(network)
     if problem is None:
-        return DeviceMatting(network, processing.scale_factor, dtype, device, cuda_capture)
+        capture = cuda_capture if processing.cuda_graphs == "auto" else None
+        return DeviceMatting(network, processing.scale_factor, dtype, device, capture)
     # A property of the code and the weights, not of the moment: it is so in every worker.
     _log.warning("rvm_as_a_whole", reason=problem)
     network = on_device(network, dtype, device)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -57,6 +58,9 @@ class LateTransfer:
     def begin(self, data: Tensor, target: Tensor) -> LateCopy:
         target.random_(0, 256)
         return LateCopy(data, target)
+
+    def mark(self) -> LateCopy:
+        return LateCopy(torch.empty(0), torch.empty(0))
 
 
 @given(sizes=st.lists(st.integers(1, 6), min_size=1, max_size=12), slots=st.integers(1, 4))
@@ -150,7 +154,7 @@ def test_without_pinned_memory_there_is_other(monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture
 def late(monkeypatch: pytest.MonkeyPatch) -> LateTransfer:
     transfer = LateTransfer()
-    monkeypatch.setattr(segment, "HostRing", lambda slots: HostRing(slots, transfer))
+    monkeypatch.setattr(segment, "HostRing", partial(HostRing, transfer=transfer))
     return transfer
 
 
@@ -174,7 +178,7 @@ def test_a_segment_is_the_same_by_late_copies(
     model = load_model(plain.settings.matting, plain.settings.processing, CPU)
     expected = segment.run_segment(plain, model, CPU)
     transfer = LateTransfer()
-    monkeypatch.setattr(segment, "HostRing", lambda slots: HostRing(slots, transfer))
+    monkeypatch.setattr(segment, "HostRing", partial(HostRing, transfer=transfer))
     found = segment.run_segment(job_of(path, tmp_path / "late"), model, CPU)
     assert found.digests == expected.digests
     assert len(transfer.buffers) <= 2 * segment._COPIES
