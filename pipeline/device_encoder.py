@@ -108,7 +108,9 @@ class DeviceEncoder:
         if (trouble := self._file.error or refusal(self._path.parent)) is not None:
             return disk_error(trouble, self._path)
         said = (str(error).splitlines() or ["no message"])[0]
-        return EncodeError(f"TorchCodec's encoder failed: {said[:300]}")
+        return EncodeError(
+            f"TorchCodec's encoder failed: {said[:300]}", "set encoding.nvenc_input: pipe"
+        )
 
 
 def library_options(options: Sequence[str]) -> tuple[str, str | None, dict[str, str]]:

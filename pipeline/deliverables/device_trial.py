@@ -25,11 +25,19 @@ if TYPE_CHECKING:
 #: Matrices that TorchCodec knows (color_conversion.cpp); it takes every other for BT.601's.
 MATRICES = ("bt709", "smpte170m", "bt470bg", "bt2020nc")
 
+#: Of NVENC's quality; with lower quantizers it has crashed on noise in a GPU's memory, and would
+#: take the worker with it (github.com/meta-pytorch/torchcodec/issues/1419).
+LEAST_CQ = 15
+
 #: (options of ffmpeg for the encoder, width, height) -> why not, or None.
 DeviceTrial = Callable[[tuple[str, ...], int, int], str | None]
 
 #: Python, PyTorch and CUDA begin in some ten seconds, from a slow disk in more.
 DEADLINE_S = 120.0
+
+#: TorchCodec asks FFmpeg to share PyTorch's CUDA context from libavutil 58.26.100 on, which is
+#: FFmpeg 6.1 (CudaDeviceInterface.cpp); of a version 6 only the first number is known here.
+_LEAST_FFMPEG = 7
 
 _FRAMES, _GROUP = 5, 3
 _BLOCKS = 8  # along each side
@@ -76,6 +84,15 @@ def _try(options: tuple[str, ...], width: int, height: int) -> str | None:
         return f"the trial ended with status {done.returncode}: {lines[-1][:300]}"
     problem: str | None = json.loads(done.stdout.splitlines()[-1])
     return problem
+
+
+def _library_problem() -> str | None:
+    """Older ones work in a CUDA context of their own: nothing there waits for PyTorch's work."""
+    import torchcodec
+
+    if (found := int(torchcodec.ffmpeg_major_version)) >= _LEAST_FFMPEG:
+        return None
+    return f"TorchCodec has FFmpeg {found}'s libraries, and {_LEAST_FFMPEG} or newer is needed"
 
 
 def film_problem(
@@ -164,7 +181,7 @@ def colours(width: int, height: int) -> Tensor:
 
 def main(asked: str) -> None:
     said = json.loads(asked)
-    problem = None
+    problem = None if said["device"] == "cpu" else _library_problem()
     with tempfile.TemporaryDirectory() as folder:
         for matrix in MATRICES:
             options = (*said["options"], "-color_range", "tv", "-colorspace", matrix)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import structlog
 
-from pipeline.deliverables.device_trial import MATRICES, DeviceTrial
+from pipeline.deliverables.device_trial import LEAST_CQ, MATRICES, DeviceTrial
 from pipeline.encoders import Trial, encoder_options, nvenc_works, settled, size_problem
 from pipeline.errors import InputError
 from pipeline.spec import EncodingSettings, ProjectionName, VideoInfo, VideoSettings
@@ -113,6 +113,8 @@ def _with_input(
         why_not: str | None = "not all workers have a GPU"
     elif video.color.matrix not in (*MATRICES, "unspecified"):
         why_not = f"TorchCodec does not know the colour matrix {video.color.matrix}"
+    elif encoding.point().nvenc_cq < LEAST_CQ:
+        why_not = f"with nvenc_cq below {LEAST_CQ} NVENC may crash, and must have its own process"
     else:
         options = tuple(encoder_options(encoding, 60))
         why_not = device_trial(options, video.even_width, video.even_height)

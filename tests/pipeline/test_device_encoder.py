@@ -195,6 +195,17 @@ def test_each_end_of_the_trial_has_its_reason(
     assert [json.loads(text)["width"] for text in asked] == [640]
 
 
+@pytest.mark.parametrize(("version", "right"), [(5, False), (6, False), (7, True), (9, True)])
+def test_an_ffmpeg_with_a_context_of_its_own_is_refused(
+    version: int, right: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("torchcodec.ffmpeg_major_version", version)
+    monkeypatch.setattr(device_trial, "film_problem", lambda *asked: None)
+    device_trial.main(json.dumps({"options": [], "width": 2, "height": 2, "device": "cuda"}))
+    problem = json.loads(capsys.readouterr().out)
+    assert problem is None if right else f"FFmpeg {version}'s" in problem
+
+
 @pytest.mark.slow
 def test_without_a_gpu_the_trial_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """The real child process, on a machine that has none or whose GPU is hidden."""
@@ -202,7 +213,7 @@ def test_without_a_gpu_the_trial_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
     options = tuple(encoder_options(GREEN.encoding, 60))
     found = device_trial._try(options, 640, 320)
     assert found is not None
-    assert "TorchCodec's encoder failed" in found
+    assert "TorchCodec has FFmpeg" in found or "TorchCodec's encoder failed" in found
 
 
 # The choice is made before anything is planned, and part of the fingerprint.
@@ -219,6 +230,8 @@ def test_pictures_stay_on_the_gpu_where_the_trial_is_right() -> None:
     assert choice(None) == "gpu"
     assert choice("a colour is off") == "pipe"
     assert choice(None, matrix="smpte240m") == "pipe"
+    fine = replace(GREEN, encoding=replace(GREEN.encoding, nvenc_cq=14))
+    assert choice(None, fine) == "pipe"
     forced = replace(GREEN, encoding=replace(GREEN.encoding, nvenc_input="gpu"))
     assert choice(None, forced) == "gpu"
     with pytest.raises(InputError, match="a colour is off"):
