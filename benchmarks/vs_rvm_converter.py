@@ -1,7 +1,7 @@
 """RVM's own converter against `vrmatte run`: the same clip, weights and machine, by turns.
 
     python benchmarks/vs_rvm_converter.py CLIP --repo RVM --weights FILE.pth [--rounds 3]
-        [--outputs alpha,foreground] [--seq-chunk 1] [--frames N]
+        [--outputs alpha,foreground] [--seq-chunk 1] [--device cuda] [--format webm]
 
 RVM is a local copy of its repository. Its `inference.py` needs PyAV older than 13 and pims: they
 are installed once, beside ours, into a folder of the cache (`--packages`). The network is loaded
@@ -11,9 +11,10 @@ H.264 in MP4 without sound. By default that is alpha and foreground, which toget
 file does; `--outputs composition` is the least it can do.
 
 Ours is `vrmatte run CLIP --format webm --gpus none` with its default settings: VP9 with alpha, and
-the clip's sound. Seconds are those of the whole command; "work" leaves out what comes before:
-imports and loading the network (of ours: until its worker is ready). Printed are both for each
-round, and the ratios of the medians.
+the clip's sound. With `--device cuda` the converter runs in 16 bits on the first GPU, and ours with
+`--gpus 0`; that has not been run yet. Seconds are those of the whole command; "work" leaves out
+what comes before: imports and loading the network (of ours: until its worker is ready). Printed are
+both for each round, and the ratios of the medians.
 """
 
 from __future__ import annotations
@@ -42,16 +43,18 @@ import json, sys, time
 import torch
 from inference import convert_video
 from model import MattingNetwork
-clip, variant, weights, chunk, outputs = sys.argv[1:6]
+clip, variant, weights, chunk, outputs, device = sys.argv[1:7]
+dtype = torch.float16 if device == "cuda" else torch.float32
 tensors = torch.load(weights, map_location="cpu", weights_only=True)
 deep = any(name.startswith("refiner.") for name in tensors)
 network = MattingNetwork(variant, "deep_guided_filter" if deep else "fast_guided_filter").eval()
 network.load_state_dict(tensors)
+network = network.to(device, dtype)
 network = torch.jit.freeze(torch.jit.script(network))
 begin = time.perf_counter()
 convert_video(
-    network, input_source=clip, seq_chunk=int(chunk), progress=False, device="cpu",
-    dtype=torch.float32, output_video_mbps=4,
+    network, input_source=clip, seq_chunk=int(chunk), progress=False, device=device,
+    dtype=dtype, output_video_mbps=4,
     **{"output_" + name: name + ".mp4" for name in outputs.split(",")},
 )
 seconds = time.perf_counter() - begin
@@ -82,6 +85,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--outputs", default="alpha,foreground")
     parser.add_argument("--seq-chunk", type=int, default=1)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--format", default="webm", help="what ours makes")
     parser.add_argument("--config", type=Path, help="further settings of ours")
     parser.add_argument("--packages", type=Path, default=cache() / "rvm-converter")
     parser.add_argument("--json", type=Path, help="leave every figure there")
@@ -145,7 +150,7 @@ def install(folder: Path) -> None:
 def converter(asked: argparse.Namespace, folder: Path) -> Took:
     places = [str(asked.packages.absolute()), str(asked.repo.absolute())]
     arguments = [str(asked.clip.absolute()), asked.variant, str(asked.weights.absolute())]
-    arguments += [str(asked.seq_chunk), asked.outputs]
+    arguments += [str(asked.seq_chunk), asked.outputs, asked.device]
     command = [sys.executable, "-W", "ignore", "-c", CONVERTER, *arguments]
     said, whole_s, cpu_s = called(command, folder, {"PYTHONPATH": os.pathsep.join(places)})
     work_s, frames = json.loads(said.splitlines()[-1])
@@ -163,13 +168,15 @@ def ours(asked: argparse.Namespace, folder: Path) -> Took:
     settings.write_text(f"{further}\nmatting: {json.dumps(matting)}\n", encoding="utf-8")
     out = folder / "out"
     command = [sys.executable, "-m", "orchestrator.cli", "run", str(asked.clip.absolute())]
-    command += ["-o", str(out), "--config", str(settings), "--format", "webm", "--gpus", "none"]
+    gpus = "0" if asked.device == "cuda" else "none"
+    command += ["-o", str(out), "--config", str(settings), "--format", asked.format]
+    command += ["--gpus", gpus]
     places = {"PYTHONPATH": str(Path(__file__).absolute().parents[1])}
     _, whole_s, cpu_s = called(command, folder, places)
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     lines = [
         json.loads(line)
-        for log in (out / ".vrmatte" / "logs").glob("cpu*.jsonl")
+        for log in (out / ".vrmatte" / "logs").glob("[cg]pu*.jsonl")
         for line in log.read_text(encoding="utf-8").splitlines()
     ]
     ready = min(moment(line) for line in lines if line["event"] == "worker_ready")

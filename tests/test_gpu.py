@@ -113,12 +113,7 @@ def six_gb() -> Iterator[None]:
 @pytest.mark.usefixtures("six_gb")
 @pytest.mark.parametrize("name", ["chroma", "rvm"])
 def test_8k_fits_into_6_gb(name: str, clip: GetClip, tmp_path: Path) -> None:
-    """RVM's code and weights are fetched where VRMATTE_RVM_REPO and _WEIGHTS do not say where."""
-    matting = MattingSettings(model=name)
-    if "VRMATTE_RVM_REPO" in os.environ:
-        matting = replace(matting, rvm_repo=os.environ["VRMATTE_RVM_REPO"])
-    if "VRMATTE_RVM_WEIGHTS" in os.environ:
-        matting = replace(matting, rvm_weights=os.environ["VRMATTE_RVM_WEIGHTS"])
+    matting = rvm_settings() if name == "rvm" else MattingSettings(model=name)
     path = clip(ClipSpec("8k_LR.mp4", X265, num_frames=12, eye=(4096, 4096)))
     index_path = tmp_path / "index.json"
     job = SegmentJob(
@@ -136,6 +131,16 @@ def test_8k_fits_into_6_gb(name: str, clip: GetClip, tmp_path: Path) -> None:
     peak = torch.cuda.max_memory_allocated(CUDA)
     planned = segment_bytes(job.video, chunk_frames(job.video, job.settings.streaming), True)[1]
     print(f"{name} 8K: {peak / 1e9:.2f} GB by PyTorch, {planned / 1e9:.2f} GB planned")  # noqa: T201
+
+
+def rvm_settings() -> MattingSettings:
+    """RVM's code and weights, fetched where the environment does not say where they are."""
+    matting = MattingSettings(model="rvm")
+    if "VRMATTE_RVM_REPO" in os.environ:
+        matting = replace(matting, rvm_repo=os.environ["VRMATTE_RVM_REPO"])
+    if "VRMATTE_RVM_WEIGHTS" in os.environ:
+        matting = replace(matting, rvm_weights=os.environ["VRMATTE_RVM_WEIGHTS"])
+    return matting
 
 
 def test_want_of_memory_is_met_by_smaller_chunks(clip: GetClip, tmp_path: Path) -> None:
