@@ -94,13 +94,14 @@ class Reach:
 class ObjectMemory:
     """One object's outputs in a stock state, and the account of what was dropped of them.
 
+    The account takes a byte for each frame up to the last that was tracked.
+
     Args:
-        num_frames: of the video; the account takes a byte for each.
         state: the stock predictor's inference state.
         index: of the object in it.
     """
 
-    def __init__(self, num_frames: int, state: dict[str, Any], index: int, reach: Reach) -> None:
+    def __init__(self, state: dict[str, Any], index: int, reach: Reach) -> None:
         self._reach = reach
         outputs = state["output_dict_per_obj"][index]
         self._prompted: dict[int, Any] = outputs["cond_frame_outputs"]
@@ -112,7 +113,7 @@ class ObjectMemory:
             state["point_inputs_per_obj"][index],
             state["mask_inputs_per_obj"][index],
         ]
-        self._left = bytearray(num_frames)
+        self._left = bytearray()
 
     @property
     def prompted_frames(self) -> set[int]:
@@ -120,6 +121,8 @@ class ObjectMemory:
 
     def computed(self, frame: int) -> None:
         """The frame's output has just been made, maybe anew."""
+        if frame >= len(self._left):
+            self._left.extend(bytes(frame + 1 - len(self._left)))
         self._left[frame] = _WHOLE
 
     def forget(self, frame: int, *, reverse: bool, anchors: Iterable[int] | None) -> None:
@@ -159,12 +162,13 @@ class ObjectMemory:
 
     def require_whole(self, frame: int) -> None:
         """Raises ForgottenFrameError where anything of `frame` was dropped."""
-        if self._left[frame] != _WHOLE:
+        if any(self._left[frame : frame + 1]):
             raise ForgottenFrameError(f"what was found in frame {frame} is no longer held")
 
     def require_track(self, frames: range) -> None:
         """Raises ForgottenFrameError where tracking `frames` would not give the stock answer."""
-        if any(self._left[frame] == _PROMPT_GONE for frame in frames):
+        lowest, highest = sorted((frames[0], frames[-1]))
+        if self._left.find(_PROMPT_GONE, lowest, highest + 1) != -1:
             raise ForgottenFrameError(f"prompts in frames {frames} are no longer held")
         reverse = frames.step < 0
         prompted = self.prompted_frames  # they are taken as they are

@@ -36,12 +36,11 @@ _POSTPROCESSING: Mapping[str, object] = {
 
 
 def build_network(
-    size: Sam2Size, *, compiled: bool = False, options: Mapping[str, object] | None = None
+    size: Sam2Size, *, options: Mapping[str, object] | None = None
 ) -> SAM2VideoPredictor:
     """The network on the CPU in eval mode, with random weights.
 
     Args:
-        compiled: the package's variant for long videos of one shape, compiled at first use.
         options: more of the configuration's keys under ``model``, e.g. ``image_size`` (1024) or
             ``max_cond_frames_in_attn`` (-1: all prompted frames are read).
     """
@@ -51,7 +50,6 @@ def build_network(
         None,
         device="cpu",
         apply_postprocessing=False,
-        vos_optimized=compiled,
         hydra_overrides_extra=[f"++model.{name}={value}" for name, value in overrides.items()],
     )
     return network.requires_grad_(False)
@@ -65,7 +63,7 @@ def load_weights(network: SAM2VideoPredictor, path: Path) -> None:
     Raises:
         MachineError: it cannot be read, or is not for this network.
     """
-    advice = "check matting.sam2_weights, or delete the file to have it fetched again"
+    advice = "check matting.sam2_checkpoint, or delete the file to have it fetched again"
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         weights = checkpoint["model"]
@@ -80,5 +78,5 @@ def load_weights(network: SAM2VideoPredictor, path: Path) -> None:
     except (RuntimeError, TypeError) as error:
         raise MachineError(
             f"the weights in {path} are not for this size of SAM 2",
-            "check matting.sam2_size and matting.sam2_weights",
+            "check matting.sam2_size and matting.sam2_checkpoint",
         ) from error

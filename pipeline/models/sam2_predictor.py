@@ -229,9 +229,7 @@ class BoundedPredictor:
             memory.require_whole(frame)  # the answer shows all objects
         index = self._network._obj_id_to_idx(tracking.stock, object_id)
         if index == len(tracking.objects):
-            tracking.objects.append(
-                ObjectMemory(tracking.num_frames, tracking.stock, index, tracking.reach)
-            )
+            tracking.objects.append(ObjectMemory(tracking.stock, index, tracking.reach))
         tracking.objects[index].require_prompt(frame)
 
 

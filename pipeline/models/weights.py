@@ -71,28 +71,43 @@ def fetch_weights(matting: MattingSettings) -> Path:
         MachineError: it cannot be fetched, or is not the file it was.
     """
     source = matting.rvm_weights or f"{_RVM_RELEASE}/rvm_{matting.rvm_variant}.pth"
-    if urlparse(source).scheme in ("http", "https"):
-        checkpoints = Path(torch.hub.get_dir()) / "checkpoints"
-        path = checkpoints / Path(urlparse(source).path).name
-        with _fetching(checkpoints, "RVM's weights", source):
-            if not path.is_file():
-                draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-                try:
-                    torch.hub.download_url_to_file(source, str(draft), progress=False)
-                    draft.replace(path)
-                finally:
-                    draft.unlink(missing_ok=True)
-            _check_recorded(path)
-    else:
-        path = Path(source).expanduser().absolute()
-        if not path.is_file():
-            raise MachineError(f"there are no weights at {path}", _WHAT_TO_DO)
+    path = fetch_file(source, "RVM's weights", _WHAT_TO_DO)
     expected = matting.rvm_weights_sha256
     if expected and sha256_of(path) != expected.lower():
         raise MachineError(
             f"{path} has another sha256 than matting.rvm_weights_sha256 says",
             "check the file and the setting",
         )
+    return path
+
+
+def fetch_file(source: str, what: str, advice: str) -> Path:
+    """A local file as it is, or one fetched to the cache, whose sha256 is recorded and checked.
+
+    Args:
+        source: a path, or an http(s) address.
+        what: what it is, in words.
+        advice: what to do where it cannot be had.
+
+    Raises:
+        MachineError: it cannot be fetched, or is not the file it was.
+    """
+    if urlparse(source).scheme not in ("http", "https"):
+        path = Path(source).expanduser().absolute()
+        if not path.is_file():
+            raise MachineError(f"there are no weights at {path}", advice)
+        return path
+    checkpoints = Path(torch.hub.get_dir()) / "checkpoints"
+    path = checkpoints / Path(urlparse(source).path).name
+    with _fetching(checkpoints, what, source, advice):
+        if not path.is_file():
+            draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+            try:
+                torch.hub.download_url_to_file(source, str(draft), progress=False)
+                draft.replace(path)
+            finally:
+                draft.unlink(missing_ok=True)
+        _check_recorded(path)
     return path
 
 
@@ -130,7 +145,7 @@ def _check_recorded(path: Path) -> None:
 
 
 @contextmanager
-def _fetching(folder: Path, what: str, source: str) -> Iterator[None]:
+def _fetching(folder: Path, what: str, source: str, advice: str = _WHAT_TO_DO) -> Iterator[None]:
     """One fetch at a time on this machine, no longer than a patient person waits."""
     old_timeout = socket.getdefaulttimeout()
     try:
@@ -140,8 +155,6 @@ def _fetching(folder: Path, what: str, source: str) -> Iterator[None]:
             socket.setdefaulttimeout(_NETWORK_TIMEOUT_S)
             yield
     except (urllib.error.URLError, OSError, RuntimeError) as error:
-        raise MachineError(
-            f"{what} cannot be fetched from {source} ({error})", _WHAT_TO_DO
-        ) from error
+        raise MachineError(f"{what} cannot be fetched from {source} ({error})", advice) from error
     finally:
         socket.setdefaulttimeout(old_timeout)

@@ -14,7 +14,7 @@ from pipeline.models.sam2_frames import LazyFrames
 
 # The tiny network's parts, all of them, with fewer channels and blocks.
 _WIDTH, _MEMORY_WIDTH, _TRUNK_WIDTH = 64, 16, 8
-_SLIM = {
+SLIM = {
     "image_encoder.trunk.embed_dim": _TRUNK_WIDTH,
     "image_encoder.trunk.stages": [1, 1, 2, 1],
     "image_encoder.trunk.global_att_blocks": [3],
@@ -41,7 +41,7 @@ def random_network(image_size: int, *, slim: bool, **options: object) -> SAM2Vid
 
     Weights are drawn so that objects are seen and what is remembered shows in the logits.
     """
-    changed = {**(_SLIM if slim else {}), "image_size": image_size, **options}
+    changed = {**(SLIM if slim else {}), "image_size": image_size, **options}
     state = torch.get_rng_state()
     torch.manual_seed(7)
     network: SAM2VideoPredictor = build_sam2_video_predictor(

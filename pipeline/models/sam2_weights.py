@@ -1,0 +1,35 @@
+"""Where SAM 2.1's weights come from: a file, or Meta's repositories on the Hugging Face hub, once.
+
+By the hub's plain addresses: they need none of its packages. The file is kept in torch.hub's cache
+and checked like RVM's, see `pipeline/models/weights.py`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.models.sam2_network import Sam2Size
+from pipeline.models.weights import fetch_file
+
+_WHAT_TO_DO = (
+    "run `vrmatte models fetch` where there is a network, or set matting.sam2_checkpoint to a "
+    "local copy, or choose --model chroma, plate or depth"
+)
+
+
+def address(size: Sam2Size) -> str:
+    """Of the checkpoint that `facebook/sam2.1-hiera-*` publishes for this size."""
+    repository = f"facebook/sam2.1-hiera-{size.replace('_', '-')}"
+    return f"https://huggingface.co/{repository}/resolve/main/sam2.1_hiera_{size}.pt"
+
+
+def fetch_checkpoint(size: Sam2Size, source: str | None) -> Path:
+    """The checkpoint: a local one as it is, or fetched to the cache.
+
+    Args:
+        source: a path, or an http(s) address; None is the published one of this size.
+
+    Raises:
+        MachineError: it cannot be fetched, or is not the file it was.
+    """
+    return fetch_file(source or address(size), "SAM 2's weights", _WHAT_TO_DO)
