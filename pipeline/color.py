@@ -94,9 +94,7 @@ def yuv_to_rgb(planes: tuple[Tensor, Tensor, Tensor], form: YuvFormat, out: Tens
     y, u, v = planes
     height, width = y.shape
     step_y, step_x = _subsampling(height, u.shape[0]), _subsampling(width, u.shape[1])
-    rows = height + height % 2
-    if y.device.type == "cpu":
-        rows = max(2, _STRIP_PIXELS // width // 2 * 2)
+    rows = _strip_rows(y)
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
         strip = slice(top // step_y, -(-bottom // step_y))
@@ -177,16 +175,38 @@ def rgba_planes(rgb: Tensor, alpha: Tensor, form: YuvFormat) -> Tensor:
     frames, _, height, width = rgb.shape
     pixels = height * width
     out = torch.empty(frames, pixels * 5 // 2, dtype=torch.uint8, device=rgb.device)
-    for t in range(frames):  # one frame at a time: at 8K a batch of floats would be gigabytes
-        colour = rgb[t].float().div_(255) if rgb.dtype == torch.uint8 else rgb[t].float()
-        opacity = alpha[t, 0].float().mul(255).add_(0.5).clamp_(0, 255)
-        out[t, pixels * 3 // 2 :].copy_(_whole(opacity).view(-1))
-        rounded = out[t, pixels * 3 // 2 :].view(height, width).float()
-        y, u, v = _yuv420(colour, rounded, form)
-        out[t, :pixels].copy_(_whole(y).view(-1))
-        out[t, pixels : pixels * 5 // 4].copy_(_whole(u).view(-1))
-        out[t, pixels * 5 // 4 : pixels * 3 // 2].copy_(_whole(v).view(-1))
+    rows = _strip_rows(rgb)
+    for t in range(frames):  # by strips: at 8K the floats of a frame would be a gigabyte
+        y_out, u_out, v_out = _planes_420(out[t], height, width)
+        a_out = out[t, pixels * 3 // 2 :].view(height, width)
+        for top in range(0, height, rows):
+            strip, half = slice(top, top + rows), slice(top // 2, (top + rows) // 2)
+            colour = rgb[t, :, strip].float()
+            if rgb.dtype == torch.uint8:
+                colour.div_(255)
+            opacity = alpha[t, 0, strip].float().mul(255).add_(0.5).clamp_(0, 255)
+            a_out[strip].copy_(_whole(opacity))
+            y, u, v = _yuv420(colour, a_out[strip].float(), form)
+            y_out[strip].copy_(_whole(y))
+            u_out[half].copy_(_whole(u))
+            v_out[half].copy_(_whole(v))
     return out
+
+
+def _planes_420(flat: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Views of Y, U and V in the bytes of a picture."""
+    pixels, half = height * width, (height // 2, width // 2)
+    y = flat[:pixels].view(height, width)
+    u = flat[pixels : pixels * 5 // 4].view(half)
+    return y, u, flat[pixels * 5 // 4 : pixels * 3 // 2].view(half)
+
+
+def _strip_rows(picture: Tensor) -> int:
+    """Rows of ``[..., H, W]`` to be worked on at once, even."""
+    height, width = picture.shape[-2:]
+    if picture.device.type != "cpu":
+        return height + height % 2
+    return max(2, _STRIP_PIXELS // width // 2 * 2)
 
 
 def rgb_planes(rgb: Tensor, form: YuvFormat, out: Tensor) -> None:
@@ -200,17 +220,22 @@ def rgb_planes(rgb: Tensor, form: YuvFormat, out: Tensor) -> None:
     kg = 1 - kr - kb
     luma_scale, luma_offset = form.luma
     chroma_scale, middle = form.chroma
-    pixels = rgb.shape[1] * rgb.shape[2]
-    y = (rgb[0] * kr).add_(rgb[1], alpha=kg).add_(rgb[2], alpha=kb)
-    # Half is added because the cast to uint8 cuts off.
-    y = y.mul_(luma_scale).add_(luma_offset + 0.5).clamp_(0, 255)
-    out[:pixels].copy_(_whole(y).view(-1))
-    mean = _halved(rgb)
-    low_y = (mean[0] * kr).add_(mean[1], alpha=kg).add_(mean[2], alpha=kb)
-    for channel, weight, start in ((2, kb, pixels), (0, kr, pixels * 5 // 4)):
-        difference = (mean[channel] - low_y).mul_(chroma_scale / (2 * (1 - weight)))
-        chroma = difference.add_(middle + 0.5).clamp_(0, 255)
-        out[start : start + pixels // 4].copy_(_whole(chroma).view(-1))
+    height, width = rgb.shape[1:]
+    y_out, u_out, v_out = _planes_420(out, height, width)
+    rows = _strip_rows(rgb)
+    for top in range(0, height, rows):
+        strip, half = slice(top, top + rows), slice(top // 2, (top + rows) // 2)
+        part = rgb[:, strip]
+        y = (part[0] * kr).add_(part[1], alpha=kg).add_(part[2], alpha=kb)
+        # Half is added because the cast to uint8 cuts off.
+        y = y.mul_(luma_scale).add_(luma_offset + 0.5).clamp_(0, 255)
+        y_out[strip].copy_(_whole(y))
+        mean = _halved(part)
+        low_y = (mean[0] * kr).add_(mean[1], alpha=kg).add_(mean[2], alpha=kb)
+        for plane, channel, weight in ((u_out, 2, kb), (v_out, 0, kr)):
+            difference = (mean[channel] - low_y).mul_(chroma_scale / (2 * (1 - weight)))
+            chroma = difference.add_(middle + 0.5).clamp_(0, 255)
+            plane[half].copy_(_whole(chroma))
 
 
 def rgba_planes_444(rgb: Tensor, alpha: Tensor, form: YuvFormat, out: Tensor) -> None:

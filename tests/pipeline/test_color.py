@@ -12,7 +12,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.color import YuvFormat, rgba_planes, yuv_to_rgb
+from pipeline import color
+from pipeline.color import YuvFormat, rgb_planes, rgba_planes, yuv_to_rgb
 from pipeline.decode import FrameReader
 from pipeline.frame_index import FrameIndex
 from tests.clips import X264, ClipSpec, read_frames
@@ -73,6 +74,24 @@ def test_odd_sizes_and_other_subsamplings(high: tuple[int, int], low: tuple[int,
     out = torch.empty(3, *high, dtype=torch.uint8)
     yuv_to_rgb((y, chroma, chroma), form, out)
     assert set(out.flatten().tolist()) == {128}
+
+
+@given(strip=st.integers(1, 3000), deep=st.booleans())
+def test_planes_do_not_depend_on_the_strips_they_are_made_in(strip: int, deep: bool) -> None:
+    draw = torch.Generator().manual_seed(strip)
+    rgb = torch.rand(2, 3, 22, 38, generator=draw)
+    rgb = rgb if deep else (rgb * 255).to(torch.uint8)
+    alpha = (torch.rand(2, 1, 22, 38, generator=draw) * 2 - 0.5).clamp(0, 1)
+    form = YuvFormat("bt709", False)
+    made = []
+    for pixels in (strip, 10**6):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(color, "_STRIP_PIXELS", pixels)
+            opaque = torch.empty(22 * 38 * 3 // 2, dtype=torch.uint8)
+            rgb_planes(rgb[0].float() / (1 if deep else 255), form, opaque)
+            made.append((rgba_planes(rgb, alpha, form), opaque))
+    assert torch.equal(made[0][0], made[1][0])
+    assert torch.equal(made[0][1], made[1][1])
 
 
 def test_what_is_cut_out_is_not_in_the_file() -> None:
