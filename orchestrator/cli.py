@@ -259,6 +259,46 @@ def bench(
 
 
 @main.command()
+@click.argument("video", type=_PATH, metavar="VIDEO")
+@click.option("-o", "--out", "sheet", type=_PATH, metavar="SHEET", help="PNG or JPEG to write.")
+@click.option("--at", multiple=True, metavar="TIME", help="12.5, 1:02 or 1:00:02; repeatable.")
+@click.option("--prompts", type=_PATH, metavar="FILE", help="Prompts to draw on their frames.")
+@click.option("--config", type=_PATH, help="Settings file, as in `vrmatte run`.")
+@click.option("--model", help="As in `vrmatte run`.")
+@click.option("--layout", type=click.Choice(["auto", "sbs", "tb", "mono"]), help="Likewise.")
+@click.option("--projection", type=click.Choice(PROJECTIONS), help="Likewise.")
+@click.option("--scale", type=float, help="Likewise.")
+@click.option("--gpus", type=_Gpus(), metavar="all|none|0,1", help="Likewise.")
+@click.option(
+    "--width", type=click.IntRange(64, 4096), default=640, help="Pixels of each picture; 640."
+)
+def preview(
+    video: Path,
+    sheet: Path | None,
+    at: tuple[str, ...],
+    prompts: Path | None,
+    config: Path | None,
+    width: int,
+    **options: Any,
+) -> None:
+    """Show some frames of VIDEO as a run would matte them, on one sheet.
+
+    Each row is a frame: the source, the matte, the result over a checkerboard. Without --at, frames
+    near the beginning, the middle and the end; with --prompts, the frames that have some.
+    """
+    from orchestrator.config import load_settings
+    from orchestrator.preview import PreviewRequest
+    from orchestrator.preview import preview as make_preview
+    from orchestrator.run import fetch_model
+
+    settings = load_settings(config, _overrides(options))
+    sheet = sheet or Path(f"{video.stem}_preview.png")
+    with _interrupted_by(signal.SIGTERM, signal.SIGHUP):
+        make_preview(PreviewRequest(video, settings, sheet, at, prompts, width), fetch_model)
+    click.echo(sheet)
+
+
+@main.command()
 @click.argument("out", type=_PATH, metavar="OUT")
 def status(out: Path) -> None:
     """Show what is done in OUT, and what remains."""

@@ -15,6 +15,15 @@ def eye_size(layout: Layout, height: int, width: int) -> tuple[int, int]:
     ]
 
 
+def eye_corner(
+    layout: Layout, right_first: bool, eye: int, height: int, width: int
+) -> tuple[int, int]:
+    """(x, y) at which an eye begins in a picture of that size; eye 0 is the left one."""
+    second = layout != "mono" and (eye == 1) != right_first
+    eye_height, eye_width = eye_size(layout, height, width)
+    return (eye_width * (second and layout == "sbs"), eye_height * (second and layout == "tb"))
+
+
 def split_eyes(frames: FrameBatch, layout: Layout, right_first: bool = False) -> EyeBatch:
     """The eyes of each frame, the left one first; see `split`."""
     return EyeBatch(split(frames.rgb, layout, right_first), frames.start)

@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.errors import SettingsError
+from pipeline.eyes import eye_size
 from pipeline.spec import VideoInfo
 
 #: A file of prompts is written by hand, or by a program for some objects and some frames.
@@ -116,11 +117,8 @@ class _File(BaseModel):
     objects: Annotated[list[_Object], Field(min_length=1, max_length=64)]
 
 
-def read_prompts(path: Path, video: VideoInfo, eye_height: int, eye_width: int) -> Prompts:
+def read_prompts(path: Path, video: VideoInfo) -> Prompts:
     """Read a file of prompts (YAML or JSON) for a video.
-
-    Args:
-        eye_height, eye_width: of one eye, in pixels.
 
     Raises:
         SettingsError: it cannot be read, says what cannot be, or does not fit the video; names the
@@ -136,7 +134,7 @@ def read_prompts(path: Path, video: VideoInfo, eye_height: int, eye_width: int) 
         for number, entry in enumerate(one.prompts, 1):
             where = f"{path}: object {one.name!r}, prompt {number}"
             prompt = _prompt(entry, object_id, path.parent, video)
-            _require_fit(prompt, entry, video, eye_height, eye_width, where)
+            _require_fit(prompt, entry, video, where)
             prompts.append(prompt)
     return Prompts(names, tuple(prompts))
 
@@ -213,9 +211,8 @@ def _prompt(entry: _Entry, object_id: int, folder: Path, video: VideoInfo) -> Pr
     )
 
 
-def _require_fit(
-    prompt: Prompt, entry: _Entry, video: VideoInfo, height: int, width: int, where: str
-) -> None:
+def _require_fit(prompt: Prompt, entry: _Entry, video: VideoInfo, where: str) -> None:
+    height, width = eye_size(video.layout, video.even_height, video.even_width)
     if prompt.frame >= video.num_frames:
         said = f"frame {entry.frame}" if entry.frame is not None else f"{entry.time:g} s"
         raise SettingsError(

@@ -17,7 +17,6 @@ from pipeline.prompts import Point, Prompt, Prompts, find_prompts, read_prompts
 from tests.orchestrator.snapshots import video_info
 
 VIDEO = video_info(Path(__file__))  # 240 frames of 1920x960 at 29.97, two eyes side by side
-EYE = (960, 960)
 
 WHOLE = """
 objects:
@@ -42,7 +41,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_a_file_says_points_boxes_and_masks_by_object_eye_and_frame_or_time(file: Path) -> None:
-    found = read_prompts(file, VIDEO, *EYE)
+    found = read_prompts(file, VIDEO)
     inside = (Point(100, 200), Point(110.5, 220), Point(5, 5, inside=False))
     assert found == Prompts(
         ("dancer", "hoop"),
@@ -60,7 +59,7 @@ def test_json_says_the_same(file: Path) -> None:
 
     other = file.with_suffix(".json")
     other.write_text(json.dumps(yaml.safe_load(WHOLE)))
-    assert read_prompts(other, VIDEO, *EYE) == read_prompts(file, VIDEO, *EYE)
+    assert read_prompts(other, VIDEO) == read_prompts(file, VIDEO)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +90,7 @@ def test_what_cannot_be_is_told_with_its_place(tmp_path: Path, wrong: str, told:
         f"objects:\n- name: a\n  prompts:\n  - {{frame: 1, box: [1, 2, 3, 4]}}\n  - {wrong}\n"
     )
     with pytest.raises(SettingsError) as error:
-        read_prompts(path, VIDEO, *EYE)
+        read_prompts(path, VIDEO)
     assert told in error.value.message
     assert str(path) in error.value.message
     assert "\n" not in str(error.value)
@@ -105,16 +104,16 @@ def test_rubbish_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
     path = tmp_path / "a.prompts.yaml"
     path.write_text(text)
     with pytest.raises(SettingsError) as error:
-        read_prompts(path, VIDEO, *EYE)
+        read_prompts(path, VIDEO)
     assert str(error.value).count("\n") == 0
 
 
 def test_an_eye_that_is_not_there_and_a_doubled_name_are_refused(file: Path) -> None:
     with pytest.raises(SettingsError, match="object 'dancer', prompt 2: the video has one eye"):
-        read_prompts(file, replace(VIDEO, layout="mono"), 960, 1920)
+        read_prompts(file, replace(VIDEO, layout="mono"))
     file.write_text(WHOLE.replace("hoop\n", "dancer\n"))
     with pytest.raises(SettingsError, match="two objects are called 'dancer'"):
-        read_prompts(file, VIDEO, *EYE)
+        read_prompts(file, VIDEO)
 
 
 def test_prompts_are_found_beside_the_video_or_where_it_is_said(file: Path) -> None:

@@ -1,0 +1,189 @@
+"""`vrmatte preview`: some frames of a video as a run would matte them, on one sheet."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from orchestrator.child_module import run_module
+from orchestrator.config import Settings, forced_layout, forced_projection, video_settings
+from orchestrator.machine import Gpu, choose_devices, list_gpus, visible_gpus
+from orchestrator.pin import pin_files
+from orchestrator.words import clock
+from pipeline.errors import SettingsError, VrmatteError
+from pipeline.models.engines import settled_engine
+from pipeline.probe import probe_video
+from pipeline.prompts import Prompts, read_prompts
+from pipeline.spec import MattingSettings, SegmentJob, VideoInfo
+from workers.launch import WORKER_ENVIRONMENT
+
+#: Where nobody says which frames: these shares of the video's length.
+_SHARES = (0.1, 0.5, 0.9)
+#: Frames with prompts that are shown at the most where nobody says which.
+_MOST_PROMPTED = 6
+_TIME = re.compile(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d+)?)")
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewRequest:
+    """What was typed.
+
+    Attributes:
+        at: times, as ``12.5``, ``1:02`` or ``1:00:02``; none: some are chosen.
+        prompts: a file of prompts to draw; and the frames that they are for, where no time is said.
+        sheet: the picture that is written, PNG or JPEG by its name.
+        width: of each picture on it, in pixels.
+    """
+
+    video: Path
+    settings: Settings
+    sheet: Path
+    at: tuple[str, ...] = ()
+    prompts: Path | None = None
+    width: int = 640
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """What the process that draws is given."""
+
+    job: SegmentJob
+    frames: tuple[int, ...]
+    prompts: Prompts | None
+    path: str
+    width: int
+    device: str
+
+
+def preview(
+    request: PreviewRequest,
+    fetch_model: Callable[[MattingSettings], None],
+    gpus: Callable[[], list[Gpu]] = list_gpus,
+) -> tuple[int, ...]:
+    """Write the sheet; the frames that are on it.
+
+    Raises:
+        VrmatteError: the video, the settings or the machine will not do; its message says why.
+    """
+    from pydantic import TypeAdapter
+
+    if not request.sheet.absolute().parent.is_dir():
+        raise SettingsError(f"there is no folder for {request.sheet}", "make it, or name another")
+    if request.sheet.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise SettingsError(f"{request.sheet} is no name of a picture", "end it in .png or .jpg")
+    settings = pin_files(request.settings)
+    visible = visible_gpus(gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+    workers = settings.workers
+    device = choose_devices(workers.gpus, workers.cpu_workers, visible).devices[0]
+    kind = "cpu" if device == "cpu" else "cuda"
+    processing = settled_engine(settings.processing, settings.matting, kind)
+    settings = settings.model_copy(update={"processing": processing})
+    with tempfile.TemporaryDirectory(prefix="vrmatte-preview-") as name:
+        folder = Path(name)
+        info = probe_video(
+            request.video,
+            folder / "index.json",
+            layout=forced_layout(settings),
+            projection=forced_projection(settings),
+            deadline_s=settings.input.probe_timeout_s,
+        )
+        prompts = None if request.prompts is None else read_prompts(request.prompts, info)
+        frames = chosen_frames(info, request.at, prompts)
+        fetch_model(settings.matting)
+        index = str(folder / "index.json")
+        job = SegmentJob(info, video_settings(settings), 0, 0, info.num_frames, index, name)
+        sheet = Sheet(
+            job,
+            frames,
+            prompts,
+            str(request.sheet.absolute()),
+            request.width,
+            "cpu" if device == "cpu" else f"cuda:{device}",
+        )
+        asked = folder / "sheet.json"
+        asked.write_bytes(TypeAdapter(Sheet).dump_json(sheet))
+        environment = {k: v for k, v in WORKER_ENVIRONMENT.items() if k not in os.environ}
+        environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+        run_module("orchestrator.preview", [str(asked)], environment)
+    return frames
+
+
+def chosen_frames(info: VideoInfo, at: Sequence[str], prompts: Prompts | None) -> tuple[int, ...]:
+    """Numbers of output frames, ascending.
+
+    Raises:
+        SettingsError: a time is not written as one, or is after the video's end.
+    """
+    if at:
+        return tuple(sorted({_frame_at(info, text) for text in at}))
+    if prompts is not None and prompts.prompts:
+        return tuple(sorted({prompt.frame for prompt in prompts.prompts})[:_MOST_PROMPTED])
+    return tuple(sorted({int(share * (info.num_frames - 1)) for share in _SHARES}))
+
+
+def _frame_at(info: VideoInfo, text: str) -> int:
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise SettingsError(f"{text!r} is no time", "write 12.5, 1:02 or 1:00:02")
+    hours, minutes, seconds = (Fraction(part or 0) for part in match.groups())
+    frame = int((3600 * hours + 60 * minutes + seconds) * info.frame_rate)
+    if frame >= info.num_frames:
+        raise SettingsError(
+            f"{text} is after the end of {Path(info.path).name}, which is at"
+            f" {clock(info.duration_s)}",
+            "choose an earlier time",
+        )
+    return frame
+
+
+def draw(sheet: Sheet) -> None:
+    """Matte the frames and write the sheet, whole or not at all."""
+    import torch
+
+    from pipeline.contact_sheet import Row, contact_sheet
+    from pipeline.disk import writing
+    from pipeline.eyes import eye_corner
+    from pipeline.preview import preview_frames
+
+    video = sheet.job.video
+    prompts = sheet.prompts.prompts if sheet.prompts is not None else ()
+
+    def rows() -> Iterator[Row]:
+        for shown in preview_frames(sheet.job, sheet.frames, torch.device(sheet.device)):
+            seconds = float(shown.number / video.frame_rate)
+            model = sheet.job.settings.matting.model
+            marks = []
+            for prompt in prompts:
+                if prompt.frame == shown.number:
+                    size = video.even_height, video.even_width
+                    corner = eye_corner(video.layout, video.right_first, prompt.eye, *size)
+                    marks.append((prompt, *corner))
+            yield Row(f"{clock(seconds)}, frame {shown.number}, {model}", shown, marks)
+
+    path = Path(sheet.path)
+    draft = path.with_name(f".{path.stem}.part{path.suffix}")
+    with writing(path):
+        try:
+            contact_sheet(rows(), sheet.width).save(draft)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def main(request: str) -> None:
+    from pydantic import TypeAdapter
+
+    draw(TypeAdapter(Sheet).validate_json(Path(request).read_bytes()))
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except VrmatteError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,119 @@
+"""Pictures side by side on one sheet: source, matte, result over a checkerboard; with prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from pipeline.preview import Shown
+from pipeline.prompts import Prompt
+
+Picture = NDArray[np.uint8]  # [H, W, 3]
+
+#: Pixels: of a caption's line, between pictures, and of a square of the checkerboard.
+_LINE, _GAP, _SQUARE = 22, 6, 12
+_LIGHT, _DARK = 200, 140
+_PAPER, _INK = (250, 250, 250), (20, 20, 20)
+
+#: Of objects by turns; told apart by those who cannot see red or green too (Okabe and Ito).
+_COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (204, 121, 167))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One frame; `marks` are drawn on its source, moved by where their eye begins.
+
+    Attributes:
+        marks: prompts with the x and y at which their eye begins in the whole picture.
+    """
+
+    caption: str
+    shown: Shown
+    marks: Sequence[tuple[Prompt, int, int]] = ()
+
+
+def contact_sheet(rows: Iterable[Row], width: int) -> Image.Image:
+    """Three columns, each picture `width` pixels wide."""
+    lines = [(row.caption, _tiles(row, width)) for row in rows]
+    heights = [_LINE + tiles[0].shape[0] + _GAP for _, tiles in lines]
+    sheet = Image.new("RGB", (3 * width + 4 * _GAP, sum(heights) + _GAP), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    top = _GAP
+    for (caption, tiles), height in zip(lines, heights, strict=True):
+        draw.text((_GAP, top + 3), caption, fill=_INK, font_size=14)
+        for column, tile in enumerate(tiles):
+            left = _GAP + column * (width + _GAP)
+            sheet.paste(Image.fromarray(tile), (left, top + _LINE))
+        top += height
+    return sheet
+
+
+def over_checkerboard(foreground: Picture, alpha: NDArray[np.uint8]) -> Picture:
+    """What shows where the picture is transparent is a checkerboard of greys."""
+    height, width = alpha.shape
+    squares = np.indices((height, width)) // _SQUARE
+    board = np.where(squares.sum(axis=0) % 2 == 0, _LIGHT, _DARK)[..., None]
+    share = alpha[..., None].astype(np.float32) / 255
+    mixed = foreground * share + board * (1 - share)
+    result: Picture = (mixed + 0.5).astype(np.uint8)
+    return result
+
+
+def _tiles(row: Row, width: int) -> list[Picture]:
+    source = _picture(row.shown.source)
+    height = max(1, round(width * source.shape[0] / source.shape[1]))
+    scale = width / source.shape[1]
+    alpha = _shrunk(row.shown.alpha.numpy(), width, height)
+    small = _shrunk(source, width, height)
+    # Colours count as much as they are seen, so that what is cut out does not colour the edges.
+    weight = row.shown.alpha.numpy()[..., None].astype(np.float32)
+    seen = _shrunk(_picture(row.shown.foreground) * weight, width, height)
+    colour = seen / np.maximum(_shrunk(weight[..., 0], width, height)[..., None], 1e-3)
+    result = over_checkerboard(np.clip(colour, 0, 255).astype(np.uint8), alpha)
+    marked = small.copy()
+    for prompt, x, y in row.marks:
+        _mark(marked, prompt, x, y, scale)
+    return [marked, np.repeat(alpha[..., None], 3, axis=2), result]
+
+
+def _picture(planes: object) -> Picture:
+    pixels: Picture = np.ascontiguousarray(np.asarray(planes).transpose(1, 2, 0))
+    return pixels
+
+
+def _shrunk(plane: Any, width: int, height: int) -> Any:
+    return cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _mark(picture: Picture, prompt: Prompt, left: int, top: int, scale: float) -> None:
+    """Points: a disc inside, a cross outside. A box: its outline. A mask: its outline too."""
+    colour = _COLOURS[(prompt.object_id - 1) % len(_COLOURS)]
+
+    def at(x: float, y: float) -> tuple[int, int]:
+        return round((x + left) * scale), round((y + top) * scale)
+
+    if prompt.mask is not None:
+        mask = cv2.imread(str(prompt.mask), cv2.IMREAD_GRAYSCALE)
+        if mask is not None:
+            outlines, _ = cv2.findContours(
+                (mask > 127).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
+            )
+            for outline in outlines:
+                points = [at(float(x), float(y)) for x, y in outline[:, 0]]
+                cv2.polylines(picture, [np.array(points, np.int32)], True, colour, 2)
+    if prompt.box is not None:
+        cv2.rectangle(picture, at(*prompt.box[:2]), at(*prompt.box[2:]), colour, 2)
+    for point in prompt.points:
+        where = at(point.x, point.y)
+        if point.inside:
+            cv2.circle(picture, where, 6, (0, 0, 0), -1, cv2.LINE_AA)
+            cv2.circle(picture, where, 4, colour, -1, cv2.LINE_AA)
+        else:
+            cv2.drawMarker(picture, where, (0, 0, 0), cv2.MARKER_TILTED_CROSS, 14, 5)
+            cv2.drawMarker(picture, where, colour, cv2.MARKER_TILTED_CROSS, 12, 2)
