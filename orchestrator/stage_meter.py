@@ -81,6 +81,7 @@ def measure(request: StageRequest, folder: Path, device_name: str) -> Stages:
     from pipeline.frame_index import index_of
     from pipeline.models.base import load_model
     from pipeline.spec import SegmentJob, chunk_frames
+    from pipeline.streams import segment_stream
 
     device = torch.device(device_name)
     settings, video = request.settings, request.info
@@ -101,7 +102,10 @@ def measure(request: StageRequest, folder: Path, device_name: str) -> Stages:
     seen = time.perf_counter()
     meter = _Meter(device)
     # Threads keep what they were told once: small stages have one of their own.
-    with ThreadPoolExecutor(1) as one_core:
+    with (
+        segment_stream(device) as use_stream,
+        ThreadPoolExecutor(1, initializer=use_stream) as one_core,
+    ):
         batches = one_core.submit(_decode, job, reader, chunk, meter).result()
         planes = _mattes_and_planes(job, model, prepared, batches, meter, one_core)
     for place, name in enumerate(settings.deliverables):

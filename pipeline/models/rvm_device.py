@@ -296,14 +296,16 @@ def _normalize_without_waiting(network: Any, dtype: torch.dtype, device: torch.d
     torchvision's brings its constants over and looks at them on the host, for every frame.
     """
     functional: Any = import_module("torchvision.transforms.functional")
-    module: Any = sys.modules[type(getattr(network, "backbone", network)).__module__]
+    if (backbone := getattr(network, "backbone", None)) is None:
+        return
+    module: Any = sys.modules[type(backbone).__module__]
     waits = getattr(module, "normalize", None) is functional.normalize
     if waits:
         module.normalize = _Normalize(functional.normalize)
     if isinstance(getattr(module, "normalize", None), _Normalize):
         # Constants are made now, on the stream on which everything else of the model is.
         with torch.inference_mode():
-            network.backbone(torch.zeros(1, 3, 64, 64, dtype=dtype, device=device))
+            backbone(torch.zeros(1, 3, 64, 64, dtype=dtype, device=device))
 
 
 class _Normalize:
