@@ -11,13 +11,14 @@ import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Protocol
 
 from pipeline.child import tied
 from pipeline.disk import disk_error, refusal
 from pipeline.errors import EncodeError, VrmatteError
+
+if TYPE_CHECKING:  # the process that leads a run asks for encoders, and loads no torch
+    from torch import Tensor
 
 _LAST_WORDS = 2000  # bytes of ffmpeg's own messages that an error carries
 _CLOSE_TIMEOUT_S = 600.0
