@@ -53,6 +53,11 @@ _SOLVED_BLACK, _SOLVED_WHITE = 0.04, 0.82
 _MISFIT = 0.06  # squared distance in RGB at which a solved alpha is not believed
 _LUMA = (0.2126, 0.7152, 0.0722)  # BT.709
 
+#: Rows of an eye that are keyed at once, whole cells of the small planes; and those looked through
+#: for the screen.
+_BAND_ROWS, _SURE_ROWS = 512, 64
+_CELL = 4
+
 _CHANNELS = {"green": 1, "blue": 2}
 _NAMES = ("red", "green", "blue")
 
@@ -149,10 +154,8 @@ class ChromaKey:
         alpha = torch.empty(frames, views, 1, height, width, device=eyes.rgb.device)
         foreground = torch.empty(frames, views, 3, height, width, device=eyes.rgb.device)
         for frame in range(frames):
-            # By eye, because at 8K the intermediate planes of one fill a gigabyte.
             for eye in range(views):
-                picture = eyes.rgb[frame, eye : eye + 1].float() / 255
-                alpha[frame, eye], foreground[frame, eye] = _key(picture, state)
+                _key(eyes.rgb[frame, eye], state, alpha[frame, eye], foreground[frame, eye])
         return MatteBatch(alpha, foreground, eyes.start)
 
     def _sample(self, clip: ClipSampler) -> tuple[Tensor, Tensor]:
@@ -213,17 +216,35 @@ def _find_screen(
     return share, channel, screen, (saturation / typical).sort().values
 
 
-def _key(picture: Tensor, key: _Key) -> tuple[Tensor, Tensor]:
-    """Alpha ``[1, 1, H, W]`` and foreground ``[1, 3, H, W]`` of one eye, both 0..1."""
-    reach = max(4, max(picture.shape[2:]) // 64)
-    difference = _excess(picture, key.channel, 1).unsqueeze(1)
-    screen = _local_screen(picture, difference, key)
-    screen_difference = _excess(screen, key.channel, 1).unsqueeze(1)
-    relative = difference / screen_difference.clamp_(min=0.25 * key.difference)
-    alpha = ((key.black - relative) / (key.black - key.white)).clamp_(0, 1)
+def _key(picture: Tensor, key: _Key, alpha: Tensor, foreground: Tensor) -> None:
+    """Key one eye, uint8 ``[3, H, W]``, into ``[1, H, W]`` and ``[3, H, W]``, both 0..1.
 
+    By bands of rows, with as many around them as alpha can depend on: the planes of a whole eye
+    would fill 2 GB at 8K.
+    """
+    height, width = picture.shape[1:]
+    reach = max(4, max(height, width) // 64)
+    level = _local_screen(picture, key)
+    # Twice: the edges are solved from what is nearby, the colours from the solved edges.
+    margin = _whole_cells(2 * (reach + _CELL) + 8)
+    for top in range(0, height, _BAND_ROWS):
+        bottom = min(top + _BAND_ROWS, height)
+        first, last = max(0, top - margin), min(height, bottom + margin)
+        part = picture[None, :, first:last].float().div_(255)
+        screen = _enlarged(level, (height, width), first, last)
+        band_alpha, band_foreground = _key_band(part, screen, key, reach)
+        alpha[:, top:bottom] = band_alpha[0, :, top - first : bottom - first]
+        foreground[:, top:bottom] = band_foreground[0, :, top - first : bottom - first]
+
+
+def _key_band(picture: Tensor, screen: Tensor, key: _Key, reach: int) -> tuple[Tensor, Tensor]:
+    """Alpha ``[1, 1, h, W]`` and foreground ``[1, 3, h, W]`` of pictures, all 0..1."""
+    difference = _excess(picture, key.channel, 1).unsqueeze(1)
+    screen_difference = _excess(screen, key.channel, 1).unsqueeze(1)
+    relative = difference.div_(screen_difference.clamp_(min=0.25 * key.difference))
+    alpha = relative.neg_().add_(key.black).div_(key.black - key.white).clamp_(0, 1)
     foreground = picture.clone()
-    rows, columns = window_of(alpha, 2 * reach)
+    rows, columns = (_on_cells(part) for part in window_of(alpha, 2 * reach))
     own, own_alpha = picture[..., rows, columns], alpha[..., rows, columns]
     if own.numel():
         back = screen[..., rows, columns]
@@ -231,6 +252,15 @@ def _key(picture: Tensor, key: _Key) -> tuple[Tensor, Tensor]:
         alpha[..., rows, columns] = own_alpha
         foreground[..., rows, columns] = unmix(own, own_alpha, back, reach)
     return alpha, _despill(foreground, key.channel)
+
+
+def _whole_cells(rows: int) -> int:
+    return -(-rows // _CELL) * _CELL
+
+
+def _on_cells(part: slice) -> slice:
+    """Wider, so that the small planes have the same cells whatever the window."""
+    return slice(part.start // _CELL * _CELL, _whole_cells(part.stop))
 
 
 def _solve_edges(picture: Tensor, alpha: Tensor, screen: Tensor, reach: int) -> Tensor:
@@ -253,24 +283,49 @@ def _solve_edges(picture: Tensor, alpha: Tensor, screen: Tensor, reach: int) -> 
     return torch.lerp(alpha, smooth, edge)
 
 
-def _local_screen(picture: Tensor, difference: Tensor, key: _Key) -> Tensor:
-    """The empty screen's colour at every place of this frame, ``[1, 3, H, W]``.
+def _local_screen(picture: Tensor, key: _Key) -> Tensor:
+    """The empty screen's colour all over this frame, ``[1, 3, h, w]``, small, 0..1.
 
     Taken from the pixels that are surely screen, on small planes; carried on behind the subject.
+
+    Args:
+        picture: uint8 ``[3, H, W]``.
     """
-    height, width = picture.shape[2:]
+    height, width = picture.shape[1:]
     shrink = max(1, round(max(height, width) / 160))
     size = (-(-height // shrink), -(-width // shrink))
-    primary = picture[:, key.channel : key.channel + 1]
     typical = key.difference / key.screen[key.channel]
-    saturation = difference / primary.clamp(min=0.02)
-    sure = ((saturation > 0.8 * typical) & (difference > 0.4 * key.difference)).float()
+    sure = torch.empty(1, 1, height, width, device=picture.device)
+    for top in range(0, height, _SURE_ROWS):
+        part = picture[:, top : top + _SURE_ROWS].float().div_(255)
+        difference = _excess(part, key.channel, 0)
+        saturation = difference / part[key.channel].clamp_(min=0.02)
+        is_sure = (saturation > 0.8 * typical) & (difference > 0.4 * key.difference)
+        sure[0, 0, top : top + _SURE_ROWS] = is_sure
     weight = F.interpolate(sure, size=size, mode="area")
-    colour = F.interpolate(picture * sure, size=size, mode="area") / weight.clamp(min=1e-6)
+    colour = torch.cat(
+        [
+            F.interpolate(channel[None, None].float().div_(255).mul_(sure), size=size, mode="area")
+            for channel in picture
+        ],
+        dim=1,
+    )
+    colour = colour / weight.clamp(min=1e-6)
     weight = ((weight - 0.8) * 5).clamp_(min=0)  # not from cells that hold an edge
-    typical_colour = picture.new_tensor(key.screen).view(1, 3, 1, 1)
-    level = spread(colour, weight, (2, 6, 18, 54), typical_colour)
-    return F.interpolate(level, size=(height, width), mode="bilinear", align_corners=False)
+    typical_colour = colour.new_tensor(key.screen).view(1, 3, 1, 1)
+    return spread(colour, weight, (2, 6, 18, 54), typical_colour)
+
+
+def _enlarged(level: Tensor, size: tuple[int, int], first: int, last: int) -> Tensor:
+    """Rows first..last of ``[1, C, h, w]`` enlarged to that size, bilinearly."""
+    rows = torch.arange(first, last, device=level.device, dtype=torch.float64)
+    at = ((rows + 0.5) * (level.shape[2] / size[0]) - 0.5).clamp_(0, level.shape[2] - 1)
+    above = at.floor()
+    below = (above + 1).clamp_(max=level.shape[2] - 1)
+    share = (at - above).to(level.dtype).view(-1, 1)
+    strip = torch.lerp(level[:, :, above.long()], level[:, :, below.long()], share)
+    # What stays as high as it is is only enlarged along its rows.
+    return F.interpolate(strip, (last - first, size[1]), mode="bilinear", align_corners=False)
 
 
 def _despill(foreground: Tensor, channel: int) -> Tensor:
