@@ -4,7 +4,7 @@
 
 The network is SAM 2.1 tiny with random weights on the CPU, the frames are made by code. Each
 predictor runs in a fresh process with a worker's memory settings. Printed at some frames: MiB
-resident beyond what the process held with the network loaded (the stock predictor then loads its
+resident, of which so many since the network was loaded (the stock predictor then loads its
 frames), and the bytes and the number of tensors of the outputs in the predictor's state. Ours
 goes on to time a frame early and late: two videos in turns, one at frames 51-150 and one
 at its last hundred, so that whatever else the machine does slows both alike; medians.
@@ -71,7 +71,7 @@ def measure(asked: argparse.Namespace) -> None:
     for _ in warm_up:
         pass
     before = resident()
-    print(f"{asked.one}: frame, MiB resident beyond the network, MiB in the state, tensors")
+    print(f"{asked.one}: frame, MiB resident, since loading, MiB of outputs, tensors")
     if asked.one == "stock":
         frames = made_frames(asked.frames, size)
         state = predictor.start(frames, size, size).stock
@@ -136,8 +136,9 @@ def show(number: int, before: int, state: dict[str, Any]) -> None:
         elif isinstance(value, list | tuple):
             rest += value
     held = sum(storages.values())
-    used = (resident() - before) / 2**20
-    print(f"  {number:6} {used:8.1f} {held / 2**20:8.2f} {tensors:7}", flush=True)
+    now = resident()
+    sizes = f"{now / 2**20:8.1f} {(now - before) / 2**20:8.1f} {held / 2**20:8.2f}"
+    print(f"  {number:6} {sizes} {tensors:7}", flush=True)
 
 
 def timed(answers: Iterator[Any]) -> float:

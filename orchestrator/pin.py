@@ -25,6 +25,9 @@ def pin_files(settings: Settings) -> Settings:
         old,
         plate_image_sha256=_digest("plate_image", old.plate_image, old.plate_image_sha256),
         rvm_weights_sha256=_digest("rvm_weights", old.rvm_weights, old.rvm_weights_sha256),
+        sam2_checkpoint_sha256=_digest(
+            "sam2_checkpoint", old.sam2_checkpoint, old.sam2_checkpoint_sha256
+        ),
     )
     return settings.model_copy(update={"matting": matting})
 

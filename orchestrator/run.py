@@ -213,6 +213,11 @@ def fetch_model(matting: MattingSettings) -> None:
         from pipeline.models.rvm import fetch
 
         fetch(matting)
+    elif matting.model == "sam2":
+        from pipeline.models.sam2_weights import fetch_checkpoint
+
+        fetch_checkpoint(matting)
+        fetch_model(replace(matting, model=matting.sam2_seed))
 
 
 def _plan(

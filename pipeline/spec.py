@@ -248,7 +248,7 @@ class MattingSettings:
     """Which model cuts the subject out, and its options."""
 
     model: Annotated[
-        str, Field(description="rvm, chroma, plate, depth, or one that is installed")
+        str, Field(description="rvm, sam2, chroma, plate, depth, or one that is installed")
     ] = "rvm"
     rvm_variant: Annotated[
         Literal["mobilenetv3", "resnet50"], Field(description="RVM network: fast, or finer")
@@ -263,6 +263,30 @@ class MattingSettings:
         str | None,
         Field(pattern="^[0-9a-fA-F]{64}$", description="sha256 the weights must have"),
     ] = None
+    sam2_size: Annotated[
+        Literal["tiny", "small", "base_plus", "large"], Field(description="SAM 2.1 network")
+    ] = "small"
+    sam2_checkpoint: Annotated[
+        str | None,
+        Field(description="SAM 2.1 weights: a local .pt file, or an https address"),
+    ] = None
+    sam2_checkpoint_sha256: Annotated[
+        str | None,
+        Field(pattern="^[0-9a-fA-F]{64}$", description="sha256 those weights must have"),
+    ] = None
+    sam2_image_size: Annotated[
+        int,
+        Field(
+            ge=64,
+            le=1024,
+            multiple_of=64,
+            description="side of SAM 2's input in pixels; below 1024 it is faster, and coarser",
+        ),
+    ] = 1024
+    sam2_seed: Annotated[
+        Literal["rvm", "depth", "plate", "chroma"],
+        Field(description="model whose matte tells SAM 2 who the subject is"),
+    ] = "rvm"
     chroma_color: Annotated[
         str,
         Field(

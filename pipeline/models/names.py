@@ -9,6 +9,7 @@ from pipeline.errors import SettingsError
 
 BUILT_IN = {
     "rvm": "pipeline.models.rvm:load",
+    "sam2": "pipeline.models.sam2:load",
     "chroma": "pipeline.models.chroma:load",
     "plate": "pipeline.models.plate:load",
     "depth": "pipeline.models.depth:load",
@@ -19,6 +20,7 @@ WITH_SCALE = frozenset({"rvm"})
 
 DESCRIPTIONS = {
     "rvm": "people, before anything; needs `models fetch`, or a network, once",
+    "sam2": "follows whom another model (matting.sam2_seed) points out; needs weights, as rvm",
     "chroma": "green or blue screen; needs nothing",
     "plate": "tripod shots whose subject moves; needs nothing",
     "depth": "whatever stands nearer than the rest, from two eyes; needs nothing",

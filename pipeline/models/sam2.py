@@ -9,7 +9,7 @@ a 256th of the eye), so a guided filter takes it to the picture's edges.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import cv2
@@ -21,9 +21,12 @@ from torch import Tensor
 
 from pipeline.frames import EyeBatch, MatteBatch
 from pipeline.guided_filter import guided_filter
-from pipeline.models.base import ClipSampler, MattingModel, Prepared
+from pipeline.models.base import ClipSampler, MattingModel, Prepared, load_model
 from pipeline.models.sam2_frames import LazyFrames
+from pipeline.models.sam2_network import build_network, load_weights
 from pipeline.models.sam2_predictor import BoundedPredictor, Tracking
+from pipeline.models.sam2_weights import fetch_checkpoint
+from pipeline.spec import MattingSettings, ProcessingSettings
 
 #: A segment's length is not known when it starts; nothing depends on it but in its first frames.
 _ENDLESS = 1 << 31
@@ -36,6 +39,30 @@ _LEAST_AREA, _LEAST_SHARE = 0.001, 0.25
 _RADIUS_CELLS, _EPS, _SMALL_RADIUS = 1, 1e-3, 4
 
 _OBJECT = 1
+
+
+def load(
+    matting: MattingSettings, processing: ProcessingSettings, device: torch.device
+) -> MattingModel:
+    """Load weights, from the cache or over the network, and the seed model.
+
+    On a GPU the network computes in bfloat16, as it was trained, or as `processing.precision` says.
+
+    Raises:
+        MachineError: the weights cannot be had, or are not for this size; or as the seed model.
+        SettingsError: as the seed model.
+    """
+    network = build_network(matting.sam2_size, options={"image_size": matting.sam2_image_size})
+    load_weights(network, fetch_checkpoint(matting))
+    # What runs the seed is not settled before planning, as it is for `rvm` itself.
+    by_torch = replace(processing, engine="torch")
+    seed = load_model(replace(matting, model=matting.sam2_seed), by_torch, device)
+    dtype = torch.float32
+    if processing.precision == "fp16":
+        dtype = torch.float16
+    elif processing.precision == "auto" and device.type == "cuda":
+        dtype = torch.bfloat16
+    return SegmentAnything(network.to(device), seed, dtype)
 
 
 class _Stream:

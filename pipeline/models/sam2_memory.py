@@ -83,7 +83,7 @@ class Reach:
         """
         forward = -1 if reverse else 1
         whole, pointers = {frame}, set(self.pointer_frames(frame, reverse=reverse))
-        for ahead in range(self.furthest + 1):
+        for ahead in range(3):  # later ones read none that these do not, of those up to `frame`
             reader = frame + forward * ahead
             for read in self.memory_frames(reader, reverse=reverse):
                 if (frame - read) * forward >= 0:
@@ -195,7 +195,7 @@ class ObjectMemory:
     def _require_prompts(self, frame: int, *, reverse: bool) -> None:
         """Raises ForgottenFrameError where a dropped prompt would be read from `frame` on.
 
-        None is, if more prompted frames than are read at once lie between them and `frame`.
+        None is, if as many prompted frames as are read at once lie between them and `frame`.
         """
         nearest = (self._left.find if reverse else self._left.rfind)(_PROMPT_GONE)
         if nearest == -1:
@@ -205,7 +205,7 @@ class ObjectMemory:
             between = sum(frame <= number < nearest for number in self._prompted)
         else:
             between = sum(nearest < number <= frame for number in self._prompted)
-        if between <= self._reach.max_prompted:
+        if between < self._reach.max_prompted:
             raise ForgottenFrameError(f"prompts that frame {frame} depends on are no longer held")
 
     def _out_of_reach(self, frame: int, *, reverse: bool) -> set[int]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.models.sam2_network import Sam2Size
-from pipeline.models.weights import fetch_file
+from pipeline.models.weights import fetch_file, require_sha256
+from pipeline.spec import MattingSettings
 
 _WHAT_TO_DO = (
     "run `vrmatte models fetch` where there is a network, or set matting.sam2_checkpoint to a "
@@ -17,19 +17,19 @@ _WHAT_TO_DO = (
 )
 
 
-def address(size: Sam2Size) -> str:
-    """Of the checkpoint that `facebook/sam2.1-hiera-*` publishes for this size."""
+def address(size: str) -> str:
+    """Of the checkpoint that `facebook/sam2.1-hiera-*` publishes for this `matting.sam2_size`."""
     repository = f"facebook/sam2.1-hiera-{size.replace('_', '-')}"
     return f"https://huggingface.co/{repository}/resolve/main/sam2.1_hiera_{size}.pt"
 
 
-def fetch_checkpoint(size: Sam2Size, source: str | None) -> Path:
-    """The checkpoint: a local one as it is, or fetched to the cache.
-
-    Args:
-        source: a path, or an http(s) address; None is the published one of this size.
+def fetch_checkpoint(matting: MattingSettings) -> Path:
+    """The checkpoint: a local one as it is, or fetched to the cache; its sha256 is checked.
 
     Raises:
         MachineError: it cannot be fetched, or is not the file it was.
     """
-    return fetch_file(source or address(size), "SAM 2's weights", _WHAT_TO_DO)
+    source = matting.sam2_checkpoint or address(matting.sam2_size)
+    path = fetch_file(source, "SAM 2's weights", _WHAT_TO_DO)
+    require_sha256(path, matting.sam2_checkpoint_sha256, "matting.sam2_checkpoint_sha256")
+    return path

@@ -72,12 +72,7 @@ def fetch_weights(matting: MattingSettings) -> Path:
     """
     source = matting.rvm_weights or f"{_RVM_RELEASE}/rvm_{matting.rvm_variant}.pth"
     path = fetch_file(source, "RVM's weights", _WHAT_TO_DO)
-    expected = matting.rvm_weights_sha256
-    if expected and sha256_of(path) != expected.lower():
-        raise MachineError(
-            f"{path} has another sha256 than matting.rvm_weights_sha256 says",
-            "check the file and the setting",
-        )
+    require_sha256(path, matting.rvm_weights_sha256, "matting.rvm_weights_sha256")
     return path
 
 
@@ -123,6 +118,14 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
         raise MachineError(f"{path} holds no plain state_dict", "check matting.rvm_weights")
     return dict(loaded)
+
+
+def require_sha256(path: Path, expected: str | None, setting: str) -> None:
+    """Raises MachineError where the file is not the one that `setting` asks for."""
+    if expected and sha256_of(path) != expected.lower():
+        raise MachineError(
+            f"{path} has another sha256 than {setting} says", "check the file and the setting"
+        )
 
 
 def sha256_of(path: Path) -> str:

@@ -1,7 +1,9 @@
 """What every matting model promises, whatever it computes: one suite over all that are built in.
 
 `rvm` needs code and weights: it takes part where VRMATTE_RVM_REPO names a local copy of its
-repository and VRMATTE_RVM_WEIGHTS a file of weights for it.
+repository and VRMATTE_RVM_WEIGHTS a file of weights for it. `sam2` needs weights: it takes part
+where VRMATTE_SAM2_CHECKPOINT names them, and VRMATTE_SAM2_SIZE their size; its promises are tested
+with random ones in `test_sam2.py`.
 """
 
 from __future__ import annotations
@@ -30,14 +32,20 @@ _RVM = {
     "rvm_repo": os.environ.get("VRMATTE_RVM_REPO"),
     "rvm_weights": os.environ.get("VRMATTE_RVM_WEIGHTS"),
 }
-MODELS = [name for name in BUILT_IN if name != "rvm" or all(_RVM.values())]
+_SAM2 = {
+    "sam2_checkpoint": os.environ.get("VRMATTE_SAM2_CHECKPOINT"),
+    "sam2_size": os.environ.get("VRMATTE_SAM2_SIZE", "small"),
+    "sam2_seed": "depth",
+}
+_OPTIONS: dict[str, dict[str, Any]] = {"rvm": _RVM, "sam2": _SAM2}
+MODELS = [name for name in BUILT_IN if all(_OPTIONS.get(name, {}).values())]
 
 #: How far alpha and foreground may move with the number of frames in a chunk: not at all where a
 #: frame is computed by itself.
 CHUNK_TOLERANCE = {"rvm": 1e-4}
 
 #: Models that need two eyes.
-STEREO_ONLY = {"depth"}
+STEREO_ONLY = {"depth", "sam2"}  # sam2 by its seed
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -55,8 +63,7 @@ def clip_for(name: str) -> Clip:
 
 @cache
 def model(name: str) -> MattingModel:
-    options: dict[str, Any] = _RVM if name == "rvm" else {}
-    settings = MattingSettings(model=name, **options)
+    settings = MattingSettings(model=name, **_OPTIONS.get(name, {}))
     return load_model(settings, ProcessingSettings(), torch.device("cpu"))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, get_args
 
@@ -15,11 +15,12 @@ from torch import Tensor
 
 from pipeline.errors import InputError, MachineError
 from pipeline.frames import EyeBatch, MatteBatch
-from pipeline.models.base import ClipSampler, Prepared
+from pipeline.models.base import ClipSampler, MattingModel, Prepared, load_model
 from pipeline.models.depth import DepthLayers
 from pipeline.models.sam2 import SegmentAnything, largest_subjects, soft_matte
 from pipeline.models.sam2_network import Sam2Size, build_network, load_weights
 from pipeline.models.sam2_weights import address, fetch_checkpoint
+from pipeline.spec import MattingSettings, ProcessingSettings
 from tests.pipeline.demo_truth import SMALL_FRAMES, scene_clip
 from tests.pipeline.sam2_networks import SLIM, random_network
 
@@ -67,7 +68,7 @@ def clip(num_frames: int, *, eyes: int = 2, appears: int = 0) -> Tensor:
 
 
 def matte(
-    model: SegmentAnything, rgb: Tensor, chunks: Sequence[int] = (), state: Any = None
+    model: MattingModel, rgb: Tensor, chunks: Sequence[int] = (), state: Any = None
 ) -> Tensor:
     """Alpha of all frames, so many at a time, then the rest."""
     if state is None:
@@ -252,13 +253,34 @@ def test_weights_are_fetched_once_or_taken_from_a_file(
         Path(target).write_bytes(b"weights")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", download)
+    tiny = MattingSettings(sam2_size="tiny")
     with pytest.raises(MachineError, match=r"SAM 2's weights .*no route to host") as caught:
-        fetch_checkpoint("tiny", None)
+        fetch_checkpoint(tiny)
     assert "matting.sam2_checkpoint" in caught.value.advice
-    path = fetch_checkpoint("tiny", None)
+    path = fetch_checkpoint(tiny)
     assert path.read_bytes() == b"weights"
-    assert fetch_checkpoint("tiny", None) == path
+    assert fetch_checkpoint(tiny) == path
     assert asked == [address("tiny")] * 2
-    assert fetch_checkpoint("large", str(path)) == path
+    assert fetch_checkpoint(MattingSettings(sam2_checkpoint=str(path))) == path
     with pytest.raises(MachineError, match="there are no weights at"):
-        fetch_checkpoint("tiny", str(tmp_path / "none.pt"))
+        fetch_checkpoint(MattingSettings(sam2_checkpoint=str(tmp_path / "none.pt")))
+    with pytest.raises(MachineError, match="another sha256"):
+        fetch_checkpoint(replace(tiny, sam2_checkpoint_sha256="0" * 64))
+
+
+def test_loaded_by_its_settings(tmp_path: Path) -> None:
+    options = {"image_size": 64}
+    torch.manual_seed(3)
+    network = build_network("tiny", options=options)
+    torch.save({"model": network.state_dict()}, tmp_path / "sam2.pt")
+    matting = MattingSettings(
+        model="sam2",
+        sam2_size="tiny",
+        sam2_image_size=64,
+        sam2_checkpoint=str(tmp_path / "sam2.pt"),
+        sam2_seed="depth",
+    )
+    loaded = load_model(matting, ProcessingSettings(), torch.device("cpu"))
+    assert loaded.name == "sam2"
+    rgb = scene_clip("room").rgb[:3]
+    assert torch.equal(matte(loaded, rgb), matte(SegmentAnything(network, DepthLayers()), rgb))

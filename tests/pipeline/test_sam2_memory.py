@@ -195,7 +195,9 @@ def test_with_rewinds_tracking_begins_again_at_any_prompt(
         Prompt(data.draw(st.integers(1, 2)), frame) for frame in sorted(prompted)
     ]
     for frame in data.draw(st.lists(st.sampled_from(sorted(prompted)), min_size=2, max_size=3)):
-        steps += [Pass(frame, NUM_FRAMES - frame)]
+        pause = data.draw(st.integers(frame + 1, NUM_FRAMES))
+        steps += [Pass(frame, pause - frame)]
+        steps += [Pass(pause, NUM_FRAMES - pause)] if pause < NUM_FRAMES else []
         steps += [Pass(frame, frame + 1, reverse=True)] if frame else []
     for step in steps:
         assert list(bounded.do(step)) == list(stock.do(step))
