@@ -26,6 +26,8 @@ _LUMA_WEIGHTS = {  # FFmpeg's name of the matrix -> (Kr, Kb)
 #: On a CPU: pixels worked on at once. They stay in the cache, and PyTorch shares out no operation
 #: on fewer than 32768, which costs more than it takes.
 _STRIP_PIXELS = 32_000
+#: Of wide pictures more: 8192x4096 takes 0.17 s by 16 rows, 0.29 by 2.
+_LEAST_ROWS = 16
 
 
 def resolve_matrix(video: VideoInfo) -> str:
@@ -206,7 +208,7 @@ def _strip_rows(picture: Tensor) -> int:
     height, width = picture.shape[-2:]
     if picture.device.type != "cpu":
         return height + height % 2
-    return max(2, _STRIP_PIXELS // width // 2 * 2)
+    return max(_LEAST_ROWS, _STRIP_PIXELS // width // 2 * 2)
 
 
 def rgb_planes(rgb: Tensor, form: YuvFormat, out: Tensor) -> None:

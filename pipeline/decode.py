@@ -122,6 +122,7 @@ class FrameReader:
             for slot in rgb:
                 self._render(next(pictures), slot)
             yield FrameBatch(rgb, first)
+            del rgb, slot  # not to be held beside the next batch
 
     def picture(self, frame: int) -> Tensor:
         """One output frame, uint8 ``[3, H, W]`` on the device; not cheap: it seeks."""

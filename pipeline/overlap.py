@@ -34,6 +34,7 @@ def overlap(
             for item in source:
                 if not channel.put(item):
                     break
+                del item  # the next one is made: it must not be held beside that
         except BaseException as error:  # carried to the consumer, which raises it
             failure = error
         try:
@@ -49,6 +50,7 @@ def overlap(
     try:
         while (item := channel.get()) is not None:
             yield item[0]
+            del item
     finally:
         channel.close()
         thread.join()

@@ -28,8 +28,9 @@ from pipeline.source import require_unchanged
 from pipeline.spec import AS_ASKED, Concession, SegmentJob, SegmentResult, chunk_frames
 from pipeline.streams import segment_stream
 
-#: Batches that may wait between two stages.
+#: Batches that may wait between two stages; of pictures beyond that size one, which is 100 MB.
 _DEPTH = 2
+_DEEP_PIXELS = 5760 * 2880
 
 #: Of each format, on their way to the host or there: one is written, the others wait.
 _COPIES = 3
@@ -74,7 +75,8 @@ def run_segment(
         )
         chunk = max(1, chunk_frames(job.video, job.settings.streaming) // concession.chunk_divisor)
         prepared = prepared_data(job, model, ClipReader(job, reader))
-        frames = overlap(_decoded(job, model, reader, chunk), _DEPTH, on_thread=on_thread)
+        depth = _DEPTH if job.video.even_width * job.video.even_height <= _DEEP_PIXELS else 1
+        frames = overlap(_decoded(job, model, reader, chunk), depth, on_thread=on_thread)
         refiner = StereoRefiner(
             job.settings.stereo,
             job.video.eyes,
@@ -85,7 +87,7 @@ def run_segment(
         samples: list[Sample] = []
         rings = [HostRing(_COPIES, stays=_stays_on_device(d)) for d in deliverables]
         made = _planes(job, deliverables, mattes, samples, rings)
-        planes = overlap(made, _DEPTH, on_thread=on_thread)
+        planes = overlap(made, depth, on_thread=on_thread)
         with ExitStack() as ends:  # the last first: who waits for a buffer is then waited for
             ends.enter_context(closing(frames))
             ends.enter_context(closing(planes))
@@ -149,6 +151,7 @@ def _matted(
         matte = refiner.refine(eyes, model.matte(eyes, state))
         if batch.start >= job.start:
             yield batch, matte
+        del batch, eyes, matte  # not to be held beside the next ones
 
 
 def _stays_on_device(deliverable: Deliverable) -> bool:
@@ -179,6 +182,7 @@ def _planes(
             ring.begin(deliverable.planes(frames, matte))
             for deliverable, ring in zip(deliverables, rings, strict=True)
         ]
+        del frames, matte
 
 
 def _encode(
@@ -205,7 +209,9 @@ def _encode(
             for encoder, part in zip(encoders, batch, strict=True):
                 with part.arrived() as data:
                     encoder.write(data)
+                del data, part
             done += len(batch[0])
+            del batch
             on_progress(done)
         for encoder in encoders:
             encoder.close()
