@@ -324,12 +324,20 @@ def list_models() -> None:
 @models.command("fetch")
 @click.option("--config", type=_PATH, help="Settings file that says which variant, from where.")
 def fetch_models(config: Path | None) -> None:
-    """Fetch code and weights of RVM to the cache, for machines that will have no network."""
+    """Fetch code and weights to the cache, for machines that will have no network.
+
+    Of RVM, or of SAM 2 and its seed model where FILE says so.
+    """
     from orchestrator.config import load_settings
     from pipeline.models.rvm import fetch
+    from pipeline.models.sam2_weights import fetch_checkpoint
 
-    for path in fetch(load_settings(config, {}).matting):
-        click.echo(path)
+    matting = load_settings(config, {}).matting
+    if matting.model == "sam2":
+        click.echo(fetch_checkpoint(matting))
+    if matting.model != "sam2" or matting.sam2_seed == "rvm":
+        for path in fetch(matting):
+            click.echo(path)
 
 
 @main.group()

@@ -12,8 +12,8 @@ from pipeline.models.weights import fetch_file, require_sha256
 from pipeline.spec import MattingSettings
 
 _WHAT_TO_DO = (
-    "run `vrmatte models fetch` where there is a network, or set matting.sam2_checkpoint to a "
-    "local copy, or choose --model chroma, plate or depth"
+    "run `vrmatte models fetch --config FILE` where there is a network, FILE saying matting.model: "
+    "sam2, or set matting.sam2_checkpoint to a local copy"
 )
 
 
