@@ -163,7 +163,10 @@ class ChromaKey:
         step = max(1, max(clip.height, clip.width) // _SAMPLE_SIDE)
         count = min(_SAMPLES, clip.num_frames)
         numbers = sorted({(2 * n + 1) * clip.num_frames // (2 * count) for n in range(count)})
-        pictures = torch.cat([clip.sample([n]).rgb[0, ..., ::step, ::step].cpu() for n in numbers])
+        # Copies, not views, which would hold the whole pictures.
+        pictures = torch.cat(
+            [clip.sample([n]).rgb[0, ..., ::step, ::step].cpu().clone() for n in numbers]
+        )
         height, width = pictures.shape[2:]
         weight = torch.full((height, width), float(_BORDER_WEIGHT))
         ring = max(1, min(height, width) // 10)
