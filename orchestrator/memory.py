@@ -22,14 +22,15 @@ _SEGMENT_BYTES = 200 * _MB
 _CHUNK_FRAME_BYTES = 130 * _MB
 _CHUNK_FRAME_BYTES_PER_PIXEL = 180
 
-#: Of each format: two VP9 encoders, one for alpha, take 5.3 GiB at 8192x4096. Per pixel of
-#: 3840x1920, with 4 threads: x264 105, x265 148, ProRes 158 (ffmpeg -benchmark).
+#: Of each format, per pixel of 3840x1920, with 4 threads: x264 105, x265 148, ProRes 158 (ffmpeg
+#: -benchmark).
 _ENCODER_BYTES_PER_PIXEL = 165
 
 #: SVT-AV1 looks further ahead. x265 with an alpha layer takes 6.3 GB at 8192x4096. Masks are
 #: deflated a page at a time.
 _AV1_BYTES_PER_PIXEL = 290
-_BYTES_PER_PIXEL_OF = {"hevc-alpha": 190, "tiff": 5}
+#: VP9 with alpha takes 1.92 GB at 8192x4096 (docs/benchmarks/005-8k-memory.md).
+_BYTES_PER_PIXEL_OF = {"webm": 60, "hevc-alpha": 190, "tiff": 5}
 
 #: On a GPU: the surfaces of its decoder, which PyTorch does not know of (20 of 8 bit).
 _SURFACE_BYTES_PER_PIXEL = 30

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from orchestrator.config import load_settings
 from orchestrator.crew import gather
 from orchestrator.machine import Devices, Gpu
-from orchestrator.memory import Share, fitted, segment_bytes, share, with_needs
+from orchestrator.memory import (
+    Share,
+    encoders_bytes_per_pixel,
+    fitted,
+    segment_bytes,
+    share,
+    with_needs,
+)
 from orchestrator.out_folder import OutFolder
 from pipeline.spec import StreamingSettings, VideoInfo, VideoSettings, chunk_frames
 from tests.orchestrator.worlds import make_job
@@ -120,5 +127,6 @@ def test_a_crew_is_told_its_limits_and_plans_with_what_there_is(tmp_path: Path) 
 
 def test_jobs_know_what_their_segments_need() -> None:
     job = with_needs(replace(make_job(), info=EIGHT_K), on_gpu=False)
-    assert (job.ram_bytes, job.vram_bytes) == segment_bytes(EIGHT_K, 1, False)
-    assert job.ram_bytes > 10 * GB
+    encoders = encoders_bytes_per_pixel(job.settings)
+    assert (job.ram_bytes, job.vram_bytes) == segment_bytes(EIGHT_K, 1, False, encoders)
+    assert job.ram_bytes > 8 * GB
