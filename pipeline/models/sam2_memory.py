@@ -83,8 +83,7 @@ class Reach:
         """
         forward = -1 if reverse else 1
         whole, pointers = {frame}, set(self.pointer_frames(frame, reverse=reverse))
-        for ahead in range(3):  # later ones read none that these do not, of those up to `frame`
-            reader = frame + forward * ahead
+        for reader in (frame, frame + forward):  # later ones read none of the past beyond that
             for read in self.memory_frames(reader, reverse=reverse):
                 if (frame - read) * forward >= 0:
                     whole.add(read)
@@ -94,7 +93,7 @@ class Reach:
 class ObjectMemory:
     """One object's outputs in a stock state, and the account of what was dropped of them.
 
-    The account takes a byte for each frame up to the last that was tracked.
+    The account takes a byte for each frame up to the last that was tracked or prompted.
 
     Args:
         state: the stock predictor's inference state.
@@ -121,9 +120,7 @@ class ObjectMemory:
 
     def computed(self, frame: int) -> None:
         """The frame's output has just been made, maybe anew."""
-        if frame >= len(self._left):
-            self._left.extend(bytes(frame + 1 - len(self._left)))
-        self._left[frame] = _WHOLE
+        self._note(frame, _WHOLE)
 
     def forget(self, frame: int, *, reverse: bool, anchors: Iterable[int] | None) -> None:
         """Drop what tracking on from `frame` will not read.
@@ -222,7 +219,11 @@ class ObjectMemory:
         return set(behind[: -(self._reach.max_prompted + 1)])
 
     def _let_go(self, frame: int, left: int) -> None:
-        self._left[frame] = left
+        self._note(frame, left)
         self._directions.pop(frame, None)
         for inputs in self._inputs:
             inputs.pop(frame, None)
+
+    def _note(self, frame: int, left: int) -> None:
+        self._left.extend(bytes(max(0, frame + 1 - len(self._left))))
+        self._left[frame] = left

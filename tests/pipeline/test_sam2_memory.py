@@ -20,7 +20,7 @@ from pipeline.models.sam2_memory import ForgottenFrameError, Reach
 from pipeline.models.sam2_predictor import BoundedPredictor, TrackedFrame, Tracking
 from tests.pipeline.sam2_networks import ArithmeticPredictor, digest, frames_of
 
-NUM_FRAMES = 48
+NUM_FRAMES = 40
 SIDE = 8
 
 Answer = tuple[int, tuple[int, ...], int]
@@ -143,7 +143,7 @@ def passes(draw: st.DrawFn) -> Pass:
     return Pass(first, draw(st.integers(1, first + 1 if reverse else NUM_FRAMES - first)), reverse)
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(networks, prompts, st.lists(prompts | passes(), max_size=8), st.booleans())
 def test_any_answer_is_the_stock_answer_or_refused(
     network: ArithmeticPredictor,
@@ -161,7 +161,7 @@ def test_any_answer_is_the_stock_answer_or_refused(
         assert ours == list(stock.do(step))
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(networks, st.booleans(), st.data())
 def test_going_on_is_never_refused(
     network: ArithmeticPredictor, reverse: bool, data: st.DataObject
@@ -185,7 +185,7 @@ def test_going_on_is_never_refused(
         assert list(bounded.do(step)) == list(stock.do(step))
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(networks, st.sets(frame_numbers, min_size=1, max_size=4), st.data())
 def test_with_rewinds_tracking_begins_again_at_any_prompt(
     network: ArithmeticPredictor, prompted: set[int], data: st.DataObject
@@ -306,11 +306,11 @@ def test_two_videos_in_turns_are_as_one_alone() -> None:
 def test_what_would_need_forgotten_frames_is_refused() -> None:
     bounded = Bounded(ArithmeticPredictor(), NUM_FRAMES)
     list(bounded.do(Prompt(1, 0)))
-    list(bounded.do(Pass(0, 40)))
-    for step in (Pass(20, 5), Pass(20, 5, reverse=True), Prompt(1, 20), Prompt(2, 20)):
+    list(bounded.do(Pass(0, 32)))
+    for step in (Pass(12, 5), Pass(12, 5, reverse=True), Prompt(1, 12), Prompt(2, 12)):
         with pytest.raises(ForgottenFrameError, match="no longer held"):
             list(bounded.do(step))
-    assert [frame for frame, _, _ in bounded.do(Pass(40, 8))] == list(range(40, 48))
+    assert [frame for frame, _, _ in bounded.do(Pass(32, 8))] == list(range(32, 40))
 
 
 def test_frames_that_are_not_there_and_prompts_that_say_nothing() -> None:
