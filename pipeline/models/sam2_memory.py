@@ -78,16 +78,11 @@ class Reach:
     def needed(self, frame: int, *, reverse: bool) -> tuple[set[int], set[int]]:
         """(frames to keep whole, frames whose pointer to keep), `frame` being the latest.
 
-        What this frame and all that follow it read of it and of those before: so that tracking
-        goes on from here, or this frame is corrected.
+        What it read itself, for a correction of it, and the frame: none that comes later reads
+        more of the past.
         """
-        forward = -1 if reverse else 1
-        whole, pointers = {frame}, set(self.pointer_frames(frame, reverse=reverse))
-        for reader in (frame, frame + forward):  # later ones read none of the past beyond that
-            for read in self.memory_frames(reader, reverse=reverse):
-                if (frame - read) * forward >= 0:
-                    whole.add(read)
-        return whole, pointers
+        whole = {frame, *self.memory_frames(frame, reverse=reverse)}
+        return whole, set(self.pointer_frames(frame, reverse=reverse))
 
 
 class ObjectMemory:
@@ -105,8 +100,6 @@ class ObjectMemory:
         outputs = state["output_dict_per_obj"][index]
         self._prompted: dict[int, Any] = outputs["cond_frame_outputs"]
         self._tracked: dict[int, Any] = outputs["non_cond_frame_outputs"]
-        fresh = state["temp_output_dict_per_obj"][index]
-        self._freshly_prompted: dict[int, Any] = fresh["cond_frame_outputs"]
         self._directions: dict[int, dict[str, bool]] = state["frames_tracked_per_obj"][index]
         self._inputs: list[dict[int, Any]] = [
             state["point_inputs_per_obj"][index],
@@ -116,7 +109,8 @@ class ObjectMemory:
 
     @property
     def prompted_frames(self) -> set[int]:
-        return self._prompted.keys() | self._freshly_prompted.keys()
+        """Those whose prompts have been used, and are held."""
+        return set(self._prompted)
 
     def computed(self, frame: int) -> None:
         """The frame's output has just been made, maybe anew."""
@@ -164,16 +158,12 @@ class ObjectMemory:
 
     def require_track(self, frames: range) -> None:
         """Raises ForgottenFrameError where tracking `frames` would not give the stock answer."""
-        lowest, highest = sorted((frames[0], frames[-1]))
-        if self._left.find(_PROMPT_GONE, lowest, highest + 1) != -1:
-            raise ForgottenFrameError(f"prompts in frames {frames} are no longer held")
         reverse = frames.step < 0
-        prompted = self.prompted_frames  # they are taken as they are
         near = frames[: self._reach.furthest]
         for frame in near:
-            if frame not in prompted:
+            if frame not in self._prompted:  # those are taken as they are
                 self._require_outputs(frame, reverse=reverse, made_anew=near)
-        first = next((frame for frame in frames if frame not in prompted), None)
+        first = next((frame for frame in frames if frame not in self._prompted), None)
         if first is not None:
             self._require_prompts(first, reverse=reverse)
 

@@ -280,18 +280,28 @@ def test_what_is_held_does_not_grow_with_the_frames(rewinds: bool, reverse: bool
     assert sizes[0] == sizes[1] == sizes[2]
 
 
-def test_prompts_on_the_way_are_capped_like_attention() -> None:
+@pytest.mark.parametrize("reverse", [False, True])
+def test_prompts_on_the_way_are_capped_like_attention(reverse: bool) -> None:
     """A prompt every twenty frames, as continuous correction gives them."""
     network = ArithmeticPredictor(max_cond_frames_in_attn=2)
-    stock, bounded = Stock(network, 600), Bounded(network, 600)
-    sizes = []
-    for first in range(0, 600, 20):
-        for step in (Prompt(1, first, as_mask=True), Pass(first, 20)):
+    stock, bounded = Stock(network, 400), Bounded(network, 400)
+    sizes, order = [], range(400)[:: -1 if reverse else 1]
+    for first in order[::20]:
+        for step in (Prompt(1, first, as_mask=True), Pass(first, 20, reverse)):
             assert list(bounded.do(step)) == list(stock.do(step))
         sizes.append((len(held_tensors(bounded.tracking)), num_entries(bounded.tracking.stock)))
     assert len(set(sizes[4:])) == 1
     outputs = bounded.tracking.stock["output_dict_per_obj"][0]
-    assert sorted(outputs["cond_frame_outputs"]) == [540, 560, 580]
+    assert list(outputs["cond_frame_outputs"]) == list(order[-60::20])
+
+
+def test_prompts_closer_to_each_other_than_memory_reaches() -> None:
+    """Those that are too many for attention are read as if they were not prompted."""
+    network = ArithmeticPredictor(max_cond_frames_in_attn=2)
+    stock, bounded = Stock(network, NUM_FRAMES), Bounded(network, NUM_FRAMES)
+    for first in range(0, NUM_FRAMES, 2):
+        for step in (Prompt(1, first), Pass(first, 2)):
+            assert list(bounded.do(step)) == list(stock.do(step))
 
 
 def test_two_videos_in_turns_are_as_one_alone() -> None:
@@ -303,14 +313,37 @@ def test_two_videos_in_turns_are_as_one_alone() -> None:
     assert [answer for answer, _ in in_turns] == list(alone.do(Pass(0, 30)))
 
 
-def test_what_would_need_forgotten_frames_is_refused() -> None:
-    bounded = Bounded(ArithmeticPredictor(), NUM_FRAMES)
-    list(bounded.do(Prompt(1, 0)))
-    list(bounded.do(Pass(0, 32)))
-    for step in (Pass(12, 5), Pass(12, 5, reverse=True), Prompt(1, 12), Prompt(2, 12)):
-        with pytest.raises(ForgottenFrameError, match="no longer held"):
-            list(bounded.do(step))
+@pytest.mark.parametrize(
+    "step",
+    [
+        Pass(12, 5),
+        Pass(12, 5, reverse=True),
+        Pass(8, 2),  # 8 is prompted, and 9 follows from what was before
+        Prompt(1, 12),
+        Prompt(2, 12),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("pointers", [16, NUM_FRAMES])  # with as many, only memories are dropped
+def test_what_would_need_forgotten_frames_is_refused(step: Prompt | Pass, pointers: int) -> None:
+    network = ArithmeticPredictor(max_obj_ptrs_in_encoder=pointers)
+    bounded = Bounded(network, NUM_FRAMES)
+    for done in (Prompt(1, 0), Prompt(1, 8), Pass(0, 32)):
+        list(bounded.do(done))
+    with pytest.raises(ForgottenFrameError, match="no longer held"):
+        list(bounded.do(step))
     assert [frame for frame, _, _ in bounded.do(Pass(32, 8))] == list(range(32, 40))
+
+
+def test_prompts_that_were_dropped_are_missed_where_they_would_be_read() -> None:
+    network = ArithmeticPredictor(max_cond_frames_in_attn=2)
+    stock, bounded = Stock(network, 200), Bounded(network, 200)
+    for frame in (0, 50, 100, 150):
+        for step in (Prompt(1, frame), Pass(frame, 1)):
+            assert list(bounded.do(step)) == list(stock.do(step))
+    with pytest.raises(ForgottenFrameError, match="prompts that frame 30 depends on"):
+        list(bounded.do(Pass(30, 2)))  # between the one that was dropped and the next
+    assert list(bounded.do(Pass(120, 2))) == list(stock.do(Pass(120, 2)))
 
 
 def test_frames_that_are_not_there_and_prompts_that_say_nothing() -> None:

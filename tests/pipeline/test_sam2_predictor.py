@@ -94,8 +94,11 @@ def our_answers(
             yield answer.frame, answer.object_ids, digest(answer.logits)
 
 
-@pytest.mark.parametrize("num_objects", [1, 3])
-@pytest.mark.parametrize("scenario", [FORWARD, REVERSE, BOTH_WAYS], ids=str)
+@pytest.mark.parametrize(
+    ("scenario", "num_objects"),
+    [(FORWARD, 3), (REVERSE, 1), (BOTH_WAYS, 1), (BOTH_WAYS, 3)],
+    ids=str,
+)
 def test_logits_are_the_stock_ones(
     slim: SAM2VideoPredictor, folder: Path, scenario: Scenario, num_objects: int
 ) -> None:
