@@ -38,7 +38,7 @@ class Scenario:
 
 FORWARD = Scenario("forward", (0, MIDDLE), ((0, NUM_FRAMES, False),))
 REVERSE = Scenario("reverse", (LAST, MIDDLE), ((LAST, NUM_FRAMES, True),))
-SHORT = Scenario("short", (0,), ((0, 24, False),))  # further than anything is read
+SHORT = Scenario("short", (0,), ((0, 18, False),))  # further than anything is read
 BOTH_WAYS = Scenario(
     "both ways from the middle",
     (MIDDLE,),
