@@ -9,6 +9,7 @@ touched comes back with the chroma it had.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -96,7 +97,7 @@ def yuv_to_rgb(planes: tuple[Tensor, Tensor, Tensor], form: YuvFormat, out: Tens
     y, u, v = planes
     height, width = y.shape
     step_y, step_x = _subsampling(height, u.shape[0]), _subsampling(width, u.shape[1])
-    rows = _strip_rows(y)
+    rows = _strip_rows(height, width, y.device)
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
         strip = slice(top // step_y, -(-bottom // step_y))
@@ -161,7 +162,27 @@ def _halved(planes: Tensor) -> Tensor:
     return (rows[..., 0::2] + rows[..., 1::2]).mul_(0.25)
 
 
-def rgba_planes(rgb: Tensor, alpha: Tensor, form: YuvFormat) -> Tensor:
+class Pictures(Protocol):
+    """Pictures ``[T, C, H, W]`` that are read a few rows at a time; see `pipeline.eyes`."""
+
+    shape: tuple[int, int, int, int]
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    def rows(self, number: int, top: int, bottom: int) -> Tensor: ...
+
+
+def _rows(pictures: Tensor | Pictures, number: int, top: int, bottom: int) -> Tensor:
+    if isinstance(pictures, Tensor):
+        return pictures[number, :, top:bottom]
+    return pictures.rows(number, top, bottom)
+
+
+def rgba_planes(rgb: Tensor | Pictures, alpha: Tensor | Pictures, form: YuvFormat) -> Tensor:
     """Planar 4:2:0 with alpha (``yuva420p``) of a batch, as the encoder reads it.
 
     Colour where alpha is 0 becomes black: what was cut out is not in the file. Chroma is averaged
@@ -177,16 +198,16 @@ def rgba_planes(rgb: Tensor, alpha: Tensor, form: YuvFormat) -> Tensor:
     frames, _, height, width = rgb.shape
     pixels = height * width
     out = torch.empty(frames, pixels * 5 // 2, dtype=torch.uint8, device=rgb.device)
-    rows = _strip_rows(rgb)
+    rows = _strip_rows(height, width, rgb.device)
     for t in range(frames):  # by strips: at 8K the floats of a frame would be a gigabyte
         y_out, u_out, v_out = _planes_420(out[t], height, width)
         a_out = out[t, pixels * 3 // 2 :].view(height, width)
         for top in range(0, height, rows):
             strip, half = slice(top, top + rows), slice(top // 2, (top + rows) // 2)
-            colour = rgb[t, :, strip].float()
+            colour = _rows(rgb, t, top, top + rows).float()
             if rgb.dtype == torch.uint8:
                 colour.div_(255)
-            opacity = alpha[t, 0, strip].float().mul(255).add_(0.5).clamp_(0, 255)
+            opacity = _rows(alpha, t, top, top + rows)[0].float().mul(255).add_(0.5).clamp_(0, 255)
             a_out[strip].copy_(_whole(opacity))
             y, u, v = _yuv420(colour, a_out[strip].float(), form)
             y_out[strip].copy_(_whole(y))
@@ -203,10 +224,9 @@ def _planes_420(flat: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, 
     return y, u, flat[pixels * 5 // 4 : pixels * 3 // 2].view(half)
 
 
-def _strip_rows(picture: Tensor) -> int:
-    """Rows of ``[..., H, W]`` to be worked on at once, even."""
-    height, width = picture.shape[-2:]
-    if picture.device.type != "cpu":
+def _strip_rows(height: int, width: int, device: torch.device) -> int:
+    """Rows of a picture to be worked on at once, even."""
+    if device.type != "cpu":
         return height + height % 2
     return max(_LEAST_ROWS, _STRIP_PIXELS // width // 2 * 2)
 
@@ -224,7 +244,7 @@ def rgb_planes(rgb: Tensor, form: YuvFormat, out: Tensor) -> None:
     chroma_scale, middle = form.chroma
     height, width = rgb.shape[1:]
     y_out, u_out, v_out = _planes_420(out, height, width)
-    rows = _strip_rows(rgb)
+    rows = _strip_rows(height, width, rgb.device)
     for top in range(0, height, rows):
         strip, half = slice(top, top + rows), slice(top // 2, (top + rows) // 2)
         part = rgb[:, strip]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from pipeline.frames import EyeBatch, FrameBatch
@@ -45,6 +46,46 @@ def split(pictures: Tensor, layout: Layout, right_first: bool = False) -> Tensor
     else:
         halves = pictures.view(count, channels, 2, height // 2, width).permute(0, 2, 1, 3, 4)
     return halves.flip(1) if right_first else halves
+
+
+class JoinedEyes:
+    """Whole pictures of single eyes, put together a few rows at a time: no copy of a picture.
+
+    Args:
+        eyes: ``[T, E, C, H, W]``, the left eye first.
+
+    Attributes:
+        shape: of the whole pictures, ``(T, C, H', W')``.
+    """
+
+    def __init__(self, eyes: Tensor, layout: Layout, right_first: bool = False) -> None:
+        count, num_eyes, channels, height, width = eyes.shape
+        rows, columns = {"mono": (1, 1), "sbs": (1, 2), "tb": (2, 1)}[layout]
+        self._eyes = eyes
+        self._order = [1, 0] if right_first and num_eyes == 2 else list(range(num_eyes))
+        self._across = layout == "sbs"
+        self.shape = (count, channels, height * rows, width * columns)
+
+    @property
+    def device(self) -> torch.device:
+        return self._eyes.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self._eyes.dtype
+
+    def rows(self, number: int, top: int, bottom: int) -> Tensor:
+        """Rows of one picture, ``[C, bottom - top, W']``; fewer where it ends before."""
+        eyes = [self._eyes[number, eye] for eye in self._order]
+        if self._across:
+            return torch.cat([eye[:, top:bottom] for eye in eyes], dim=2)
+        height = self._eyes.shape[3]
+        parts = [
+            eye[:, max(0, top - begin) : max(0, bottom - begin)]
+            for eye, begin in zip(eyes, range(0, 2 * height, height), strict=False)
+        ]
+        parts = [part for part in parts if part.shape[1]]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
 def join_eyes(eyes: Tensor, layout: Layout, right_first: bool = False) -> Tensor:

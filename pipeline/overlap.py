@@ -23,8 +23,12 @@ def overlap(
     waits for it.
 
     Args:
+        depth: 0 works nothing ahead, in the consumer's own thread.
         on_thread: called first in the new thread, for what PyTorch keeps per thread.
     """
+    if depth == 0:
+        yield from source
+        return
     channel: _Channel[T] = _Channel(depth)
 
     def produce() -> None:

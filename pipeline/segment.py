@@ -25,12 +25,18 @@ from pipeline.projection import field_of_view
 from pipeline.publish import file_digest, publish
 from pipeline.refine.stereo import StereoRefiner
 from pipeline.source import require_unchanged
-from pipeline.spec import AS_ASKED, Concession, SegmentJob, SegmentResult, chunk_frames
+from pipeline.spec import (
+    AS_ASKED,
+    Concession,
+    SegmentJob,
+    SegmentResult,
+    chunk_frames,
+    is_huge,
+)
 from pipeline.streams import segment_stream
 
-#: Batches that may wait between two stages; of pictures beyond that size one, which is 100 MB.
+#: Batches that may wait between two stages.
 _DEPTH = 2
-_DEEP_PIXELS = 5760 * 2880
 
 #: Of each format, on their way to the host or there: one is written, the others wait.
 _COPIES = 3
@@ -75,7 +81,7 @@ def run_segment(
         )
         chunk = max(1, chunk_frames(job.video, job.settings.streaming) // concession.chunk_divisor)
         prepared = prepared_data(job, model, ClipReader(job, reader))
-        depth = _DEPTH if job.video.even_width * job.video.even_height <= _DEEP_PIXELS else 1
+        depth = _depth(job, device)
         frames = overlap(_decoded(job, model, reader, chunk), depth, on_thread=on_thread)
         refiner = StereoRefiner(
             job.settings.stereo,
@@ -131,6 +137,13 @@ def _decoded(
     if begin < job.start:
         yield from reader.batches(begin, job.start, chunk)
     yield from reader.batches(job.start, job.stop, chunk)
+
+
+def _depth(job: SegmentJob, device: torch.device) -> int:
+    """One huge batch is enough to wait, and on a CPU, which it fills by itself, none."""
+    if not is_huge(job.video):
+        return _DEPTH
+    return 0 if device.type == "cpu" else 1
 
 
 def _eye_size(job: SegmentJob) -> tuple[int, int]:

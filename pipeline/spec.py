@@ -177,6 +177,15 @@ def segment_frames(video: VideoInfo, streaming: StreamingSettings) -> int:
     return min(LONGEST_SEGMENT, video.num_frames if half < _SHORTEST_SEGMENT else half)
 
 
+#: Beyond that a frame is 100 MB and its planes of floats half a gigabyte.
+_HUGE_PIXELS = 5760 * 2880
+
+
+def is_huge(video: VideoInfo) -> bool:
+    """Whether its frames are so large that memory counts more than the time it saves."""
+    return video.even_width * video.even_height > _HUGE_PIXELS
+
+
 #: Frames of a chunk have this many pixels together at the most where the settings leave it open:
 #: a small network wants several frames at once, but at 8K one is enough work and memory.
 CHUNK_PIXELS = 8192 * 4096

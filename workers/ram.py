@@ -20,6 +20,10 @@ from workers.telemetry import resident_bytes
 
 LOOK_EVERY_S = 1.0
 
+# malloc.h
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+_LARGE_BLOCK = 16 << 20
+
 #: After a segment was let go its memory comes back little by little.
 REST_S = 10.0
 
@@ -64,6 +68,19 @@ class RamGuard:
             f" its share is {self._limit_bytes / 1e9:.1f} GB",
             "raise limits.ram_gb, or take fewer workers or lanes (streaming.lanes)",
         )
+
+
+def keep_no_large_blocks() -> None:
+    """From now on what is freed goes back to the system, but for small blocks.
+
+    For pictures so large that kept blocks, and the holes between them, fill gigabytes; otherwise
+    they save the kernel's clearing of pages (`workers.launch.WORKER_ENVIRONMENT`).
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:  # glibc only
+        mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK)
+        mallopt(_M_TRIM_THRESHOLD, _LARGE_BLOCK)
+        mallopt(_M_TOP_PAD, 0)
 
 
 def give_back_memory() -> None:

@@ -21,9 +21,10 @@ from pipeline.spec import (
     ProcessingSettings,
     SegmentJob,
     SegmentResult,
+    is_huge,
 )
 from workers.messages import WorkerSetup
-from workers.ram import RamGuard, give_back_memory
+from workers.ram import RamGuard, give_back_memory, keep_no_large_blocks
 
 
 class Work(Protocol):
@@ -77,6 +78,8 @@ class Pipeline:
         settings = job.settings
         # The number of threads alters bits: it comes from the settings and from nothing else.
         torch.set_num_threads(settings.processing.intra_op_threads)
+        if is_huge(job.video):
+            keep_no_large_blocks()
         if concession.chunk_divisor > 1:  # memory may have run out
             give_back_memory()
 

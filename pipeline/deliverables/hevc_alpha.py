@@ -40,7 +40,7 @@ class HevcAlpha(Transparent):
 
     def planes(self, frames: FrameBatch, matte: MatteBatch) -> Tensor:
         form = YuvFormat(self._tags.matrix, full_range=False)
-        return rgba_planes(*self._eyes_joined(frames, matte), form)
+        return rgba_planes(*self._eyes_by_rows(frames, matte), form)
 
     def _is_hevc(self) -> bool:
         return True

@@ -31,7 +31,7 @@ from pipeline.deliverables.selfcheck import (
 from pipeline.disk import writing
 from pipeline.encode import Encoder, PipeEncoder, ffmpeg_command, run_ffmpeg
 from pipeline.errors import EncodeError
-from pipeline.eyes import join_eyes
+from pipeline.eyes import JoinedEyes, join_eyes
 from pipeline.frames import FrameBatch, MatteBatch
 from pipeline.spec import VideoInfo, VideoSettings
 from pipeline.spherical import SphericalTags, placeholder_options, readable, write_tags
@@ -271,6 +271,16 @@ class Movie(ABC):
         if tags.transfer != "unspecified":
             options += ["-color_trc", tags.transfer]
         return options
+
+    def _eyes_by_rows(
+        self, frames: FrameBatch, matte: MatteBatch
+    ) -> tuple[Tensor | JoinedEyes, JoinedEyes]:
+        """As `_eyes_joined`, without a copy of whole pictures."""
+        layout, swapped = self._video.layout, self._video.right_first
+        alpha = JoinedEyes(matte.alpha, layout, swapped)
+        if matte.foreground is None:
+            return frames.rgb, alpha
+        return JoinedEyes(matte.foreground, layout, swapped), alpha
 
     def _eyes_joined(self, frames: FrameBatch, matte: MatteBatch) -> tuple[Tensor, Tensor]:
         """(colour, alpha) of whole pictures, ``[T, 3, H, W]`` and ``[T, 1, H, W]``."""

@@ -30,7 +30,7 @@ class WebM(Transparent):
 
     def planes(self, frames: FrameBatch, matte: MatteBatch) -> Tensor:
         form = YuvFormat(self._tags.matrix, full_range=False)
-        return rgba_planes(*self._eyes_joined(frames, matte), form)
+        return rgba_planes(*self._eyes_by_rows(frames, matte), form)
 
     def _segment_command(self, path: Path) -> list[str]:
         options = [*self._encoder_options(), *self._color_options(), "-flags:v", "+bitexact"]
