@@ -329,14 +329,14 @@ def fetch_models(config: Path | None) -> None:
     Of RVM, or of SAM 2 and its seed model where FILE says so.
     """
     from orchestrator.config import load_settings
-    from pipeline.models.rvm import fetch
     from pipeline.models.sam2_weights import fetch_checkpoint
+    from pipeline.models.weights import fetch_rvm
 
     matting = load_settings(config, {}).matting
     if matting.model == "sam2":
         click.echo(fetch_checkpoint(matting))
     if matting.model != "sam2" or matting.sam2_seed == "rvm":
-        for path in fetch(matting):
+        for path in fetch_rvm(matting):
             click.echo(path)
 
 

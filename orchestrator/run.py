@@ -210,9 +210,9 @@ def fetch_model(matting: MattingSettings) -> None:
         MachineError: it cannot be had.
     """
     if matting.model == "rvm":
-        from pipeline.models.rvm import fetch
+        from pipeline.models.weights import fetch_rvm
 
-        fetch(matting)
+        fetch_rvm(matting)
     elif matting.model == "sam2":
         from pipeline.models.sam2_weights import fetch_checkpoint
 

@@ -119,8 +119,3 @@ def _match_refiner(network: nn.Module, weights: dict[str, Tensor]) -> None:
         return
     module: Any = sys.modules[type(network).__module__]
     network.refiner = module.FastGuidedFilterRefiner()
-
-
-def fetch(matting: MattingSettings) -> tuple[str, str]:
-    """Fetch code and weights to the cache; their paths. Raises MachineError."""
-    return str(fetch_code(matting.rvm_repo)), str(fetch_weights(matting))

@@ -2,6 +2,9 @@
 
 The cache is torch.hub's (``TORCH_HOME``). Beside each weights file stands its sha256 as it was at
 the first fetch, because nobody publishes one.
+
+The process that leads a run asks whether all is there: torch, which takes seconds to load, is
+loaded only to fetch, and to read.
 """
 
 from __future__ import annotations
@@ -16,13 +19,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import TYPE_CHECKING
 from urllib.parse import urlparse
-
-import torch
-from torch import Tensor
 
 from pipeline.errors import MachineError, SettingsError
 from pipeline.spec import MattingSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _RVM_RELEASE = "https://github.com/PeterL1n/RobustVideoMatting/releases/download/v1.0.0"
 _NETWORK_TIMEOUT_S = 15.0
@@ -30,6 +34,17 @@ _WHAT_TO_DO = (
     "run `vrmatte models fetch` where there is a network, or set matting.rvm_repo and "
     "matting.rvm_weights to local copies, or choose --model chroma, plate or depth"
 )
+
+
+def fetch_rvm(matting: MattingSettings) -> tuple[Path, Path]:
+    """Have RVM's code and weights; their places. Raises MachineError, SettingsError."""
+    return fetch_code(matting.rvm_repo), fetch_weights(matting)
+
+
+def hub_folder() -> Path:
+    """`torch.hub.get_dir()`, without torch."""
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    return Path(os.environ.get("TORCH_HOME", f"{cache}/torch")).expanduser() / "hub"
 
 
 def fetch_code(repository: str) -> Path:
@@ -52,11 +67,13 @@ def fetch_code(repository: str) -> Path:
         raise SettingsError(
             f"matting.rvm_repo {repository!r} is neither a folder nor owner/name:ref"
         )
-    hub = Path(torch.hub.get_dir())
+    hub = hub_folder()
     owner, name, ref = named.groups()
     cached = hub / "_".join([owner, name, ref]).replace("/", "_")
     with _fetching(hub, "RVM's code", repository):
         if not (cached / "hubconf.py").is_file():
+            import torch
+
             # hub.list fetches and unpacks; calling an entry point would fetch weights as well.
             torch.hub.list(repository, skip_validation=True, trust_repo=True, verbose=False)  # type: ignore[no-untyped-call]
     if not (cached / "hubconf.py").is_file():
@@ -92,10 +109,12 @@ def fetch_file(source: str, what: str, advice: str) -> Path:
         if not path.is_file():
             raise MachineError(f"there are no weights at {path}", advice)
         return path
-    checkpoints = Path(torch.hub.get_dir()) / "checkpoints"
+    checkpoints = hub_folder() / "checkpoints"
     path = checkpoints / Path(urlparse(source).path).name
     with _fetching(checkpoints, what, source, advice):
         if not path.is_file():
+            import torch
+
             draft = path.with_name(f".{path.name}.{os.getpid()}.part")
             try:
                 torch.hub.download_url_to_file(source, str(draft), progress=False)
@@ -108,6 +127,8 @@ def fetch_file(source: str, what: str, advice: str) -> Path:
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Tensors by name, on the CPU; nothing in the file is run. Raises MachineError."""
+    import torch
+
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, UnpicklingError, EOFError, ValueError) as error:
@@ -115,7 +136,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             f"{path} is no file of weights that can be read safely",
             "check matting.rvm_weights, or delete the file to have it fetched again",
         ) from error
-    if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
+    if not isinstance(loaded, dict) or not all(
+        isinstance(v, torch.Tensor) for v in loaded.values()
+    ):
         raise MachineError(f"{path} holds no plain state_dict", "check matting.rvm_weights")
     return dict(loaded)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,34 @@ def serve(monkeypatch: pytest.MonkeyPatch, content: bytes) -> list[str]:
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", download)
     return asked
+
+
+def test_the_cache_is_torch_hubs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.hub, "_hub_dir", None)
+    for home, cache in (("/a", "/b"), ("~/a", None), (None, "/b"), (None, None)):
+        for name, value in (("TORCH_HOME", home), ("XDG_CACHE_HOME", cache)):
+            if value is None:
+                monkeypatch.delenv(name, raising=False)
+            else:
+                monkeypatch.setenv(name, value)
+        assert str(weights.hub_folder()) == torch.hub.get_dir()
+
+
+def test_what_is_there_is_found_without_torch(tmp_path: Path) -> None:
+    (tmp_path / "hubconf.py").write_text("")
+    (tmp_path / "weights.pth").write_bytes(b"weights")
+    program = (
+        "import sys\n"
+        "import workers.launch\n"
+        "from orchestrator.run import fetch_model\n"
+        "from pipeline.spec import MattingSettings\n"
+        "folder = sys.argv[1]\n"
+        "weights = folder + '/weights.pth'\n"
+        "fetch_model(MattingSettings(rvm_repo=folder, rvm_weights=weights))\n"
+        "sys.exit('torch' in sys.modules)\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    assert subprocess.run(command, check=False).returncode == 0
 
 
 def test_fetched_once_recorded_and_checked(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
