@@ -246,7 +246,7 @@ class ProcessingSettings:
     ] = field(default="auto", metadata=NO_PIXELS)
     intra_op_threads: Annotated[
         int, Field(ge=1, le=256, description="CPU threads of one tensor operation; alters bits")
-    ] = 2
+    ] = 1
     decode_threads: Annotated[
         int, Field(ge=0, le=64, description="CPU threads of one decoder; 0 lets FFmpeg choose")
     ] = field(default=2, metadata=NO_PIXELS)
@@ -257,7 +257,8 @@ class MattingSettings:
     """Which model cuts the subject out, and its options."""
 
     model: Annotated[
-        str, Field(description="rvm, sam2, chroma, plate, depth, or one that is installed")
+        str,
+        Field(description="rvm, sam2, sam2+rvm, chroma, plate, depth, or one that is installed"),
     ] = "rvm"
     rvm_variant: Annotated[
         Literal["mobilenetv3", "resnet50"], Field(description="RVM network: fast, or finer")
@@ -296,6 +297,36 @@ class MattingSettings:
         Literal["rvm", "depth", "plate", "chroma"],
         Field(description="model whose matte tells SAM 2 who the subject is"),
     ] = "rvm"
+    sam2_edge: Annotated[
+        Literal["rvm", "depth", "plate", "chroma"],
+        Field(description="sam2+rvm: model that draws the edge of the subject that SAM 2 follows"),
+    ] = "rvm"
+    # What the files of prompts say is in `VideoSettings.prompts_sha256`, whatever they are called.
+    prompts: Annotated[
+        str | None,
+        Field(
+            description="what tells sam2 who the subject is: a file for all videos, or a folder of"
+            " files named STEM.prompts.yaml; null: such a file beside the video, if there is one"
+        ),
+    ] = field(default=None, metadata=NO_PIXELS)
+    dlc_csv: Annotated[
+        str | None,
+        Field(description="the same from a table of DeepLabCut's; goes before other prompts"),
+    ] = field(default=None, metadata=NO_PIXELS)
+    dlc_bodyparts: Annotated[
+        tuple[str, ...],
+        Field(description="body parts that are taken from the table; []: all of every animal"),
+    ] = field(default=(), metadata=NO_PIXELS)
+    dlc_likelihood: Annotated[
+        float, Field(ge=0, le=1, description="body parts less likely than this are left out")
+    ] = field(default=0.6, metadata=NO_PIXELS)
+    continuous_correction: Annotated[
+        bool,
+        Field(description="sam2: the seed model points the subject out again inside a segment"),
+    ] = False
+    correction_interval: Annotated[
+        int, Field(ge=1, description="frames from one correction to the next, by it or by dlc_csv")
+    ] = 120
     chroma_color: Annotated[
         str,
         Field(
@@ -450,6 +481,7 @@ class VideoSettings:
     Attributes:
         deliverables: names of the formats to make.
         start_frame, max_frames: the range, in frames of the output; None means to the end.
+        prompts_sha256: of what is said of the subject (`pipeline/prompt_store.py`); None: nothing.
     """
 
     deliverables: tuple[str, ...] = ("webm",)
@@ -460,6 +492,7 @@ class VideoSettings:
     matting: MattingSettings = MattingSettings()
     stereo: StereoSettings = StereoSettings()
     encoding: EncodingSettings = EncodingSettings()
+    prompts_sha256: str | None = None
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change when the output would."""
