@@ -9,7 +9,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
@@ -90,6 +90,38 @@ class _Gpus(click.ParamType[Any]):
         return [int(number) for number in numbers]
 
 
+class _Names(click.ParamType[Any]):
+    name = "NAME,NAME"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[str]:
+        return [name.strip() for name in str(value).split(",") if name.strip()]
+
+
+def _prompting(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options by which a person says who the subject is."""
+    for option in (
+        click.option(
+            "--dlc-likelihood",
+            type=click.FloatRange(0, 1),
+            help="Body parts less likely than this are left out; 0.6.",
+        ),
+        click.option("--dlc-parts", type=_Names(), help="Which body parts; all by default."),
+        click.option(
+            "--dlc-csv", type=_PATH, metavar="CSV", help="The same from a table of DeepLabCut's."
+        ),
+        click.option(
+            "--prompts",
+            type=_PATH,
+            help="What tells sam2 who the subject is: a file, or a folder of STEM.prompts.yaml;"
+            " by default the one beside the video.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="vrmatte")
 def main() -> None:
@@ -100,7 +132,11 @@ def main() -> None:
 @click.argument("inputs", nargs=-1, required=True, type=_PATH, metavar="INPUT...")
 @click.option("-o", "--out", required=True, type=_PATH, help="Folder for the outputs.")
 @click.option("--config", type=_PATH, help="Settings file (`vrmatte config init` writes one).")
-@click.option("--model", help="What cuts the subject out: rvm (default), chroma, plate, depth.")
+@click.option(
+    "--model",
+    help="What cuts the subject out: rvm (default), sam2, sam2+rvm, chroma, plate, depth.",
+)
+@_prompting
 @click.option(
     "--format",
     "formats",
@@ -168,6 +204,10 @@ def run(
 #: Where in the settings an option's value goes.
 _KEYS = {
     "model": ("matting", "model"),
+    "prompts": ("matting", "prompts"),
+    "dlc_csv": ("matting", "dlc_csv"),
+    "dlc_parts": ("matting", "dlc_bodyparts"),
+    "dlc_likelihood": ("matting", "dlc_likelihood"),
     "formats": ("output", "formats"),
     "sidecar": ("output", "sidecar"),
     "layout": ("input", "layout"),
@@ -262,7 +302,7 @@ def bench(
 @click.argument("video", type=_PATH, metavar="VIDEO")
 @click.option("-o", "--out", "sheet", type=_PATH, metavar="SHEET", help="PNG or JPEG to write.")
 @click.option("--at", multiple=True, metavar="TIME", help="12.5, 1:02 or 1:00:02; repeatable.")
-@click.option("--prompts", type=_PATH, metavar="FILE", help="Prompts to draw on their frames.")
+@_prompting
 @click.option("--config", type=_PATH, help="Settings file, as in `vrmatte run`.")
 @click.option("--model", help="As in `vrmatte run`.")
 @click.option("--layout", type=click.Choice(["auto", "sbs", "tb", "mono"]), help="Likewise.")
@@ -276,7 +316,6 @@ def preview(
     video: Path,
     sheet: Path | None,
     at: tuple[str, ...],
-    prompts: Path | None,
     config: Path | None,
     width: int,
     **options: Any,
@@ -284,7 +323,8 @@ def preview(
     """Show some frames of VIDEO as a run would matte them, on one sheet.
 
     Each row is a frame: the source, the matte, the result over a checkerboard. Without --at, frames
-    near the beginning, the middle and the end; with --prompts, the frames that have some.
+    near the beginning, the middle and the end; with prompts, which are drawn, the frames that
+    have some.
     """
     from orchestrator.config import load_settings
     from orchestrator.preview import PreviewRequest
@@ -294,7 +334,7 @@ def preview(
     settings = load_settings(config, _overrides(options))
     sheet = sheet or Path(f"{video.stem}_preview.png")
     with _interrupted_by(signal.SIGTERM, signal.SIGHUP):
-        make_preview(PreviewRequest(video, settings, sheet, at, prompts, width), fetch_model)
+        make_preview(PreviewRequest(video, settings, sheet, at, width), fetch_model)
     click.echo(sheet)
 
 
@@ -333,9 +373,11 @@ def fetch_models(config: Path | None) -> None:
     from pipeline.models.weights import fetch_rvm
 
     matting = load_settings(config, {}).matting
-    if matting.model == "sam2":
+    with_sam2 = matting.model in ("sam2", "sam2+rvm")
+    if with_sam2:
         click.echo(fetch_checkpoint(matting))
-    if matting.model != "sam2" or matting.sam2_seed == "rvm":
+    helpers = {matting.sam2_seed} | ({matting.sam2_edge} if matting.model == "sam2+rvm" else set())
+    if not with_sam2 or "rvm" in helpers:
         for path in fetch_rvm(matting):
             click.echo(path)
 

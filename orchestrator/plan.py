@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Protocol
 
@@ -26,6 +26,8 @@ from pipeline.disk import make_folder, write_file, writing
 from pipeline.errors import DiskError, ErrorRecord, InputError, MachineError, VrmatteError
 from pipeline.frame_index import FrameIndex
 from pipeline.probe import end_probes, info_from_json, info_to_json, probe_video
+from pipeline.prompt_store import digest_of, keep_prompts, pack
+from pipeline.prompts import Prompts
 from pipeline.source import regular_file
 from pipeline.spec import (
     PIXEL_VERSION,
@@ -63,6 +65,8 @@ class Planner:
     Attributes:
         out: absolute path of the output folder.
         fit: the settings for one video, given those for all and where its frame index is.
+        prompts: what is said of a video's subject, given the source and where its index is.
+        needs_index: whether a video's index is needed for that.
         layout, projection: taken for every video if given; otherwise found out.
         deadline_s: for one probe; by the file's size if None.
         is_done: whether nothing remains to be done of a job; then a probe of an earlier run is
@@ -75,6 +79,8 @@ class Planner:
     out: Path
     settings: VideoSettings
     fit: Callable[[VideoInfo, VideoSettings, Path], VideoSettings] = lambda info, s, index: s
+    prompts: Callable[[Path, VideoInfo, Path], Prompts | None] = lambda source, info, index: None
+    needs_index: Callable[[VideoInfo], bool] = lambda info: False
     layout: Layout | None = None
     projection: ProjectionName | None = None
     deadline_s: float | None = None
@@ -127,9 +133,11 @@ class Planner:
         self._require_no_link(folder, source)
         known = _read_info(kept)
         if known is not None and _is_of(known, source.path):
-            job = self._make_job(source, stem, video_id, folder, known)
-            if self.is_done(job) or _is_sound(Path(job.index_path), known):
-                return job
+            sound = _is_sound(folder / "index.json", known)
+            if sound or not self.needs_index(known):
+                job = self._make_job(source, stem, video_id, folder, known)
+                if sound or self.is_done(job):
+                    return job
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -154,6 +162,10 @@ class Planner:
     ) -> VideoJob:
         index_path = folder / "index.json"
         settings = self.fit(info, self.settings, index_path)
+        prompts = self.prompts(source.path, info, index_path)
+        packed = None if prompts is None else pack(prompts)
+        if packed is not None:
+            settings = replace(settings, prompts_sha256=digest_of(packed))
         work_dir = folder / settings.fingerprint()
         self._require_no_link(work_dir, source)
         start = settings.start_frame
@@ -186,6 +198,8 @@ class Planner:
                     f"{self._shown(output)} exists and was not made by vrmatte",
                     "move it away, or let it be replaced with --fresh",
                 )
+        if packed is not None and not self.is_done(job):
+            keep_prompts(work_dir, packed)
         return job
 
     def _require_no_link(self, place: Path, source: Source) -> None:

@@ -7,7 +7,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,11 +15,13 @@ from orchestrator.child_module import run_module
 from orchestrator.config import Settings, forced_layout, forced_projection, video_settings
 from orchestrator.machine import Gpu, choose_devices, list_gpus, visible_gpus
 from orchestrator.pin import pin_files
+from orchestrator.prompting import prompts_for, settled_prompts
 from orchestrator.words import clock
 from pipeline.errors import SettingsError, VrmatteError
 from pipeline.models.engines import settled_engine
 from pipeline.probe import probe_video
-from pipeline.prompts import Prompts, read_prompts
+from pipeline.prompt_store import digest_of, keep_prompts, pack
+from pipeline.prompts import Prompts
 from pipeline.spec import MattingSettings, SegmentJob, VideoInfo
 from workers.launch import WORKER_ENVIRONMENT
 
@@ -36,7 +38,6 @@ class PreviewRequest:
 
     Attributes:
         at: times, as ``12.5``, ``1:02`` or ``1:00:02``; none: some are chosen.
-        prompts: a file of prompts to draw; and the frames that they are for, where no time is said.
         sheet: the picture that is written, PNG or JPEG by its name.
         width: of each picture on it, in pixels.
     """
@@ -45,7 +46,6 @@ class PreviewRequest:
     settings: Settings
     sheet: Path
     at: tuple[str, ...] = ()
-    prompts: Path | None = None
     width: int = 640
 
 
@@ -78,6 +78,7 @@ def preview(
     if request.sheet.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise SettingsError(f"{request.sheet} is no name of a picture", "end it in .png or .jpg")
     settings = pin_files(request.settings)
+    matting = settled_prompts(settings.matting)
     visible = visible_gpus(gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))
     workers = settings.workers
     device = choose_devices(workers.gpus, workers.cpu_workers, visible).devices[0]
@@ -93,11 +94,16 @@ def preview(
             projection=forced_projection(settings),
             deadline_s=settings.input.probe_timeout_s,
         )
-        prompts = None if request.prompts is None else read_prompts(request.prompts, info)
+        prompts = prompts_for(matting, request.video, info, folder / "index.json")
+        chosen = video_settings(settings)
+        if prompts is not None:
+            packed = pack(prompts)
+            keep_prompts(folder, packed)
+            chosen = replace(chosen, prompts_sha256=digest_of(packed))
         frames = chosen_frames(info, request.at, prompts)
         fetch_model(settings.matting)
         index = str(folder / "index.json")
-        job = SegmentJob(info, video_settings(settings), 0, 0, info.num_frames, index, name)
+        job = SegmentJob(info, chosen, 0, 0, info.num_frames, index, name)
         sheet = Sheet(
             job,
             frames,
@@ -123,7 +129,9 @@ def chosen_frames(info: VideoInfo, at: Sequence[str], prompts: Prompts | None) -
     if at:
         return tuple(sorted({_frame_at(info, text) for text in at}))
     if prompts is not None and prompts.prompts:
-        return tuple(sorted({prompt.frame for prompt in prompts.prompts})[:_MOST_PROMPTED])
+        said = sorted({prompt.frame for prompt in prompts.prompts if prompt.corrects})
+        if said:
+            return tuple(said[:_MOST_PROMPTED])
     return tuple(sorted({int(share * (info.num_frames - 1)) for share in _SHARES}))
 
 
@@ -160,7 +168,7 @@ def draw(sheet: Sheet) -> None:
             model = sheet.job.settings.matting.model
             marks = []
             for prompt in prompts:
-                if prompt.frame == shown.number:
+                if prompt.frame == shown.number and prompt.corrects:
                     size = video.even_height, video.even_width
                     corner = eye_corner(video.layout, video.right_first, prompt.eye, *size)
                     marks.append((prompt, *corner))

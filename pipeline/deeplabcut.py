@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import SettingsError
-from pipeline.eyes import eye_size
+from pipeline.layout import eye_size
 from pipeline.prompts import Eye, Point, Prompt, Prompts
 from pipeline.spec import VideoInfo
 
@@ -40,14 +40,14 @@ class Track:
 
 
 def read_tracks(
-    path: Path, parts: Sequence[str], least_likelihood: float, num_frames: int
+    path: Path, parts: Sequence[str], least_likelihood: float, num_frames: int | None
 ) -> tuple[Track, ...]:
     """Read a table.
 
     Args:
         parts: body parts that are taken; empty takes all, but those that belong to no animal.
         least_likelihood: 0..1; points below it are left out.
-        num_frames: of the video's source; the table must have as many rows.
+        num_frames: of the video's source; the table must have as many rows. None: any number.
 
     Raises:
         SettingsError: it cannot be read, is not DeepLabCut's, lacks a part, has no point that is
@@ -67,7 +67,7 @@ def read_tracks(
             raise SettingsError(
                 f"{path} has no body part {part!r}", f"it has: {', '.join(known) or 'none'}"
             )
-    if len(body) != num_frames:
+    if num_frames is not None and len(body) != num_frames:
         raise SettingsError(
             f"{path} has {len(body)} rows, and the video {num_frames} frames",
             "analyse this very video, from its first frame to its last",
@@ -86,12 +86,20 @@ def read_tracks(
     return tracks
 
 
-def as_prompts(tracks: Sequence[Track], video: VideoInfo, source_frames: Sequence[int]) -> Prompts:
+def as_prompts(
+    tracks: Sequence[Track],
+    video: VideoInfo,
+    source_frames: Sequence[int],
+    *,
+    correct_every: int = 1,
+) -> Prompts:
     """The points of each track in each output frame, in the eye that they lie in.
 
     Args:
         video: whose whole picture was analysed, both eyes in it.
         source_frames: for each output frame the frame of the source that it shows.
+        correct_every: of the video's frames, so many apart correct what is tracked: the parts that
+            a table names say less of an outline than tracking knows.
     """
     height, width = eye_size(video.layout, video.even_height, video.even_width)
     prompts: list[Prompt] = []
@@ -109,7 +117,8 @@ def as_prompts(tracks: Sequence[Track], video: VideoInfo, source_frames: Sequenc
                 if 0 <= point.x <= width and 0 <= point.y <= height:
                     by_eye.setdefault(eye, []).append(point)
             prompts += [
-                Prompt(object_id, eye, frame, tuple(points)) for eye, points in by_eye.items()
+                Prompt(object_id, eye, frame, tuple(points), corrects=frame % correct_every == 0)
+                for eye, points in by_eye.items()
             ]
     return Prompts(tuple(track.name for track in tracks), tuple(prompts))
 

@@ -6,14 +6,8 @@ import torch
 from torch import Tensor
 
 from pipeline.frames import EyeBatch, FrameBatch
+from pipeline.layout import eye_size as eye_size
 from pipeline.spec import Layout
-
-
-def eye_size(layout: Layout, height: int, width: int) -> tuple[int, int]:
-    """(height, width) of one eye in a picture of that size, both even."""
-    return {"mono": (height, width), "sbs": (height, width // 2), "tb": (height // 2, width)}[
-        layout
-    ]
 
 
 def eye_corner(

@@ -185,3 +185,10 @@ def _ratio(width: int, height: int) -> float:
 
 def _is_near(ratio: float, shape: float) -> bool:
     return abs(math.log(ratio / shape)) <= _TOLERANCE
+
+
+def eye_size(layout: Layout, height: int, width: int) -> tuple[int, int]:
+    """(height, width) of one eye in a picture of that size, both even."""
+    return {"mono": (height, width), "sbs": (height, width // 2), "tb": (height // 2, width)}[
+        layout
+    ]

@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.errors import SettingsError
-from pipeline.eyes import eye_size
+from pipeline.layout import eye_size
 from pipeline.spec import VideoInfo
 
 #: A file of prompts is written by hand, or by a program for some objects and some frames.
@@ -47,6 +47,7 @@ class Prompt:
         frame: number of an output frame.
         box: left, top, right, bottom.
         mask: a PNG of the eye's size or of any other: what is above half its range is the object.
+        corrects: it is applied wherever its frame lies; otherwise only where a segment begins.
     """
 
     object_id: int
@@ -55,6 +56,7 @@ class Prompt:
     points: tuple[Point, ...] = ()
     box: tuple[float, float, float, float] | None = None
     mask: Path | None = None
+    corrects: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +65,6 @@ class Prompts:
 
     names: tuple[str, ...]
     prompts: tuple[Prompt, ...]
-
-    def nearest(self, frame: int, eye: int) -> Prompts:
-        """Of each object, the prompts of the frame nearest to that one in which this eye has any.
-
-        Of two frames equally near it is the earlier one.
-        """
-        chosen: list[Prompt] = []
-        for number in range(1, len(self.names) + 1):
-            own = [p for p in self.prompts if p.object_id == number and p.eye == eye]
-            if own:
-                best = min((abs(p.frame - frame), p.frame) for p in own)[1]
-                chosen += [p for p in own if p.frame == best]
-        return Prompts(self.names, tuple(chosen))
 
 
 class _Entry(BaseModel):
@@ -137,6 +126,11 @@ def read_prompts(path: Path, video: VideoInfo) -> Prompts:
             _require_fit(prompt, entry, video, where)
             prompts.append(prompt)
     return Prompts(names, tuple(prompts))
+
+
+def require_prompts_file(path: Path) -> None:
+    """Raises SettingsError where a file of prompts could be for no video at all."""
+    _read(path)
 
 
 def find_prompts(place: Path | None, video: Path) -> Path | None:

@@ -31,6 +31,11 @@ class ClipSampler(Protocol):
     height: int  # of one eye
     width: int
 
+    @property
+    def prompts(self) -> bytes | None:
+        """What a person says of the subject (`pipeline.prompt_store.unpack`); None is nothing."""
+        ...
+
     def sample(self, frames: Sequence[int]) -> EyeBatch:
         """The frames with these numbers, ascending, as uint8 ``[len(frames), E, 3, H, W]``.
 

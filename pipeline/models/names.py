@@ -10,6 +10,7 @@ from pipeline.errors import SettingsError
 BUILT_IN = {
     "rvm": "pipeline.models.rvm:load",
     "sam2": "pipeline.models.sam2:load",
+    "sam2+rvm": "pipeline.models.sam2_edge:load",
     "chroma": "pipeline.models.chroma:load",
     "plate": "pipeline.models.plate:load",
     "depth": "pipeline.models.depth:load",
@@ -18,9 +19,13 @@ BUILT_IN = {
 #: Models whose network has a size of its own, as `processing.scale_factor` says.
 WITH_SCALE = frozenset({"rvm"})
 
+#: Models that follow what a person says of the subject.
+WITH_PROMPTS = frozenset({"sam2", "sam2+rvm"})
+
 DESCRIPTIONS = {
     "rvm": "people, before anything; needs `models fetch`, or a network, once",
-    "sam2": "follows whom another model (matting.sam2_seed) points out; needs weights, as rvm",
+    "sam2": "follows whom prompts, or another model (matting.sam2_seed), point out; needs weights",
+    "sam2+rvm": "the same, and rvm (matting.sam2_edge) draws the edge; needs weights of both",
     "chroma": "green or blue screen; needs nothing",
     "plate": "tripod shots whose subject moves; needs nothing",
     "depth": "whatever stands nearer than the rest, from two eyes; needs nothing",

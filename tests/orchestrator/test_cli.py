@@ -171,7 +171,7 @@ def test_config_init_and_check(tmp_path: Path) -> None:
 
 def test_models_list_names_them_all() -> None:
     names = [line.split()[0] for line in typed("models", "list").stdout.splitlines()]
-    assert names[:5] == ["rvm", "sam2", "chroma", "plate", "depth"]
+    assert names[:6] == ["rvm", "sam2", "sam2+rvm", "chroma", "plate", "depth"]
 
 
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["--version"]])

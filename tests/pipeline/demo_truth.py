@@ -46,6 +46,7 @@ class DemoClip:
         path = demo_folder() / _FILES[backdrop]
         self._decoder = VideoDecoder(path, output_dtype=torch.float32)
         self.num_frames, self.eyes, self.height, self.width = len(self._decoder), 2, EYE, EYE
+        self.prompts: bytes | None = None
         assert self.num_frames == demo_scene().num_frames
 
     def sample(self, frames: Sequence[int]) -> EyeBatch:
@@ -60,6 +61,7 @@ class Clip:
     def __init__(self, rgb: Tensor) -> None:
         self.rgb = rgb
         self.num_frames, self.eyes, _, self.height, self.width = rgb.shape
+        self.prompts: bytes | None = None
 
     def sample(self, frames: Sequence[int]) -> EyeBatch:
         assert list(frames) == sorted(frames)

@@ -1,9 +1,9 @@
 """What every matting model promises, whatever it computes: one suite over all that are built in.
 
 `rvm` needs code and weights: it takes part where VRMATTE_RVM_REPO names a local copy of its
-repository and VRMATTE_RVM_WEIGHTS a file of weights for it. `sam2` needs weights: it takes part
-where VRMATTE_SAM2_CHECKPOINT names them, and VRMATTE_SAM2_SIZE their size; its promises are tested
-with random ones in `test_sam2.py`.
+repository and VRMATTE_RVM_WEIGHTS a file of weights for it. `sam2` and `sam2+rvm` need weights:
+they take part where VRMATTE_SAM2_CHECKPOINT names them, and VRMATTE_SAM2_SIZE their size; what they
+promise is tested with random ones in `test_sam2.py` and `test_sam2_edge.py`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ _SAM2 = {
     "sam2_size": os.environ.get("VRMATTE_SAM2_SIZE", "small"),
     "sam2_seed": "depth",
 }
-_OPTIONS: dict[str, dict[str, Any]] = {"rvm": _RVM, "sam2": _SAM2}
+_SAM2_EDGE = {**_SAM2, "sam2_edge": "depth"}
+_OPTIONS: dict[str, dict[str, Any]] = {"rvm": _RVM, "sam2": _SAM2, "sam2+rvm": _SAM2_EDGE}
 MODELS = [name for name in BUILT_IN if all(_OPTIONS.get(name, {}).values())]
 
 #: How far alpha and foreground may move with the number of frames in a chunk: not at all where a
@@ -45,7 +46,7 @@ MODELS = [name for name in BUILT_IN if all(_OPTIONS.get(name, {}).values())]
 CHUNK_TOLERANCE = {"rvm": 1e-4}
 
 #: Models that need two eyes.
-STEREO_ONLY = {"depth", "sam2"}  # sam2 by its seed
+STEREO_ONLY = {"depth", "sam2", "sam2+rvm"}  # the latter by their seed
 
 
 @pytest.fixture(autouse=True, scope="module")

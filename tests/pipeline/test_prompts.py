@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pipeline.deeplabcut import as_prompts, read_tracks
 from pipeline.errors import SettingsError
@@ -122,27 +119,6 @@ def test_prompts_are_found_beside_the_video_or_where_it_is_said(file: Path) -> N
     assert find_prompts(None, file.parent / "other.mp4") is None
     assert find_prompts(file, file.parent / "other.mp4") == file
     assert find_prompts(file.parent, Path("/elsewhere/talk.mkv")) == file
-
-
-frames = st.lists(st.tuples(st.integers(1, 3), st.integers(0, 1), st.integers(0, 50)), max_size=12)
-
-
-@given(frames, st.integers(0, 50), st.integers(0, 1))
-def test_the_nearest_prompts_of_each_object_are_all_of_one_frame_and_none_is_nearer(
-    places: list[tuple[int, Any, int]], frame: int, eye: int
-) -> None:
-    every = Prompts(("a", "b", "c"), tuple(Prompt(o, e, f, (Point(1, 1),)) for o, e, f in places))
-    found = every.nearest(frame, eye)
-    for number in (1, 2, 3):
-        there = [f for o, e, f in places if (o, e) == (number, eye)]
-        got = [p.frame for p in found.prompts if p.object_id == number]
-        if there:
-            nearest = min(abs(f - frame) for f in there)
-            assert len(set(got)) == 1
-            assert abs(got[0] - frame) == nearest
-            assert len(got) == there.count(got[0])
-        else:
-            assert got == []
 
 
 SINGLE = """scorer,DLC_resnet50,DLC_resnet50,DLC_resnet50,DLC_resnet50,DLC_resnet50,DLC_resnet50

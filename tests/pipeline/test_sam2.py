@@ -17,8 +17,10 @@ from pipeline.errors import InputError, MachineError
 from pipeline.frames import EyeBatch, MatteBatch
 from pipeline.models.base import ClipSampler, MattingModel, Prepared, load_model
 from pipeline.models.depth import DepthLayers
-from pipeline.models.sam2 import SegmentAnything, largest_subjects, soft_matte
+from pipeline.models.sam2 import SegmentAnything, soft_matte
 from pipeline.models.sam2_network import Sam2Size, build_network, load_weights
+from pipeline.models.sam2_subjects import largest_subjects
+from pipeline.models.sam2_tracker import SubjectTracker
 from pipeline.models.sam2_weights import address, fetch_checkpoint
 from pipeline.spec import MattingSettings, ProcessingSettings
 from tests.pipeline.demo_truth import SMALL_FRAMES, scene_clip
@@ -54,7 +56,7 @@ class RedIsTheSubject:
 
 @pytest.fixture(scope="module")
 def model() -> SegmentAnything:
-    return SegmentAnything(random_network(64, slim=True), RedIsTheSubject())
+    return SegmentAnything(SubjectTracker(random_network(64, slim=True), RedIsTheSubject()))
 
 
 def clip(num_frames: int, *, eyes: int = 2, appears: int = 0) -> Tensor:
@@ -94,7 +96,7 @@ def test_the_first_frame_is_the_seed_along_the_edges(model: SegmentAnything) -> 
 
 def test_depth_points_out_who_stands_nearer() -> None:
     scene = scene_clip("room")
-    model = SegmentAnything(random_network(256, slim=True), DepthLayers())
+    model = SegmentAnything(SubjectTracker(random_network(256, slim=True), DepthLayers()))
     seed = DepthLayers()
     expected = seed.matte(
         EyeBatch(scene.rgb[:1], 0), seed.start(2, scene.height, scene.width, {})
@@ -203,7 +205,8 @@ def test_a_checkpoint_as_it_is_published(tmp_path: Path) -> None:
     network = build_network("tiny", options=options)
     load_weights(network, tmp_path / "sam2.pt")
     one, other = (
-        matte(SegmentAnything(each, RedIsTheSubject()), clip(3)) for each in (saved, network)
+        matte(SegmentAnything(SubjectTracker(each, RedIsTheSubject())), clip(3))
+        for each in (saved, network)
     )
     assert torch.equal(one, other)
 
@@ -283,4 +286,14 @@ def test_loaded_by_its_settings(tmp_path: Path) -> None:
     loaded = load_model(matting, ProcessingSettings(), torch.device("cpu"))
     assert loaded.name == "sam2"
     rgb = scene_clip("room").rgb[:3]
-    assert torch.equal(matte(loaded, rgb), matte(SegmentAnything(network, DepthLayers()), rgb))
+    expected = SegmentAnything(SubjectTracker(network, DepthLayers()))
+    assert torch.equal(matte(loaded, rgb), matte(expected, rgb))
+    with_edges = load_model(
+        replace(matting, model="sam2+rvm", sam2_edge="depth"),
+        ProcessingSettings(),
+        torch.device("cpu"),
+    )
+    assert with_edges.name == "sam2+rvm"
+    height, width = rgb.shape[3:]
+    state = with_edges.start(2, height, width, with_edges.prepare(scene_clip("room")))
+    assert with_edges.matte(EyeBatch(rgb, 0), state).alpha[0].max() > 0.5
