@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from orchestrator.jobs import VideoJob
 from pipeline.deliverables.fit import BY_CODEC
-from pipeline.spec import VideoInfo, VideoSettings, chunk_frames
+from pipeline.spec import EncodingSettings, VideoInfo, VideoSettings, chunk_frames
 
 _MB = 1_000_000
 
@@ -22,15 +22,17 @@ _SEGMENT_BYTES = 200 * _MB
 _CHUNK_FRAME_BYTES = 130 * _MB
 _CHUNK_FRAME_BYTES_PER_PIXEL = 180
 
-#: Of each format, per pixel of 3840x1920, with 4 threads: x264 105, x265 148, ProRes 158 (ffmpeg
-#: -benchmark).
+#: Of each format, per pixel of 3840x1920, with 4 threads: x264 105 to 162, ProRes 158; and up to
+#: `fast`, from `medium` on: x265 149, 179; with an alpha layer 250, 307; SVT-AV1 300, 486.
 _ENCODER_BYTES_PER_PIXEL = 165
+_SLOW_ENCODER_BYTES_PER_PIXEL = 180
+_HEVC_ALPHA_BYTES_PER_PIXEL = {False: 250, True: 310}
+_AV1_BYTES_PER_PIXEL = {False: 300, True: 490}
+_SLOW = ("medium", "slow")
 
-#: SVT-AV1 looks further ahead. x265 with an alpha layer takes 6.3 GB at 8192x4096. Masks are
-#: deflated a page at a time.
-_AV1_BYTES_PER_PIXEL = 290
-#: VP9 with alpha takes 1.92 GB at 8192x4096 (docs/benchmarks/005-8k-memory.md).
-_BYTES_PER_PIXEL_OF = {"webm": 60, "hevc-alpha": 190, "tiff": 5}
+#: VP9 with alpha takes 1.92 GB at 8192x4096 (docs/benchmarks/005-8k-memory.md). Masks are deflated
+#: a page at a time.
+_BYTES_PER_PIXEL_OF = {"webm": 60, "tiff": 5}
 
 #: On a GPU: the surfaces of its decoder, which PyTorch does not know of (20 of 8 bit).
 _SURFACE_BYTES_PER_PIXEL = 30
@@ -98,13 +100,18 @@ def with_needs(job: VideoJob, on_gpu: bool) -> VideoJob:
 
 def encoders_bytes_per_pixel(settings: VideoSettings) -> int:
     """RAM of the encoders of all formats of one segment together, per pixel of the frame."""
-    total = 0
-    for name in settings.deliverables:
-        if name in BY_CODEC and settings.encoding.codec == "av1":
-            total += _AV1_BYTES_PER_PIXEL
-        else:
-            total += _BYTES_PER_PIXEL_OF.get(name, _ENCODER_BYTES_PER_PIXEL)
-    return total
+    return sum(_encoder_bytes_per_pixel(name, settings.encoding) for name in settings.deliverables)
+
+
+def _encoder_bytes_per_pixel(name: str, encoding: EncodingSettings) -> int:
+    point = encoding.point()
+    if name == "hevc-alpha":
+        return _HEVC_ALPHA_BYTES_PER_PIXEL[point.hevc_preset in _SLOW]
+    if name in BY_CODEC and encoding.codec == "av1":
+        return _AV1_BYTES_PER_PIXEL[point.av1_preset in _SLOW]
+    if name in BY_CODEC and encoding.codec == "hevc" and point.hevc_preset in _SLOW:
+        return _SLOW_ENCODER_BYTES_PER_PIXEL
+    return _BYTES_PER_PIXEL_OF.get(name, _ENCODER_BYTES_PER_PIXEL)
 
 
 def segment_bytes(

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +20,13 @@ from orchestrator.memory import (
     with_needs,
 )
 from orchestrator.out_folder import OutFolder
-from pipeline.spec import StreamingSettings, VideoInfo, VideoSettings, chunk_frames
+from pipeline.spec import (
+    EncodingSettings,
+    StreamingSettings,
+    VideoInfo,
+    VideoSettings,
+    chunk_frames,
+)
 from tests.orchestrator.worlds import make_job
 
 GB = 10**9
@@ -123,6 +131,22 @@ def test_a_crew_is_told_its_limits_and_plans_with_what_there_is(tmp_path: Path) 
     assert not cpu.on_gpu
     assert cpu.specs()[0].vram_bytes is None
     assert cpu.memory_used(0) is None
+
+
+@pytest.mark.parametrize("codec", ["hevc", "h264", "av1"])
+def test_a_slower_encoder_is_never_planned_with_less(codec: Literal["hevc", "h264", "av1"]) -> None:
+    for name in ("webm", "greenscreen", "hevc-alpha", "matte", "prores", "tiff"):
+        needs = [
+            encoders_bytes_per_pixel(
+                VideoSettings(
+                    deliverables=(name,), encoding=EncodingSettings(codec=codec, quality=quality)
+                )
+            )
+            for quality in ("draft", "balanced", "best")
+        ]
+        assert needs == sorted(needs)
+        both = VideoSettings(deliverables=(name, "webm"), encoding=EncodingSettings(codec=codec))
+        assert encoders_bytes_per_pixel(both) == needs[1] + 60
 
 
 def test_jobs_know_what_their_segments_need() -> None:
