@@ -53,10 +53,10 @@ _SOLVED_BLACK, _SOLVED_WHITE = 0.04, 0.82
 _MISFIT = 0.06  # squared distance in RGB at which a solved alpha is not believed
 _LUMA = (0.2126, 0.7152, 0.0722)  # BT.709
 
-#: Rows of an eye that are keyed at once, whole cells of the small planes; and those looked through
-#: for the screen.
-_BAND_ROWS, _SURE_ROWS = 512, 64
-_CELL = 4
+#: Pixels of an eye that are keyed at once: what is kept of them at a time fills a hundred planes.
+#: Rows looked through for the screen at once.
+_BAND_PIXELS, _SURE_ROWS = 1 << 20, 64
+_CELL = 4  # side of a pixel of the small planes
 
 _CHANNELS = {"green": 1, "blue": 2}
 _NAMES = ("red", "green", "blue")
@@ -230,8 +230,9 @@ def _key(picture: Tensor, key: _Key, alpha: Tensor, foreground: Tensor) -> None:
     level = _local_screen(picture, key)
     # Twice: the edges are solved from what is nearby, the colours from the solved edges.
     margin = _whole_cells(2 * (reach + _CELL) + 8)
-    for top in range(0, height, _BAND_ROWS):
-        bottom = min(top + _BAND_ROWS, height)
+    rows = _whole_cells(max(1, _BAND_PIXELS // width))
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
         first, last = max(0, top - margin), min(height, bottom + margin)
         part = picture[None, :, first:last].float().div_(255)
         screen = _enlarged(level, (height, width), first, last)
