@@ -17,7 +17,7 @@ from pipeline.errors import InputError, MachineError
 from pipeline.frames import EyeBatch, MatteBatch
 from pipeline.models.base import ClipSampler, MattingModel, Prepared, load_model
 from pipeline.models.depth import DepthLayers
-from pipeline.models.sam2 import SegmentAnything, soft_matte
+from pipeline.models.sam2 import MOST_PROMPTED, SegmentAnything, soft_matte
 from pipeline.models.sam2_network import Sam2Size, build_network, load_weights
 from pipeline.models.sam2_subjects import largest_subjects
 from pipeline.models.sam2_tracker import SubjectTracker
@@ -284,8 +284,10 @@ def test_loaded_by_its_settings(tmp_path: Path) -> None:
         sam2_seed="depth",
     )
     loaded = load_model(matting, ProcessingSettings(), torch.device("cpu"))
-    assert loaded.name == "sam2"
+    assert isinstance(loaded, SegmentAnything)
     rgb = scene_clip("room").rgb[:3]
+    assert loaded._tracker._predictor._network.max_cond_frames_in_attn == MOST_PROMPTED
+    assert loaded._tracker._predictor._network.add_all_frames_to_correct_as_cond
     expected = SegmentAnything(SubjectTracker(network, DepthLayers()))
     assert torch.equal(matte(loaded, rgb), matte(expected, rgb))
     with_edges = load_model(

@@ -247,4 +247,4 @@ def test_prompted_frames_are_bounded() -> None:
         model.matte(EyeBatch(rgb, BEGIN + number), state)
         outputs = state.eyes[0].tracking.stock["output_dict_per_obj"][0]
         held.append(len(outputs["cond_frame_outputs"]))
-    assert held[-1] == held[15] <= MOST_PROMPTED + 20
+    assert held[20] == held[-1] < 20  # those within the network's 15 frames, and the nearest
