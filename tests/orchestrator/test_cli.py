@@ -63,6 +63,16 @@ def test_every_option_arrives(requests: list[Request], tmp_path: Path) -> None:
     assert (settings.encoding.quality, settings.encoding.vp9_crf) == ("best", 20)
 
 
+def test_who_the_subject_is_can_be_typed(requests: list[Request]) -> None:
+    words = (
+        "run in -o out --model sam2+rvm --prompts said --dlc-csv a.csv --dlc-parts nose,left_ear"
+    )
+    assert typed(*words.split(), "--dlc-likelihood", "0.9").exit_code == 0
+    matting = requests[0].settings.matting
+    assert (matting.model, matting.prompts, matting.dlc_csv) == ("sam2+rvm", "said", "a.csv")
+    assert (matting.dlc_bodyparts, matting.dlc_likelihood) == (("nose", "ear"), 0.9)
+
+
 def test_every_quality_can_be_typed() -> None:
     assert tuple(QUALITIES) == get_args(Quality)
 
@@ -92,6 +102,9 @@ def test_without_options_the_defaults_hold(requests: list[Request]) -> None:
         ("run in -o out --model deph", "there is no model named 'deph'", "did you mean 'depth'?"),
         ("run in -o out --config none.yaml", "No such file", "config init"),
         ("run /none -o out", "cannot read the input /none", "check the path"),
+        ("run in -o out --prompts none", "model rvm follows no prompts", "use --model sam2"),
+        ("run in -o out --model sam2 --dlc-csv none", "none cannot be read", "check the path"),
+        ("run in -o out --model sam2 --prompts none", "none cannot be read", "check the path"),
         ("status /none", "no run was started in /none", "OUT"),
         ("config check /none", "cannot read the settings file /none", "config init"),
         ("config init /none/x.yaml", "cannot write /none/x.yaml", "check the path"),
