@@ -64,9 +64,7 @@ def test_every_option_arrives(requests: list[Request], tmp_path: Path) -> None:
 
 
 def test_who_the_subject_is_can_be_typed(requests: list[Request]) -> None:
-    words = (
-        "run in -o out --model sam2+rvm --prompts said --dlc-csv a.csv --dlc-parts nose,left_ear"
-    )
+    words = "run in -o out --model sam2+rvm --prompts said --dlc-csv a.csv --dlc-parts nose,ear"
     assert typed(*words.split(), "--dlc-likelihood", "0.9").exit_code == 0
     matting = requests[0].settings.matting
     assert (matting.model, matting.prompts, matting.dlc_csv) == ("sam2+rvm", "said", "a.csv")
