@@ -12,8 +12,7 @@ from orchestrator.words import counted
 from pipeline.errors import MachineError
 
 #: A lane keeps a decoder, a share of the network and an encoder busy: about two cores. One lane
-#: more works while others begin, end, or wait: 200 frames of 1280x720 by RVM in segments of 100 on
-#: 2 cores took 30.1 s with two lanes, 36.6 s with one, 33.9 s with two lanes of one thread each.
+#: more works while others begin, end, or wait (docs/benchmarks/004-speed.md, on 2 cores).
 CORES_PER_LANE = 2
 MOST_LANES = 8
 
