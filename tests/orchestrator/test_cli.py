@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 import orchestrator.run
-from orchestrator.cli import QUALITIES, main
+from orchestrator.cli import main
+from orchestrator.commands.options import QUALITIES
 from orchestrator.config import Settings
 from orchestrator.run import Request, Surroundings
 from pipeline.errors import (

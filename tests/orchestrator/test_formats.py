@@ -9,7 +9,7 @@ from typing import get_args
 import click
 import pytest
 
-from orchestrator.cli import run as run_command
+from orchestrator.commands.run import run as run_command
 from orchestrator.config import load_settings, video_settings
 from orchestrator.discover import discover
 from orchestrator.disk import SHARE_OF_FORMAT

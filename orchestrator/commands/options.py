@@ -1,0 +1,132 @@
+"""What several commands share: kinds of options, where they go in the settings, the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PATH = click.Path(path_type=Path)
+
+#: Written out, because what knows them is slow to load; tests compare.
+FORMATS = ["webm", "greenscreen", "alphapack", "matte", "prores", "hevc-alpha", "tiff"]
+SPHERES = ["equirect180", "equirect360", "fisheye180", "fisheye190", "fisheye200", "fisheye220"]
+PROJECTIONS = ["auto", *SPHERES, "flat"]
+QUALITIES = ["draft", "balanced", "best"]
+
+
+class Gpus(click.ParamType[Any]):
+    name = "all|none|0,1"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | list[int]:
+        if value in ("all", "none"):
+            return str(value)
+        numbers = str(value).split(",")
+        if not all(number.strip().isdecimal() for number in numbers):
+            self.fail(f"{value!r} is neither all, none nor a list like 0,1", param, ctx)
+        return [int(number) for number in numbers]
+
+
+class Names(click.ParamType[Any]):
+    name = "NAME,NAME"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[str]:
+        return [name.strip() for name in str(value).split(",") if name.strip()]
+
+
+def prompting(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options by which a person says who the subject is."""
+    for option in (
+        click.option(
+            "--dlc-likelihood",
+            type=click.FloatRange(0, 1),
+            help="Body parts less likely than this are left out; 0.6.",
+        ),
+        click.option("--dlc-parts", type=Names(), help="Which body parts; all by default."),
+        click.option(
+            "--dlc-csv", type=PATH, metavar="CSV", help="The same from a table of DeepLabCut's."
+        ),
+        click.option(
+            "--prompts",
+            type=PATH,
+            help="What tells sam2 who the subject is: a file, or a folder of STEM.prompts.yaml;"
+            " by default the one beside the video.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+#: Where in the settings an option's value goes.
+_KEYS = {
+    "model": ("matting", "model"),
+    "prompts": ("matting", "prompts"),
+    "dlc_csv": ("matting", "dlc_csv"),
+    "dlc_parts": ("matting", "dlc_bodyparts"),
+    "dlc_likelihood": ("matting", "dlc_likelihood"),
+    "formats": ("output", "formats"),
+    "sidecar": ("output", "sidecar"),
+    "layout": ("input", "layout"),
+    "projection": ("input", "projection"),
+    "quality": ("encoding", "quality"),
+    "gpus": ("workers", "gpus"),
+    "cpu_workers": ("workers", "cpu_workers"),
+    "start_frame": ("input", "start_frame"),
+    "max_frames": ("input", "max_frames"),
+    "scale": ("processing", "scale_factor"),
+    "segment_frames": ("streaming", "segment_frames"),
+    "lanes": ("streaming", "lanes"),
+    "grace": ("limits", "grace_s"),
+}
+
+
+def overrides(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The options that were given, as settings."""
+    found: dict[str, dict[str, Any]] = {}
+    for option, value in options.items():
+        if value is not None and value != ():
+            group, key = _KEYS[option]
+            found.setdefault(group, {})[key] = value
+    return found
+
+
+@contextlib.contextmanager
+def interrupted_by(*numbers: signal.Signals) -> Iterator[None]:
+    """These signals are as good as Ctrl-C, but for those that are ignored (SIGHUP under nohup)."""
+    old = {number: signal.getsignal(number) for number in numbers}
+    changed = [number for number in numbers if old[number] == signal.SIG_DFL]
+    for number in changed:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def console(*, stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+def lasting_console(*, stderr: bool = False) -> Console:
+    """One that takes no harm when whoever reads it goes away: the work goes on."""
+    from rich.console import Console
+
+    from orchestrator.terminal import LastingStream
+
+    stream = LastingStream(sys.stderr if stderr else sys.stdout)
+    return Console(file=cast("TextIO", stream), highlight=False)

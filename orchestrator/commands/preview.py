@@ -1,0 +1,58 @@
+"""`vrmatte preview`."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import click
+
+from orchestrator.commands.options import (
+    PATH,
+    PROJECTIONS,
+    Gpus,
+    interrupted_by,
+    overrides,
+    prompting,
+)
+
+
+@click.command()
+@click.argument("video", type=PATH, metavar="VIDEO")
+@click.option("-o", "--out", "sheet", type=PATH, metavar="SHEET", help="PNG or JPEG to write.")
+@click.option("--at", multiple=True, metavar="TIME", help="12.5, 1:02 or 1:00:02; repeatable.")
+@prompting
+@click.option("--config", type=PATH, help="Settings file, as in `vrmatte run`.")
+@click.option("--model", help="As in `vrmatte run`.")
+@click.option("--layout", type=click.Choice(["auto", "sbs", "tb", "mono"]), help="Likewise.")
+@click.option("--projection", type=click.Choice(PROJECTIONS), help="Likewise.")
+@click.option("--scale", type=float, help="Likewise.")
+@click.option("--gpus", type=Gpus(), metavar="all|none|0,1", help="Likewise.")
+@click.option(
+    "--width", type=click.IntRange(64, 4096), default=640, help="Pixels of each picture; 640."
+)
+def preview(
+    video: Path,
+    sheet: Path | None,
+    at: tuple[str, ...],
+    config: Path | None,
+    width: int,
+    **options: Any,
+) -> None:
+    """Show some frames of VIDEO as a run would matte them, on one sheet.
+
+    Each row is a frame: the source, the matte, the result over a checkerboard. Without --at, frames
+    near the beginning, the middle and the end; with prompts, which are drawn, the frames that
+    have some.
+    """
+    from orchestrator.config import load_settings
+    from orchestrator.preview import PreviewRequest
+    from orchestrator.preview import preview as make_preview
+    from orchestrator.run import fetch_model
+
+    settings = load_settings(config, overrides(options))
+    sheet = sheet or Path(f"{video.stem}_preview.png")
+    with interrupted_by(signal.SIGTERM, signal.SIGHUP):
+        make_preview(PreviewRequest(video, settings, sheet, at, width), fetch_model)
+    click.echo(sheet)

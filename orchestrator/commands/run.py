@@ -1,0 +1,94 @@
+"""`vrmatte run`."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import click
+
+from orchestrator.commands.options import (
+    FORMATS,
+    PATH,
+    PROJECTIONS,
+    QUALITIES,
+    Gpus,
+    interrupted_by,
+    lasting_console,
+    overrides,
+    prompting,
+)
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True, type=PATH, metavar="INPUT...")
+@click.option("-o", "--out", required=True, type=PATH, help="Folder for the outputs.")
+@click.option("--config", type=PATH, help="Settings file (`vrmatte config init` writes one).")
+@click.option(
+    "--model",
+    help="What cuts the subject out: rvm (default), sam2, sam2+rvm, chroma, plate, depth.",
+)
+@prompting
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(FORMATS),
+    help="What to make; may be given several times.",
+)
+@click.option(
+    "--layout", type=click.Choice(["auto", "sbs", "tb", "mono"]), help="Where the eyes are."
+)
+@click.option("--projection", type=click.Choice(PROJECTIONS), help="What each eye shows.")
+@click.option(
+    "--quality",
+    type=click.Choice(QUALITIES),
+    help="Of the encoding, not of the matte: draft is fast and coarse, best slow and fine;"
+    " balanced by default. Numbers in the settings file go before it.",
+)
+@click.option(
+    "--gpus", type=Gpus(), metavar="all|none|0,1", help="Which GPUs work; all by default."
+)
+@click.option(
+    "--cpu-workers", type=click.IntRange(1, 64), help="Workers where no GPU is used; 1 by default."
+)
+@click.option("--start-frame", type=click.IntRange(0), help="First frame of each video.")
+@click.option("--max-frames", type=click.IntRange(1), help="Frames of each video, from there.")
+@click.option("--scale", type=float, help="Network input as a share of an eye, 0 to 1; by size.")
+@click.option("--segment-frames", type=click.IntRange(1), help="Frames in a segment; by length.")
+@click.option("--lanes", type=click.IntRange(1, 64), help="Segments at once in a worker; by cores.")
+@click.option(
+    "--grace", type=click.FloatRange(0), help="Seconds for the work in hand after Ctrl-C; 120."
+)
+@click.option(
+    "--sidecar/--no-sidecar",
+    default=None,
+    help="A JSON file beside each output, for DeoVR and HereSphere.",
+)
+@click.option("--fresh", is_flag=True, help="Forget what earlier runs left in OUT and start anew.")
+@click.option(
+    "--dry-run", is_flag=True, help="Show the plan, process nothing; OUT keeps what was learnt."
+)
+def run(
+    inputs: tuple[Path, ...],
+    out: Path,
+    config: Path | None,
+    fresh: bool,
+    dry_run: bool,
+    **options: Any,
+) -> int:
+    """Matte the videos in the folders or files INPUT.
+
+    A run on an OUT that holds an unfinished run goes on with it. Options go before the settings
+    file. Exit status: 0 all done, 1 some videos failed, 2 usage or settings, 3 this machine cannot
+    do it, 130 stopped and resumable.
+    """
+    from orchestrator.config import load_settings
+    from orchestrator.run import Request, Surroundings, fetch_model
+    from orchestrator.run import run as run_job
+
+    settings = load_settings(config, overrides(options))
+    around = Surroundings(lasting_console(), lasting_console(stderr=True), fetch_model)
+    with interrupted_by(signal.SIGTERM, signal.SIGHUP):
+        return run_job(Request(inputs, out, settings, fresh, dry_run), around)
