@@ -19,7 +19,7 @@ from orchestrator.snapshot import Snapshot, VideoState
 from orchestrator.words import clock, counted, printable, readable_size
 from pipeline.disk import write_file
 from pipeline.errors import ErrorRecord
-from pipeline.spec import OutputFile, VideoInfo
+from pipeline.spec import Layout, OutputFile, ProjectionName, VideoInfo
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -50,10 +50,31 @@ class RunFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class VideoFacts:
+    """What one must know of a video to show it.
+
+    Attributes:
+        width, height: of the upright picture, in pixels, both eyes together.
+        frame_rate: of the outputs, frames a second.
+        first_frame: number in the source of the outputs' first frame.
+        model: what cut the subject out.
+    """
+
+    width: int
+    height: int
+    layout: Layout
+    projection: ProjectionName
+    frame_rate: float
+    first_frame: int
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
 class VideoReport:
     """What became of one video.
 
     Attributes:
+        id: the name of its source under ``.vrmatte``; empty where it was not planned.
         frames: in the range that was asked for; 0 where the probe failed.
         frames_done: of them, in finished segments.
         frames_earlier: of them, by an earlier run.
@@ -77,6 +98,8 @@ class VideoReport:
     decoders: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     error: ErrorRecord | None = None
+    id: str = ""
+    facts: VideoFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +191,16 @@ def _video_report(job: VideoJob, state: VideoState, earlier: int) -> VideoReport
         decoders=state.decoders,
         notes=(*job.info.notes, *_notes(state, earlier)),
         error=_told(state.error),
+        id=job.id,
+        facts=VideoFacts(
+            width=job.info.width,
+            height=job.info.height,
+            layout=job.info.layout,
+            projection=job.info.projection,
+            frame_rate=float(job.info.frame_rate),
+            first_frame=job.segments[0][0],
+            model=job.settings.matting.model,
+        ),
     )
 
 
