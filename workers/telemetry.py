@@ -1,7 +1,8 @@
-"""What a worker uses: memory of its processes and the state of its GPU, looked at when asked."""
+"""What a worker uses: time and memory of its processes, the state of its GPU, when asked."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import psutil
@@ -10,14 +11,35 @@ import pynvml
 
 @dataclass(frozen=True, slots=True)
 class GpuSample:
-    """One GPU: shares in per cent, memory in bytes, power in watts where the card tells."""
+    """One GPU; what the card does not tell is None.
+
+    Attributes:
+        busy_percent: of the time in which a kernel ran.
+        decoder_percent, encoder_percent: of NVDEC's and NVENC's time.
+        temperature_c: of the chip, in degrees Celsius.
+    """
 
     index: int
+    uuid: str
     name: str
-    busy_percent: int
+    busy_percent: int | None
     memory_used_bytes: int
     memory_total_bytes: int
     power_w: float | None
+    decoder_percent: int | None = None
+    encoder_percent: int | None = None
+    temperature_c: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process and all that it started have used: CPU seconds so far, bytes in RAM now."""
+
+    cpu_s: float = 0.0
+    rss_bytes: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(self.cpu_s + other.cpu_s, self.rss_bytes + other.rss_bytes)
 
 
 def resident_bytes(pid: int) -> int:
@@ -35,6 +57,42 @@ def _resident(process: psutil.Process) -> int:
         return int(process.memory_info().rss)
     except psutil.NoSuchProcess:
         return 0
+
+
+def family_usage(root: int, members: Iterable[int] = ()) -> tuple[Usage, dict[int, Usage]]:
+    """Usage of `root` with all its descendants; and of each of `members`, with its own.
+
+    CPU seconds of children that have ended are those of whoever waited for them.
+
+    Args:
+        members: processes of the family; one that is gone has used nothing.
+    """
+    try:
+        parent = psutil.Process(root)
+        family = [parent, *parent.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        family = []
+    used: dict[int, Usage] = {}
+    parents: dict[int, int] = {}
+    for process in family:
+        try:
+            with process.oneshot():
+                cpu = process.cpu_times()
+                used[process.pid] = Usage(
+                    cpu.user + cpu.system + cpu.children_user + cpu.children_system,
+                    int(process.memory_info().rss),
+                )
+                parents[process.pid] = process.ppid()
+        except psutil.Error:  # it has just ended
+            continue
+    found = {member: Usage() for member in members}
+    for pid, usage in used.items():
+        above: int | None = pid
+        while above is not None and above not in found:
+            above = parents.get(above) if above != root else None
+        if above is not None:
+            found[above] += usage
+    return sum(used.values(), Usage()), found
 
 
 def sample_gpus() -> tuple[GpuSample, ...]:
@@ -68,18 +126,27 @@ def gpu_memory_used(uuid: str) -> int | None:
 def _sample(index: int) -> GpuSample:
     gpu = pynvml.nvmlDeviceGetHandleByIndex(index)
     memory = pynvml.nvmlDeviceGetMemoryInfo(gpu)
+    power_mw = _told(lambda: pynvml.nvmlDeviceGetPowerUsage(gpu))
     return GpuSample(
         index=index,
+        uuid=str(pynvml.nvmlDeviceGetUUID(gpu)),
         name=str(pynvml.nvmlDeviceGetName(gpu)),
-        busy_percent=int(pynvml.nvmlDeviceGetUtilizationRates(gpu).gpu),
+        busy_percent=_told(lambda: pynvml.nvmlDeviceGetUtilizationRates(gpu).gpu),
         memory_used_bytes=int(memory.used),
         memory_total_bytes=int(memory.total),
-        power_w=_power_w(gpu),
+        power_w=None if power_mw is None else power_mw / 1000,
+        # Each with the microseconds that it is a mean over.
+        decoder_percent=_told(lambda: pynvml.nvmlDeviceGetDecoderUtilization(gpu)[0]),
+        encoder_percent=_told(lambda: pynvml.nvmlDeviceGetEncoderUtilization(gpu)[0]),
+        temperature_c=_told(
+            lambda: pynvml.nvmlDeviceGetTemperature(gpu, pynvml.NVML_TEMPERATURE_GPU)
+        ),
     )
 
 
-def _power_w(gpu: object) -> float | None:
+def _told(ask: Callable[[], int]) -> int | None:
+    """A figure, or None: virtual GPUs and some cards do not tell everything."""
     try:
-        return float(pynvml.nvmlDeviceGetPowerUsage(gpu)) / 1000
-    except pynvml.NVMLError:  # virtual GPUs do not tell
+        return int(ask())
+    except pynvml.NVMLError:
         return None

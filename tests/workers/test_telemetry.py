@@ -7,7 +7,7 @@ import sys
 import pynvml
 import pytest
 
-from workers.telemetry import gpu_memory_used, resident_bytes, sample_gpus
+from workers.telemetry import family_usage, gpu_memory_used, resident_bytes, sample_gpus
 
 HOLDER = "block = b'x' * 50_000_000; print('ready', flush=True); input()"
 
@@ -23,6 +23,49 @@ def test_memory_of_a_process_includes_its_children_and_is_0_when_it_is_gone() ->
         assert resident_bytes(os.getpid()) > alone
         child.kill()
     assert resident_bytes(child.pid) == 0
+
+
+def test_usage_of_a_family_is_shared_out_among_its_members() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        whole, members = family_usage(os.getpid(), [child.pid, 1])
+        assert members[child.pid].rss_bytes > 50_000_000
+        assert 0 < members[child.pid].cpu_s < whole.cpu_s
+        assert whole.rss_bytes > members[child.pid].rss_bytes
+        assert members[1].rss_bytes == 0, "not of the family"
+        child.kill()
+    assert family_usage(child.pid, [child.pid])[1][child.pid].rss_bytes == 0
+
+
+def test_what_a_card_does_not_tell_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Figures:
+        used, total, gpu = 1, 4, 93
+
+    def silent(*asked: object) -> int:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+    answers = {
+        "Init": lambda: None,
+        "Shutdown": lambda: None,
+        "DeviceGetCount": lambda: 1,
+        "DeviceGetHandleByIndex": lambda index: index,
+        "DeviceGetUUID": lambda gpu: "GPU-a",
+        "DeviceGetName": lambda gpu: "NVIDIA L4",
+        "DeviceGetMemoryInfo": lambda gpu: Figures,
+        "DeviceGetUtilizationRates": lambda gpu: Figures,
+        "DeviceGetPowerUsage": silent,
+        "DeviceGetDecoderUtilization": lambda gpu: [77, 167000],
+        "DeviceGetEncoderUtilization": silent,
+        "DeviceGetTemperature": lambda gpu, sensor: 71,
+    }
+    for name, answer in answers.items():
+        monkeypatch.setattr(pynvml, f"nvml{name}", answer)
+    [sample] = sample_gpus()
+    assert (sample.uuid, sample.busy_percent, sample.decoder_percent) == ("GPU-a", 93, 77)
+    assert (sample.power_w, sample.encoder_percent, sample.temperature_c) == (None, None, 71)
 
 
 def test_without_a_driver_there_are_no_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
