@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from orchestrator.disk import output_bytes
+from orchestrator.entries import Entry, RunStarted, TaskLost
 from orchestrator.jobs import Plan, SetAside, VideoJob
+from orchestrator.load import LoadPoint, mean
 from orchestrator.snapshot import Snapshot, VideoState
 from orchestrator.words import clock, counted, printable, readable_size
 from pipeline.disk import write_file
@@ -28,6 +30,11 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 
 ALL_DONE, SOME_FAILED, USAGE, CANNOT, STOPPED = 0, 1, 2, 3, 130
+
+#: Points of the load that are reported: more than that no chart of a page shows.
+MOST_LOAD_POINTS = 150
+#: Lost attempts of a video that are reported, the last ones.
+MOST_LOSSES = 12
 
 Result = Literal["done", "done earlier", "failed", "set aside", "not finished"]
 
@@ -70,6 +77,16 @@ class VideoFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Loss:
+    """An attempt that failed and was made again; `segment` is None for the joining of segments."""
+
+    segment: int | None
+    attempt: int
+    worker: int
+    error: ErrorRecord
+
+
+@dataclass(frozen=True, slots=True)
 class VideoReport:
     """What became of one video.
 
@@ -79,6 +96,8 @@ class VideoReport:
         frames_done: of them, in finished segments.
         frames_earlier: of them, by an earlier run.
         seconds: from its first task to its last; None if it was not worked on, or not to its end.
+        started_s, ended_s: the same two, from the beginning of the work.
+        losses: the last few attempts that failed, and why.
         notes: what the person should know, one line each.
     """
 
@@ -100,6 +119,9 @@ class VideoReport:
     error: ErrorRecord | None = None
     id: str = ""
     facts: VideoFacts | None = None
+    started_s: float | None = None
+    ended_s: float | None = None
+    losses: tuple[Loss, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +143,7 @@ class Report:
 
     Attributes:
         stop_reason: why it stopped, where nobody asked for it.
+        load: of the devices, from the beginning of the work on; empty where nobody looked.
     """
 
     schema_version: int
@@ -130,10 +153,24 @@ class Report:
     videos: tuple[VideoReport, ...]
     workers: tuple[WorkerReport, ...]
     stop_reason: ErrorRecord | None = None
+    load: tuple[LoadPoint, ...] = ()
 
 
-def make_report(facts: RunFacts, plan: Plan, first: Snapshot, last: Snapshot) -> Report:
-    """Put together what is known at the end of a run, from its first and last snapshot."""
+def make_report(
+    facts: RunFacts,
+    plan: Plan,
+    first: Snapshot,
+    last: Snapshot,
+    *,
+    entries: Sequence[Entry] = (),
+    load: Sequence[LoadPoint] = (),
+) -> Report:
+    """Put together what is known of a run, from its first and its last snapshot.
+
+    Args:
+        entries: of the journal, for why attempts were lost.
+        load: since the work began.
+    """
     earlier = {video.id: video.frames_done for video in first.videos}
     states = {video.id: video for video in last.videos}
     workers = tuple(
@@ -143,7 +180,10 @@ def make_report(facts: RunFacts, plan: Plan, first: Snapshot, last: Snapshot) ->
         for w in last.workers
     )
     videos = (
-        *(_video_report(job, states[job.id], earlier[job.id]) for job in plan.jobs),
+        *(
+            _video_report(job, states[job.id], earlier[job.id], first.now, _losses(job.id, entries))
+            for job in plan.jobs
+        ),
         *(_set_aside_report(aside) for aside in plan.set_aside),
     )
     return Report(
@@ -154,7 +194,26 @@ def make_report(facts: RunFacts, plan: Plan, first: Snapshot, last: Snapshot) ->
         videos=videos,
         workers=workers,
         stop_reason=_told(last.stop_reason),
+        load=thinned(load, MOST_LOAD_POINTS),
     )
+
+
+def _losses(video: str, entries: Sequence[Entry]) -> tuple[Loss, ...]:
+    """Of this run: an earlier one's are behind the entry with which this one began."""
+    lost: list[Loss] = []
+    for entry in reversed(entries):
+        if isinstance(entry, RunStarted) or len(lost) == MOST_LOSSES:
+            break
+        if isinstance(entry, TaskLost) and entry.video == video:
+            error = dataclasses.replace(entry.error, detail="")
+            lost.append(Loss(entry.segment, entry.attempt, entry.worker, error))
+    return tuple(reversed(lost))
+
+
+def thinned(points: Sequence[LoadPoint], most: int) -> tuple[LoadPoint, ...]:
+    """At most `most` points, each the mean of as many that follow each other."""
+    each = -(-len(points) // most)
+    return tuple(mean(points[begin : begin + each]) for begin in range(0, len(points), each or 1))
 
 
 def _told(error: ErrorRecord | None) -> ErrorRecord | None:
@@ -162,7 +221,9 @@ def _told(error: ErrorRecord | None) -> ErrorRecord | None:
     return None if error is None else dataclasses.replace(error, detail="")
 
 
-def _video_report(job: VideoJob, state: VideoState, earlier: int) -> VideoReport:
+def _video_report(
+    job: VideoJob, state: VideoState, earlier: int, began: float, losses: tuple[Loss, ...]
+) -> VideoReport:
     seconds = None
     if state.started_at is not None and state.ended_at is not None:
         seconds = round(state.ended_at - state.started_at, 3)
@@ -201,6 +262,9 @@ def _video_report(job: VideoJob, state: VideoState, earlier: int) -> VideoReport
             first_frame=job.segments[0][0],
             model=job.settings.matting.model,
         ),
+        started_s=None if state.started_at is None else round(state.started_at - began, 3),
+        ended_s=None if state.ended_at is None else round(state.ended_at - began, 3),
+        losses=losses,
     )
 
 
