@@ -61,7 +61,7 @@ class Fleet:
     Args:
         jobs: the videos, in the order in which they are wanted; ids differ.
         workers: at least one.
-        committed: segments that an earlier run left.
+        committed: segments that an earlier run left; of published videos, to tell of them.
         published: deliverables of the videos that an earlier run finished.
     """
 

@@ -6,6 +6,7 @@ from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from orchestrator.flags import MatteSummary, summarised
 from orchestrator.jobs import VideoJob
 from orchestrator.moves import DECODER_MAY_BE_TO_BLAME, Rules, WorkerSpec
 from orchestrator.snapshot import (
@@ -89,6 +90,7 @@ class Video:
         self.halvings = 0
         self.ended_at: float | None = None
         self._results: dict[int, SegmentResult] = {}
+        self._matte: MatteSummary | None = None  # of the results as they are
         self._in_hand: set[Task] = set()
         self._frames_committed = 0
         self._retries = 0
@@ -110,8 +112,11 @@ class Video:
         return self._started_at is not None or bool(self._results)
 
     def resume(self, task: TaskId, result: SegmentResult) -> None:
-        """Take a segment of an earlier run as done."""
-        if not self.settled:
+        """Take a segment of an earlier run as done; of a published video, to tell of it."""
+        if self._published and task.segment is not None:
+            self._results[task.segment] = result
+            self._matte = None
+        elif not self.settled:
             found = next(t for t in self.pending if t.number == task.segment)
             self._unqueue(found)
             self._take(found, result)
@@ -155,6 +160,7 @@ class Video:
         self.remakes += 1
         for number in set(numbers) & self._results.keys():
             del self._results[number]
+            self._matte = None
             start, stop = self.job.segments[number]
             self.segments_left += 1
             self._frames_committed -= stop - start
@@ -175,6 +181,8 @@ class Video:
 
     def state(self) -> VideoState:
         job, results = self.job, self._results.values()
+        if self._matte is None:
+            self._matte = summarised(job.segments, self._results, job.info.frame_rate)
         frames = self._frames_committed + sum(t.frames_done for t in self._in_hand)
         return VideoState(
             id=job.id,
@@ -196,6 +204,7 @@ class Video:
             eased_segments=self._eased,
             mended_frames=sum(len(r.stereo.mended_frames) for r in results if r.stereo),
             subject_depth_m=_middle(r.stereo.subject_depth_m for r in results if r.stereo),
+            matte=self._matte,
         )
 
     def _status(self) -> VideoStatus:
@@ -209,6 +218,7 @@ class Video:
 
     def _take(self, task: Task, result: SegmentResult) -> None:
         self._results[task.number] = result
+        self._matte = None
         self._frames_committed += task.num_frames
         self.segments_left -= 1
         if not self.segments_left and not self.settled:

@@ -134,13 +134,22 @@ class Journal:
 
     def committed(self, job: VideoJob) -> dict[int, SegmentResult]:
         """The segments of a video that need not be made again, by number."""
-        entries = self._segments.get((job.id, job.settings.fingerprint()), {})
         return {
             number: entry.result
+            for number, entry in self._segments_of(job).items()
+            if measure(entry.result.files, job.work_dir) == entry.sizes
+        }
+
+    def told(self, job: VideoJob) -> dict[int, SegmentResult]:
+        """What was said of a video's segments, by number, whether their files are there or not."""
+        return {number: entry.result for number, entry in self._segments_of(job).items()}
+
+    def _segments_of(self, job: VideoJob) -> dict[int, SegmentCommitted]:
+        entries = self._segments.get((job.id, job.settings.fingerprint()), {})
+        return {
+            number: entry
             for number, entry in entries.items()
-            if 0 <= number < len(job.segments)
-            and (entry.start, entry.stop) == job.segments[number]
-            and measure(entry.result.files, job.work_dir) == entry.sizes
+            if 0 <= number < len(job.segments) and (entry.start, entry.stop) == job.segments[number]
         }
 
     def _remember(self, entry: Entry) -> None:

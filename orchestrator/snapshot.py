@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from orchestrator.flags import NO_MATTE, MatteSummary
 from pipeline.errors import ErrorRecord
 from pipeline.spec import OutputFile
 from workers.messages import TaskId
@@ -29,6 +30,7 @@ class VideoState:
         started_at, ended_at: on the supervisor's clock, in seconds.
         work_s: seconds that workers spent on its finished tasks, added up.
         decoders: what decoded its segments, in words, each once.
+        matte: what is known of its matte, of an earlier run's segments too.
     """
 
     id: str
@@ -50,6 +52,7 @@ class VideoState:
     eased_segments: int = 0
     mended_frames: int = 0
     subject_depth_m: float | None = None
+    matte: MatteSummary = NO_MATTE
 
 
 @dataclass(frozen=True, slots=True)

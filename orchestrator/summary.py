@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from orchestrator.disk import output_bytes
 from orchestrator.entries import Entry, RunStarted, TaskLost
+from orchestrator.flags import TimedFlag, in_words, timed
 from orchestrator.jobs import Plan, SetAside, VideoJob
 from orchestrator.load import LoadPoint, mean
 from orchestrator.snapshot import Snapshot, VideoState
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-SCHEMA_VERSION = 1
+#: 2: what a page needs to show each video, its flags among it.
+SCHEMA_VERSION = 2
 
 ALL_DONE, SOME_FAILED, USAGE, CANNOT, STOPPED = 0, 1, 2, 3, 130
 
@@ -99,6 +101,9 @@ class VideoReport:
         started_s, ended_s: the same two, from the beginning of the work.
         losses: the last few attempts that failed, and why.
         notes: what the person should know, one line each.
+        flags: runs of frames whose matte deserves a look, by time; the worst, if there are many.
+        dropped_flags: how many there are beside them.
+        area: see `MatteSummary`.
     """
 
     name: str
@@ -122,6 +127,9 @@ class VideoReport:
     started_s: float | None = None
     ended_s: float | None = None
     losses: tuple[Loss, ...] = ()
+    flags: tuple[TimedFlag, ...] = ()
+    dropped_flags: int = 0
+    area: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +241,8 @@ def _video_report(
     elif state.status == "failed":
         result = "failed"
     own_frames = state.num_frames - earlier
+    flags = tuple(timed(flag, job.info.frame_rate) for flag in state.matte.flags)
+    dropped = state.matte.dropped_flags
     return VideoReport(
         name=job.name,
         source=job.info.path,
@@ -250,7 +260,7 @@ def _video_report(
         mended_frames=state.mended_frames,
         subject_depth_m=None if state.subject_depth_m is None else round(state.subject_depth_m, 2),
         decoders=state.decoders,
-        notes=(*job.info.notes, *_notes(state, earlier)),
+        notes=(*job.info.notes, *_notes(state, earlier), *_looks(flags, dropped)),
         error=_told(state.error),
         id=job.id,
         facts=VideoFacts(
@@ -283,6 +293,11 @@ def _notes(state: VideoState, earlier: int) -> Iterator[str]:
         yield f"{counted(state.eased_segments, 'segment')} made in smaller chunks after trouble"
     if state.retries:
         yield f"{counted(state.retries, 'attempt')} lost and made again"
+
+
+def _looks(flags: Sequence[TimedFlag], dropped: int) -> Iterator[str]:
+    if flags:
+        yield f"deserves a look: {in_words(flags, dropped)}"
 
 
 def _set_aside_report(aside: SetAside) -> VideoReport:

@@ -100,8 +100,9 @@ def run(
     committed = {
         TaskId(job.id, number): result
         for job in jobs
-        if job.id not in published
-        for number, result in journal.committed(job).items()
+        for number, result in (
+            journal.told(job) if job.id in published else journal.committed(job)
+        ).items()
     }
     fleet = Fleet(jobs, workers, rules or Rules(), committed, published)
     journal.append(RunStarted(len(jobs), len(workers)))

@@ -572,6 +572,41 @@ class StereoSummary:
     subject_depth_m: float | None
 
 
+FlagKind = Literal["empty", "eyes_disagree", "jump", "flicker", "touches_edge"]
+
+
+@dataclass(frozen=True, slots=True)
+class MatteFlag:
+    """A run of frames whose matte deserves a look; see `pipeline/matte_flags.py`.
+
+    Attributes:
+        first_frame, last_frame: numbers in the source, both included.
+        eye: 0 (left) or 1 where it is only that one of two; None otherwise.
+        value: the worst that was measured, in the kind's own measure.
+    """
+
+    kind: FlagKind
+    first_frame: int
+    last_frame: int
+    eye: int | None
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class BorderFrame:
+    """One of the first or last frames of a segment, to be compared across its border.
+
+    Attributes:
+        frame: number in the source.
+        area: the matte's share of each eye's picture, 0..1.
+        cut: the picture is another one than in the frame before.
+    """
+
+    frame: int
+    area: tuple[float, ...]
+    cut: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class SegmentResult:
     """What a finished segment left.
@@ -582,6 +617,11 @@ class SegmentResult:
         concealed_frames: frames that the decoder never gave, filled with their neighbour.
         decoder: what decoded, in words ("NVDEC", "CPU", "CPU: Video not supported").
         stereo: how the eyes agreed; None where there is one, or nobody looked.
+        flags: by kind and frame; those near the segment's ends are not final before they are
+            joined with its neighbours' (`orchestrator/flags.py`).
+        dropped_flags: how many there were beside them; the worst are kept.
+        area: the matte's share of the picture, means over equal parts of the segment.
+        border: its first and last frames.
     """
 
     files: tuple[str, ...]
@@ -590,6 +630,10 @@ class SegmentResult:
     decoder: str = ""
     digests: tuple[str, ...] = ()
     stereo: StereoSummary | None = None
+    flags: tuple[MatteFlag, ...] = ()
+    dropped_flags: int = 0
+    area: tuple[float, ...] = ()
+    border: tuple[BorderFrame, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
