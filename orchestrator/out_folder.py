@@ -29,7 +29,7 @@ _VIDEO_ID = re.compile(r"[0-9a-f]{16}")
 
 #: Names under which files are written before they are whole.
 _DRAFT = re.compile(r"\..+\.part(\.txt)?", re.DOTALL)
-_REPORT_DRAFT = re.compile(r"\.report\.json(\.\d+)?\.part")
+_REPORT_DRAFT = re.compile(r"\.report\.(json|html)(\.\d+)?\.part")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,10 @@ class OutFolder:
     @property
     def report(self) -> Path:
         return self.path / "report.json"
+
+    @property
+    def page(self) -> Path:
+        return self.path / "report.html"
 
     def create(self) -> None:
         """Make the folder and what is always in it.

@@ -209,6 +209,7 @@ def test_drafts_are_swept_and_nothing_else(out: OutFolder, tmp_path: Path) -> No
         out.state / "probed" / ".0123456789abcdef-v1.json.5.part",
         out.state / ".run.yaml.5.part",
         out.path / ".report.json.5.part",
+        out.path / ".report.html.5.part",
     ]
     kept = [
         settings / "webm-000000.webm",
