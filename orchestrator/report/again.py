@@ -1,0 +1,46 @@
+"""`vrmatte report OUT`: the page once more, of what a run left."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.out_folder import OutFolder
+from orchestrator.report.keeper import Gallery, write_page
+from orchestrator.report.page import Album, render
+from orchestrator.report.rebuild import found_in
+from orchestrator.words import counted, printable
+from pipeline.disk import writing
+from pipeline.errors import SettingsError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+#: How long it waits at once for pictures before it says how far it is, in seconds.
+_LOOK_S = 1.0
+
+
+def write_again(path: Path, progress: Console, answers: Console, *, pictures: bool = True) -> None:
+    """Write ``report.html``; say where it is.
+
+    Raises:
+        SettingsError: no run was started in `path`, or one is going on.
+        MachineError: what it left is damaged.
+        DiskError: the page cannot be written.
+    """
+    out = OutFolder(path.absolute())
+    if out.in_use():
+        page = printable(str(out.page))
+        raise SettingsError("a run is going on there, which writes the page itself", f"open {page}")
+    found = found_in(out, datetime.now().astimezone())
+    album = Album({})
+    if pictures:
+        gallery = Gallery()
+        with progress.status("looking for pictures") as status:
+            while (album := gallery.album(found.state, dict(found.infos))).awaited:
+                status.update(f"pictures of {counted(album.awaited, 'video')} to make")
+                gallery.wait(_LOOK_S)
+    with writing(out.page):
+        write_page(out.page, render(found.state, album), lasting=True)
+    answers.print(printable(f"report: {out.page}"), markup=False, highlight=False, soft_wrap=True)

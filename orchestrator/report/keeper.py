@@ -1,0 +1,211 @@
+"""Keeps ``report.html``: a child of the run that is told how it stands, has pictures made, writes.
+
+It outlives the leading process by a moment: when its line is cut off without a last word it writes
+that the run ended without one. Nothing that happens here is the run's trouble.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import struct
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from orchestrator.report.cards import look_order
+from orchestrator.report.page import Album, render
+from orchestrator.report.pictures import Pictures, draw, draw_request
+from orchestrator.report.state import PageState
+from orchestrator.summary import STOPPED, VideoReport
+from pipeline.disk import write_file
+from pipeline.errors import DiskError
+from pipeline.spec import VideoInfo
+
+#: Of all pictures on a page, as text. A video's are some 100 kB.
+ROOM_BYTES = 20_000_000
+
+#: For one video's pictures; at 8K a frame far behind a keyframe takes most of a minute.
+DRAW_S = 240.0
+
+#: What is left to be drawn when the run has ended may take so long.
+LAST_DRAW_S = 60.0
+
+#: A page is written at most so often, and no faster than this on average: OUT may be far away.
+WRITE_S = 4.0
+WRITE_BYTES_PER_S = 1_000_000
+
+_HEAD = struct.Struct("<Q")
+
+Draw = Callable[[VideoReport, VideoInfo], tuple[Pictures, ...]]
+
+
+def send_state(line: BinaryIO, state: PageState, infos: dict[str, VideoInfo]) -> None:
+    """Send how the run stands, with what the probe said of videos that were not told before."""
+    body = pickle.dumps((state, infos))
+    line.write(_HEAD.pack(len(body)) + body)
+    line.flush()
+
+
+def sent_states(line: BinaryIO) -> Iterator[tuple[PageState, dict[str, VideoInfo]]]:
+    """What `send_state` sent, until the line ends, wherever it does."""
+    while len(head := line.read(_HEAD.size)) == _HEAD.size:
+        body = line.read(_HEAD.unpack(head)[0])
+        if len(body) < _HEAD.unpack(head)[0]:
+            return
+        yield pickle.loads(body)  # by our own parent
+
+
+def draw_video(video: VideoReport, info: VideoInfo) -> tuple[Pictures, ...]:
+    """The pictures of one video; none where they cannot be made."""
+    request = draw_request(video, info, DRAW_S)
+    return () if request is None else draw(request, DRAW_S)
+
+
+class Gallery:
+    """Pictures of the videos that are done, made one video after another in a thread.
+
+    Args:
+        room_bytes: when so much text is there no more is made.
+    """
+
+    def __init__(self, draw: Draw = draw_video, room_bytes: int = ROOM_BYTES) -> None:
+        self._draw = draw
+        self._room_bytes = room_bytes
+        self._infos: dict[str, VideoInfo] = {}
+        self._made: dict[str, tuple[Pictures, ...]] = {}
+        self._failed: set[str] = set()
+        self._thread = ThreadPoolExecutor(1, "pictures")
+        self._in_hand: tuple[str, Future[tuple[Pictures, ...]]] | None = None
+
+    def album(self, state: PageState, infos: dict[str, VideoInfo]) -> Album:
+        """What is there; and let the next be made, of those that deserve a look first."""
+        self._infos.update(infos)
+        self._collect(0.0)
+        wanted = [
+            video
+            for video in look_order(state)
+            if video.outputs and video.id in self._infos and video.id not in self._failed
+        ]
+        missing = [video for video in wanted if video.id not in self._made]
+        full = sum(p.num_bytes for made in self._made.values() for p in made) >= self._room_bytes
+        if full:
+            return Album(dict(self._made), left_out=len(missing))
+        if missing and self._in_hand is None:
+            video = missing[0]
+            info = self._infos[video.id]
+            self._in_hand = video.id, self._thread.submit(self._draw, video, info)
+        return Album(dict(self._made), awaited=len(missing))
+
+    def wait(self, seconds: float) -> None:
+        """Wait for what is in hand."""
+        self._collect(seconds)
+
+    def _collect(self, seconds: float) -> None:
+        if self._in_hand is None:
+            return
+        video, future = self._in_hand
+        try:
+            made = future.result(seconds)
+        except TimeoutError:
+            return
+        except Exception:  # pictures for people: the page goes on without them
+            made = ()
+        self._in_hand = None
+        if made:
+            self._made[video] = made
+        else:
+            self._failed.add(video)
+
+
+def keep(
+    line: BinaryIO,
+    write: Callable[[str, bool], None],
+    gallery: Gallery,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Write the page until the line ends, and once more then.
+
+    Args:
+        write: the page; and whether it is to last.
+    """
+    state = None
+    next_at = float("-inf")
+    for state, infos in sent_states(line):
+        album = gallery.album(state, infos)
+        if state.ending is None and clock() >= next_at:
+            text = render(state, album)
+            write(text, False)
+            next_at = clock() + max(WRITE_S, len(text) / WRITE_BYTES_PER_S)
+        if state.ending is not None:
+            _write_last(state, write, gallery, clock)
+            return
+    if state is not None:
+        now = datetime.now().astimezone()
+        ended = replace(state, ending="without a word", now=now, doing=())
+        write(render(ended, gallery.album(ended, {})), False)
+
+
+def _write_last(
+    state: PageState,
+    write: Callable[[str, bool], None],
+    gallery: Gallery,
+    clock: Callable[[], float],
+) -> None:
+    """At once, and again with the pictures that were still to be made."""
+    deadline = clock() + LAST_DRAW_S
+    album = gallery.album(state, {})
+    write(render(state, replace(album, awaited=0, left_out=album.left_out + album.awaited)), True)
+    more = False
+    # Whoever stopped the run does not wait for pictures.
+    while album.awaited and state.report.exit_status != STOPPED and clock() < deadline:
+        gallery.wait(max(0.0, deadline - clock()))
+        album, more = gallery.album(state, {}), True
+    if more:
+        left_out = album.left_out + album.awaited
+        write(render(state, replace(album, awaited=0, left_out=left_out)), True)
+
+
+def write_page(path: Path, text: str, lasting: bool) -> None:
+    """Whole or not at all. Forced to the disk only when it is to last; of a live page another
+    comes in seconds.
+
+    Raises:
+        OSError, DiskError: it cannot be written.
+    """
+    if lasting:
+        write_file(path, text.encode("utf-8", "replace"))
+        return
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        draft.write_bytes(text.encode("utf-8", "replace"))
+        draft.replace(path)
+    except OSError:
+        with suppress(OSError):
+            draft.unlink()
+        raise
+
+
+def main(path: str) -> None:
+    # Signals of a terminal are for the run; this ends when the run does.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+    def write(text: str, lasting: bool) -> None:
+        with suppress(OSError, DiskError):  # the run itself meets the disk's troubles
+            write_page(Path(path), text, lasting)
+
+    keep(sys.stdin.buffer, write, Gallery())
+    sys.stdout.flush()
+    os._exit(0)  # what is still being drawn dies with its thread
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

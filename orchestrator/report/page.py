@@ -1,0 +1,162 @@
+"""The page itself: one HTML file with all that it needs, made of a `PageState` and pictures.
+
+Every text is escaped where it is put in; the page's policy lets run no script but its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING
+
+from orchestrator.report.cards import Card, cards
+from orchestrator.report.charts import HEIGHT, WIDTH, load_charts
+from orchestrator.report.pictures import Pictures
+from orchestrator.report.state import PageState
+from orchestrator.words import clock, counted, printable, readable_size
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+#: How often a page renews itself in a browser, in seconds.
+REFRESH_S = 10
+
+_NONE = "\N{EN DASH}"
+
+
+@dataclass(frozen=True, slots=True)
+class Album:
+    """The pictures at hand, by the videos' ids, and what must be said of those that are not.
+
+    Attributes:
+        awaited: videos whose pictures are still to be made.
+        left_out: videos for which there was no room on the page.
+    """
+
+    pictures: dict[str, tuple[Pictures, ...]]
+    awaited: int = 0
+    left_out: int = 0
+
+
+def render(state: PageState, album: Album) -> str:
+    """The whole text of ``report.html``."""
+    made = cards(state, album.pictures)
+    environment = _environment()
+    script = _text(environment, "page.js")
+    return environment.get_template("page.html").render(
+        state=state,
+        headline=_headline(state),
+        lede=_lede(state),
+        totals=_totals(state),
+        done=_frames(state),
+        look=[card for card in made if card.reasons],
+        cards=[card for card in made if not _only_waits(state, card)],
+        waiting=[card for card in made if _only_waits(state, card)],
+        charts=load_charts(state.report.load),
+        chart_size=(WIDTH, HEIGHT),
+        album=album,
+        clock=clock,
+        workers=list(zip(state.report.workers, state.doing, strict=False)),
+        report=state.report,
+        printable=printable,
+        moment=_moment,
+        refresh_s=REFRESH_S,
+        style=_text(environment, "page.css"),
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def _only_waits(state: PageState, card: Card) -> bool:
+    return card.badge.word == "waits" and card.done is None
+
+
+def _headline(state: PageState) -> str:
+    videos = state.report.videos
+    if not videos:
+        return "No videos"
+    done = sum(video.result in ("done", "done earlier") for video in videos)
+    if done == len(videos):
+        return "The video is done" if done == 1 else f"All {done} videos are done"
+    return f"{done} of {counted(len(videos), 'video')} done"
+
+
+def _lede(state: PageState) -> str:
+    """One sentence: how it goes, or how it went."""
+    report = state.report
+    began = _moment(report.run.started_at)
+    took = clock(report.seconds)
+    if state.ending == "without a word":
+        return (
+            f"The run that began on {began} ended without a word: it was killed, or its machine"
+            " was. The same command goes on from here."
+        )
+    if state.ending == "in order":
+        if report.stop_reason is not None:
+            return f"Stopped after {took}: {printable(str(report.stop_reason))}"
+        if report.exit_status == 130:
+            return f"Stopped after {took}. The same command goes on from here."
+        return f"Begun on {began}, ended after {took}."
+    parts = [f"In work since {began}"]
+    if state.frames_per_second:
+        parts.append(f"{state.frames_per_second:.1f} frames/s")
+    if state.to_go_s is not None:
+        parts.append(f"about {clock(state.to_go_s)} to go")
+    return ", ".join(parts) + "."
+
+
+def _totals(state: PageState) -> list[tuple[str, str]]:
+    report = state.report
+    videos = report.videos
+    done, total = _frames(state)
+    size = sum(output.size_bytes for video in videos for output in video.outputs)
+    flags = sum(len(video.flags) for video in videos)
+    failed = sum(video.error is not None for video in videos)
+    own = sum(video.frames_done - video.frames_earlier for video in videos)
+    speed = state.frames_per_second
+    if state.ending is not None and report.seconds > 0 and own > 0:
+        speed = own / report.seconds
+    found = [
+        ("Videos", f"{len(videos)}"),
+        ("Frames", f"{done:,}" if done == total else f"{done:,} of {total:,}"),
+        ("Time", clock(report.seconds)),
+        ("Frames/s", f"{speed:.1f}" if speed else _NONE),
+        ("Outputs", readable_size(size) if size else _NONE),
+        ("Flags", f"{flags}"),
+    ]
+    return [*found, ("Failed", f"{failed}")] if failed else found
+
+
+def _frames(state: PageState) -> tuple[int, int]:
+    """Frames done and frames to do, of the videos that have not been given up."""
+    alive = [video for video in state.report.videos if video.error is None]
+    return sum(video.frames_done for video in alive), sum(video.frames for video in alive)
+
+
+def _moment(when: datetime) -> str:
+    return f"{when.day} {when:%B %Y, %H:%M:%S} UTC{when:%z}"
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("orchestrator.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = lambda value: f"{value:,}"
+    return environment
+
+
+@cache
+def _text(environment: Environment, name: str) -> str:
+    """Of a file of ours, as it is."""
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]

@@ -1,0 +1,236 @@
+"""OUT -> what a page tells of its last run, also where that was killed. Changes nothing.
+
+``report.json`` is believed where the journal says that the run ended in order. Otherwise the
+report is made as at the end of a run, of what ``run.yaml``, the journal and what the probes found
+say; how fast it was is taken from what the run last said of itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from orchestrator.entries import (
+    Entry,
+    RunEnded,
+    RunStarted,
+    SegmentCommitted,
+    TaskLost,
+    VideoDone,
+    VideoSetAside,
+)
+from orchestrator.fleet_parts import Video
+from orchestrator.jobs import Plan, SetAside, VideoJob
+from orchestrator.journal import measure, read_entries
+from orchestrator.live import Live, read_live
+from orchestrator.out_folder import OutFolder
+from orchestrator.report.state import PageState
+from orchestrator.snapshot import Snapshot, VideoState
+from orchestrator.summary import SCHEMA_VERSION, Report, RunFacts, make_report
+from orchestrator.words import printable
+from pipeline.errors import ErrorRecord, MachineError
+from pipeline.probe import info_from_json
+from pipeline.spec import PIXEL_VERSION, MattingSettings, VideoInfo, VideoSettings
+from workers.messages import TaskId
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found in OUT.
+
+    Attributes:
+        infos: what the probes said, by the videos' ids, as far as it is there.
+    """
+
+    state: PageState
+    infos: Mapping[str, VideoInfo]
+
+
+def found_in(out: OutFolder, now: datetime) -> Found:
+    """How the last run in `out` stands.
+
+    Raises:
+        SettingsError: there was none.
+        MachineError: what it left is damaged.
+    """
+    record = out.read_run_file()
+    entries = read_entries(out.journal)
+    try:
+        infos = {video["id"]: info for video in record["videos"] if (info := _info(out, video))}
+        begun = datetime.fromisoformat(record["started"])
+        ended = bool(entries) and isinstance(entries[-1], RunEnded)
+        report = _report_of_that_run(out, begun) if ended else None
+        if report is None:
+            report = _rebuilt(out, record, entries, infos, begun)
+    except (LookupError, TypeError, ValueError) as error:
+        raise MachineError(f"{out.run_file} is damaged ({error})", "run again") from None
+    state = PageState(
+        report=report,
+        now=now,
+        ending="in order" if ended else "without a word",
+        standings=("ended",) * len(report.videos),
+    )
+    return Found(state, infos)
+
+
+def read_report(path: Path) -> Report:
+    """``report.json`` as it was written.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is damaged, or another version's.
+    """
+    said = json.loads(path.read_bytes())
+    if not isinstance(said, dict) or said.get("schema_version") != SCHEMA_VERSION:
+        raise ValueError(f"{path} is of another version")
+    report: Report = TypeAdapter(Report).validate_python(_shown(said), strict=False)
+    return report
+
+
+def _shown(value: Any) -> Any:
+    """Names whose bytes are no text cannot be held to a schema."""
+    if isinstance(value, str):
+        return value if value.isprintable() else printable(value)
+    if isinstance(value, list):
+        return [_shown(part) for part in value]
+    if isinstance(value, dict):
+        return {key: _shown(part) for key, part in value.items()}
+    return value
+
+
+def _report_of_that_run(out: OutFolder, begun: datetime) -> Report | None:
+    """None where it could not be written at the end, or cannot be read now."""
+    try:
+        report = read_report(out.report)
+    except (OSError, ValueError):
+        return None
+    # run.yaml is written after a run has begun, and tells whole seconds.
+    return report if report.run.ended_at.timestamp() + 1 >= begun.timestamp() else None
+
+
+def _rebuilt(
+    out: OutFolder,
+    record: Mapping[str, Any],
+    entries: Sequence[Entry],
+    infos: Mapping[str, VideoInfo],
+    begun: datetime,
+) -> Report:
+    live = read_live(out.path)
+    if live is not None and live.updated < begun:
+        live = None
+    videos = record["videos"]
+    jobs = [_job(record, v, infos[v["id"]]) for v in videos if v["id"] in infos]
+    unknown = [video for video in videos if video["id"] not in infos]
+    aside = [
+        *(SetAside(v["name"], "", ErrorRecord("error", v["reason"])) for v in record["set_aside"]),
+        *(SetAside(v["name"], "", _not_known(out)) for v in unknown),
+    ]
+    start = max((n for n, e in enumerate(entries) if isinstance(e, RunStarted)), default=0)
+    first = [_state(job, video_entries(job, record, entries[:start])) for job in jobs]
+    last = [_state(job, video_entries(job, record, entries)) for job in jobs]
+    last = [_of_this_run(state, before, live) for state, before in zip(last, first, strict=True)]
+    began_at = live.snapshot.now - live.elapsed_s if live is not None else 0.0
+    workers = live.snapshot.workers if live is not None else ()
+    facts = RunFacts(
+        version=record["version"],
+        inputs=tuple(record["inputs"]),
+        out=str(out.path),
+        settings=record["fingerprint"],
+        started_at=begun,
+        ended_at=live.updated if live is not None else begun,
+    )
+    return make_report(
+        facts,
+        Plan(tuple(jobs), tuple(aside)),
+        Snapshot(began_at, tuple(first), (), False),
+        Snapshot(began_at, tuple(last), workers, True),
+        entries=entries,
+    )
+
+
+def _not_known(out: OutFolder) -> ErrorRecord:
+    return ErrorRecord("error", f"what was known of it is gone from {out.state}", "run again")
+
+
+def _job(record: Mapping[str, Any], video: Mapping[str, Any], info: VideoInfo) -> VideoJob:
+    """As much of it as a report needs; its settings are those that the page names."""
+    model = video.get("model") or record["settings"]["matting"]["model"]
+    return VideoJob(
+        id=video["id"],
+        name=video["name"],
+        info=info,
+        settings=VideoSettings(matting=MattingSettings(model=model)),
+        outputs=tuple(video["outputs"]),
+        segments=tuple((start, stop) for start, stop in video["segments"]),
+        index_path="",
+        work_dir="",
+    )
+
+
+def video_entries(
+    job: VideoJob, record: Mapping[str, Any], entries: Sequence[Entry]
+) -> list[Entry]:
+    """What the journal says of one video under the settings of that run."""
+    by_id = {v["id"]: v.get("settings", record["fingerprint"]) for v in record["videos"]}
+    return [
+        entry
+        for entry in entries
+        if isinstance(entry, RunStarted)
+        or (isinstance(entry, TaskLost) and entry.video == job.id)
+        or (
+            isinstance(entry, SegmentCommitted | VideoDone | VideoSetAside)
+            and (entry.video, entry.settings) == (job.id, by_id[job.id])
+        )
+    ]
+
+
+def _state(job: VideoJob, entries: Sequence[Entry]) -> VideoState:
+    """Where a video stands by the journal; what went wrong counts for the last run only."""
+    video = Video(job, home=0)
+    results = {
+        entry.segment: entry.result
+        for entry in entries
+        if isinstance(entry, SegmentCommitted)
+        and entry.segment < len(job.segments)
+        and (entry.start, entry.stop) == job.segments[entry.segment]
+    }
+    done = next((entry for entry in reversed(entries) if isinstance(entry, VideoDone)), None)
+    sizes = None if done is None else tuple(output.size_bytes for output in done.outputs)
+    if done is not None and measure(job.outputs) == sizes:
+        video.publish(done.outputs, earlier=True)
+    for number, result in results.items():
+        video.resume(TaskId(job.id, number), result)
+    lost = 0
+    for entry in entries:
+        if isinstance(entry, RunStarted):
+            lost = 0
+        elif isinstance(entry, TaskLost):
+            lost += 1
+        elif isinstance(entry, VideoSetAside) and entry is entries[-1]:
+            video.set_aside(entry.error)
+    return replace(video.state(), retries=lost)
+
+
+def _of_this_run(state: VideoState, before: VideoState, live: Live | None) -> VideoState:
+    """With what only the run itself knew: what was its own work, and when."""
+    state = replace(state, earlier=before.status == "done")
+    seen = {} if live is None else {video.id: video for video in live.snapshot.videos}
+    told = seen.get(state.id)
+    if told is None:
+        return state
+    return replace(state, started_at=told.started_at, ended_at=told.ended_at)
+
+
+def _info(out: OutFolder, video: Mapping[str, Any]) -> VideoInfo | None:
+    path = out.state / "probed" / f"{video['id']}-v{PIXEL_VERSION}.json"
+    try:
+        text, _, _ = path.read_bytes().rstrip(b"\n").rpartition(b"\n")
+        return info_from_json(text.decode())
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,146 @@
+"""The run's side of the page: tells its keeper now and then how the run stands.
+
+All of it happens in a thread of its own, in front of a child process (`keeper`): the supervisor's
+loop leaves the newest snapshot and goes on, whatever the disk or the keeper does.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from orchestrator.report.keeper import send_state
+from orchestrator.report.state import PageState
+from orchestrator.snapshot import Snapshot
+from pipeline.spec import VideoInfo
+
+#: How often the keeper is told, in seconds.
+TELL_S = 5.0
+
+#: A page is begun when a run has lasted so long: many end before.
+FIRST_S = 1.0
+
+#: How long the end of a run waits for the last page, and for its last pictures.
+LAST_WAIT_S = 75.0
+STOP_WAIT_S = 3.0
+
+
+class PageWriter:
+    """Writes `path` while it is entered, and a last time by `end`.
+
+    If it is left without `end`, the page says that the run ended without a word.
+
+    Args:
+        tell: how the run stands, by its newest snapshot; called in the thread.
+        infos: what the probe said of each video, by id.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        tell: Callable[[Snapshot], PageState],
+        infos: Mapping[str, VideoInfo],
+    ) -> None:
+        self._path = path
+        self._tell = tell
+        self._infos = dict(infos)
+        self._told: set[str] = set()
+        self._newest: Snapshot | None = None
+        self._over = threading.Event()
+        self._keeper: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._run, name="page", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        self._hang_up()
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Leave the newest snapshot. Takes no time."""
+        self._newest = snapshot
+
+    def end(self, state: PageState, wait_s: float = LAST_WAIT_S) -> bool:
+        """Have the last page written, as well as that can be; whether it was."""
+        self._over.set()
+        self._thread.join(STOP_WAIT_S)
+        if self._thread.is_alive():  # it hangs; so would we
+            return False
+        deadline = time.monotonic() + wait_s
+        # The pipe may be full: written by a thread, the wait has an end.
+        sender = threading.Thread(target=self._send, args=(state,), daemon=True)
+        sender.start()
+        sender.join(wait_s)
+        if sender.is_alive() or self._keeper is None:
+            return False
+        with suppress(subprocess.TimeoutExpired):
+            return self._keeper.wait(max(0.0, deadline - time.monotonic())) == 0
+        return False
+
+    def _run(self) -> None:
+        wait_s = FIRST_S
+        last = None
+        while not self._over.wait(wait_s):
+            wait_s = TELL_S
+            snapshot = self._newest
+            if snapshot is not None and snapshot is not last:
+                last = snapshot
+                self._send(self._tell(snapshot))
+
+    def _send(self, state: PageState) -> None:
+        try:
+            keeper = self._keeper
+            if keeper is None or keeper.poll() is not None:
+                keeper = self._keeper = _keeper(self._path)
+                self._told.clear()
+            shown = {video.id for video in state.report.videos if video.outputs} - self._told
+            assert keeper.stdin is not None
+            send_state(
+                keeper.stdin, state, {id: self._infos[id] for id in shown if id in self._infos}
+            )
+            self._told |= shown
+        except OSError as error:  # it is gone: the next one is told all again
+            structlog.get_logger("vrmatte").warning("page_not_told", why=str(error))
+
+    def _hang_up(self) -> None:
+        keeper = self._keeper
+        if keeper is None:
+            return
+        with suppress(OSError):
+            assert keeper.stdin is not None
+            keeper.stdin.close()
+        with suppress(subprocess.TimeoutExpired):
+            keeper.wait(STOP_WAIT_S)
+            return
+        keeper.kill()
+        keeper.wait()
+
+
+def _keeper(path: Path) -> subprocess.Popen[bytes]:
+    """Not tied to us: it has a last page to write, and ends when its line does."""
+    here = str(Path(__file__).resolve().parents[2])
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "orchestrator.report.keeper", str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": here},
+        start_new_session=True,
+    )
