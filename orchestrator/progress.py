@@ -1,251 +1,295 @@
-"""Snapshots of the run -> what a person sees while it goes on. Decides nothing, waits for nothing.
+"""Snapshots of the run -> what those see who look in while it goes on. Decides nothing.
 
-On a terminal: one row per worker, one bar for the whole, the last events. Elsewhere: one plain
-line per change of state.
+The loop hands over each snapshot and goes on at once; a thread makes one value of it now and then
+(`orchestrator/live.py`) and shows it to all outlets: the terminal or plain lines, ``--json``, the
+file. So neither a terminal that is held with Ctrl-S nor a slow disk ever holds up the work.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import os
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from orchestrator.snapshot import Snapshot, VideoState, WorkerState
-from orchestrator.words import clock, counted, printable
-from workers.messages import TaskId
+import structlog
+
+from orchestrator.events import RunEvent, changes, json_line, json_object
+from orchestrator.jobs import VideoJob
+from orchestrator.live import SCHEMA_VERSION, Live, LiveFile, Phase
+from orchestrator.load import LoadPoint
+from orchestrator.pace import Pace
+from orchestrator.snapshot import Snapshot
+from orchestrator.time_to_go import TimeToGo, share_done
+from orchestrator.words import printable
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-    from rich.live import Live
+    from rich.console import Console
+    from rich.live import Live as RichLive
 
-#: Rates are taken over this many seconds: long enough to even out segments of different cost.
-RATE_WINDOW_S = 30.0
-#: The live view is drawn at most this often, except when something happens.
-REDRAW_S = 0.2
+#: How often the outlets are shown how the run stands, when nothing happens.
+SHOW_S = 0.5
+#: How often the rest of the run is thought through.
+THINK_S = 1.0
+#: How often ``--json`` says how far the run is.
+PROGRESS_S = 2.0
 LAST_EVENTS = 5
 
-
-class Progress(Protocol):
-    """Is shown every snapshot as it comes."""
-
-    def update(self, snapshot: Snapshot) -> None: ...
+#: How long the end of a run waits for its last words to be said.
+_LAST_WAIT_S = 5.0
 
 
-def changes(before: Snapshot | None, after: Snapshot) -> Iterator[str]:
-    """One line for each change of state between two snapshots, without control characters."""
-    old_workers = {worker.id: worker for worker in before.workers} if before else {}
-    old_videos = {video.id: video for video in before.videos} if before else {}
-    for worker in after.workers:
-        line = _worker_change(old_workers.get(worker.id), worker)
-        if line:
-            yield printable(f"worker {worker.id}: {line}")
-    for video in after.videos:
-        for line in _video_changes(old_videos.get(video.id), video):
-            yield printable(f"{video.name}: {line}")
-    if after.stopping and not (before and before.stopping):
-        yield "stopping: what is in hand is finished first; Ctrl-C again ends at once"
+class Outlet(Protocol):
+    """Shows how the run stands, in whatever way; called by one thread."""
+
+    def show(self, live: Live, events: Sequence[RunEvent]) -> None:
+        """`events` are those since the call before."""
+        ...
 
 
-def _worker_change(old: WorkerState | None, new: WorkerState) -> str:
-    reason = f": {new.error}" if new.error else ""
-    if old and new.faults > old.faults:
-        then = "given up" if new.status == "retired" else "is started again"
-        return f"ended without being asked to, {then}{reason}"
-    if old and old.status == new.status:
-        return ""
-    lines = {
-        "ready": f"ready on {new.device or 'its device'}, {counted(new.lanes, 'lane')}",
-        "retired": f"given up{reason}",
-    }
-    return lines.get(new.status, "")
+class Watch:
+    """Takes snapshots while it is entered; shows how the run stands a last time when it is left.
 
-
-def _video_changes(old: VideoState | None, new: VideoState) -> Iterator[str]:
-    if old is None and new.earlier:
-        yield "was done earlier"
-        return
-    if old is None and new.segments_done:
-        yield f"goes on; {new.segments_done} of {counted(new.num_segments, 'segment')} done earlier"
-    if old and new.retries > old.retries:
-        yield "an attempt was lost, and is made again"
-    if old and new.segments_done > old.segments_done:
-        yield f"{new.segments_done} of {counted(new.num_segments, 'segment')} done"
-    if new.started_at is not None and (old is None or old.started_at is None):
-        yield f"started, {new.num_frames} frames in {counted(new.num_segments, 'segment')}"
-    if old and old.status == new.status:
-        return
-    if new.status == "finishing":
-        yield "joining the segments"
-    elif new.status == "done":
-        yield f"done{_took(new)}"
-    elif new.status == "failed":
-        yield f"failed: {new.error}"
-
-
-def _took(video: VideoState) -> str:
-    if video.started_at is None or video.ended_at is None:
-        return ""
-    return f" in {clock(video.ended_at - video.started_at)}"
-
-
-class Pace:
-    """Frames a second over the last `RATE_WINDOW_S`, of the run and of each worker.
-
-    What was done before the first snapshot is not counted.
+    Args:
+        jobs: the plan, in the order of the snapshots' videos.
+        load: the newest sample, or None.
+        clock: the snapshots' clock, in seconds.
+        wall_clock: for people.
     """
 
-    def __init__(self) -> None:
-        self._in_hand: dict[tuple[int, TaskId, int], tuple[int, int]] = {}
-        self._finished: dict[int, int] = {}  # worker -> frames of tasks that left its hands
-        self._history: deque[tuple[float, int, dict[int, int]]] = deque()
-
-    def add(self, snapshot: Snapshot) -> None:
-        in_hand = {
-            (worker.id, running.task, running.attempt): (running.frames_done, running.num_frames)
-            for worker in snapshot.workers
-            for running in worker.tasks
-        }
-        for key, (_, num_frames) in self._in_hand.items():
-            if key not in in_hand:
-                self._finished[key[0]] = self._finished.get(key[0], 0) + num_frames
-        self._in_hand = in_hand
-        frames = dict(self._finished)
-        for (worker, _, _), (done, _) in in_hand.items():
-            frames[worker] = frames.get(worker, 0) + done
-        total = sum(video.frames_done for video in snapshot.videos)
-        self._history.append((snapshot.now, total, frames))
-        while len(self._history) > 2 and self._history[1][0] < snapshot.now - RATE_WINDOW_S:
-            self._history.popleft()
-
-    def run_fps(self) -> float:
-        (begin, first, _), (end, last, _) = self._history[0], self._history[-1]
-        return max(0.0, last - first) / (end - begin) if end > begin else 0.0
-
-    def worker_fps(self, worker: int) -> float:
-        (begin, _, first), (end, _, last) = self._history[0], self._history[-1]
-        frames = last.get(worker, 0) - first.get(worker, 0)
-        return max(0, frames) / (end - begin) if end > begin else 0.0
-
-
-class PlainProgress:
-    """One line per change of state, with the time of day."""
-
-    def __init__(self, write: Callable[[str], None], time_of_day: Callable[[], str]) -> None:
-        self._write = write
-        self._time_of_day = time_of_day
-        self._last: Snapshot | None = None
+    def __init__(
+        self,
+        jobs: Sequence[VideoJob],
+        outlets: Sequence[Outlet],
+        load: Callable[[], LoadPoint | None] = lambda: None,
+        *,
+        started: datetime,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], datetime] = lambda: datetime.now().astimezone(),
+    ) -> None:
+        self._jobs = jobs
+        self._outlets = list(outlets)
+        self._load = load
+        self._started = started
+        self._clock = clock
+        self._wall_clock = wall_clock
         self._pace = Pace()
+        self._time_to_go = TimeToGo(jobs)
+        self._first: Snapshot | None = None
+        self._last: Snapshot | None = None
+        self._events: list[RunEvent] = []
+        self._lines: deque[str] = deque(maxlen=LAST_EVENTS)
+        self._thought: tuple[float, float | None] | None = None
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._over = False
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._over = True
+        self._wake.set()
+        self._thread.join(_LAST_WAIT_S)
 
     def update(self, snapshot: Snapshot) -> None:
-        self._pace.add(snapshot)
-        lines = list(changes(self._last, snapshot))
-        for line in lines:
-            self._write(f"{self._time_of_day()} {line}")
-        if self._last and _segments(snapshot) > _segments(self._last):
-            self._write(f"{self._time_of_day()} {whole(snapshot, self._pace)}")
-        self._last = snapshot
+        """Take notice of the next snapshot; quick, and never fails for what others show."""
+        with self._lock:
+            self._first = self._first or snapshot
+            self._pace.add(snapshot)
+            self._time_to_go.add(snapshot)
+            events = list(changes(self._last, snapshot))
+            self._last = snapshot
+            self._events += events
+            at = self._wall_clock().strftime("%H:%M:%S")
+            self._lines.extend(f"{at} {event.text}" for event in events)
+        if events:
+            self._wake.set()
 
+    def _run(self) -> None:
+        while not self._over:
+            self._wake.wait(SHOW_S)
+            self._wake.clear()
+            self._show()
+        self._show()
 
-class LiveProgress:
-    """A view that is drawn in place."""
+    def _show(self) -> None:
+        with self._lock:
+            events, self._events = self._events, []
+            live = self._now()
+        if live is None:
+            return
+        for outlet in list(self._outlets):
+            try:
+                outlet.show(live, events)
+            except Exception:  # what is shown is for people: the work goes on without it
+                structlog.get_logger("vrmatte").exception("not_shown", outlet=type(outlet).__name__)
+                self._outlets.remove(outlet)
 
-    def __init__(self, live: Live) -> None:
-        self._live = live
-        self._last: Snapshot | None = None
-        self._drawn_at = float("-inf")
-        self._pace = Pace()
-        self._events: deque[str] = deque(maxlen=LAST_EVENTS)
-
-    def update(self, snapshot: Snapshot) -> None:
-        self._pace.add(snapshot)
-        lines = list(changes(self._last, snapshot))
-        self._events.extend(lines)
-        self._last = snapshot
-        if lines or snapshot.now - self._drawn_at >= REDRAW_S:
-            self._drawn_at = snapshot.now
-            self._live.update(view(snapshot, self._pace, list(self._events)), refresh=True)
-
-
-def view(snapshot: Snapshot, pace: Pace, events: list[str]) -> RenderableType:
-    """What the terminal shows; fits any width."""
-    from rich.console import Group
-    from rich.progress_bar import ProgressBar
-    from rich.table import Table
-    from rich.text import Text
-
-    def line(text: str, style: str = "") -> Text:
-        return Text(text, style=style, no_wrap=True, overflow="ellipsis")
-
-    names = {video.id: video.name for video in snapshot.videos}
-    workers = Table.grid(padding=(0, 2), expand=True)
-    workers.add_column(no_wrap=True)
-    workers.add_column(max_width=24, no_wrap=True, overflow="ellipsis")
-    workers.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
-    workers.add_column(justify="right", no_wrap=True)
-    for worker in snapshot.workers:
-        rate = f"{pace.worker_fps(worker.id):.1f} frames/s" if worker.tasks else ""
-        style = "red" if worker.status == "retired" else ""
-        doing = line(printable(_doing(worker, names)), style)
-        workers.add_row(
-            line(f"worker {worker.id}"), line(printable(worker.device)), doing, line(rate)
+    def _now(self) -> Live | None:
+        first, last = self._first, self._last
+        if first is None or last is None:
+            return None
+        now = max(self._clock(), last.now)
+        if self._thought is None or now - self._thought[0] >= THINK_S:
+            self._thought = now, self._time_to_go.seconds()
+        to_go_s = self._thought[1]
+        if to_go_s is not None and to_go_s > 0:
+            # Where nothing is heard, as when segments are joined, time goes by all the same.
+            to_go_s = max(1.0, to_go_s - (now - self._thought[0]))
+        load = self._load()
+        return Live(
+            schema=SCHEMA_VERSION,
+            pid=os.getpid(),
+            updated=self._wall_clock(),
+            started=self._started,
+            phase="ended" if self._over else _phase(first, last),
+            elapsed_s=round(now - first.now, 3),
+            to_go_s=None if to_go_s is None or self._over else round(to_go_s, 1),
+            share_done=round(share_done(self._jobs, last), 5),
+            fps=round(self._pace.run_fps(), 3),
+            worker_fps={
+                worker.id: round(self._pace.worker_fps(worker.id), 3)
+                for worker in last.workers
+                if worker.tasks
+            },
+            snapshot=without_details(last),
+            load=load.devices if load is not None else (),
+            events=tuple(self._lines),
         )
-    done, total = _frames(snapshot)
-    bar = Table.grid(expand=True)
-    bar.add_row(ProgressBar(total=max(total, 1), completed=done))
-    return Group(
-        workers,
-        bar,
-        line(whole(snapshot, pace), "bold"),
-        *(line(event, "dim") for event in events),
-    )
 
 
-def whole(snapshot: Snapshot, pace: Pace) -> str:
-    """The whole run in one line."""
-    done, total = _frames(snapshot)
-    ended = [video for video in snapshot.videos if video.status in ("done", "failed")]
-    rate = pace.run_fps()
-    parts = [
-        f"{100 * done // max(total, 1)} %",
-        f"{done} of {total} frames",
-        f"{len(ended)} of {len(snapshot.videos)} videos",
-        f"{rate:.1f} frames/s",
-    ]
-    if snapshot.stopping:
-        parts.append("stopping")
-    elif rate > 0 and done < total:
-        parts.append(f"{clock((total - done) / rate)} to go")
-    return ", ".join(parts)
+def _phase(first: Snapshot, last: Snapshot) -> Phase:
+    if last.stopping:
+        return "stopping"
+    before = sum(video.frames_done for video in first.videos)
+    return "working" if sum(video.frames_done for video in last.videos) > before else "starting"
 
 
-def _doing(worker: WorkerState, names: dict[str, str]) -> str:
-    if not worker.tasks:
-        idle = {"ready": "waits", "starting": "loads the model", "retired": "given up"}
-        return idle.get(worker.status, worker.status)
-    by_video: dict[str, list[str]] = {}
-    for running in worker.tasks:
-        number = running.task.segment
-        share = f"{100 * running.frames_done // max(running.num_frames, 1)} %"
-        what = "joining" if number is None else f"segment {number + 1} ({share})"
-        by_video.setdefault(names.get(running.task.video, running.task.video), []).append(what)
-    return "; ".join(f"{', '.join(parts)} of {name}" for name, parts in by_video.items())
+def without_details(snapshot: Snapshot) -> Snapshot:
+    """The same without tracebacks, which are for the logs."""
+    videos, workers = snapshot.videos, snapshot.workers
+    if any(video.error for video in videos):
+        videos = tuple(map(_without_detail, videos))
+    if any(worker.error for worker in workers):
+        workers = tuple(map(_without_detail, workers))
+    return dataclasses.replace(snapshot, videos=videos, workers=workers)
 
 
-def _frames(snapshot: Snapshot) -> tuple[int, int]:
-    """Frames done and frames to do, of the videos that have not been given up."""
-    alive = [video for video in snapshot.videos if video.status != "failed"]
-    return sum(v.frames_done for v in alive), sum(v.num_frames for v in alive)
+def _without_detail(state: Any) -> Any:
+    if state.error is None:
+        return state
+    return dataclasses.replace(state, error=dataclasses.replace(state.error, detail=""))
 
 
-def _segments(snapshot: Snapshot) -> int:
-    return sum(video.segments_done for video in snapshot.videos)
+class PlainLines:
+    """One line per event, with the time of day."""
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        self._write = write
+
+    def show(self, live: Live, events: Sequence[RunEvent]) -> None:
+        at = live.updated.strftime("%H:%M:%S")
+        for event in events:
+            self._write(f"{at} {event.text}")
+
+
+class Screen:
+    """Draws the view on a terminal."""
+
+    def __init__(self, screen: RichLive) -> None:
+        self._screen = screen
+
+    def show(self, live: Live, events: Sequence[RunEvent]) -> None:
+        from orchestrator.view import view
+
+        console = self._screen.console
+        plain = not console.encoding.startswith("utf")
+        drawn = view(live, console.width, console.height, plain=plain)
+        self._screen.update(drawn, refresh=True)
+
+
+class JsonLines:
+    """One JSON object a line: each event, and every other second how far the run is."""
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        self._write = write
+        self._told_at: float | None = None
+
+    def show(self, live: Live, events: Sequence[RunEvent]) -> None:
+        for event in events:
+            self._write(json_line(live.updated, event))
+        young = self._told_at is not None and live.elapsed_s - self._told_at < PROGRESS_S
+        if young and live.phase != "ended":
+            return
+        self._told_at = live.elapsed_s
+        self._write(json_object(live.updated, "progress", progress_fields(live)))
+
+
+def progress_fields(live: Live) -> dict[str, Any]:
+    """What a ``progress`` line holds; docs/events.md says what each is."""
+    videos, loads = live.snapshot.videos, {load.worker: load for load in live.load}
+    names = {video.id: printable(video.name) for video in videos}
+    return {
+        "phase": live.phase,
+        "elapsed_s": live.elapsed_s,
+        "to_go_s": live.to_go_s,
+        "share_done": live.share_done,
+        "fps": live.fps,
+        "frames_done": sum(video.frames_done for video in videos),
+        "frames": sum(video.num_frames for video in videos),
+        "videos_done": sum(video.status == "done" for video in videos),
+        "videos_failed": sum(video.status == "failed" for video in videos),
+        "videos": len(videos),
+        "workers": [
+            {
+                "worker": worker.id,
+                "status": worker.status,
+                "device": worker.device,
+                "fps": live.worker_fps.get(worker.id, 0.0),
+                "tasks": [
+                    {
+                        "video": names[running.task.video],
+                        "segment": running.task.segment,
+                        "frames_done": running.frames_done,
+                        "frames": running.num_frames,
+                    }
+                    for running in worker.tasks
+                ],
+                "load": dataclasses.asdict(loads[worker.id]) if worker.id in loads else None,
+            }
+            for worker in live.snapshot.workers
+        ],
+    }
+
+
+class Recorded:
+    """Leaves how the run stands in OUT."""
+
+    def __init__(self, file: LiveFile) -> None:
+        self._file = file
+
+    def show(self, live: Live, events: Sequence[RunEvent]) -> None:
+        self._file.update(live)
 
 
 @contextmanager
-def open_progress(console: Console) -> Iterator[Progress]:
-    """The view that suits `console`; a live view disappears at the end."""
+def shown_on(console: Console) -> Iterator[Outlet]:
+    """The outlet that suits `console`; a live view disappears at the end."""
     if not console.is_terminal or console.is_dumb_terminal:
         stream = console.file
 
@@ -253,9 +297,27 @@ def open_progress(console: Console) -> Iterator[Progress]:
             stream.write(text + "\n")
             stream.flush()
 
-        yield PlainProgress(write, lambda: time.strftime("%H:%M:%S"))
+        yield PlainLines(write)
         return
-    from rich.live import Live
+    from rich.live import Live as RichLive
 
-    with Live(console=console, auto_refresh=False, transient=True) as live:
-        yield LiveProgress(live)
+    with RichLive(console=console, auto_refresh=False, transient=True) as screen:
+        yield Screen(screen)
+
+
+@contextmanager
+def watching(
+    jobs: Sequence[VideoJob],
+    console: Console,
+    out: Path,
+    load: Callable[[], LoadPoint | None],
+    started: datetime,
+    write_json: Callable[[str], object] | None = None,
+) -> Iterator[Watch]:
+    """A `Watch` that shows the run on `console`, in OUT's file, and as JSON lines if wanted."""
+    with shown_on(console) as outlet:
+        outlets: list[Outlet] = [Recorded(LiveFile(out)), outlet]
+        if write_json is not None:
+            outlets.append(JsonLines(write_json))
+        with Watch(jobs, outlets, load, started=started) as watch:
+            yield watch

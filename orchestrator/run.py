@@ -29,8 +29,10 @@ from orchestrator.crew import Crew, gather
 from orchestrator.discover import Source, discover
 from orchestrator.disk import DiskWatch, check_room, gigabytes, within_scratch
 from orchestrator.entries import Entry, RunEnded
+from orchestrator.events import json_object
 from orchestrator.jobs import Plan, VideoJob
 from orchestrator.journal import Journal
+from orchestrator.load import LoadMeter
 from orchestrator.machine import (
     Devices,
     Gpu,
@@ -46,7 +48,7 @@ from orchestrator.out_folder import OutFolder
 from orchestrator.ownership import Ownership
 from orchestrator.pin import pin_files
 from orchestrator.plan import Planner, Probe, replaced_videos
-from orchestrator.progress import open_progress
+from orchestrator.progress import watching
 from orchestrator.prompting import needs_index, prompts_for, require_follower, settled_prompts
 from orchestrator.scaling import Scaler, require_scalable
 from orchestrator.sidecars import write_sidecars
@@ -62,7 +64,14 @@ from orchestrator.summary import (
 )
 from orchestrator.supervisor import Outcome
 from orchestrator.supervisor import run as supervise
-from orchestrator.terminal import Counter, announce, show_plan, show_report
+from orchestrator.terminal import (
+    Counter,
+    announce,
+    run_ended,
+    run_started,
+    show_plan,
+    show_report,
+)
 from orchestrator.words import printable
 from pipeline.deliverables.device_trial import DeviceTrial, device_trial
 from pipeline.deliverables.fit import with_encoder
@@ -84,6 +93,7 @@ class Request:
     Attributes:
         fresh: forget what earlier runs left in OUT.
         dry_run: show the plan and end.
+        price_per_hour: of this machine, in whatever money, for what a run will cost.
     """
 
     inputs: tuple[Path, ...]
@@ -91,6 +101,7 @@ class Request:
     settings: Settings
     fresh: bool = False
     dry_run: bool = False
+    price_per_hour: float | None = None
 
 
 class Supervise(Protocol):
@@ -116,6 +127,7 @@ class Surroundings:
     Attributes:
         answers: for results (stdout).
         progress: for everything that is said on the way (stderr).
+        write_json: takes the lines of ``--json``, if they are wanted.
     """
 
     answers: Console
@@ -127,6 +139,12 @@ class Surroundings:
     trial: Trial = nvenc_works
     device_trial: DeviceTrial = device_trial
     stages: Callable[[StageRequest, int | str], Stages] = stages_alone
+    write_json: Callable[[str], object] | None = None
+
+    def say_json(self, event: str, fields: dict[str, Any]) -> None:
+        """A line of ``--json``, if they are wanted."""
+        if self.write_json is not None:
+            self.write_json(json_object(datetime.now().astimezone(), event, fields))
 
 
 def run(request: Request, around: Surroundings) -> int:
@@ -168,7 +186,8 @@ def run(request: Request, around: Surroundings) -> int:
             out.drop_videos(replaced_videos(out.path, plan.jobs))
             out.write_run_file(_run_record(request, plan, lanes, out.given_up()))
             watch = DiskWatch(out.path, out.lock, lock, gigabytes(settings.limits.reserve_gb))
-            first, last = _work(settings, around, out, plan, crew, journal, watch)
+            around.say_json("run-started", run_started(out.path, plan, crew))
+            first, last = _work(settings, around, out, plan, crew, journal, watch, started_at)
             if settings.output.sidecar:
                 done = [job for job in plan.jobs if journal.published(job) is not None]
                 for name in write_sidecars(done):
@@ -189,10 +208,12 @@ def run(request: Request, around: Surroundings) -> int:
         except DiskError as error:  # what was done is told, though it cannot be recorded
             structlog.get_logger("vrmatte").error("no_report", error=str(error))
             show_report(around.answers, report, None)
+            around.say_json("run-ended", run_ended(report, None))
             if report.exit_status != STOPPED:
                 raise
             return STOPPED
     show_report(around.answers, report, out.report)
+    around.say_json("run-ended", run_ended(report, out.report))
     return report.exit_status
 
 
@@ -335,7 +356,8 @@ def _work(
     plan: Plan,
     crew: Crew,
     journal: Journal,
-    watch: DiskWatch,
+    disk_watch: DiskWatch,
+    started_at: datetime,
 ) -> tuple[Snapshot, Snapshot]:
     """Have the work done; how the run stood at its beginning, and at its end."""
     rules = Rules(
@@ -349,10 +371,17 @@ def _work(
     )
     swept: set[str] = set()
     seen: list[Snapshot] = []
-    with open_progress(around.progress) as progress:
+    backend = LocalBackend(crew.setups, crew.memory_used)
+    gpus = {w: (g.number, g.uuid) if (g := crew.gpus.get(w)) else None for w in crew.setups}
+    with (
+        LoadMeter(gpus, backend.pids, usable_cores()) as meter,
+        watching(
+            plan.jobs, around.progress, out.path, meter.last, started_at, around.write_json
+        ) as watch,
+    ):
 
         def on_change(snapshot: Snapshot) -> None:
-            progress.update(snapshot)
+            watch.update(snapshot)
             if not seen:
                 seen.append(snapshot)
             for job, video in zip(plan.jobs, snapshot.videos, strict=True):
@@ -362,12 +391,12 @@ def _work(
 
         outcome = around.supervise(
             plan.jobs,
-            LocalBackend(crew.setups, crew.memory_used),
+            backend,
             crew.specs(),
             journal,
             rules=rules,
             on_change=on_change,
-            disk_trouble=watch.trouble,
+            disk_trouble=disk_watch.trouble,
         )
     return seen[0], outcome.snapshot
 

@@ -6,11 +6,13 @@ import io
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from orchestrator.calibration import Lanes
+from orchestrator.crew import Crew
 from orchestrator.jobs import Plan
 from orchestrator.machine import Devices
 from orchestrator.summary import (
@@ -114,6 +116,43 @@ def show_report(console: Console, report: Report, path: Path | None) -> None:
         _say(console, printable(f"report: {path}"))
     if report.exit_status == STOPPED:
         _say(console, "stopped: the same command goes on from here")
+
+
+def run_started(out: Path, plan: Plan, crew: Crew) -> dict[str, Any]:
+    """What the ``run-started`` line of ``--json`` holds."""
+    return {
+        "version": version("vrmatte"),
+        "pid": os.getpid(),
+        "out": printable(str(out)),
+        "videos": [
+            {
+                "video": printable(job.name),
+                "source": printable(job.info.path),
+                "frames": job.num_frames,
+                "segments": len(job.segments),
+                "outputs": [printable(output) for output in job.outputs],
+            }
+            for job in plan.jobs
+        ],
+        "set_aside": [
+            {"video": printable(aside.name), "reason": printable(str(aside.error))}
+            for aside in plan.set_aside
+        ],
+        "workers": [
+            {"worker": worker, "device": setup.device, "lanes": setup.lanes}
+            for worker, setup in crew.setups.items()
+        ],
+    }
+
+
+def run_ended(report: Report, path: Path | None) -> dict[str, Any]:
+    """What the ``run-ended`` line of ``--json`` holds; `path` is where the report lies."""
+    return {
+        "exit_status": report.exit_status,
+        "seconds": report.seconds,
+        "report": None if path is None else printable(str(path)),
+        "results": {printable(video.name): video.result for video in report.videos},
+    }
 
 
 def _say(console: Console, line: str) -> None:

@@ -34,11 +34,18 @@ class LocalBackend:
         self._setups = dict(setups)
         self._memory_used = memory_used
         self._used_before: dict[int, int | None] = {}
+        self._pids: dict[int, int] = {}
+
+    def pids(self) -> Mapping[int, int]:
+        """The process of each worker that was started, its newest; it may have ended."""
+        return dict(self._pids)
 
     def launch(self, worker: int, life: int) -> Handle:
         if worker not in self._used_before:
             self._used_before[worker] = self._memory_used(worker)
-        return launch(worker, life, self._setups[worker])
+        handle = launch(worker, life, self._setups[worker])
+        self._pids[worker] = handle.pid
+        return handle
 
     def is_free(self, worker: int) -> bool:
         """Whether the device holds no more than before this worker's first life, or little more."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 import pytest
 
 from orchestrator.backends import local
@@ -9,11 +11,12 @@ from orchestrator.backends.local import TOLERANCE_BYTES, LocalBackend
 def test_a_device_is_free_when_it_holds_no_more_than_before_the_first_life(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(local, "launch", lambda worker, life, setup: None)
+    monkeypatch.setattr(local, "launch", lambda worker, life, setup: Mock(pid=100 + worker))
     used = {0: 1 << 30}
     backend = LocalBackend({0: None}, used.__getitem__)  # type: ignore[dict-item]
     assert backend.is_free(0), "nothing of ours was there yet"
     backend.launch(0, 1)
+    assert backend.pids() == {0: 100}
     used[0] += 5 << 30  # its model
     assert not backend.is_free(0)
     backend.launch(0, 2)  # patience has ended
@@ -24,7 +27,7 @@ def test_a_device_is_free_when_it_holds_no_more_than_before_the_first_life(
 
 
 def test_where_memory_cannot_be_told_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "launch", lambda worker, life, setup: None)
+    monkeypatch.setattr(local, "launch", lambda worker, life, setup: Mock(pid=100 + worker))
     backend = LocalBackend({0: None})  # type: ignore[dict-item]
     backend.launch(0, 1)
     assert backend.is_free(0)

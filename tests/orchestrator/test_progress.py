@@ -1,174 +1,163 @@
-"""Progress: every change of state is said once, and the view fits its terminal."""
+"""Those who look in see every event, and how the run stands at its end; none holds it up."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
-from dataclasses import replace
+import json
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from rich.console import Console
-from rich.text import Text
 
-from orchestrator.progress import (
-    Pace,
-    PlainProgress,
-    changes,
-    open_progress,
-    view,
-    whole,
-)
-from orchestrator.snapshot import Snapshot
+from orchestrator.events import RunEvent
+from orchestrator.live import Live, live_path, read_live
+from orchestrator.load import DeviceLoad, LoadPoint
+from orchestrator.progress import JsonLines, Watch, watching
 from pipeline.errors import ErrorRecord
-from tests.orchestrator.snapshots import running, snapshot, video, worker
+from tests.orchestrator.clockwork import Clockwork, videos
+from tests.orchestrator.snapshots import snapshot, video, worker
+from tests.orchestrator.worlds import make_job
+
+STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+LOAD = LoadPoint(1.0, (DeviceLoad(0, cpu=0.5, rss_bytes=10),), 0.5, 10)
 
 
-@pytest.fixture(autouse=True)
-def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A terminal that can do everything, whatever the one is in which the tests run."""
-    monkeypatch.setenv("TERM", "xterm-256color")
-    for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
-        monkeypatch.delenv(name, raising=False)
+class Kept:
+    """An outlet that keeps what it is shown."""
+
+    def __init__(self) -> None:
+        self.lives: list[Live] = []
+        self.events: list[RunEvent] = []
+
+    def show(self, live: Live, events: Sequence[RunEvent]) -> None:
+        self.lives.append(live)
+        self.events += events
 
 
-def said(snapshots: Iterable[Snapshot]) -> list[str]:
+class Broken:
+    calls = 0
+
+    def show(self, live: Live, events: Sequence[RunEvent]) -> None:
+        self.calls += 1
+        raise ValueError("a bug in the view")
+
+
+def watch(*outlets: Kept | Broken, now: float = 100.0) -> Watch:
+    jobs = [make_job("v0", 4, 60)]
+    return Watch(jobs, outlets, lambda: LOAD, started=STARTED, clock=lambda: now)
+
+
+def test_every_event_is_shown_and_the_end_too() -> None:
+    kept = Kept()
+    with watch(kept) as watching_it:
+        watching_it.update(snapshot(90, (video(),), worker(status="starting")))
+        watching_it.update(snapshot(91, (video(),), worker()))
+        watching_it.update(snapshot(92, (video(status="done", frames_done=240),), worker()))
+    assert [event.event for event in kept.events] == ["worker-ready", "video-done"]
+    last = kept.lives[-1]
+    assert (last.phase, last.to_go_s, last.share_done, last.elapsed_s) == ("ended", None, 1.0, 10)
+    assert last.load == LOAD.devices
+    assert [line.split(" ", 1)[1] for line in last.events][-1] == "talk_LR_180.mp4: done"
+
+
+def test_a_view_that_fails_costs_itself_only() -> None:
+    kept, broken = Kept(), Broken()
+    with watch(broken, kept) as watching_it:
+        watching_it.update(snapshot(90, (video(),), worker()))
+    assert broken.calls == 1
+    assert kept.lives[-1].phase == "ended"
+
+
+def test_the_loop_goes_on_while_an_outlet_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    held, let_go = threading.Event(), threading.Event()
+
+    class Held(Kept):
+        def show(self, live: Live, events: Sequence[RunEvent]) -> None:
+            held.set()
+            let_go.wait()
+            super().show(live, events)
+
+    outlet = Held()
+    with watch(outlet) as watching_it:
+        watching_it.update(snapshot(90, (video(),), worker()))
+        held.wait()
+        watching_it.update(snapshot(91, (video(frames_done=3),), worker()))
+        assert outlet.lives == []
+        let_go.set()
+    assert outlet.lives[-1].snapshot.videos[0].frames_done == 3
+
+
+def test_a_run_without_snapshots_shows_nothing() -> None:
+    kept = Kept()
+    with watch(kept):
+        pass
+    assert kept.lives == []
+
+
+def test_tracebacks_stay_in_the_logs() -> None:
+    kept = Kept()
+    error = ErrorRecord("input", "bad", "leave it", "Traceback ...")
+    with watch(kept) as watching_it:
+        failed = video(status="failed", error=error)
+        watching_it.update(snapshot(90, (failed,), worker(error=error)))
+    states = (*kept.lives[-1].snapshot.videos, *kept.lives[-1].snapshot.workers)
+    assert [state.error.detail for state in states if state.error] == ["", ""]
+
+
+def test_lines_of_json_tell_a_whole_run() -> None:
+    jobs = videos((2, 30, 64), (3, 20, 128))
     lines: list[str] = []
-    before = None
-    for after in snapshots:
-        lines += changes(before, after)
-        before = after
-    return lines
+    now = 0.0
+    outlet = JsonLines(lines.append)
+    watching_it = Watch(jobs, [outlet], started=STARTED, clock=lambda: now)
+    with watching_it:
+        for shot in Clockwork(jobs, workers=2, pixel_s=1e-4).snapshots():
+            now = shot.now
+            watching_it.update(shot)
+    told = [json.loads(line) for line in lines]
+    assert {line["schema"] for line in told} == {1}
+    events = [line["event"] for line in told]
+    assert events.count("video-done") == events.count("video-started") == 2
+    assert events.count("segments-done") == 5
+    assert events[-1] == "progress"
+    last = told[-1]
+    assert (last["phase"], last["frames_done"], last["frames"]) == ("ended", 120, 120)
+    assert (last["videos_done"], last["share_done"]) == (2, 1.0)
+    assert [each["worker"] for each in last["workers"]] == [0, 1]
 
 
-def test_a_whole_run_is_told_in_order() -> None:
-    story = [
-        snapshot(0, (video(),), worker(status="starting")),
-        snapshot(1, (video(),), worker()),
-        snapshot(2, (video(status="running", started_at=1.5),), worker(tasks=(running(0),))),
-        snapshot(3, (video(status="running", started_at=1.5, segments_done=1),), worker()),
-        snapshot(4, (video(status="finishing", started_at=1.5, segments_done=4),), worker()),
-        snapshot(
-            5, (video(status="done", started_at=1.5, ended_at=67.5, segments_done=4),), worker()
-        ),
-    ]
-    assert said(story) == [
-        "worker 0: ready on NVIDIA L4 (cuda:0), 2 lanes",
-        "talk_LR_180.mp4: started, 240 frames in 4 segments",
-        "talk_LR_180.mp4: 1 of 4 segments done",
-        "talk_LR_180.mp4: 4 of 4 segments done",
-        "talk_LR_180.mp4: joining the segments",
-        "talk_LR_180.mp4: done in 1:06",
-    ]
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    live_path(tmp_path).parent.mkdir()
+    return tmp_path
 
 
-def test_nothing_is_said_twice() -> None:
-    same = snapshot(1, (video(status="running", started_at=0),), worker())
-    assert said([same, same, same]) == list(changes(None, same))
-
-
-def test_faults_are_told_with_their_reason() -> None:
-    error = ErrorRecord("device", "killed by SIGSEGV", "")
-    bad = ErrorRecord("input", "no frames", "leave it out")
-    story = [
-        snapshot(0, (video(),), worker()),
-        snapshot(1, (video(retries=1),), worker(status="down", faults=1, error=error)),
-        snapshot(2, (video(retries=1),), worker(status="ready", faults=1, error=error)),
-        snapshot(3, (video(retries=1),), worker(status="retired", faults=2, error=error)),
-        snapshot(4, (video(status="failed", retries=1, error=bad),), stopping=True),
-    ]
-    assert said(story)[1:] == [
-        "worker 0: ended without being asked to, is started again: killed by SIGSEGV",
-        "talk_LR_180.mp4: an attempt was lost, and is made again",
-        "worker 0: ready on NVIDIA L4 (cuda:0), 2 lanes",
-        "worker 0: ended without being asked to, given up: killed by SIGSEGV",
-        "talk_LR_180.mp4: failed: no frames (leave it out)",
-        "stopping: what is in hand is finished first; Ctrl-C again ends at once",
-    ]
-
-
-def test_a_resumed_run_says_what_was_there() -> None:
-    videos = (video("a", id="a", status="done", earlier=True), video("b", id="b", segments_done=2))
-    assert said([snapshot(0, videos)]) == [
-        "a: was done earlier",
-        "b: goes on; 2 of 4 segments done earlier",
-    ]
-
-
-def test_file_names_cannot_steer_the_terminal() -> None:
-    [line] = said([snapshot(0, (video("a\x1b[2J\n[red]b.mp4", status="done", earlier=True),))])
-    assert line.isprintable()
-    assert "[red]b.mp4" in line
-
-
-def test_the_pace_counts_frames_of_tasks_in_hand_and_done() -> None:
-    pace = Pace()
-    pace.add(snapshot(0, (video(frames_done=120),), worker(tasks=(running(2, 0),))))
-    assert pace.run_fps() == 0
-    pace.add(snapshot(2, (video(frames_done=150),), worker(tasks=(running(2, 30),))))
-    assert pace.run_fps() == 15
-    assert pace.worker_fps(0) == 15
-    pace.add(snapshot(6, (video(frames_done=190),), worker(tasks=(running(3, 10),))))
-    assert pace.run_fps() == pytest.approx(70 / 6)
-    assert pace.worker_fps(0) == pytest.approx(70 / 6)
-
-
-def test_the_pace_forgets_what_is_long_ago() -> None:
-    pace = Pace()
-    for second in range(100):
-        frames = second * 10 if second < 50 else 500 + (second - 50) * 2
-        pace.add(snapshot(second, (video(frames_done=frames),)))
-    assert pace.run_fps() == pytest.approx(2)
-
-
-def test_the_whole_in_one_line() -> None:
-    pace = Pace()
-    pace.add(snapshot(0, (video(),)))
-    last = snapshot(10, (video(frames_done=60), video(id="v1", status="failed", frames_done=9)))
-    pace.add(last)
-    assert whole(last, pace).startswith("25 %, 60 of 240 frames, 1 of 2 videos, ")
-    assert whole(last, pace).endswith(" to go")
-    assert whole(replace(last, stopping=True), pace).endswith(" frames/s, stopping")
-
-
-@pytest.mark.parametrize("width", [20, 80, 200])
-def test_the_view_fits_its_terminal(width: int) -> None:
-    workers = [
-        worker(0, tasks=(running(0, 30), running(1, 6))),
-        worker(1, status="starting"),
-        worker(2, status="retired"),
-        worker(3, tasks=(running(None),)),
-    ]
-    now = snapshot(0, (video("[bold]a rather long name_LR_180.mp4" * 3),), *workers)
-    pace = Pace()
-    pace.add(now)
+def test_off_a_terminal_one_plain_line_each(out: Path) -> None:
     stream = io.StringIO()
-    console = Console(file=stream, width=width, force_terminal=True, color_system="standard")
-    console.print(view(now, pace, ["an event that is longer than eighty characters " * 3]))
-    lines = Text.from_ansi(stream.getvalue()).plain.splitlines()
-    assert len(lines) == len(workers) + 3
-    assert all(len(line) <= width for line in lines)
-    if width == 200:
-        assert "segment 1 (50 %), segment 2 (10 %) of [bold]a rather" in lines[0]
-        assert "loads the model" in lines[1]
-        assert "joining" in lines[3]
-
-
-def test_off_a_terminal_one_plain_line_each() -> None:
-    stream = io.StringIO()
-    with open_progress(Console(file=stream)) as progress:
-        assert isinstance(progress, PlainProgress)
-        progress.update(snapshot(0, (video(),), worker()))
-        progress.update(snapshot(1, (video(),), worker()))
+    jobs = [make_job("v0", 4, 60)]
+    with watching(jobs, Console(file=stream), out, lambda: None, STARTED) as watch_it:
+        watch_it.update(snapshot(0, (video(),), worker()))
+        watch_it.update(snapshot(1, (video(),), worker()))
     [line] = stream.getvalue().splitlines()
-    assert line.endswith("worker 0: ready on NVIDIA L4 (cuda:0), 2 lanes")
+    assert line.endswith(" worker 0: ready on NVIDIA L4 (cuda:0), 2 lanes")
+    told = read_live(out)
+    assert told is not None
+    assert told.phase == "ended"
 
 
-def test_on_a_terminal_the_view_goes_away_at_the_end() -> None:
+def test_on_a_terminal_the_view_goes_away_at_the_end(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
     stream = io.StringIO()
-    console = Console(file=stream, force_terminal=True, width=80)
-    with open_progress(console) as progress:
+    console = Console(file=stream, force_terminal=True, width=80, height=24)
+    jobs = [make_job("v0", 4, 60)]
+    with watching(jobs, console, out, lambda: None, STARTED) as watch_it:
         for second in range(5):
-            progress.update(snapshot(second, (video(frames_done=second * 9),), worker()))
+            watch_it.update(snapshot(second, (video(frames_done=second * 9),), worker()))
     written = stream.getvalue()
     assert "36 of 240 frames" in written
     assert "\x1b[" in written
