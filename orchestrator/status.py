@@ -1,28 +1,42 @@
-"""`vrmatte status OUT`: what the last run recorded, and what its journal says. Changes nothing."""
+"""`vrmatte status OUT`: what the last run recorded, what its journal says, and how one stands now.
+
+Changes nothing, and can be asked at any time, also when a run was killed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.entries import Entry, SegmentCommitted, VideoDone, VideoSetAside
 from orchestrator.journal import measure, read_entries
+from orchestrator.live import Live, read_live
 from orchestrator.out_folder import OutFolder
-from orchestrator.words import printable
+from orchestrator.snapshot import Snapshot
+from orchestrator.words import clock, printable
 from pipeline.errors import ErrorRecord
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
+
+#: A run that has not shown how it stands for so long is told so, in seconds.
+SILENT_S = 30.0
+
+#: Lines: what is printed once may scroll.
+_NO_LIMIT = 10_000
 
 Standing = Literal["done", "output is gone", "set aside", "begun", "not begun"]
 
 
 @dataclass(frozen=True, slots=True)
 class VideoStanding:
-    """How far one video has come; frames are those of whole segments."""
+    """How far one video has come; frames are those of whole segments, and of what is in hand."""
 
+    id: str
     name: str
     standing: Standing
     frames: int
@@ -33,19 +47,70 @@ class VideoStanding:
     error: ErrorRecord | None
 
 
-def show_status(path: Path, console: Console) -> None:
-    """Print one row per video, and what remains.
+def show_status(
+    path: Path,
+    console: Console,
+    wall_clock: Callable[[], datetime] = lambda: datetime.now().astimezone(),
+) -> None:
+    """Print how the run stands, if one goes on; one row per video; and what remains.
 
     Raises:
         SettingsError: no run was started in `path`.
     """
+    out = OutFolder(path.absolute())
+    going_on = out.in_use()
+    live = live_of(out) if going_on else None
+    if going_on and not out.run_file.exists():
+        console.print(_state(going_on, live, wall_clock()), markup=False, soft_wrap=True)
+        return
+    record = out.read_run_file()
+    videos = list(standings(record, read_entries(out.journal)))
+    if live is not None:
+        from orchestrator.view import view
+
+        plain = not console.encoding.startswith("utf")
+        console.print(view(live, console.width, _NO_LIMIT, plain=plain))
+        videos = [_with_hand(video, live.snapshot) for video in videos]
+    if videos:
+        console.print(_table(videos))
+    lines = [f"{video.name}: {video.error}" for video in videos if video.error]
+    lines += [f"{aside['name']}: set aside: {aside['reason']}" for aside in record["set_aside"]]
+    done = sum(video.standing == "done" for video in videos)
+    now = _state(going_on, live, wall_clock())
+    lines.append(f"{done} of {len(videos)} videos done, begun {record['started']}; {now}")
+    for line in lines:
+        console.print(printable(line), markup=False, soft_wrap=True)
+
+
+def live_of(out: OutFolder) -> Live | None:
+    """What the run that goes on in `out` says of itself; None before it says anything.
+
+    A run that was killed leaves its last words behind; they are not those of the next one.
+    """
+    live = read_live(out.path)
+    try:
+        holder = out.lock.read_bytes().strip()
+    except OSError:
+        return None
+    return live if live is not None and holder == str(live.pid).encode() else None
+
+
+def _state(going_on: bool, live: Live | None, now: datetime) -> str:
+    if not going_on:
+        return "no run is going on"
+    if live is None:
+        return "a run is going on, and has not begun its work yet"
+    silent_s = (now - live.updated).total_seconds()
+    if silent_s > SILENT_S:
+        return f"a run is going on, and was last heard of {clock(silent_s)} ago"
+    return f"a run is going on (process {live.pid})"
+
+
+def _table(videos: Sequence[VideoStanding]) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    out = OutFolder(path.absolute())
-    record = out.read_run_file()
-    videos = list(standings(record, read_entries(out.journal)))
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("Video", overflow="fold")
     table.add_column("State")
@@ -53,20 +118,22 @@ def show_status(path: Path, console: Console) -> None:
     table.add_column("Frames", justify="right", no_wrap=True)
     for video in videos:
         table.add_row(
-            Text(video.name),
+            Text(printable(video.name)),
             video.standing,
             f"{video.segments_done} of {video.segments}",
             f"{video.frames_done} of {video.frames}",
         )
-    if videos:
-        console.print(table)
-    lines = [f"{video.name}: {video.error}" for video in videos if video.error]
-    lines += [f"{aside['name']}: set aside: {aside['reason']}" for aside in record["set_aside"]]
-    done = sum(video.standing == "done" for video in videos)
-    going_on = "a run is going on" if out.in_use() else "no run is going on"
-    lines.append(f"{done} of {len(videos)} videos done, begun {record['started']}; {going_on}")
-    for line in lines:
-        console.print(printable(line), markup=False, soft_wrap=True)
+    return table
+
+
+def _with_hand(video: VideoStanding, snapshot: Snapshot) -> VideoStanding:
+    """With the frames of segments that are in hand now."""
+    for state in snapshot.videos:
+        if state.id == video.id and state.status not in ("done", "failed"):
+            standing: Standing = "begun" if state.started_at is not None else video.standing
+            frames = max(video.frames_done, state.frames_done)
+            return replace(video, standing=standing, frames_done=frames)
+    return video
 
 
 def standings(record: dict[str, Any], entries: Sequence[Entry]) -> Iterator[VideoStanding]:
@@ -99,6 +166,7 @@ def _standing(
     elif isinstance(last, VideoSetAside):
         standing = "set aside"
     return VideoStanding(
+        id=video["id"],
         name=video["name"],
         standing=standing,
         frames=video["frames"],
