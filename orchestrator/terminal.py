@@ -104,8 +104,10 @@ def show_plan(console: Console, plan: Plan) -> None:
         console.print(plan_table(plan))
 
 
-def show_report(console: Console, report: Report, path: Path | None) -> None:
-    """`path` is where the report was written, or None where it could not be."""
+def show_report(
+    console: Console, report: Report, path: Path | None, page: Path | None = None
+) -> None:
+    """`path` and `page` are where they were written, or None where they could not be."""
     console.print(summary_table(report))
     for line in remarks(report):
         _say(console, line)
@@ -114,6 +116,8 @@ def show_report(console: Console, report: Report, path: Path | None) -> None:
             _say(console, printable(output.path))
     if path is not None:
         _say(console, printable(f"report: {path}"))
+    if page is not None:
+        _say(console, printable(f"page: {page}"))
     if report.exit_status == STOPPED:
         _say(console, "stopped: the same command goes on from here")
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from orchestrator.load import LoadPoint
 from orchestrator.snapshot import Snapshot, VideoState, WorkerState
 from orchestrator.summary import Report
 from orchestrator.words import counted
@@ -28,7 +27,6 @@ class PageState:
         standings: of the videos of `report`, in its order.
         doing: of its workers, in words.
         frames_per_second, to_go_s: of the whole run; None where they are not known.
-        load: from the beginning of the run on; empty where nobody looked.
     """
 
     report: Report
@@ -38,7 +36,6 @@ class PageState:
     doing: tuple[str, ...] = ()
     frames_per_second: float | None = None
     to_go_s: float | None = None
-    load: tuple[LoadPoint, ...] = ()
 
 
 def standings(report: Report, snapshot: Snapshot) -> tuple[Standing, ...]:

@@ -32,7 +32,7 @@ FIRST_S = 1.0
 
 #: How long the end of a run waits for the last page, and for its last pictures.
 LAST_WAIT_S = 75.0
-STOP_WAIT_S = 3.0
+STOP_WAIT_S = 10.0
 
 
 class PageWriter:

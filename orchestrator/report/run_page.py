@@ -1,0 +1,95 @@
+"""The page of a run that is going on: what is told of it, by the newest snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from orchestrator.entries import Entry
+from orchestrator.jobs import Plan
+from orchestrator.live import read_live
+from orchestrator.load import LoadPoint
+from orchestrator.out_folder import OutFolder
+from orchestrator.report.state import PageState, doings, standings
+from orchestrator.report.writer import LAST_WAIT_S, STOP_WAIT_S, PageWriter
+from orchestrator.snapshot import Snapshot
+from orchestrator.summary import STOPPED, Report, RunFacts, make_report
+
+
+class RunPage:
+    """Keeps ``report.html`` while it is entered; see `PageWriter`.
+
+    Args:
+        facts: of the run; its end is yet to come.
+        entries: of the journal, which grow.
+    """
+
+    def __init__(self, out: OutFolder, facts: RunFacts, plan: Plan, entries: list[Entry]) -> None:
+        self.load: Callable[[], Sequence[LoadPoint]] = tuple
+        self._out = out
+        self.facts = facts
+        self._plan = plan
+        self._entries = entries
+        self._first: Snapshot | None = None
+        infos = {job.id: job.info for job in plan.jobs}
+        self._writer = PageWriter(out.page, self._state, infos)
+
+    def __enter__(self) -> Self:
+        self._writer.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._writer.__exit__(kind, error, trace)
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Leave the newest snapshot. Takes no time."""
+        if self._first is None:
+            self._first = snapshot
+        self._writer.update(snapshot)
+
+    def end(self, report: Report) -> bool:
+        """Have the last page written; whether it was. Whoever stopped the run does not wait."""
+        state = PageState(
+            report=report,
+            now=datetime.now().astimezone(),
+            ending="in order",
+            standings=("ended",) * len(report.videos),
+        )
+        wait_s = STOP_WAIT_S if report.exit_status == STOPPED else LAST_WAIT_S
+        written = self._writer.end(state, wait_s)
+        if not written:
+            structlog.get_logger("vrmatte").warning("page_not_written", path=str(self._out.page))
+        return written
+
+    def _state(self, snapshot: Snapshot) -> PageState:
+        now = datetime.now().astimezone()
+        report = make_report(
+            replace(self.facts, ended_at=now),
+            self._plan,
+            self._first or snapshot,
+            snapshot,
+            entries=self._entries,
+            load=self.load(),
+        )
+        live = read_live(self._out.path)
+        if live is not None and live.updated < self.facts.started_at:  # an earlier run's
+            live = None
+        return PageState(
+            report=report,
+            now=now,
+            ending=None,
+            standings=standings(report, snapshot),
+            doing=doings(snapshot),
+            frames_per_second=live.fps if live is not None else None,
+            to_go_s=live.to_go_s if live is not None else None,
+        )
