@@ -23,14 +23,15 @@ MEMORY_S = 60.0
 
 #: How much faster a lane goes alone, until it has been seen; measured in
 #: docs/benchmarks/007-time-to-go.md.
-GAIN = 1.4
+GAIN = 1.25
 
 #: Frames of a segment's beginning, as its cost, until one has been seen: as most models warm up, or
 #: for a video's first segment two chunks.
 WARMUP_FRAMES, FIRST_FRAMES = 24, 8
 
-#: Joining as a share of the work on a video's segments, until one has been seen.
-JOINING_SHARE = 0.02
+#: Joining a video of no frames, and a pixel of each frame, until one has been seen: half a second
+#: for 120 frames of 1280x640.
+JOINING_S, JOINING_PIXEL_S = 0.4, 1.2e-9
 
 #: So many seconds of lanes must have been seen before anything is said.
 LEAST_S = 3.0
@@ -120,7 +121,7 @@ class TimeToGo:
         self._head: dict[tuple[Kind, bool], _Ratio] = {}  # seconds of a lane : segments
         self._speed: dict[int, _Ratio] = {}  # work done : seconds of the worker's lanes
         self._gain = _Ratio(GAIN * _GUESS_S, _GUESS_S)  # work done : seconds of lanes
-        self._joining = _Ratio()  # seconds : work on the segments
+        self._joining = _Ratio()  # seconds : seconds as guessed
         self._start_up = _Ratio()  # seconds : workers
         self._starting: dict[tuple[int, int], float] = {}
         self._warm: set[tuple[int, int]] = set()  # lives that have made a frame
@@ -217,8 +218,7 @@ class TimeToGo:
     def _note_joined(self, key: _Key, task: _InHand, before: Snapshot, after: Snapshot) -> None:
         place = self._place[key[2].video]
         if after.videos[place].status == "done" and before.videos[place].status != "done":
-            work = self._jobs[place].num_frames * self._frame_s(task.kind)
-            self._joining.add(after.now - task.since, work, 0.8)
+            self._joining.add(after.now - task.since, joining_seconds(self._jobs[place]), 0.8)
 
     def _note_workers(self, snapshot: Snapshot) -> None:
         for worker in snapshot.workers:
@@ -265,7 +265,7 @@ class TimeToGo:
         job, kind = self._jobs[place], self._kinds[place]
         frame_s = self._frame_s(kind)
         left = video.num_segments - video.segments_done - len(held)
-        ahead.joining_s = job.num_frames * frame_s * (self._joining.value or JOINING_SHARE)
+        ahead.joining_s = joining_seconds(job) * (self._joining.value or 1.0)
         if left:
             in_hand = sum(task.num_frames for task in held)
             done = video.frames_done - sum(task.frames_done for task in held)
@@ -329,6 +329,11 @@ class TimeToGo:
         """Whether something of the video comes before this segment, to warm up with."""
         segments = self._jobs[self._place[task.video]].segments
         return bool(task.segment) or segments[0][0] > 0
+
+
+def joining_seconds(job: VideoJob) -> float:
+    """How long joining its segments takes, as a guess."""
+    return JOINING_S + job.num_frames * pixels(job) * JOINING_PIXEL_S
 
 
 def _works(worker: WorkerState) -> bool:

@@ -20,7 +20,6 @@ class GpuSample:
     """
 
     index: int
-    uuid: str
     name: str
     busy_percent: int | None
     memory_used_bytes: int
@@ -29,6 +28,7 @@ class GpuSample:
     decoder_percent: int | None = None
     encoder_percent: int | None = None
     temperature_c: int | None = None
+    uuid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,6 @@ def _sample(index: int) -> GpuSample:
     power_mw = _told(lambda: pynvml.nvmlDeviceGetPowerUsage(gpu))
     return GpuSample(
         index=index,
-        uuid=str(pynvml.nvmlDeviceGetUUID(gpu)),
         name=str(pynvml.nvmlDeviceGetName(gpu)),
         busy_percent=_told(lambda: pynvml.nvmlDeviceGetUtilizationRates(gpu).gpu),
         memory_used_bytes=int(memory.used),
@@ -141,6 +140,7 @@ def _sample(index: int) -> GpuSample:
         temperature_c=_told(
             lambda: pynvml.nvmlDeviceGetTemperature(gpu, pynvml.NVML_TEMPERATURE_GPU)
         ),
+        uuid=str(pynvml.nvmlDeviceGetUUID(gpu)),
     )
 
 
