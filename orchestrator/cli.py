@@ -16,6 +16,8 @@ import click
 from orchestrator.commands.bench import bench
 from orchestrator.commands.config import config
 from orchestrator.commands.demo import demo
+from orchestrator.commands.doctor import doctor
+from orchestrator.commands.gates import gates
 from orchestrator.commands.logs import logs
 from orchestrator.commands.models import models
 from orchestrator.commands.preview import preview
@@ -77,7 +79,7 @@ def main() -> None:
     """Cuts people out of VR180 video: transparent WebM, on all GPUs or on none."""
 
 
-for command in (bench, config, demo, logs, models, preview, run, status):
+for command in (bench, config, demo, doctor, gates, logs, models, preview, run, status):
     main.add_command(command)
 
 

@@ -1,0 +1,82 @@
+"""`vrmatte gates`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from orchestrator.commands.options import PATH, console
+
+
+@click.command()
+@click.option(
+    "--through", type=click.IntRange(1, 5), default=4, metavar="N", help="The last gate; 4."
+)
+@click.option("--out", type=PATH, metavar="OUT", help="The finished folder that gate 5 looks at.")
+@click.option("--config", type=PATH, help="Settings file: its model must pass.")
+@click.option("--model", help="The same by name, as in `vrmatte run`.")
+@click.option("--fresh", is_flag=True, help="Try again what is remembered of this machine.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON instead.")
+def gates(
+    through: int,
+    out: Path | None,
+    config: Path | None,
+    model: str | None,
+    fresh: bool,
+    as_json: bool,
+) -> int:
+    """Prove that this machine does the work, before a night's run.
+
+    Gate 1 is the machine (`vrmatte doctor`), 2 every decoder, model and format alone, 3 an H.264
+    and an AV1 clip from end to end, 4 two workers at once, 5 a finished OUT. A gate that fails
+    ends it. Models whose weights are not here are skipped, unless asked for. Results are kept:
+    `vrmatte run --gated` starts only where 1 to 4 have passed. Exit status: 3 if a gate failed,
+    otherwise 0.
+    """
+    import json
+    import tempfile
+    from datetime import datetime
+
+    from orchestrator.commands.options import overrides
+    from orchestrator.config import load_settings
+    from orchestrator.doctor.doctor import here
+    from orchestrator.doctor.screen import Working
+    from orchestrator.gates.gates import failed_gate, gates_to_run, keep_results, pass_gates
+    from orchestrator.gates.record import ready_models, record_file
+    from orchestrator.gates.screen import show_results, verdict
+    from orchestrator.gates.site import Site
+
+    settings = load_settings(config, overrides({"model": model}))
+    asked = settings.matting.model if config or model else None
+    with (
+        Working(console(stderr=True)) as working,
+        tempfile.TemporaryDirectory(prefix="vrmatte-gates-") as folder,
+    ):
+        site = Site(
+            here(working.on),
+            Path(folder),
+            settings.matting,
+            settings.processing,
+            asked_model=asked,
+            out=out,
+            fresh=fresh,
+        )
+        numbers, earlier = gates_to_run(site, through)
+        if earlier and not as_json:
+            click.echo(f"gates 1 to 4 were passed here {earlier}: not made again (--fresh does)")
+        try:
+            found = pass_gates(site, numbers)
+            shown = list(found) if as_json else show_results(console(), found, working.pause)
+        finally:
+            working.pause()
+            site.close()
+        record = keep_results(site, shown, datetime.now().astimezone())
+    if as_json:
+        click.echo(json.dumps(record, indent=2))
+    else:
+        click.echo(f"\n{verdict(shown, numbers)}")
+        if through >= 4 and failed_gate(shown) is None:
+            click.echo(f"`vrmatte run --gated` takes: {ready_models(record)}")
+        click.echo(f"results: {record_file(site.around.cache, site.around.identity())}")
+    return 0 if failed_gate(shown) is None else 3

@@ -1,0 +1,105 @@
+"""Short clips in every codec, made by our own ffmpeg, for decoders to be tried on."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Literal
+
+from pipeline.child import tied
+from pipeline.encode import ffmpeg_command
+from pipeline.errors import EncodeError
+
+SourceCodec = Literal["h264", "hevc", "av1", "vp9"]
+CODECS: tuple[SourceCodec, ...] = ("h264", "hevc", "av1", "vp9")
+DEPTHS = (8, 10)
+
+#: Width and height; a GPU is tried with all of them, a CPU, whose decoders know no limit, with one.
+SIZES = {"1080p": (1920, 1080), "4K": (3840, 2160), "8K": (8192, 4096)}
+CPU_SIZE = {"small": (640, 320)}
+
+#: Enough for a decoder that reorders pictures.
+NUM_FRAMES = 4
+
+#: To encode that many frames of 8K takes some 20 s on two cores.
+_DEADLINE_S = 180.0
+
+_OPTIONS: dict[SourceCodec, tuple[str, ...]] = {
+    "h264": ("-c:v", "libx264", "-preset", "ultrafast"),
+    "hevc": (
+        *("-c:v", "libx265", "-preset", "ultrafast", "-tag:v", "hvc1"),
+        *("-x265-params", "log-level=error"),
+    ),
+    "av1": ("-c:v", "libsvtav1", "-preset", "12"),
+    "vp9": ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-row-mt", "1"),
+}
+_SUFFIX = {"h264": ".mp4", "hevc": ".mp4", "av1": ".mkv", "vp9": ".webm"}
+_PIXELS = {8: "yuv420p", 10: "yuv420p10le"}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A clip that is, or can be, made.
+
+    Attributes:
+        size: one of the names of `SIZES` or `CPU_SIZE`.
+    """
+
+    codec: SourceCodec
+    depth: int
+    size: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.codec} {self.depth} bit {self.size}"
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.codec}-{self.depth}-{self.size}{_SUFFIX[self.codec]}"
+
+
+def samples(sizes: dict[str, tuple[int, int]]) -> Iterator[Sample]:
+    """Of every codec and depth in these sizes."""
+    for codec, depth, size in product(CODECS, DEPTHS, sizes):
+        yield Sample(codec, depth, size)
+
+
+def make_sample(folder: Path, sample: Sample) -> Path:
+    """Make it in `folder`, unless it is there.
+
+    Raises:
+        EncodeError: our ffmpeg cannot, or does not end.
+    """
+    path = folder / sample.file_name
+    if path.exists():
+        return path
+    width, height = (SIZES | CPU_SIZE)[sample.size]
+    draft = folder / f".{sample.file_name}"  # a suffix by which ffmpeg knows the container
+    command = ffmpeg_command(
+        *("-f", "lavfi", "-i", f"testsrc2=size={width}x{height}:rate=30"),
+        *("-frames:v", str(NUM_FRAMES), *_OPTIONS[sample.codec]),
+        *("-vf", "scale=out_color_matrix=bt709:out_range=tv"),
+        *("-pix_fmt", _PIXELS[sample.depth], "-colorspace", "bt709", "-color_range", "tv"),
+        f"file:{draft}",
+    )
+    try:
+        done = subprocess.run(
+            tied(command),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            timeout=_DEADLINE_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise EncodeError(f"ffmpeg did not make {sample.name} in {_DEADLINE_S:.0f} s") from None
+    except OSError as error:
+        raise EncodeError(f"ffmpeg cannot be started: {error.strerror}") from error
+    if done.returncode != 0:
+        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
+        raise EncodeError(f"ffmpeg cannot make {sample.name}: {lines[-1][:200]}")
+    draft.replace(path)
+    return path

@@ -1,0 +1,246 @@
+"""What decodes and encodes here: every codec tried, on each GPU and on the CPU, or remembered."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.doctor.clips import (
+    CODECS,
+    CPU_SIZE,
+    NUM_FRAMES,
+    SIZES,
+    Sample,
+    SourceCodec,
+    make_sample,
+    samples,
+)
+from orchestrator.doctor.findings import Finding
+from orchestrator.doctor.trial_process import tried_of, tried_record, visible_device
+from orchestrator.doctor.trials import DecodeTrial, OpenTrials, Tried
+from orchestrator.machine import Gpu
+from pipeline.child import tied
+from pipeline.encoders import LIMITS, TRIAL_DEADLINE_S, Codec, trial_command
+from pipeline.errors import EncodeError
+
+CPU_GROUP = "codecs on the CPU"
+
+#: The first of them includes the loading of PyTorch, and of CUDA.
+DECODE_DEADLINE_S = 120.0
+
+_NVENC: tuple[Codec, ...] = ("h264", "hevc", "av1")
+
+#: (codec, width, height, GPU's number) -> why NVENC does not encode that there, or None.
+NvencTrial = Callable[[Codec, int, int, int], str | None]
+
+_NO_FFMPEG = "run `make setup`; if IMAGEIO_FFMPEG_EXE is set, unset it: that ffmpeg lacks something"
+
+
+@dataclass
+class Memory:
+    """What was tried before on this machine; only what came to an answer is kept.
+
+    Attributes:
+        known: `Tried` in its plain form, by device and sample.
+    """
+
+    known: dict[str, object] = field(default_factory=dict)
+
+    def get(self, device: str, name: str) -> Tried | None:
+        return tried_of(self.known.get(f"{device} {name}"))
+
+    def keep(self, device: str, name: str, tried: Tried) -> None:
+        if tried.outcome in ("works", "refused"):  # what hung may not do so tomorrow
+            self.known[f"{device} {name}"] = tried_record(tried)
+
+
+@dataclass
+class CodecTrials:
+    """Tries codecs, in a folder for clips.
+
+    Attributes:
+        make: makes a clip; raises EncodeError.
+        on_step: told what is tried.
+    """
+
+    folder: Path
+    open_trials: OpenTrials
+    memory: Memory
+    make: Callable[[Path, Sample], Path] = make_sample
+    on_step: Callable[[str], None] = lambda what: None
+
+    def decoded(
+        self, device: int | str, wanted: Sequence[Sample]
+    ) -> Iterator[tuple[Sample, Tried | None, str]]:
+        """Decode each; where no clip of it can be made, nothing and why.
+
+        Args:
+            device: a GPU's number, or ``"cpu"``.
+        """
+        where = "the CPU" if device == "cpu" else f"GPU {device}"
+        trials = None
+        try:
+            for sample in wanted:
+                if (known := self.memory.get(f"decode {device}", sample.name)) is not None:
+                    yield sample, known, ""
+                    continue
+                self.on_step(f"{where}: decoding {sample.name}")
+                try:
+                    path = self.make(self.folder, sample)
+                except EncodeError as error:
+                    yield sample, None, error.message
+                    continue
+                trials = trials or self.open_trials(device)
+                trial = DecodeTrial(str(path), NUM_FRAMES, str(self.folder))
+                tried = trials.run(trial, DECODE_DEADLINE_S)
+                self.memory.keep(f"decode {device}", sample.name, tried)
+                yield sample, tried, ""
+        finally:
+            if trials is not None:
+                trials.close()
+
+    def cpu_findings(self) -> Iterator[Finding]:
+        """Encoders and decoders that a run on any machine relies on."""
+        for codec in CODECS:
+            of_codec = [sample for sample in samples(CPU_SIZE) if sample.codec == codec]
+            found = list(self.decoded("cpu", of_codec))
+            unmade = [(sample, why) for sample, tried, why in found if tried is None]
+            if unmade:
+                yield Finding(CPU_GROUP, f"encode {codec}", "broken", unmade[0][1], _NO_FFMPEG)
+            else:
+                yield Finding(CPU_GROUP, f"encode {codec}", "ok", _depths(of_codec))
+            wrong = [(s, t) for s, t, _ in found if t is not None and t.outcome != "works"]
+            right = [s for s, t, _ in found if t is not None and t.outcome == "works"]
+            name = f"decode {codec}"
+            if wrong:
+                sample, tried = wrong[0]
+                said = f"{sample.depth} bit: {tried.outcome}: {tried.said}"
+                advice = "run `make setup`; docs/decisions/001-ffmpeg-libraries.md"
+                yield Finding(CPU_GROUP, name, "broken", said, advice)
+            elif right:
+                yield Finding(CPU_GROUP, name, "ok", _depths(right))
+            else:
+                yield Finding(CPU_GROUP, name, "skipped", "there is no clip to try it on")
+
+    def gpu_findings(self, gpu: Gpu, nvenc: NvencTrial) -> Iterator[Finding]:
+        """NVDEC and NVENC of one GPU; what they refuse the CPU does."""
+        group = gpu_group(gpu)
+        for codec in CODECS:
+            of_codec = [sample for sample in samples(SIZES) if sample.codec == codec]
+            yield _nvdec_finding(group, codec, list(self.decoded(gpu.number, of_codec)))
+        for codec in _NVENC:
+            yield self._nvenc_finding(group, codec, gpu.number, nvenc)
+
+    def _nvenc_finding(self, group: str, codec: Codec, number: int, nvenc: NvencTrial) -> Finding:
+        works, why_not = [], ""
+        for size, (width, height) in SIZES.items():
+            name = f"{codec} {size}"
+            tried = self.memory.get(f"encode {number}", name)
+            if tried is None:
+                self.on_step(f"GPU {number}: encoding {name}")
+                reason = _too_large(codec, width, height) or nvenc(codec, width, height, number)
+                tried = Tried("refused" if reason else "works", reason or "")
+                if reason is None or "did not end" not in reason:
+                    self.memory.keep(f"encode {number}", name, tried)
+            if tried.outcome == "works":
+                works.append(size)
+            else:
+                why_not = why_not or f"{size}: {tried.said}"
+        if works:
+            not_all = f"; not {why_not}" if why_not else ""
+            return Finding(group, f"NVENC {codec}", "ok", f"8 bit: {', '.join(works)}{not_all}")
+        return Finding(
+            group,
+            f"NVENC {codec}",
+            "mind",
+            f"not here ({why_not})",
+            "the CPU encodes it (encoding.encoder: auto): rent more cores, or another GPU",
+        )
+
+
+def gpu_group(gpu: Gpu) -> str:
+    return f"GPU {gpu.number}: {gpu.name}"
+
+
+def _nvdec_finding(
+    group: str, codec: SourceCodec, found: Sequence[tuple[Sample, Tried | None, str]]
+) -> Finding:
+    name = f"NVDEC {codec}"
+    for sample, tried, _ in found:
+        if tried is not None and tried.outcome not in ("works", "refused"):
+            return Finding(
+                group,
+                name,
+                "broken",
+                f"{sample.depth} bit {sample.size}: {tried.outcome}: {tried.said}",
+                "another driver or another machine; --gpus none works without this GPU",
+            )
+    works = [sample for sample, tried, _ in found if tried and tried.outcome == "works"]
+    refused = [(s, t) for s, t, _ in found if t is not None and t.outcome == "refused"]
+    unmade = [why for _, tried, why in found if tried is None]
+    if not any(sample.depth == 8 for sample in works):
+        why = refused[0][1].said if refused else (unmade or ["no clip to try it on"])[0]
+        return Finding(
+            group, name, "mind", f"not here ({why})", "the CPU decodes it: rent more cores for it"
+        )
+    rest = ""
+    if refused:
+        rest = f"; the CPU decodes {', '.join(f'{s.depth} bit {s.size}' for s, _ in refused)}"
+    return Finding(group, name, "ok", _by_depth(works) + rest)
+
+
+def _by_depth(works: Sequence[Sample]) -> str:
+    """``8 bit: 1080p, 4K; 10 bit: 1080p``."""
+    depths = sorted({sample.depth for sample in works})
+    return "; ".join(
+        f"{depth} bit: {', '.join(s.size for s in works if s.depth == depth)}" for depth in depths
+    )
+
+
+def _depths(found: Sequence[Sample]) -> str:
+    """``8 and 10 bit``."""
+    return f"{' and '.join(str(depth) for depth in sorted({s.depth for s in found}))} bit"
+
+
+def _too_large(codec: Codec, width: int, height: int) -> str | None:
+    limit = LIMITS[codec, "nvenc"]
+    if width <= limit.width and height <= limit.height:
+        return None
+    return f"NVENC's {codec} ends at {limit.width} pixels"
+
+
+def nvenc_refusal(
+    codec: Codec,
+    width: int,
+    height: int,
+    number: int,
+    environment: Mapping[str, str] = os.environ,
+) -> str | None:
+    """One frame through NVENC of one GPU, by ffmpeg in a process of its own; why not, or None."""
+    name = visible_device(number, environment)
+    try:
+        done = subprocess.run(
+            tied(trial_command(codec, width, height)),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            timeout=TRIAL_DEADLINE_S,
+            check=False,
+            env={**environment, "CUDA_VISIBLE_DEVICES": name, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
+        )
+    except subprocess.TimeoutExpired:
+        return f"it did not end within {TRIAL_DEADLINE_S:.0f} s"
+    except OSError as error:
+        return f"ffmpeg cannot be started: {error.strerror}"
+    if done.returncode == 0:
+        return None
+    lines = done.stderr.decode(errors="replace").strip().splitlines() or ["it gave no reason"]
+    return lines[0][-120:]
+
+
+def remembered(found: Mapping[str, object]) -> Memory:
+    """Memory of a record of the cache."""
+    return Memory(dict(found))

@@ -1,0 +1,140 @@
+"""Models and formats, each alone, on the drawn scene, whose true alpha is known.
+
+Runs in a trial's process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from orchestrator.doctor.read_trial import read_back
+from orchestrator.doctor.trials import FormatTrial, ModelTrial, ReadTrial, Tried
+from orchestrator.scene import Backdrop, Scene
+from pipeline.deliverables.base import make_deliverable
+from pipeline.finish import finish_video
+from pipeline.frames import EyeBatch
+from pipeline.models.base import load_model
+from pipeline.models.names import WITH_PROMPTS
+from pipeline.probe import read_video
+from pipeline.segment import run_segment
+from pipeline.spec import (
+    FinishJob,
+    MattingSettings,
+    ProcessingSettings,
+    SegmentJob,
+    StreamingSettings,
+    VideoSettings,
+)
+
+#: A walk across the room that a clean plate can be found in.
+MODEL_FRAMES, MODEL_EYE = 12, 256
+_CHUNK = 4
+
+
+class _SceneClip:
+    """The scene as `pipeline.models.base.ClipSampler`."""
+
+    def __init__(self, scene: Scene, backdrop: Backdrop, device: torch.device) -> None:
+        self.num_frames = scene.num_frames
+        self.eyes = 2
+        self.height = self.width = scene.eye_size
+        pictures = np.stack([scene.picture(k, backdrop) for k in range(scene.num_frames)])
+        # [T, E, H, W, 3] -> [T, E, 3, H, W]
+        self.rgb = torch.from_numpy(pictures).permute(0, 1, 4, 2, 3).contiguous().to(device)
+
+    @property
+    def prompts(self) -> bytes | None:
+        return None
+
+    def sample(self, frames: Sequence[int]) -> EyeBatch:
+        return EyeBatch(self.rgb[list(frames)], 0)
+
+
+def try_model(trial: ModelTrial, device: torch.device) -> Tried:
+    """Figures: error (mean difference to the true alpha, 0..1), low, high, mean; and where it is
+    asked for cpu_difference (mean difference between device and CPU).
+    """
+    # The other models that `sam2` asks take the room as well: of green they know nothing.
+    scene = Scene(MODEL_FRAMES, eye_size=MODEL_EYE)
+    # SAM 2 at its own size takes seconds a frame on a CPU.
+    slow = trial.matting.model in WITH_PROMPTS and device.type == "cpu"
+    frames = 2 if slow else MODEL_FRAMES
+    alpha = _matte(trial.matting, trial.processing, scene, frames, device)
+    if alpha.shape != (frames, 2, 1, MODEL_EYE, MODEL_EYE):
+        return Tried("failed", f"its alpha has the shape {list(alpha.shape)}")
+    if not bool(torch.isfinite(alpha).all()):
+        return Tried("failed", "its alpha is not a number somewhere")
+    truth = torch.from_numpy(np.stack([scene.alpha(k) for k in range(frames)]))[:, :, None]
+    figures = {
+        "error": float((alpha - truth).abs().mean()),
+        "low": float(alpha.min()),
+        "high": float(alpha.max()),
+        "mean": float(alpha.mean()),
+    }
+    if trial.on_cpu_too:
+        here = _matte(trial.matting, trial.processing, scene, frames, torch.device("cpu"))
+        figures["cpu_difference"] = float((alpha - here).abs().mean())
+    return Tried("works", figures=figures)
+
+
+def _matte(
+    matting: MattingSettings,
+    processing: ProcessingSettings,
+    scene: Scene,
+    frames: int,
+    device: torch.device,
+) -> Tensor:
+    """float32 ``[T, E, 1, H, W]`` on the host."""
+    backdrop: Backdrop = "green" if matting.model == "chroma" else "room"
+    model = load_model(matting, processing, device)
+    clip = _SceneClip(scene, backdrop, device)
+    state = model.start(2, clip.height, clip.width, model.prepare(clip))
+    parts = [
+        model.matte(EyeBatch(clip.rgb[start : min(frames, start + _CHUNK)], start), state).alpha
+        for start in range(0, frames, _CHUNK)
+    ]
+    return torch.cat([part.cpu().float() for part in parts])
+
+
+def try_format(trial: FormatTrial, device: torch.device) -> Tried:
+    """Figures: those of `read_trial`. Words: decoder."""
+    folder = Path(trial.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    index = folder / "index.json"
+    video = read_video(Path(trial.path), index, "sbs")
+    matting = MattingSettings(model="chroma")
+    settings = VideoSettings(
+        deliverables=(trial.name,),
+        matting=matting,
+        encoding=trial.encoding,
+        streaming=StreamingSettings(segment_frames=-(-video.num_frames // 2)),
+    )
+    model = load_model(matting, ProcessingSettings(), device)
+    half = -(-video.num_frames // 2)
+    results = tuple(
+        run_segment(
+            SegmentJob(video, settings, number, start, stop, str(index), str(folder)),
+            model,
+            device,
+        )
+        for number, (start, stop) in enumerate(((0, half), (half, video.num_frames)))
+    )
+    suffix = make_deliverable(trial.name, video, settings).suffix
+    output = folder / f"{trial.name}_LR_180{suffix}"
+    finish_video(FinishJob(video, settings, results, (str(output),), str(folder)))
+    knows_truth = trial.name != "alphapack"  # which is seen through another lens
+    tried = read_back(
+        ReadTrial(
+            str(output),
+            trial.name,
+            whole=True,
+            scene_frames=video.num_frames if knows_truth else 0,
+            scene_eye=video.height if knows_truth else 0,
+        )
+    )
+    return Tried(tried.outcome, tried.said, tried.figures, {"decoder": results[0].decoder})

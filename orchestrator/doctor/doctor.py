@@ -1,0 +1,167 @@
+"""`vrmatte doctor`: looks at this machine, a finding after the other; never hangs.
+
+Whatever could hang (a driver, a decoder, a disk) is tried in a process of its own, by a deadline.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.doctor.cache import (
+    Identity,
+    cache_folder,
+    identity,
+    package_versions,
+    read_record,
+    write_record,
+)
+from orchestrator.doctor.clips import Sample, make_sample
+from orchestrator.doctor.codecs import (
+    CodecTrials,
+    NvencTrial,
+    gpu_group,
+    nvenc_refusal,
+    remembered,
+)
+from orchestrator.doctor.findings import Finding
+from orchestrator.doctor.room import Limits, disk_finding, find_limits, limit_findings
+from orchestrator.doctor.software import (
+    LIBRARIES_DEADLINE_S,
+    DriverAsked,
+    ask_driver,
+    driver_finding,
+    library_findings,
+    torch_cuda,
+    version_findings,
+)
+from orchestrator.doctor.trial_process import TrialProcess
+from orchestrator.doctor.trials import LibrariesTrial, OpenTrials
+from orchestrator.doctor.weights_here import missing, weights_findings
+from orchestrator.machine import Gpu, visible_gpus
+from orchestrator.words import readable_size
+from pipeline.errors import DiskError
+from pipeline.spec import MattingSettings
+
+CACHE_GROUP = "machine"
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the doctor asks outside of itself; tests put doubles here.
+
+    Attributes:
+        gpus: those that can be seen.
+        asked: what the driver said of all of them.
+        cache: the folder of the cache.
+        on_step: told what is done at the moment.
+    """
+
+    gpus: Sequence[Gpu]
+    asked: DriverAsked
+    cache: Path
+    open_trials: OpenTrials = TrialProcess
+    nvenc: NvencTrial = nvenc_refusal
+    make_sample: Callable[[Path, Sample], Path] = make_sample
+    torch_cuda: Callable[[], tuple[int, int] | None] = torch_cuda
+    versions: Callable[[], Mapping[str, str]] = package_versions
+    limits: Callable[[], Limits] = find_limits
+    on_step: Callable[[str], None] = lambda what: None
+
+    def identity(self) -> Identity:
+        driver = self.asked.driver
+        return identity(self.gpus, driver.version if driver else "")
+
+
+def here(
+    on_step: Callable[[str], None] = lambda what: None, open_trials: OpenTrials = TrialProcess
+) -> Surroundings:
+    """This machine, as its driver tells of it."""
+    on_step("asking the driver for GPUs")
+    trials = open_trials("cpu")
+    try:
+        asked = ask_driver(trials)
+    finally:
+        trials.close()
+    gpus = visible_gpus(asked.gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    return Surroundings(gpus, asked, cache_folder(), open_trials, on_step=on_step)
+
+
+def trials_file(cache: Path, who: Identity) -> Path:
+    return cache / "machines" / who.fingerprint() / "trials.json"
+
+
+def examine(
+    around: Surroundings, out: Path, matting: MattingSettings, *, fresh: bool = False
+) -> Iterator[Finding]:
+    """Every finding, as it is found.
+
+    Args:
+        out: the folder, there already or not, whose disk is looked at.
+        matting: whose weights are looked for.
+        fresh: try again what is remembered of an earlier time.
+    """
+    yield from version_findings(around.versions())
+    yield driver_finding(around.asked, around.torch_cuda())
+    around.on_step("loading PyTorch and TorchCodec")
+    trials = around.open_trials("cpu")
+    try:
+        yield from library_findings(trials)
+        found = missing(matting, trials)
+    finally:
+        trials.close()
+    yield from limit_findings(around.limits())
+    around.on_step(f"writing to the disk of {out}")
+    yield disk_finding(out, lambda: around.open_trials("cpu"))
+    yield from weights_findings(matting, found)
+    yield from _codecs(around, fresh)
+
+
+def _codecs(around: Surroundings, fresh: bool) -> Iterator[Finding]:
+    path = trials_file(around.cache, around.identity())
+    record: dict[str, Any] = {} if fresh else read_record(path)
+    memory = remembered(record)
+    with tempfile.TemporaryDirectory(prefix="vrmatte-doctor-") as name:
+        tries = CodecTrials(
+            Path(name), around.open_trials, memory, around.make_sample, around.on_step
+        )
+        yield from tries.cpu_findings()
+        if not around.gpus:
+            yield Finding("GPU", "NVDEC and NVENC", "skipped", "no GPU: nothing to try")
+        for gpu in around.gpus:
+            opened = _opened(around, gpu)
+            yield opened
+            if opened.level == "ok":
+                yield from tries.gpu_findings(gpu, around.nvenc)
+    if memory.known != record:
+        yield from _kept(path, memory.known)
+
+
+def _opened(around: Surroundings, gpu: Gpu) -> Finding:
+    """Whether PyTorch can work there at all: what its decoders say means nothing otherwise."""
+    around.on_step(f"opening GPU {gpu.number}")
+    trials = around.open_trials(gpu.number)
+    try:
+        tried = trials.run(LibrariesTrial(), LIBRARIES_DEADLINE_S)
+    finally:
+        trials.close()
+    if tried.outcome == "works":
+        return Finding(gpu_group(gpu), "CUDA", "ok", readable_size(gpu.memory_bytes))
+    return Finding(
+        gpu_group(gpu),
+        "CUDA",
+        "broken",
+        f"{tried.outcome}: {tried.said}",
+        "see `nvidia-smi` and the driver; another machine, or --gpus none",
+    )
+
+
+def _kept(path: Path, known: Mapping[str, object]) -> Iterator[Finding]:
+    try:
+        write_record(path, known)
+    except DiskError as error:
+        yield Finding(CACHE_GROUP, "cache", "mind", error.message, error.advice)

@@ -1,0 +1,187 @@
+"""Cores, memory, disks and limits of the machine, or of the container that we are in."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.doctor.findings import Finding
+from orchestrator.doctor.trials import DiskTrial, Trials, Tried
+from orchestrator.machine import CORES_PER_LANE, usable_cores, usable_memory
+from orchestrator.words import counted, printable, readable_size
+
+GROUP = "machine"
+
+DISK_DEADLINE_S = 60.0
+_DISK_BYTES = 64 << 20
+
+#: A source of 100 Mbit/s, worked on at its own speed, takes 12 MB/s to read, its outputs about as
+#: much to write, and twice that while they are joined.
+_SLOW_DISK = 30e6
+_LITTLE_ROOM, _NO_ROOM = 20e9, 2e9
+
+#: What `orchestrator/memory.py` plans with, of which it uses nine tenths: a worker (1 GB) and one
+#: segment of RVM's at 3840x1920 (6.5 GB). With less than the other even small pictures do not fit.
+_LITTLE_MEMORY, _NO_MEMORY = 8.5e9, 2e9
+
+#: A worker has some 30 threads and processes a lane.
+_FEW_PROCESSES, _FEW_FILES = 512, 256
+
+_CGROUP = Path("/sys/fs/cgroup")
+_SHM = Path("/dev/shm")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What may be used.
+
+    Attributes:
+        memory_of_machine: bytes; `memory` is what the container, if it has a limit, leaves of it.
+        processes: most at a time; None is unlimited.
+        files: most that a process may have open.
+        shm: bytes of /dev/shm; None: it is missing, or cannot be written.
+    """
+
+    cores: int
+    cores_of_machine: int
+    memory: int
+    memory_of_machine: int
+    processes: int | None
+    files: int
+    shm: int | None
+
+
+def find_limits(cgroup: Path = _CGROUP, shm: Path = _SHM) -> Limits:
+    return Limits(
+        cores=usable_cores(),
+        cores_of_machine=os.cpu_count() or 1,
+        memory=usable_memory(),
+        memory_of_machine=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        processes=_number(cgroup / "pids.max"),
+        files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
+        shm=_shm_bytes(shm),
+    )
+
+
+def limit_findings(limits: Limits) -> Iterator[Finding]:
+    """What the limits mean for a run."""
+    of = f" of the machine's {limits.cores_of_machine}"
+    share = of if limits.cores < limits.cores_of_machine else ""
+    if limits.cores < CORES_PER_LANE:
+        yield Finding(
+            GROUP,
+            "cores",
+            "mind",
+            f"{limits.cores}{share}: decoder, network and encoder take turns",
+            f"rent {CORES_PER_LANE} or more for each segment at once",
+        )
+    else:
+        lanes = counted(limits.cores // CORES_PER_LANE, "segment")
+        yield Finding(GROUP, "cores", "ok", f"{limits.cores}{share}: enough for {lanes} at once")
+    yield _memory(limits)
+    if limits.shm is None:
+        yield Finding(
+            GROUP, "/dev/shm", "mind", "it cannot be written", "give the container one (--shm-size)"
+        )
+    else:
+        size = readable_size(limits.shm)
+        yield Finding(GROUP, "/dev/shm", "ok", f"{size}; no frames pass through it")
+    yield from _counts(limits)
+
+
+def _memory(limits: Limits) -> Finding:
+    said = readable_size(limits.memory)
+    if limits.memory < limits.memory_of_machine:
+        said += (
+            f" (the container's limit; the machine has {readable_size(limits.memory_of_machine)})"
+        )
+    if limits.memory < _NO_MEMORY:
+        advice = f"rent {readable_size(_LITTLE_MEMORY)} or more, or raise the container's limit"
+        return Finding(GROUP, "memory", "broken", f"{said}: too little to load a model", advice)
+    if limits.memory < _LITTLE_MEMORY:
+        return Finding(
+            GROUP,
+            "memory",
+            "mind",
+            f"{said}: too little for pictures of 4K on the CPU",
+            "keep to smaller videos there, or raise the container's limit",
+        )
+    return Finding(GROUP, "memory", "ok", said)
+
+
+def _counts(limits: Limits) -> Iterator[Finding]:
+    processes = "any number of" if limits.processes is None else str(limits.processes)
+    said = f"{processes} processes, {limits.files} open files"
+    few = limits.processes is not None and limits.processes < _FEW_PROCESSES
+    if few or limits.files < _FEW_FILES:
+        yield Finding(
+            GROUP,
+            "limits",
+            "mind",
+            f"{said}: few for several lanes",
+            "raise --pids-limit and `ulimit -n`, or set streaming.lanes: 1",
+        )
+    else:
+        yield Finding(GROUP, "limits", "ok", said)
+
+
+def disk_finding(folder: Path, open_trials: Callable[[], Trials]) -> Finding:
+    """Room and speed of the disk of `folder`, which need not be there yet.
+
+    A dead network disk holds whoever asks it: all is asked in a process of its own.
+    """
+    trials = open_trials()
+    name = "disk"
+    shown = printable(str(folder))
+    try:
+        tried = _try_disk(folder, trials)
+    finally:
+        trials.close()
+    if tried.outcome != "works":
+        advice = "choose another folder with --out, or mend that disk"
+        return Finding(GROUP, name, "broken", f"{shown}: {tried.said}", advice)
+    figures = tried.figures
+    said = (
+        f"{shown}: {readable_size(figures['free'])} of {readable_size(figures['total'])} free,"
+        f" writes {readable_size(figures['write'])}/s, reads {readable_size(figures['read'])}/s"
+    )
+    if figures["free"] < _NO_ROOM:
+        advice = "make room, or choose another folder with --out"
+        return Finding(GROUP, name, "broken", f"{said}: full", advice)
+    if figures["free"] < _LITTLE_ROOM:
+        return Finding(
+            GROUP,
+            name,
+            "mind",
+            said,
+            "`vrmatte run --dry-run` tells what a batch needs; limits.scratch_gb bounds scratch",
+        )
+    if min(figures["write"], figures["read"]) < _SLOW_DISK:
+        advice = "choose a local disk for OUT: this one will hold up the encoders"
+        return Finding(GROUP, name, "mind", f"{said}: slow", advice)
+    return Finding(GROUP, name, "ok", said)
+
+
+def _try_disk(folder: Path, trials: Trials) -> Tried:
+    return trials.run(DiskTrial(os.path.abspath(folder), _DISK_BYTES), DISK_DEADLINE_S)  # noqa: PTH100
+
+
+def _number(path: Path) -> int | None:
+    try:
+        text = path.read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+    return int(text) if text.isdigit() else None
+
+
+def _shm_bytes(shm: Path) -> int | None:
+    try:
+        if not os.access(shm, os.W_OK):
+            return None
+        room = os.statvfs(shm)
+    except OSError:
+        return None
+    return room.f_blocks * room.f_frsize

@@ -1,0 +1,117 @@
+"""The doctor's findings on a terminal: a word and a colour each, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Self
+
+from orchestrator.doctor.findings import Finding, worst
+from orchestrator.words import counted, printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.status import Status
+
+STYLE = {
+    "ok": "green",
+    "passed": "green",
+    "mind": "yellow",
+    "skipped": "yellow",
+    "broken": "bold red",
+    "failed": "bold red",
+}
+_LEVEL_WIDTH, _LEAST_NAME = 8, 18
+
+#: All on one line where it can be read so; text wider than that is hard to follow.
+_WIDEST = 120
+
+
+class Lines:
+    """Shows lines under headings, each folded under itself.
+
+    Args:
+        console: of whatever width.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._group = ""
+
+    def show(self, group: str, level: str, name: str, said: str, advice: str) -> None:
+        from rich.padding import Padding
+        from rich.table import Table
+        from rich.text import Text
+
+        if group != self._group:
+            self._group = group
+            self._console.print(Text(f"\n{printable(group)}", style="bold"))
+        table = Table.grid(padding=(0, 1))
+        table.add_column(width=_LEVEL_WIDTH, no_wrap=True)
+        table.add_column(width=max(_LEAST_NAME, min(len(name), 2 * _LEAST_NAME)), overflow="fold")
+        table.add_column(overflow="fold")
+        text = Text(printable(said))
+        if advice:
+            text.append(f"\n-> {printable(advice)}", style=STYLE.get(level, ""))
+        table.add_row(Text(level, style=STYLE.get(level, "")), Text(printable(name)), text)
+        width = min(self._console.width, _WIDEST)
+        self._console.print(Padding(table, (0, 0, 0, 1)), width=width)
+
+
+def show_findings(
+    console: Console, findings: Iterable[Finding], pause: Callable[[], None] = lambda: None
+) -> list[Finding]:
+    """Show findings as they come, then what they come to; all of them.
+
+    Args:
+        pause: called before a line is shown, to take a moving line off the screen.
+    """
+    lines, shown = Lines(console), []
+    for finding in findings:
+        pause()
+        lines.show(finding.group, finding.level, finding.name, finding.said, finding.advice)
+        shown.append(finding)
+    pause()
+    counts = {
+        level: sum(f.level == level for f in shown) for level in ("broken", "mind", "skipped")
+    }
+    told = [f"{count} {level}" for level, count in counts.items() if count]
+    verdict = {
+        "ok": "this machine is ready",
+        "mind": "this machine works; mind the yellow lines",
+        "broken": f"this machine is not ready: {counted(counts['broken'], 'thing')} to mend",
+    }[worst(shown)]
+    rest = f" ({', '.join(told)})" if told else ""
+    console.print(f"\n{verdict}{rest}", markup=False)
+    return shown
+
+
+class Working:
+    """Says on a terminal what is done at the moment; nothing anywhere else.
+
+    Args:
+        console: for what is said on the way.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._status: Status | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pause()
+
+    def on(self, what: str) -> None:
+        from rich.text import Text
+
+        self.pause()
+        if self._console.is_terminal:
+            self._status = self._console.status(Text(printable(what)))
+            self._status.start()
+
+    def pause(self) -> None:
+        """Take it off the screen."""
+        if self._status is not None:
+            self._status.stop()
+            self._status = None

@@ -1,0 +1,201 @@
+"""A child process that does trials; whatever hangs or crashes takes the child with it, not us.
+
+One child serves several trials in turn, because loading its libraries takes seconds. After a trial
+that failed in any way the next one gets a fresh child.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from pydantic import TypeAdapter
+
+from orchestrator.doctor.trials import Trial, Tried
+from pipeline.child import tied
+from pipeline.errors import MachineError
+from workers.launch import WORKER_ENVIRONMENT
+
+_TRIAL: TypeAdapter[Trial] = TypeAdapter(Trial)
+_TRIED: TypeAdapter[Tried] = TypeAdapter(Tried)
+
+#: Longer answers are not ours.
+_MOST_BYTES = 1 << 20
+
+#: A process that waits for a dead disk cannot be killed; nobody waits for it longer.
+_PATIENCE_S = 5.0
+
+_LAST_WORDS = 300
+
+
+class TrialProcess:
+    """See `orchestrator.doctor.trials.Trials`. Belongs to the thread that made it.
+
+    Args:
+        device: a GPU's number among those that can be seen, or ``"cpu"``.
+        module: what the child runs; a test's double otherwise.
+    """
+
+    def __init__(
+        self,
+        device: int | str,
+        module: str = "orchestrator.doctor.trial_child",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._command = [sys.executable, "-P", "-m", module, "cpu" if device == "cpu" else "cuda:0"]
+        self._environment = _environment(device)
+        self._clock = clock
+        self._child: _Child | None = None
+
+    def run(self, trial: Trial, deadline_s: float) -> Tried:
+        """Do a trial; what it takes longer than `deadline_s` is not waited for.
+
+        Raises:
+            MachineError: no process can be started.
+        """
+        began = self._clock()
+        if self._child is None:
+            self._child = _Child(self._command, self._environment)
+        try:
+            line = self._child.ask(_TRIAL.dump_json(trial), began + deadline_s, self._clock)
+        except TimeoutError:
+            tried = Tried("hung", f"it did not end within {deadline_s:g} s")
+        except EOFError:
+            tried = Tried("crashed", self._child.end())
+        else:
+            tried = _parsed(line)
+        if tried.outcome not in ("works", "refused"):
+            self.close()
+        seconds = round(self._clock() - began, 3)
+        return Tried(tried.outcome, tried.said, tried.figures, tried.words, seconds)
+
+    def close(self) -> None:
+        if self._child is not None:
+            self._child.end()
+            self._child = None
+
+
+class _Child:
+    """One process: a line of JSON in, a line of JSON out."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed by `end`
+        try:
+            self._process = subprocess.Popen(
+                tied(command),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._words,
+                env=dict(environment),
+            )
+        except OSError as error:
+            self._words.close()
+            raise MachineError(
+                f"no process can be started to try things in: {error.strerror}",
+                "let this user have more processes and memory, then run again",
+            ) from error
+        self._told: str | None = None
+
+    def ask(self, line: bytes, deadline: float, clock: Callable[[], float]) -> bytes:
+        """Raises TimeoutError, or EOFError where the process has ended."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(line + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise EOFError from None
+        answer = b""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            while not answer.endswith(b"\n"):
+                left = deadline - clock()
+                if left <= 0 or not selector.select(left):
+                    raise TimeoutError
+                part = os.read(self._process.stdout.fileno(), 1 << 16)
+                if not part or len(answer) > _MOST_BYTES:
+                    raise EOFError
+                answer += part
+        return answer
+
+    def end(self) -> str:
+        """End the process; how it ended, and its last words."""
+        if self._told is None:
+            with suppress(subprocess.TimeoutExpired):  # it may be about to end by itself
+                self._process.wait(0.2)
+            self._process.kill()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_PATIENCE_S)
+            for pipe in (self._process.stdin, self._process.stdout):
+                with suppress(BrokenPipeError):
+                    if pipe is not None:
+                        pipe.close()
+            self._told = _how_it_ended(self._process.returncode, self._words)
+            self._words.close()
+        return self._told
+
+
+def _how_it_ended(status: int | None, words: IO[bytes]) -> str:
+    if status is not None and status < 0:
+        how = f"its process was ended by {signal.Signals(-status).name}"
+    else:
+        how = f"its process ended with status {status}"
+    words.seek(0)
+    lines = words.read().decode(errors="replace").strip().splitlines()
+    return f"{how}: {lines[-1].strip()[:_LAST_WORDS]}" if lines else how
+
+
+def _parsed(line: bytes) -> Tried:
+    try:
+        return _TRIED.validate_json(line)
+    except ValueError:
+        return Tried("failed", "its process gave no answer that can be read")
+
+
+def visible_device(device: int | str, environment: Mapping[str, str]) -> str:
+    """CUDA_VISIBLE_DEVICES for a child that shall see one GPU, or none.
+
+    Args:
+        device: a GPU's number among those that `environment` leaves, or ``"cpu"``.
+    """
+    if device == "cpu":
+        return ""
+    allowed = environment.get("CUDA_VISIBLE_DEVICES")
+    return str(device) if allowed is None else allowed.split(",")[int(device)].strip()
+
+
+def _environment(device: int | str) -> dict[str, str]:
+    """A worker's: its one GPU or none, and its threads."""
+    here = str(Path(__file__).resolve().parents[2])
+    known = os.environ.get("PYTHONPATH")
+    return {
+        **WORKER_ENVIRONMENT,
+        **os.environ,
+        "CUDA_VISIBLE_DEVICES": visible_device(device, os.environ),
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "PYTHONPATH": os.pathsep.join([here, known] if known else [here]),
+    }
+
+
+def tried_record(tried: Tried) -> dict[str, object]:
+    """A plain form that `tried_of` reads back."""
+    record: dict[str, object] = json.loads(_TRIED.dump_json(tried))
+    return record
+
+
+def tried_of(record: object) -> Tried | None:
+    """None where it is no record of a trial."""
+    try:
+        return _TRIED.validate_python(record)
+    except ValueError:
+        return None

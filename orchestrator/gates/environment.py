@@ -1,0 +1,32 @@
+"""Gate 1: the machine itself. Everything that the doctor looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from orchestrator.doctor.doctor import examine
+from orchestrator.doctor.findings import Finding
+from orchestrator.gates.checks import Check, CheckFailed, CheckSkipped
+from orchestrator.gates.site import Site
+
+GATE = 1
+
+
+def checks(site: Site) -> Iterator[Check]:
+    """One check for each of the doctor's findings, as they are found."""
+    out = site.out or Path.cwd()
+    for finding in examine(site.around, out, site.matting, fresh=site.fresh):
+        yield Check(GATE, f"{finding.group}: {finding.name}", partial(judge, finding))
+
+
+def judge(finding: Finding) -> str:
+    """What slows a run down is told; what makes it fail, fails."""
+    if finding.level == "broken":
+        raise CheckFailed(finding.said, finding.advice)
+    if finding.level == "skipped":
+        raise CheckSkipped(finding.said)
+    if finding.level == "mind":
+        return f"mind: {finding.said}" + (f" -> {finding.advice}" if finding.advice else "")
+    return finding.said

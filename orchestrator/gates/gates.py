@@ -1,0 +1,77 @@
+"""`vrmatte gates`: five gates, one after the other; one that fails keeps the rest closed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from orchestrator.doctor.cache import write_record
+from orchestrator.gates import batch, components, environment, integration, production
+from orchestrator.gates.checks import Check, CheckResult, results
+from orchestrator.gates.record import (
+    gate_status,
+    merged,
+    passed_earlier,
+    read_gates,
+    record_file,
+)
+from orchestrator.gates.site import Site
+from pipeline.errors import SettingsError
+
+GATES: dict[int, tuple[str, Callable[[Site], Iterator[Check]]]] = {
+    1: ("environment", environment.checks),
+    2: ("components", components.checks),
+    3: ("integration", integration.checks),
+    4: ("batch", batch.checks),
+    5: ("production", production.checks),
+}
+
+
+def gates_to_run(site: Site, through: int) -> tuple[list[int], str | None]:
+    """Numbers of the gates; and when the first four were passed, if that spares them.
+
+    The fifth looks at what a night left. The first four are not made again for it where they were
+    passed on this machine and version, unless `site.fresh`.
+
+    Raises:
+        SettingsError: the fifth is asked for without an output folder, or for one without a run.
+    """
+    if through < 5:
+        return list(range(1, through + 1)), None
+    if site.out is None:
+        raise SettingsError("gate 5 looks at a finished output folder", "name it with --out")
+    production.Finished.open(site.out)  # an OUT that is none ends here, not minutes later
+    earlier = None
+    if not site.fresh:
+        earlier = passed_earlier(read_gates(site.around.cache, site.around.identity()))
+    return [5] if earlier else [1, 2, 3, 4, 5], earlier
+
+
+def pass_gates(site: Site, numbers: Sequence[int]) -> Iterator[CheckResult]:
+    """The results of all checks, as they come, up to and including the first gate that fails."""
+    for gate in numbers:
+        _, checks = GATES[gate]
+        passed = []
+        for result in results(checks(site), site.around.on_step):
+            passed.append(result)
+            yield result
+        if gate_status(passed, gate) != "passed":
+            return
+
+
+def keep_results(site: Site, found: Sequence[CheckResult], now: datetime) -> dict[str, Any]:
+    """Leave ``gates.json``; what is in it.
+
+    Raises:
+        DiskError: the cache cannot be written.
+    """
+    who = site.around.identity()
+    record = merged(found, read_gates(site.around.cache, who), who, now)
+    write_record(record_file(site.around.cache, who), record)
+    return record
+
+
+def failed_gate(found: Sequence[CheckResult]) -> int | None:
+    """The gate at which it ended; None where all passed."""
+    return next((result.gate for result in found if result.status == "failed"), None)

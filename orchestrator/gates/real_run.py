@@ -1,0 +1,105 @@
+"""`vrmatte run` as a person would start it, in a process of its own, by a deadline."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.child import tied
+from workers.telemetry import GpuSample, sample_gpus
+
+_DEADLINE_S = 600.0
+_SAMPLE_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class RunAsked:
+    """What is typed.
+
+    Attributes:
+        gpus: as `--gpus` takes it.
+    """
+
+    videos: Path
+    out: Path
+    gpus: str
+    cpu_workers: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """How it ended.
+
+    Attributes:
+        status: its exit status; None where it did not end and was killed.
+        said: its last line that says something.
+        samples: of all GPUs, taken now and then while it ran.
+    """
+
+    out: Path
+    status: int | None
+    said: str
+    seconds: float
+    samples: tuple[tuple[GpuSample, ...], ...] = ()
+
+
+#: Runs it; the real one or a double.
+RealRun = Callable[[RunAsked], RunEnd]
+
+#: Two segments of each clip, one at a time in each worker, so that two workers share each clip.
+_SETTINGS = (
+    "matting: {model: chroma}\nstreaming: {segment_frames: 12, lanes: 1}\nlimits: {reserve_gb: 0}\n"
+)
+
+
+def real_run(asked: RunAsked, deadline_s: float = _DEADLINE_S) -> RunEnd:
+    """Run to the end, or to the deadline."""
+    began = time.monotonic()
+    config = asked.out.with_suffix(".yaml")
+    config.write_text(_SETTINGS, encoding="utf-8")
+    command = [
+        *(sys.executable, "-P", "-m", "orchestrator.cli", "run", str(asked.videos)),
+        *("-o", str(asked.out), "--config", str(config), "--gpus", asked.gpus),
+        *("--cpu-workers", str(asked.cpu_workers)),
+    ]
+    here = str(Path(__file__).resolve().parents[2])
+    known = os.environ.get("PYTHONPATH")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([here, known] if known else [here]),
+        "COLUMNS": "1000",
+    }
+    samples = []
+    with tempfile.TemporaryFile() as words:
+        process = subprocess.Popen(
+            tied(command), stdin=subprocess.DEVNULL, stdout=words, stderr=words, env=environment
+        )
+        try:
+            while process.poll() is None and time.monotonic() - began < deadline_s:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_SAMPLE_S)
+                if asked.gpus != "none":
+                    samples.append(sample_gpus())
+        finally:
+            ended = process.poll()
+            process.kill()
+            process.wait()
+        words.seek(0)
+        lines = words.read().decode(errors="replace").splitlines()
+    return RunEnd(
+        asked.out, ended, _telling(lines), round(time.monotonic() - began, 3), tuple(samples)
+    )
+
+
+def _telling(lines: Sequence[str]) -> str:
+    """The line that says why it failed; otherwise the last."""
+    said = [line.strip() for line in lines if line.strip()]
+    why = [line for line in said if any(m in line for m in ("error: ", "failed: ", "set aside: "))]
+    return (why or said or ["it said nothing"])[-1][:300]

@@ -1,0 +1,133 @@
+"""``gates.json``: which gates this machine and version have passed; what `run --gated` asks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from orchestrator.doctor.cache import Identity, read_record
+from orchestrator.doctor.doctor import Surroundings
+from orchestrator.gates.checks import CheckResult
+from pipeline.errors import MachineError
+from pipeline.models.names import model_names
+
+SCHEMA = 1
+
+#: What must be passed before a run with `--gated`; the last looks at what a run has left.
+NEEDED = (1, 2, 3, 4)
+
+_RESULTS: TypeAdapter[list[CheckResult]] = TypeAdapter(list[CheckResult])
+
+
+def record_file(cache: Path, who: Identity) -> Path:
+    return cache / "machines" / who.fingerprint() / "gates.json"
+
+
+def gate_status(results: Sequence[CheckResult], gate: int) -> str:
+    """passed, failed, or "not run"; skipped checks alone make no gate pass."""
+    own = {result.status for result in results if result.gate == gate}
+    if "failed" in own:
+        return "failed"
+    return "passed" if "passed" in own else "not run"
+
+
+def models_passed(results: Iterable[CheckResult]) -> list[str]:
+    """Models that passed on every device they were tried on."""
+    by_model: dict[str, set[str]] = {}
+    for result in results:
+        word, _, rest = result.name.partition(" ")
+        if word == "model" and " on " in rest:
+            by_model.setdefault(rest.partition(" on ")[0], set()).add(result.status)
+    return sorted(name for name, found in by_model.items() if found == {"passed"})
+
+
+def merged(
+    found: Sequence[CheckResult], old: Mapping[str, Any], who: Identity, now: datetime
+) -> dict[str, Any]:
+    """What is on record after these results: gates that were not run keep what they had.
+
+    But for those behind one that failed now: they would not have been reached.
+
+    Args:
+        old: the record before, or nothing.
+
+    Returns:
+        The JSON form; `results` are `CheckResult`, field by field.
+    """
+    run_now = {result.gate for result in found}
+    failed = min((result.gate for result in found if result.status == "failed"), default=6)
+    before = [r for r in _results_of(old) if r.gate not in run_now and r.gate < failed]
+    results = sorted([*before, *found], key=lambda result: result.gate)
+    at = now.isoformat(timespec="seconds")
+    return {
+        "schema": SCHEMA,
+        "machine": dataclasses.asdict(who),
+        "gates": {
+            str(gate): {
+                "status": gate_status(results, gate),
+                "at": at if gate in run_now else _at(old, gate),
+            }
+            for gate in range(1, 6)
+        },
+        "models": models_passed(results),
+        "results": [dataclasses.asdict(result) for result in results],
+    }
+
+
+def _results_of(record: Mapping[str, Any]) -> list[CheckResult]:
+    """Those of a record; none where it is damaged."""
+    try:
+        return _RESULTS.validate_python(record.get("results", []))
+    except ValueError:
+        return []
+
+
+def _at(record: Mapping[str, Any], gate: int) -> str | None:
+    gates = record.get("gates")
+    entry = gates.get(str(gate)) if isinstance(gates, dict) else None
+    return entry.get("at") if isinstance(entry, dict) else None
+
+
+def read_gates(cache: Path, who: Identity) -> dict[str, Any]:
+    """What is on record of this machine and version; nothing where there is nothing."""
+    record = read_record(record_file(cache, who))
+    return record if record.get("schema") == SCHEMA else {}
+
+
+def passed_earlier(record: Mapping[str, Any]) -> str | None:
+    """When gates 1 to 4 were passed, the oldest of them; None where one was not."""
+    results = _results_of(record)
+    if any(gate_status(results, gate) != "passed" for gate in NEEDED):
+        return None
+    return min(_at(record, gate) or "" for gate in NEEDED)
+
+
+def require_gates(around: Surroundings, models: Iterable[str]) -> None:
+    """Raises MachineError unless gates 1 to 4 passed here, with this version and these models."""
+    record = read_gates(around.cache, around.identity())
+    if passed_earlier(record) is None:
+        raise MachineError(
+            "--gated: the gates have not been passed on this machine with this version",
+            "run `vrmatte gates --through 4`",
+        )
+    missing = [name for name in dict.fromkeys(models) if name not in record["models"]]
+    if missing:
+        raise MachineError(
+            f"--gated: the gates were passed without the {_models(missing)}",
+            f"run `vrmatte gates --through 4 --model {missing[0]}`",
+        )
+
+
+def _models(names: Sequence[str]) -> str:
+    return f"{'model' if len(names) == 1 else 'models'} {', '.join(names)}"
+
+
+def ready_models(record: dict[str, Any]) -> str:
+    """The models that `run --gated` takes, in words."""
+    ready = [name for name in model_names() if name in record["models"]]
+    return ", ".join(ready) or "no model"

@@ -1,0 +1,90 @@
+"""What the checks share: the machine, a scratch folder, one child a device, runs made once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from orchestrator.doctor.doctor import Surroundings
+from orchestrator.doctor.trials import Trial, Trials, Tried
+from orchestrator.gates.checks import CheckSkipped
+from orchestrator.gates.clips import ClipCodec, make_clips
+from orchestrator.gates.real_run import RealRun, RunAsked, RunEnd, real_run
+from pipeline.spec import MattingSettings, ProcessingSettings
+
+MakeClips = Callable[[Path, tuple[ClipCodec, ...]], Mapping[str, Path]]
+
+
+@dataclass
+class Site:
+    """Where checks are made; used by one thread, and closed at the end.
+
+    Attributes:
+        around: what the doctor asks outside of itself.
+        folder: scratch; whoever made it removes it.
+        matting, processing: the person's settings.
+        asked_model: the model that the person insists on; None: the others may be skipped.
+        out: a finished output folder, for the last gate.
+        fresh: try again what the doctor remembers.
+    """
+
+    around: Surroundings
+    folder: Path
+    matting: MattingSettings = field(default_factory=MattingSettings)
+    processing: ProcessingSettings = field(default_factory=ProcessingSettings)
+    asked_model: str | None = None
+    out: Path | None = None
+    fresh: bool = False
+    run: RealRun = real_run
+    make_clips: MakeClips = make_clips
+    _trials: dict[int | str, Trials] = field(default_factory=dict)
+    _runs: dict[tuple[str, int], RunEnd] = field(default_factory=dict)
+
+    def try_on(self, device: int | str, trial: Trial, deadline_s: float) -> Tried:
+        """Do a trial in the child of that device."""
+        if device not in self._trials:
+            self._trials[device] = self.around.open_trials(device)
+        return self._trials[device].run(trial, deadline_s)
+
+    def close(self) -> None:
+        for trials in self._trials.values():
+            trials.close()
+        self._trials.clear()
+
+    @cached_property
+    def clips(self) -> Mapping[str, Path]:
+        """Raises EncodeError: they cannot be made."""
+        folder = self.folder / "clips"
+        folder.mkdir(exist_ok=True)
+        return self.make_clips(folder, ("h264", "av1"))
+
+    @property
+    def first_device(self) -> int | str:
+        """The first GPU, or the CPU."""
+        return self.around.gpus[0].number if self.around.gpus else "cpu"
+
+    def run_of_clips(self, gpus: str, cpu_workers: int = 1) -> RunEnd:
+        """The clips by the real `run`, once for each choice of workers."""
+        key = gpus, cpu_workers
+        if key not in self._runs:
+            videos = next(iter(self.clips.values())).parent
+            self._close_gpus()  # a run wants the whole card
+            out = self.folder / f"out-{gpus.replace(',', '+')}-{cpu_workers}"
+            self._runs[key] = self.run(RunAsked(videos, out, gpus, cpu_workers))
+        return self._runs[key]
+
+    def _close_gpus(self) -> None:
+        for device in [device for device in self._trials if device != "cpu"]:
+            self._trials.pop(device).close()
+
+    def one_worker(self) -> RunEnd:
+        """That run by one worker on the first device."""
+        return self.run_of_clips("none" if self.first_device == "cpu" else str(self.first_device))
+
+
+def need_gpu(site: Site) -> None:
+    """Raises CheckSkipped where there is none."""
+    if not site.around.gpus:
+        raise CheckSkipped("no GPU")

@@ -1,0 +1,140 @@
+"""Machines as the doctor and the gates meet them: doubles of all that lies outside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.doctor.clips import Sample
+from orchestrator.doctor.doctor import Surroundings
+from orchestrator.doctor.room import Limits
+from orchestrator.doctor.software import Driver, DriverAsked
+from orchestrator.doctor.trials import (
+    DecodeTrial,
+    DiskTrial,
+    DriverTrial,
+    FormatTrial,
+    LibrariesTrial,
+    ModelTrial,
+    ReadTrial,
+    Trial,
+    Tried,
+    WeightsTrial,
+)
+from orchestrator.doctor.weights_here import look
+from orchestrator.gates.clips import FRAMES, RATE
+from orchestrator.machine import Gpu
+from pipeline.errors import EncodeError
+
+L4 = Gpu(0, "GPU-aaaa", "NVIDIA L4", 24 << 30)
+GOOD_LIMITS = Limits(8, 8, 32 << 30, 32 << 30, None, 4096, 1 << 30)
+VERSIONS = dict.fromkeys(
+    ("vrmatte", "torch", "torchcodec", "av", "imageio-ffmpeg", "sam2", "openvino"), "1.0"
+)
+
+#: (device, trial) -> what comes of it, or None: as on a good machine.
+Answer = Callable[[int | str, Trial], Tried | None]
+
+
+def good(device: int | str, trial: Trial) -> Tried:
+    """What comes of a trial where everything is right."""
+    match trial:
+        case LibrariesTrial():
+            words = {"libavcodec": "/usr/lib/libavcodec.so.62"}
+            return Tried("works", figures={"ffmpeg": 8}, words=words)
+        case DecodeTrial():
+            return Tried("works", words={"decoder": "CPU" if device == "cpu" else "NVDEC"})
+        case DiskTrial():
+            speeds = {"write": 500e6, "read": 900e6}
+            return Tried("works", figures={"free": 400e9, "total": 500e9, **speeds})
+        case ModelTrial():
+            figures = {"error": 0.002, "low": 0.0, "high": 1.0, "mean": 0.1}
+            there = {"cpu_difference": 0.001} if trial.on_cpu_too else {}
+            return Tried("works", figures=figures | there)
+        case WeightsTrial():
+            return Tried("works", words=look(trial.matting))
+        case DriverTrial():
+            return Tried("works", words={"gpus": "[]", "driver": "null"})
+        case FormatTrial() | ReadTrial():
+            return Tried("works", figures=dict(RIGHT))
+
+
+#: Of the gates' clip, read back.
+RIGHT = {
+    "frames": FRAMES,
+    "decoded": FRAMES,
+    "picture_end": FRAMES / RATE,
+    "tracks": 1,
+    "sound_begin": 0.0,
+    "sound_end": FRAMES / RATE,
+    "loudness": 0.08,
+    "alpha_mean": 0.1,
+    "alpha_low": 0.0,
+    "alpha_high": 1.0,
+    "alpha_error": 0.003,
+}
+
+
+@dataclass
+class Machine:
+    """A machine without a GPU on which all is right, but for what a test changes.
+
+    Attributes:
+        answer: what comes of a trial, where it is not as it should be.
+        unmade: codecs that our ffmpeg lacks.
+        tried: what was tried, in order.
+        closed: how many children were ended.
+    """
+
+    cache: Path
+    gpus: Sequence[Gpu] = ()
+    answer: Answer = lambda device, trial: None
+    unmade: tuple[str, ...] = ()
+    nvenc_refuses: str | None = None
+    driver: Driver | None = None
+    trouble: str = ""
+    torch_cuda: tuple[int, int] | None = (13, 2)
+    versions: dict[str, str] = field(default_factory=lambda: dict(VERSIONS))
+    limits: Limits = GOOD_LIMITS
+    tried: list[tuple[int | str, Trial]] = field(default_factory=list)
+    closed: int = 0
+
+    def around(self) -> Surroundings:
+        return Surroundings(
+            self.gpus,
+            DriverAsked(tuple(self.gpus), self.driver, self.trouble),
+            self.cache,
+            open_trials=lambda device: _Trials(self, device),
+            nvenc=lambda codec, width, height, number: self.nvenc_refuses,
+            make_sample=self._make_sample,
+            torch_cuda=lambda: self.torch_cuda,
+            versions=lambda: self.versions,
+            limits=lambda: self.limits,
+        )
+
+    def with_gpu(self) -> Machine:
+        self.gpus, self.driver = (L4,), Driver("580.65", (13, 2))
+        return self
+
+    def decoded(self) -> list[DecodeTrial]:
+        return [trial for _, trial in self.tried if isinstance(trial, DecodeTrial)]
+
+    def _make_sample(self, folder: Path, sample: Sample) -> Path:
+        if sample.codec in self.unmade:
+            raise EncodeError(f"ffmpeg cannot make {sample.name}: Unknown encoder")
+        return folder / sample.file_name
+
+
+@dataclass
+class _Trials:
+    machine: Machine
+    device: int | str
+
+    def run(self, trial: Trial, deadline_s: float) -> Tried:
+        assert deadline_s > 0
+        self.machine.tried.append((self.device, trial))
+        return self.machine.answer(self.device, trial) or good(self.device, trial)
+
+    def close(self) -> None:
+        self.machine.closed += 1

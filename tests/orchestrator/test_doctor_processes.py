@@ -1,0 +1,60 @@
+"""Trials in a child: one that hangs or crashes costs itself, and the next has a fresh child."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from orchestrator.doctor.room import disk_finding
+from orchestrator.doctor.trial_process import TrialProcess
+from orchestrator.doctor.trials import DecodeTrial
+
+DEADLINE_S, AT_ONCE_S = 60.0, 0.3
+
+
+@pytest.fixture
+def trials() -> Iterator[TrialProcess]:
+    process = TrialProcess("cpu", "tests.orchestrator.trial_doubles")
+    yield process
+    process.close()
+    children = psutil.Process().children(recursive=True)
+    assert not [c for c in children if "trial_doubles" in " ".join(c.cmdline())]
+
+
+def asked(what: str, folder: Path) -> DecodeTrial:
+    return DecodeTrial(what, 4, str(folder))
+
+
+def test_one_child_serves_until_something_goes_wrong(trials: TrialProcess, tmp_path: Path) -> None:
+    first = trials.run(asked("work", tmp_path), DEADLINE_S)
+    assert (first.outcome, first.words["device"]) == ("works", "cpu")
+    assert trials.run(asked("work", tmp_path), DEADLINE_S).figures == first.figures
+    assert trials.run(asked("fail", tmp_path), DEADLINE_S).outcome == "failed"
+    assert trials.run(asked("work", tmp_path), DEADLINE_S).figures != first.figures
+
+
+def test_what_hangs_is_left_after_its_deadline(trials: TrialProcess, tmp_path: Path) -> None:
+    assert trials.run(asked("work", tmp_path), DEADLINE_S).outcome == "works"
+    tried = trials.run(asked("hang", tmp_path), AT_ONCE_S)
+    assert (tried.outcome, tried.said) == ("hung", "it did not end within 0.3 s")
+    assert trials.run(asked("work", tmp_path), DEADLINE_S).outcome == "works"
+
+
+def test_what_crashes_is_told_by_its_last_words(trials: TrialProcess, tmp_path: Path) -> None:
+    tried = trials.run(asked("crash", tmp_path), DEADLINE_S)
+    assert tried.outcome == "crashed"
+    assert tried.said == "its process was ended by SIGSEGV: double free or corruption"
+    tried = trials.run(asked("leave", tmp_path), DEADLINE_S)
+    assert (tried.outcome, tried.said) == ("crashed", "its process ended with status 7")
+
+
+def test_a_disk_is_really_written_and_read(tmp_path: Path) -> None:
+    finding = disk_finding(tmp_path / "not/there/yet", lambda: TrialProcess("cpu"))
+    assert finding.level in ("ok", "mind")
+    assert str(tmp_path / "not/there/yet") in finding.said
+    assert list(tmp_path.iterdir()) == []
+    finding = disk_finding(Path("/proc"), lambda: TrialProcess("cpu"))
+    assert (finding.level, "cannot be written" in finding.said) == ("broken", True)
