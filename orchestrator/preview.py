@@ -154,9 +154,9 @@ def draw(sheet: Sheet) -> None:
     """Matte the frames and write the sheet, whole or not at all."""
     import torch
 
-    from pipeline.contact_sheet import Row, contact_sheet
+    from pipeline.contact_sheet import Mark, Row, contact_sheet
     from pipeline.disk import writing
-    from pipeline.eyes import eye_corner
+    from pipeline.eyes import eye_corner, eye_size
     from pipeline.preview import preview_frames
 
     video = sheet.job.video
@@ -171,7 +171,8 @@ def draw(sheet: Sheet) -> None:
                 if prompt.frame == shown.number and prompt.corrects:
                     size = video.even_height, video.even_width
                     corner = eye_corner(video.layout, video.right_first, prompt.eye, *size)
-                    marks.append((prompt, *corner))
+                    height, width = eye_size(video.layout, *size)
+                    marks.append(Mark(prompt, *corner, width, height))
             yield Row(f"{clock(seconds)}, frame {shown.number}, {model}", shown, marks)
 
     path = Path(sheet.path)

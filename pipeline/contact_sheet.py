@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from pipeline.preview import Shown
+from pipeline.prompt_store import read_mask
 from pipeline.prompts import Prompt
 
 Picture = NDArray[np.uint8]  # [H, W, 3]
@@ -26,16 +27,23 @@ _COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (204, 
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One frame; `marks` are drawn on its source, moved by where their eye begins.
+class Mark:
+    """A prompt, and where its eye lies in the whole picture, in pixels of that."""
 
-    Attributes:
-        marks: prompts with the x and y at which their eye begins in the whole picture.
-    """
+    prompt: Prompt
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One frame; `marks` are drawn on its source."""
 
     caption: str
     shown: Shown
-    marks: Sequence[tuple[Prompt, int, int]] = ()
+    marks: Sequence[Mark] = ()
 
 
 def contact_sheet(rows: Iterable[Row], width: int) -> Image.Image:
@@ -77,8 +85,8 @@ def _tiles(row: Row, width: int) -> list[Picture]:
     colour = seen / np.maximum(_shrunk(weight[..., 0], width, height)[..., None], 1e-3)
     result = over_checkerboard(np.clip(colour, 0, 255).astype(np.uint8), alpha)
     marked = small.copy()
-    for prompt, x, y in row.marks:
-        _mark(marked, prompt, x, y, scale)
+    for mark in row.marks:
+        _draw(marked, mark, scale)
     return [marked, np.repeat(alpha[..., None], 3, axis=2), result]
 
 
@@ -91,19 +99,20 @@ def _shrunk(plane: Any, width: int, height: int) -> Any:
     return cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def _mark(picture: Picture, prompt: Prompt, left: int, top: int, scale: float) -> None:
+def _draw(picture: Picture, mark: Mark, scale: float) -> None:
     """Points: a disc inside, a cross outside. A box: its outline. A mask: its outline too."""
+    prompt = mark.prompt
     colour = _COLOURS[(prompt.object_id - 1) % len(_COLOURS)]
 
     def at(x: float, y: float) -> tuple[int, int]:
-        return round((x + left) * scale), round((y + top) * scale)
+        return round((x + mark.left) * scale), round((y + mark.top) * scale)
 
     if prompt.mask is not None:
-        mask = cv2.imread(str(prompt.mask), cv2.IMREAD_GRAYSCALE)
-        if mask is not None:
-            outlines, _ = cv2.findContours(
-                (mask > 127).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
-            )
+        mask = read_mask(prompt.mask.read_bytes())
+        if mask is not None:  # of any size
+            size = (mark.width, mark.height)
+            whole = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+            outlines, _ = cv2.findContours(whole, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
             for outline in outlines:
                 points = [at(float(x), float(y)) for x, y in outline[:, 0]]
                 cv2.polylines(picture, [np.array(points, np.int32)], True, colour, 2)

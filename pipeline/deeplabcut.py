@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pipeline.errors import SettingsError
 from pipeline.layout import eye_size
-from pipeline.prompts import Eye, Point, Prompt, Prompts
+from pipeline.prompts import MOST_OBJECTS, Eye, Point, Prompt, Prompts
 from pipeline.spec import VideoInfo
 
 #: Names of the header rows, in their order; `individuals` is there with several animals only.
@@ -78,6 +78,11 @@ def read_tracks(
         Track(name, tuple(_points(path, row, at, least_likelihood) for row in body))
         for name, at in _places(columns, parts or known).items()
     )
+    if len(tracks) > MOST_OBJECTS:
+        raise SettingsError(
+            f"{path} follows {len(tracks)} animals; {MOST_OBJECTS} are the most",
+            "export fewer, or name body parts that fewer have",
+        )
     if not any(points for track in tracks for points in track.points):
         raise SettingsError(
             f"{path}: no point has a likelihood of {least_likelihood:g} or more",

@@ -95,11 +95,14 @@ class MatteBatch:
         foreground: floating ``[T, E, 3, H, W]``, 0..1, the subject's own colour (despilled), or
             None where the model leaves the source's colours as they are.
         start: number of the first frame.
+        objects: floating ``[T, E, N, h, w]`` of any h and w, N at most 255: how surely object n+1
+            is there, of all objects the subject consists of. None where a model knows of one only.
     """
 
     alpha: Tensor
     foreground: Tensor | None
     start: int
+    objects: Tensor | None = None
 
     def __post_init__(self) -> None:
         shape_ok = (
@@ -113,6 +116,14 @@ class MatteBatch:
             expected = (*self.alpha.shape[:2], 3, *self.alpha.shape[3:])
             fits = tuple(self.foreground.shape) == expected and self.foreground.is_floating_point()
             _require(fits, f"foreground must be floating {list(expected)}", self.foreground)
+        if self.objects is not None:
+            fits = (
+                self.objects.ndim == 5
+                and self.objects.shape[:2] == self.alpha.shape[:2]
+                and 1 <= self.objects.shape[2] <= 255
+                and self.objects.is_floating_point()
+            )
+            _require(fits, "objects must be floating [T,E,N,h,w] with N 1 to 255", self.objects)
 
     def __len__(self) -> int:
         return self.alpha.shape[0]

@@ -22,6 +22,9 @@ from pipeline.spec import VideoInfo
 #: A file of prompts is written by hand, or by a program for some objects and some frames.
 LONGEST_FILE_BYTES = 16 << 20
 
+#: Each object is followed by itself, and has its number in masks of labels.
+MOST_OBJECTS = 64
+
 #: Endings under which prompts are looked for beside a video, or in a folder of prompts.
 ENDINGS = (".prompts.yaml", ".prompts.yml", ".prompts.json")
 
@@ -103,7 +106,7 @@ class _Object(BaseModel):
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    objects: Annotated[list[_Object], Field(min_length=1, max_length=64)]
+    objects: Annotated[list[_Object], Field(min_length=1, max_length=MOST_OBJECTS)]
 
 
 def read_prompts(path: Path, video: VideoInfo) -> Prompts:

@@ -293,6 +293,10 @@ class MattingSettings:
             description="side of SAM 2's input in pixels; below 1024 it is faster, and coarser",
         ),
     ] = 1024
+    sam2_compile: Annotated[
+        bool,
+        Field(description="compile SAM 2 for the GPU: slow to begin, then faster; alters bits"),
+    ] = False
     sam2_seed: Annotated[
         Literal["rvm", "depth", "plate", "chroma"],
         Field(description="model whose matte tells SAM 2 who the subject is"),
@@ -462,6 +466,13 @@ class EncodingSettings:
     encoder_threads: Annotated[
         int, Field(ge=1, le=64, description="threads of one software encoder; alters bits")
     ] = 4
+    tiff_pages: Annotated[
+        Literal["alpha", "labels"],
+        Field(
+            description="what a page of tiff holds: alpha, 0 to 255, or labels: 0 where nobody is,"
+            " n where object n of the prompts is (1 where there is one)"
+        ),
+    ] = "alpha"
 
     def point(self) -> QualityPoint:
         """How every encoder is set: by `quality`, but for what is set by hand."""

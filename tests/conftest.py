@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -17,6 +17,17 @@ from tests.clips import ClipSpec, make_clip
 # How long an example takes says more of the machine than of the law.
 hypothesis.settings.register_profile("vrmatte", deadline=None)
 hypothesis.settings.load_profile("vrmatte")
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Small tensors: threads would mostly wait for each other, the more the busier the machine."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from pipeline.color import YuvFormat, knows_matrix, yuv_to_rgb
 from pipeline.color_tags import color_tags
 from pipeline.eyes import split
 from pipeline.frames import FrameBatch, MatteBatch
+from pipeline.labels import object_labels
 from pipeline.spec import Layout, VideoInfo, VideoSettings
 
 #: One frame out of so many seconds is decoded again; a keyframe, so that no others are.
@@ -41,6 +42,7 @@ class Sample:
         subject: ``[E, 3, h, w]``, 0..1, the subject's colour times alpha.
         alpha: ``[E, 1, h, w]``, 0..1.
         empty: ``[E]``, the share of pixels that are background and nothing else.
+        labels: ``[E, 1, h, w]``, 0..1, means of `pipeline.labels.object_labels` over 255.
     """
 
     frame: int
@@ -48,6 +50,7 @@ class Sample:
     subject: Tensor
     alpha: Tensor
     empty: Tensor
+    labels: Tensor
 
 
 def sample_every(video: VideoInfo, settings: VideoSettings) -> int:
@@ -75,6 +78,7 @@ def take_sample(
         grid(alpha).cpu(),
         # What rounds to 0 of 255 is shown as background.
         (alpha < 0.5 / 255).flatten(1).float().mean(dim=1).cpu(),
+        grid(object_labels(matte, t)).cpu(),
     )
 
 

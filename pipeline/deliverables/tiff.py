@@ -1,7 +1,8 @@
 """`tiff`: the mattes as one TIFF of many pages, without loss, for programs that read masks.
 
-Page k is the alpha of frame k: grey, 8 bit, both eyes as in the source, deflated (TIFF 6.0, and
-Adobe's technical note 3 on Deflate). Pages are joined by copying their compressed strips.
+Page k is frame k: grey, 8 bit, both eyes as in the source, deflated (TIFF 6.0, and Adobe's
+technical note 3 on Deflate). It holds alpha, or with `encoding.tiff_pages: labels` the number of
+the object that each pixel belongs to. Pages are joined by copying their compressed strips.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pipeline.encode import Encoder
 from pipeline.errors import EncodeError
 from pipeline.eyes import join_eyes, split
 from pipeline.frames import FrameBatch, MatteBatch
+from pipeline.labels import object_labels
 from pipeline.spec import VideoInfo, VideoSettings
 
 #: Pixels of a strip, at the most: a reader that wants a part of a page unpacks so much.
@@ -58,14 +60,26 @@ class Tiff:
     def __init__(self, video: VideoInfo, settings: VideoSettings) -> None:
         self._video = video
         self._shape = video.even_height, video.even_width
+        self._labels = settings.encoding.tiff_pages == "labels"
+        # Of a mean. A pixel's alpha was rounded: it is off by half of that; labels are whole.
+        self._tolerance = 1e-5 if self._labels else 1 / 255
 
     def planes(self, frames: FrameBatch, matte: MatteBatch) -> Tensor:
+        if self._labels:
+            return self._label_planes(matte)
         alpha = join_eyes(matte.alpha, self._video.layout, self._video.right_first)
         out = torch.empty(len(alpha), alpha[0].numel(), dtype=torch.uint8, device=alpha.device)
         for picture, row in zip(alpha, out, strict=True):  # at 8K a batch of floats is large
             # Half is added because the cast cuts off.
             row.copy_(picture.float().mul(255).add_(0.5).clamp_(0, 255).view(-1))
         return out
+
+    def _label_planes(self, matte: MatteBatch) -> Tensor:
+        pages = [
+            join_eyes(object_labels(matte, t)[None], self._video.layout, self._video.right_first)
+            for t in range(len(matte))
+        ]
+        return torch.cat(pages).flatten(1)
 
     def open_segment(self, path: Path) -> Encoder:
         return StackEncoder(path, self._shape)
@@ -77,11 +91,12 @@ class Tiff:
             for number, sample in given.items():
                 if number >= num_frames:
                     raise EncodeError(f"frame {number} of {path.name} is not there")
-                alpha = torch.from_numpy(_pixels(stack, stack.pages[number]))[None, None]
-                eyes = split(alpha, self._video.layout, self._video.right_first)[0]
-                off = float((grid(eyes) - sample.alpha).abs().max())
-                if off > 1 / 255:  # of a mean; a pixel is off by half of it, for it was rounded
-                    what = f"alpha off by {off:.3f}"
+                page = torch.from_numpy(_pixels(stack, stack.pages[number]))[None, None]
+                eyes = split(page, self._video.layout, self._video.right_first)[0]
+                expected = sample.labels if self._labels else sample.alpha
+                off = float((grid(eyes) - expected).abs().max())
+                if off > self._tolerance:
+                    what = f"{'labels' if self._labels else 'alpha'} off by {off:.3f}"
                     raise EncodeError(f"frame {number} of {path.name} is not what was made: {what}")
 
     def join(self, segments: Sequence[Path], frames: Sequence[int], target: Path) -> None:
@@ -92,6 +107,8 @@ class Tiff:
             with writing(segment):
                 total += segment.stat().st_size
         text = f"{sum(frames)} frames, {self._video.frame_rate} frames/s"
+        if self._labels:
+            text += ", numbers of objects"
         expected, found = hashlib.sha256(), hashlib.sha256()
         with writing(target), target.open("wb") as file:
             writer = TiffWriter(file, bigtiff=needs_bigtiff(total), byteorder="<")

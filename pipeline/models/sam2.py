@@ -17,6 +17,7 @@ from torch import Tensor
 from pipeline.frames import EyeBatch, MatteBatch
 from pipeline.guided_filter import guided_filter
 from pipeline.models.base import ClipSampler, MattingModel, Prepared, load_model
+from pipeline.models.sam2_compiled import compile_networks, require_compiler
 from pipeline.models.sam2_network import build_network, load_weights
 from pipeline.models.sam2_tracker import Subjects, SubjectTracker
 from pipeline.models.sam2_weights import fetch_checkpoint
@@ -55,7 +56,8 @@ def load_tracker(
     On a GPU the network computes in bfloat16, as it was trained, or as `processing.precision` says.
 
     Raises:
-        MachineError: the weights cannot be had, or are not for this size.
+        MachineError: the weights cannot be had, or are not for this size; or it shall be compiled,
+            and that cannot be done here.
     """
     options = {
         "image_size": matting.sam2_image_size,
@@ -63,8 +65,12 @@ def load_tracker(
         # Otherwise a correction would be forgotten with the next frame.
         "add_all_frames_to_correct_as_cond": True,
     }
+    if matting.sam2_compile:
+        require_compiler(device)
     network = build_network(matting.sam2_size, options=options)
     load_weights(network, fetch_checkpoint(matting))
+    if matting.sam2_compile:
+        compile_networks(network)
     dtype = torch.float32
     if processing.precision == "fp16":
         dtype = torch.float16
@@ -107,11 +113,18 @@ class SegmentAnything:
         """The source's colours stay; where no subject was found yet, alpha is 0."""
         frames, num_eyes, _, height, width = eyes.rgb.shape
         alpha = eyes.rgb.new_zeros((frames, num_eyes, 1, height, width), dtype=torch.float32)
+        objects = self._tracker.nowhere(eyes, state)
         for t, answers in enumerate(self._tracker.track(eyes, state)):
             for number, logits in enumerate(answers):
                 if logits is not None:
-                    alpha[t, number] = soft_matte(logits, eyes.rgb[t, number])
-        return MatteBatch(alpha, None, eyes.start)
+                    objects[t, number] = logits
+                    alpha[t, number] = soft_matte(of_any(logits), eyes.rgb[t, number])
+        return MatteBatch(alpha, None, eyes.start, objects)
+
+
+def of_any(logits: Tensor) -> Tensor:
+    """Of all objects together: ``[N, h, w]`` -> ``[1, 1, h, w]``."""
+    return logits.amax(dim=0)[None, None]
 
 
 def soft_matte(logits: Tensor, rgb: Tensor) -> Tensor:

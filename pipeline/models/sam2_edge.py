@@ -19,7 +19,7 @@ from torch import Tensor
 from pipeline.frames import EyeBatch, MatteBatch
 from pipeline.guided_filter import box_mean
 from pipeline.models.base import ClipSampler, MattingModel, Prepared
-from pipeline.models.sam2 import load_helper, load_tracker, soft_matte
+from pipeline.models.sam2 import load_helper, load_tracker, of_any, soft_matte
 from pipeline.models.sam2_tracker import Subjects, SubjectTracker
 from pipeline.spec import MattingSettings, ProcessingSettings
 
@@ -104,17 +104,19 @@ class SubjectEdges:
         foreground = edges.foreground
         if foreground is not None:
             foreground = foreground.clone()
+        objects = self._tracker.nowhere(eyes, state.subjects)
         for t, answers in enumerate(self._tracker.track(eyes, state.subjects)):
             for number, logits in enumerate(answers):
                 if logits is None:
                     continue
+                objects[t, number] = logits
                 rgb = eyes.rgb[t, number]
                 alpha[t, number], held = self._of_subject(
-                    edges.alpha[t, number], logits.float(), rgb, number, state
+                    edges.alpha[t, number], of_any(logits).float(), rgb, number, state
                 )
                 if foreground is not None:
                     foreground[t, number].lerp_(rgb.to(foreground.dtype) / 255, held)
-        return MatteBatch(alpha, foreground, eyes.start)
+        return MatteBatch(alpha, foreground, eyes.start, objects)
 
     def _of_subject(
         self, edge: Tensor, logits: Tensor, rgb: Tensor, number: int, state: _State

@@ -30,6 +30,9 @@ _log = structlog.get_logger()
 #: A segment's length is not known when it starts; nothing depends on it but in its first frames.
 _ENDLESS = 1 << 31
 
+#: The logit of an object where it is not known yet, as of one that is out of sight (SAM 2's own).
+NOT_THERE = -1024.0
+
 #: What nobody named.
 _ONLY = SaidOfVideo(("subject",), ())
 
@@ -81,6 +84,10 @@ class Subjects:
     size: tuple[int, int]
     num_frames: int = 0
 
+    @property
+    def num_objects(self) -> int:
+        return len(self.said.names)
+
 
 @dataclass(frozen=True, slots=True)
 class _Words:
@@ -130,10 +137,10 @@ class SubjectTracker:
         return Subjects(seed, [self._eye() for _ in range(eyes)], said, (height, width))
 
     def track(self, eyes: EyeBatch, state: Subjects) -> Iterator[list[Tensor | None]]:
-        """Of each frame and eye the logits of all objects together; under `inference_mode`.
+        """Of each frame and eye the logits of the objects; under `inference_mode`.
 
         Yields:
-            ``[1, 1, h, w]``, above 0 is inside; None where no subject was found yet.
+            float32 ``[N, h, w]``, above 0 is inside; None where no subject was found yet.
         """
         for number, eye in enumerate(state.eyes):
             eye.stream.feed(eyes.rgb[:, number], state.num_frames)
@@ -156,6 +163,11 @@ class SubjectTracker:
                 answers.append(self._step(eye, again, seed, state))
             yield answers
             state.num_frames += 1
+
+    def nowhere(self, eyes: EyeBatch, state: Subjects) -> Tensor:
+        """Logits of all objects as long as nobody is found, float32 ``[T, E, N, h, w]``."""
+        shape = (len(eyes), eyes.eyes, state.num_objects, self._cells, self._cells)
+        return torch.full(shape, NOT_THERE, device=self._device)
 
     def _eye(self) -> _Eye:
         stream = _Stream()
@@ -255,7 +267,7 @@ class SubjectTracker:
     def _step(
         self, eye: _Eye, corrections: list[_Words], seed: Tensor | None, state: Subjects
     ) -> Tensor | None:
-        """One frame of one eye: tracked, and once more where it was corrected."""
+        """One frame of one eye: tracked, and once more where it was corrected; ``[N, h, w]``."""
         if not eye.known:
             return None
         answer = self._track(eye, state)
@@ -265,7 +277,10 @@ class SubjectTracker:
             answer = self._track(eye, state)
         elif seed is not None and self._correct(eye, answer, seed, state):
             answer = self._track(eye, state)
-        return answer.logits.amax(dim=0, keepdim=True)
+        logits = answer.logits.new_full((state.num_objects, *answer.logits.shape[-2:]), NOT_THERE)
+        for object_id, found in zip(answer.object_ids, answer.logits, strict=True):
+            logits[object_id - 1] = found[0]
+        return logits
 
     def _correct(self, eye: _Eye, answer: TrackedFrame, seed: Tensor, state: Subjects) -> bool:
         """Point each object out again by the part of the seed matte that it is; whether any was.

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import http.client
 import os
 import re
 import socket
+import threading
 import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +33,10 @@ if TYPE_CHECKING:
 
 _RVM_RELEASE = "https://github.com/PeterL1n/RobustVideoMatting/releases/download/v1.0.0"
 _NETWORK_TIMEOUT_S = 15.0
+
+#: A name that nobody resolves, or a server of many addresses none of which answers, takes longer
+#: than one connection may: so long all of it together, until a machine counts as offline.
+ANSWER_TIMEOUT_S = 45.0
 _WHAT_TO_DO = (
     "run `vrmatte models fetch` where there is a network, or set matting.rvm_repo and "
     "matting.rvm_weights to local copies, or choose --model chroma, plate or depth"
@@ -72,6 +79,7 @@ def fetch_code(repository: str) -> Path:
     cached = hub / "_".join([owner, name, ref]).replace("/", "_")
     with _fetching(hub, "RVM's code", repository):
         if not (cached / "hubconf.py").is_file():
+            _require_answer(f"https://github.com/{owner}/{name}")
             import torch
 
             # hub.list fetches and unpacks; calling an entry point would fetch weights as well.
@@ -113,6 +121,7 @@ def fetch_file(source: str, what: str, advice: str) -> Path:
     path = checkpoints / Path(urlparse(source).path).name
     with _fetching(checkpoints, what, source, advice):
         if not path.is_file():
+            _require_answer(source)
             import torch
 
             draft = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -168,6 +177,30 @@ def _check_recorded(path: Path) -> None:
             f"{path} is not the file that was fetched: its sha256 has changed",
             f"delete it and {record.name} to fetch it again",
         )
+
+
+def _require_answer(address: str) -> None:
+    """Raises OSError where nobody answers in time; whatever is answered will do."""
+    answered: list[Exception | None] = []
+
+    def ask() -> None:
+        question = urllib.request.Request(address, method="HEAD")
+        try:
+            urllib.request.urlopen(question, timeout=_NETWORK_TIMEOUT_S).close()
+        except urllib.error.HTTPError:
+            answered.append(None)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            answered.append(error)
+        else:
+            answered.append(None)
+
+    asking = threading.Thread(target=ask, name="network", daemon=True)
+    asking.start()
+    asking.join(ANSWER_TIMEOUT_S)
+    if not answered:
+        raise TimeoutError(f"no answer in {ANSWER_TIMEOUT_S:.0f} s")
+    if answered[0] is not None:
+        raise OSError(str(answered[0])) from answered[0]
 
 
 @contextmanager

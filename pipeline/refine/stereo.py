@@ -164,7 +164,7 @@ class StereoRefiner:
             self._remember(mattes)
             number = eyes.start + index
             self._found.append(FrameAgreement(number, agreement, disparity, bool(changed)))
-        return MatteBatch(alpha, foreground, matte.start)
+        return MatteBatch(alpha, foreground, matte.start, matte.objects)
 
     @property
     def found(self) -> tuple[FrameAgreement, ...]:

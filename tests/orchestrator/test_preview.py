@@ -13,7 +13,7 @@ from PIL import Image
 
 from orchestrator.config import load_settings
 from orchestrator.preview import PreviewRequest, chosen_frames, preview
-from pipeline.contact_sheet import Row, contact_sheet, over_checkerboard
+from pipeline.contact_sheet import Mark, Row, contact_sheet, over_checkerboard
 from pipeline.errors import SettingsError
 from pipeline.preview import Shown
 from pipeline.prompts import Point, Prompt, Prompts
@@ -54,7 +54,7 @@ def test_what_is_transparent_shows_the_checkerboard_and_what_is_opaque_does_not(
 def test_prompts_are_drawn_where_their_eye_is_and_on_the_source_alone() -> None:
     grey = torch.full((3, 100, 200), 128, dtype=torch.uint8)
     shown = Shown(0, grey, grey, torch.zeros(100, 200, dtype=torch.uint8))
-    marks = [(Prompt(1, 1, 0, (Point(50, 50),), box=(10, 10, 90, 90)), 100, 0)]
+    marks = [Mark(Prompt(1, 1, 0, (Point(50, 50),), box=(10, 10, 90, 90)), 100, 0, 100, 100)]
     plain = np.asarray(contact_sheet([Row("", shown)], 200)).astype(int)
     marked = np.asarray(contact_sheet([Row("", shown, marks)], 200)).astype(int)
     rows, columns = np.nonzero(np.abs(plain - marked).sum(axis=2))
@@ -62,6 +62,25 @@ def test_prompts_are_drawn_where_their_eye_is_and_on_the_source_alone() -> None:
     assert (rows.min() - top, columns.min() - left) == (9, 109)  # OpenCV draws the box 3 wide
     assert (rows.max() - top, columns.max() - left) == (91, 191)
     assert np.abs(plain - marked).sum(axis=2)[top + 50, left + 150] > 0
+
+
+def test_a_mask_of_another_size_is_drawn_where_it_is_meant(tmp_path: Path) -> None:
+    mask = np.zeros((20, 20), np.uint8)
+    mask[4:16, 6:12] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    grey = torch.full((3, 100, 200), 128, dtype=torch.uint8)
+    shown = Shown(0, grey, grey, torch.zeros(100, 200, dtype=torch.uint8))
+    marks = [Mark(Prompt(1, 1, 0, mask=tmp_path / "mask.png"), 100, 0, 100, 100)]
+    plain = np.asarray(contact_sheet([Row("", shown)], 200)).astype(int)
+    marked = np.asarray(contact_sheet([Row("", shown, marks)], 200)).astype(int)
+    rows, columns = np.nonzero(np.abs(plain - marked).sum(axis=2))
+    # The outline is 2 wide, and on its outermost pixels.
+    for found, expected in (
+        (rows - (22 + 6), (20, 79)),
+        (columns - (6 + 100), (30, 59)),
+    ):
+        assert abs(found.min() - expected[0]) <= 1
+        assert abs(found.max() - expected[1]) <= 1
 
 
 def test_a_sheet_of_a_real_clip(tmp_path: Path, clip: Callable[[ClipSpec], Path]) -> None:

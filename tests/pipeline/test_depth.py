@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -25,14 +24,7 @@ from pipeline.spec import MattingSettings, ProcessingSettings
 
 SIZE = 256
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Planes this small are not worth waking a second thread for."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +127,10 @@ def test_torch_threads_move_no_more_than_rounding() -> None:
     rgb = _eyes(Scene(20, eye_size=SIZE), [5])
     one = _run(rgb)
     torch.set_num_threads(2)
-    two = _run(rgb)
+    try:
+        two = _run(rgb)
+    finally:
+        torch.set_num_threads(1)
     assert one.foreground is not None
     assert two.foreground is not None
     assert (one.alpha - two.alpha).abs().max() < 1e-4

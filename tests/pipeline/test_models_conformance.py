@@ -9,7 +9,7 @@ promise is tested with random ones in `test_sam2.py` and `test_sam2_edge.py`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
@@ -48,14 +48,7 @@ CHUNK_TOLERANCE = {"rvm": 1e-4}
 #: Models that need two eyes.
 STEREO_ONLY = {"depth", "sam2", "sam2+rvm"}  # the latter by their seed
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Small tensors: threads would mostly wait for each other, the more the busier the machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def clip_for(name: str) -> Clip:

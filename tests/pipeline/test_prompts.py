@@ -137,6 +137,17 @@ coords,x,y,likelihood,x,y,likelihood,x,y,likelihood
 1,11,21,0.9,,,,1,1,1
 """
 
+CROWD = "\n".join(
+    ",".join([name, *cells])
+    for name, cells in {
+        "scorer": ["s"] * 130,
+        "individuals": [f"mouse{number // 2}" for number in range(130)],
+        "bodyparts": ["nose"] * 130,
+        "coords": ["x", "y"] * 65,
+        "0": ["1"] * 130,
+    }.items()
+)
+
 LABELLED = """scorer,me,me
 bodyparts,nose,nose
 coords,x,y
@@ -186,6 +197,7 @@ def test_a_table_that_a_person_labelled_has_no_likelihood(table: Path) -> None:
         (SINGLE, ["tail"], 0.6, 3, "has no body part 'tail' (it has: nose, hip)"),
         (SINGLE, [], 0.995, 3, "no point has a likelihood of 0.995 or more"),
         (SINGLE, [], 0.6, 4, "has 3 rows, and the video 4 frames"),
+        (CROWD, [], 0.6, 1, "follows 65 animals; 64 are the most"),
         (SINGLE.replace(",0.2\n", "\n"), [], 0.6, 3, "row of frame 0 is cut off"),
         (SINGLE.replace("0.99", "high"), [], 0.6, 3, "row of frame 0 is cut off or holds no"),
         (SINGLE.replace("hip,hip,hip", "hip"), [], 0.6, 3, "header rows differ in length"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pipeline.errors import InputError, MachineError
 from pipeline.frames import EyeBatch, MatteBatch
+from pipeline.models import weights
 from pipeline.models.base import ClipSampler, MattingModel, Prepared, load_model
 from pipeline.models.depth import DepthLayers
 from pipeline.models.sam2 import MOST_PROMPTED, SegmentAnything, soft_matte
@@ -28,13 +29,7 @@ from tests.pipeline.sam2_networks import SLIM, random_network
 
 SIDE = 96
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class RedIsTheSubject:
@@ -143,6 +138,19 @@ def test_eyes_are_prompted_each_when_it_sees_the_subject(model: SegmentAnything)
     assert alpha[2, 1, 0, 40:50, 40:50].min() > 0.9
 
 
+def test_in_bfloat16_the_edge_is_the_same(model: SegmentAnything) -> None:
+    """As on a GPU; logits and alpha come out in 32 bits all the same."""
+    lower = SegmentAnything(
+        SubjectTracker(random_network(64, slim=True), RedIsTheSubject(), torch.bfloat16)
+    )
+    batch = EyeBatch(clip(2), 0)
+    found = lower.matte(batch, lower.start(2, SIDE, SIDE, {}))
+    assert found.objects is not None
+    assert found.objects.dtype == found.alpha.dtype == torch.float32
+    assert (found.alpha[:1] - matte(model, clip(1))).abs().max() < 0.01
+    assert not torch.equal(found.alpha, matte(model, clip(2)))
+
+
 def test_what_it_holds_does_not_grow(model: SegmentAnything) -> None:
     state = model.start(1, SIDE, SIDE, {})
     rgb, held = clip(1, eyes=1), []
@@ -247,6 +255,7 @@ def test_weights_are_fetched_once_or_taken_from_a_file(
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(torch.hub, "_hub_dir", None)
+    monkeypatch.setattr(weights, "_require_answer", lambda address: None)
     asked: list[str] = []
 
     def download(url: str, target: str, progress: bool = True) -> None:

@@ -1,17 +1,22 @@
-"""The bounded predictor against the stock one, bit for bit; real networks, random weights."""
+"""The bounded predictor against the stock one, bit for bit; real networks, random weights.
+
+What the image encoder makes of a picture is computed once and then looked up by the picture's
+bytes, for both predictors: but for the tiny network, where neither is spared anything.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from sam2.sam2_video_predictor import SAM2VideoPredictor
+from torch import Tensor
 
 from pipeline.models.sam2_memory import Reach
 from pipeline.models.sam2_predictor import BoundedPredictor
@@ -21,7 +26,10 @@ NUM_FRAMES = 84
 MIDDLE = 42
 LAST = NUM_FRAMES - 1
 
-Answer = tuple[int, tuple[int, ...], int]
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+#: Frame, objects, and a digest of the logits of each.
+Answer = tuple[int, tuple[int, ...], tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -41,14 +49,25 @@ REVERSE = Scenario("reverse", (LAST, MIDDLE), ((LAST, NUM_FRAMES, True),))
 SHORT = Scenario("short", (0,), ((0, 18, False),))  # further than anything is read
 BOTH_WAYS = Scenario(
     "both ways from the middle",
-    (MIDDLE,),
+    (MIDDLE, MIDDLE + 20),
     ((MIDDLE, NUM_FRAMES - MIDDLE, False), (MIDDLE, MIDDLE + 1, True)),
 )
 
 
 @pytest.fixture(scope="module")
 def slim() -> SAM2VideoPredictor:
-    return random_network(256, slim=True)
+    network: Any = random_network(256, slim=True)
+    encode, known = network.forward_image, {}
+
+    def look_up(pictures: Tensor) -> dict[str, Any]:
+        key = digest(pictures)
+        if key not in known:
+            known[key] = encode(pictures)
+        found = known[key].items()
+        return {name: list(value) if isinstance(value, list) else value for name, value in found}
+
+    network.forward_image = look_up
+    return cast(SAM2VideoPredictor, network)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +94,7 @@ def stock_answers(
         for frame, object_ids, logits in network.propagate_in_video(
             state, first, count - 1, reverse=reverse
         ):
-            yield frame, tuple(object_ids), digest(logits)
+            yield frame, tuple(object_ids), tuple(map(digest, logits))
 
 
 def our_answers(
@@ -91,13 +110,11 @@ def our_answers(
             predictor.add_mask(tracking, frame, 3, picture(frame, 256)[0] > 127)
     for first, count, reverse in scenario.passes:
         for answer in predictor.propagate(tracking, first, count, reverse=reverse):
-            yield answer.frame, answer.object_ids, digest(answer.logits)
+            yield answer.frame, answer.object_ids, tuple(map(digest, answer.logits))
 
 
 @pytest.mark.parametrize(
-    ("scenario", "num_objects"),
-    [(FORWARD, 3), (REVERSE, 1), (BOTH_WAYS, 1), (BOTH_WAYS, 3)],
-    ids=str,
+    ("scenario", "num_objects"), [(FORWARD, 1), (REVERSE, 1), (BOTH_WAYS, 3)], ids=str
 )
 def test_logits_are_the_stock_ones(
     slim: SAM2VideoPredictor, folder: Path, scenario: Scenario, num_objects: int

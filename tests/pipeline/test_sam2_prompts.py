@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from torch import Tensor
 
 from pipeline.frames import EyeBatch
+from pipeline.labels import object_labels
 from pipeline.models.base import Prepared
 from pipeline.models.sam2 import MOST_PROMPTED, SegmentAnything
 from pipeline.models.sam2_predictor import BoundedPredictor
@@ -33,13 +34,7 @@ IN_SMALL, NOWHERE = Point(70, 75), Point(90, 5)
 #: Columns by which the right eye shows the small one farther to the left.
 DISPARITY = 6
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def make_model(correct_every: int | None = None) -> SegmentAnything:
@@ -173,6 +168,27 @@ def test_each_object_is_pointed_out_by_its_own_words(
     ]
     matte(model, rgb, prompts, names=3)
     assert spy.told == [("add_points", 0, 2), ("add_mask", 0, 1), ("add_points", 3, 3)]
+
+
+def test_objects_are_labelled_by_the_words_about_them(model: SegmentAnything) -> None:
+    """By their order in the person's file, in every frame; the edge is the matte's."""
+    prompts = [Prompt(1, 0, 0, (IN_SMALL,)), Prompt(2, 0, 0, (Point(30, 30),))]
+    rgb = clip(3)
+    seen = model.matte(EyeBatch(rgb, BEGIN), start(model, rgb, prompts, 2))
+    assert seen.objects is not None
+    assert seen.objects.shape == (3, 1, 2, CELLS, CELLS)
+    first = object_labels(seen, 0)[0, 0]
+    assert set(first[LARGE].flatten().tolist()) <= {0, 2}
+    assert set(first[SMALL].flatten().tolist()) <= {0, 1}
+    assert (first[20:40, 20:40] == 2).all()
+    assert (first[66:84, 66:78] == 1).all()
+    for t in range(3):
+        assert torch.equal(object_labels(seen, t) > 0, seen.alpha[t] >= 0.5)
+    exchanged = [Prompt(3 - one.object_id, 0, 0, one.points) for one in prompts]
+    other = model.matte(EyeBatch(rgb, BEGIN), start(model, rgb, exchanged, 2))
+    assert torch.equal(other.alpha, seen.alpha)
+    assert other.objects is not None
+    assert torch.equal(other.objects, seen.objects.flip(2))
 
 
 def test_words_inside_a_segment_correct_from_their_frame_on(model: SegmentAnything) -> None:

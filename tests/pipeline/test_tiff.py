@@ -23,7 +23,7 @@ from pipeline.deliverables import tiff
 from pipeline.deliverables.selfcheck import Sample, take_sample
 from pipeline.errors import DiskError, EncodeError
 from pipeline.frames import FrameBatch, MatteBatch
-from pipeline.spec import ColorTags, VideoInfo, VideoSettings
+from pipeline.spec import ColorTags, EncodingSettings, VideoInfo, VideoSettings
 from tests.mounts import small_disk
 
 Masks = NDArray[np.uint8]
@@ -37,6 +37,7 @@ VIDEO = VideoInfo(
     TOTAL, TOTAL, False, ColorTags(), 0, (), "sbs", "",
 )  # fmt: skip
 MADE = tiff.Tiff(VIDEO, VideoSettings())
+LABELS = tiff.Tiff(VIDEO, VideoSettings(encoding=EncodingSettings(tiff_pages="labels")))
 
 
 def alpha(number: int) -> Tensor:
@@ -166,6 +167,66 @@ def test_the_same_frames_give_the_same_bytes(parts: list[Path], tmp_path: Path) 
 def test_a_joined_file_is_no_larger_than_was_told(parts: list[Path], joined: Path) -> None:
     told = sum(part.stat().st_size for part in parts) + MADE.overhead_bytes(TOTAL)
     assert joined.stat().st_size <= told
+
+
+def surely(number: int, *, exchanged: bool = False) -> Tensor:
+    """Float ``[2, 3, 25, 40]``: the left eye is split from top to bottom in three, the right one
+    at half its height in two, the second object there being nowhere."""
+    objects = torch.full((2, 3, 25, 40), -1024.0)
+    edges = (0, 12 + number, 24, 40)
+    for n in range(3):
+        objects[0, n, :, edges[n] : edges[n + 1]] = 9.0
+    objects[1, 2 if exchanged else 0, :13] = 9.0
+    objects[1, 0 if exchanged else 2, 13:] = 9.0
+    return objects
+
+
+def labelled(start: int, stop: int, *, exchanged: bool = False) -> tuple[FrameBatch, MatteBatch]:
+    frames, matte = batch(start, stop)
+    objects = [surely(number, exchanged=exchanged) for number in range(start, stop)]
+    return frames, replace(matte, objects=torch.stack(objects))
+
+
+def true_labels(number: int) -> Masks:
+    """``[H, W]``: by the places, not by the code; cells are 51.2 columns and 6 rows."""
+    columns, rows = np.arange(WIDTH // 2) + 0.5, np.arange(HEIGHT)[:, None] + 0.5
+    edges = np.array([12 + number, 24]) * (WIDTH / 2 / 40)
+    left = 1 + (columns > edges[0]).astype(int) + (columns > edges[1])
+    right = np.where(rows < 13 * 6, 1, 3)
+    both = [np.broadcast_to(eye, (HEIGHT, WIDTH // 2)) for eye in (left, right)]
+    inside = np.concatenate(list(alpha(number)[:, 0].numpy()), axis=1) >= 0.5
+    return (np.concatenate(both, axis=1) * inside).astype(np.uint8)
+
+
+def test_labels_are_the_objects_frame_by_frame(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a.tif", "b.tif", "joined.tif")]
+    lengths = (2, 1)
+    for path, start, stop in ((paths[0], 0, 2), (paths[1], 2, 3)):
+        encoder = LABELS.open_segment(path)
+        encoder.write(LABELS.planes(*labelled(start, stop)))
+        encoder.close()
+        frames, matte = labelled(start, stop)
+        samples = [take_sample(frames, matte, t, t, VIDEO) for t in range(stop - start)]
+        LABELS.check_segment(path, stop - start, samples)
+        wrong = take_sample(*labelled(start, stop, exchanged=True), 0, 0, VIDEO)
+        with pytest.raises(EncodeError, match="labels off by"):
+            LABELS.check_segment(path, stop - start, [wrong])
+    LABELS.join(paths[:2], lengths, paths[2])
+    LABELS.verify(paths[2], 3)
+    pages = by_pillow(paths[2])
+    assert len(pages) == 3
+    for number, page in enumerate(pages):
+        assert set(np.unique(page)) == {0, 1, 2, 3}
+        assert np.array_equal(page, true_labels(number))
+    with Image.open(paths[2]) as image:
+        assert isinstance(image, TiffImageFile)
+        assert image.tag_v2[IMAGEDESCRIPTION].endswith(", numbers of objects")
+
+
+def test_what_is_one_subject_has_one_label() -> None:
+    (page,) = LABELS.planes(*batch(0, 1)).view(1, HEIGHT, WIDTH).numpy()
+    inside = np.concatenate(list(alpha(0)[:, 0].numpy()), axis=1) >= 0.5
+    assert np.array_equal(page, inside)
 
 
 def test_another_number_of_frames_is_noticed(parts: list[Path], joined: Path) -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,6 +18,7 @@ import torch
 from pipeline.errors import MachineError, SettingsError
 from pipeline.models import weights
 from pipeline.models.base import load_model
+from pipeline.models.sam2_weights import fetch_checkpoint
 from pipeline.spec import MattingSettings, ProcessingSettings
 
 URL = "https://example.invalid/rvm_mobilenetv3.pth"
@@ -23,6 +28,7 @@ URL = "https://example.invalid/rvm_mobilenetv3.pth"
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(torch.hub, "_hub_dir", None)
+    monkeypatch.setattr(weights, "_require_answer", lambda address: None)
     return tmp_path / "hub"
 
 
@@ -85,6 +91,61 @@ def test_a_sha256_that_is_set_must_hold(hub: Path, monkeypatch: pytest.MonkeyPat
     assert weights.fetch_weights(MattingSettings(rvm_weights=URL, rvm_weights_sha256=right))
     with pytest.raises(MachineError, match="another sha256"):
         weights.fetch_weights(MattingSettings(rvm_weights=URL, rvm_weights_sha256="0" * 64))
+
+
+@pytest.fixture
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+def test_a_network_that_swallows_everything_is_given_up_in_time(
+    no_proxy: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name is not even resolved; no connection's own time runs out."""
+    assert weights.ANSWER_TIMEOUT_S <= 50  # of a minute; the rest is for what loads before
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(weights, "ANSWER_TIMEOUT_S", 0.05)
+    over, gone = threading.Event(), threading.Event()
+
+    def swallow(*address: object, **options: object) -> list[object]:
+        assert over.wait(timeout=60)
+        gone.set()
+        raise OSError("nobody there")
+
+    monkeypatch.setattr(socket, "getaddrinfo", swallow)
+    ways: list[Callable[[], Path]] = [
+        lambda: weights.fetch_weights(MattingSettings(rvm_weights=URL)),
+        lambda: weights.fetch_code("someone/code:0123abc"),
+        lambda: fetch_checkpoint(MattingSettings(sam2_size="tiny")),
+    ]
+    for asked in ways:
+        with pytest.raises(MachineError, match=r"cannot be fetched from .*no answer in") as caught:
+            asked()
+        assert "models fetch" in caught.value.advice
+    over.set()
+    assert gone.wait(timeout=60)
+
+
+@pytest.mark.parametrize("says", [b"HTTP/1.1 403 no\r\n\r\n", b"HTTP/1.1 200 ok\r\n\r\n", b""])
+def test_whoever_answers_is_asked_further(no_proxy: None, says: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(says)
+
+        answering = pool.submit(answer)
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/weights.pth"
+        if says:
+            weights._require_answer(address)
+        else:  # it hangs up
+            with pytest.raises(OSError, match="closed connection"):
+                weights._require_answer(address)
+        answering.result(timeout=60)
 
 
 def test_a_cut_off_download_leaves_nothing(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
