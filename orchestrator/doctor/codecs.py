@@ -20,7 +20,7 @@ from orchestrator.doctor.clips import (
 )
 from orchestrator.doctor.findings import Finding
 from orchestrator.doctor.trial_process import tried_of, tried_record, visible_device
-from orchestrator.doctor.trials import DecodeTrial, OpenTrials, Tried
+from orchestrator.doctor.trials import DecodeTrial, Trials, Tried
 from orchestrator.machine import Gpu
 from pipeline.child import tied
 from pipeline.encoders import LIMITS, TRIAL_DEADLINE_S, Codec, trial_command
@@ -67,13 +67,12 @@ class CodecTrials:
     """
 
     folder: Path
-    open_trials: OpenTrials
     memory: Memory
     make: Callable[[Path, Sample], Path] = make_sample
     on_step: Callable[[str], None] = lambda what: None
 
     def decoded(
-        self, device: int | str, wanted: Sequence[Sample]
+        self, device: int | str, trials: Trials, wanted: Sequence[Sample]
     ) -> Iterator[tuple[Sample, Tried | None, str]]:
         """Decode each; where no clip of it can be made, nothing and why.
 
@@ -81,32 +80,26 @@ class CodecTrials:
             device: a GPU's number, or ``"cpu"``.
         """
         where = "the CPU" if device == "cpu" else f"GPU {device}"
-        trials = None
-        try:
-            for sample in wanted:
-                if (known := self.memory.get(f"decode {device}", sample.name)) is not None:
-                    yield sample, known, ""
-                    continue
-                self.on_step(f"{where}: decoding {sample.name}")
-                try:
-                    path = self.make(self.folder, sample)
-                except EncodeError as error:
-                    yield sample, None, error.message
-                    continue
-                trials = trials or self.open_trials(device)
-                trial = DecodeTrial(str(path), NUM_FRAMES, str(self.folder))
-                tried = trials.run(trial, DECODE_DEADLINE_S)
-                self.memory.keep(f"decode {device}", sample.name, tried)
-                yield sample, tried, ""
-        finally:
-            if trials is not None:
-                trials.close()
+        for sample in wanted:
+            if (known := self.memory.get(f"decode {device}", sample.name)) is not None:
+                yield sample, known, ""
+                continue
+            self.on_step(f"{where}: decoding {sample.name}")
+            try:
+                path = self.make(self.folder, sample)
+            except EncodeError as error:
+                yield sample, None, error.message
+                continue
+            trial = DecodeTrial(str(path), NUM_FRAMES, str(self.folder))
+            tried = trials.run(trial, DECODE_DEADLINE_S)
+            self.memory.keep(f"decode {device}", sample.name, tried)
+            yield sample, tried, ""
 
-    def cpu_findings(self) -> Iterator[Finding]:
+    def cpu_findings(self, trials: Trials) -> Iterator[Finding]:
         """Encoders and decoders that a run on any machine relies on."""
         for codec in CODECS:
             of_codec = [sample for sample in samples(CPU_SIZE) if sample.codec == codec]
-            found = list(self.decoded("cpu", of_codec))
+            found = list(self.decoded("cpu", trials, of_codec))
             unmade = [(sample, why) for sample, tried, why in found if tried is None]
             if unmade:
                 yield Finding(CPU_GROUP, f"encode {codec}", "broken", unmade[0][1], _NO_FFMPEG)
@@ -125,12 +118,12 @@ class CodecTrials:
             else:
                 yield Finding(CPU_GROUP, name, "skipped", "there is no clip to try it on")
 
-    def gpu_findings(self, gpu: Gpu, nvenc: NvencTrial) -> Iterator[Finding]:
+    def gpu_findings(self, gpu: Gpu, trials: Trials, nvenc: NvencTrial) -> Iterator[Finding]:
         """NVDEC and NVENC of one GPU; what they refuse the CPU does."""
         group = gpu_group(gpu)
         for codec in CODECS:
             of_codec = [sample for sample in samples(SIZES) if sample.codec == codec]
-            yield _nvdec_finding(group, codec, list(self.decoded(gpu.number, of_codec)))
+            yield _nvdec_finding(group, codec, list(self.decoded(gpu.number, trials, of_codec)))
         for codec in _NVENC:
             yield self._nvenc_finding(group, codec, gpu.number, nvenc)
 

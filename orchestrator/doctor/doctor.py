@@ -40,7 +40,7 @@ from orchestrator.doctor.software import (
     version_findings,
 )
 from orchestrator.doctor.trial_process import TrialProcess
-from orchestrator.doctor.trials import LibrariesTrial, OpenTrials
+from orchestrator.doctor.trials import LibrariesTrial, OpenTrials, Trials
 from orchestrator.doctor.weights_here import missing, weights_findings
 from orchestrator.machine import Gpu, visible_gpus
 from orchestrator.words import readable_size
@@ -111,44 +111,41 @@ def examine(
     trials = around.open_trials("cpu")
     try:
         yield from library_findings(trials)
-        found = missing(matting, trials)
+        yield from limit_findings(around.limits())
+        around.on_step(f"writing to the disk of {out}")
+        yield disk_finding(out, trials)
+        yield from weights_findings(matting, missing(matting, trials))
+        yield from _codecs(around, trials, fresh)
     finally:
         trials.close()
-    yield from limit_findings(around.limits())
-    around.on_step(f"writing to the disk of {out}")
-    yield disk_finding(out, lambda: around.open_trials("cpu"))
-    yield from weights_findings(matting, found)
-    yield from _codecs(around, fresh)
 
 
-def _codecs(around: Surroundings, fresh: bool) -> Iterator[Finding]:
+def _codecs(around: Surroundings, on_cpu: Trials, fresh: bool) -> Iterator[Finding]:
     path = trials_file(around.cache, around.identity())
     record: dict[str, Any] = {} if fresh else read_record(path)
     memory = remembered(record)
     with tempfile.TemporaryDirectory(prefix="vrmatte-doctor-") as name:
-        tries = CodecTrials(
-            Path(name), around.open_trials, memory, around.make_sample, around.on_step
-        )
-        yield from tries.cpu_findings()
+        tries = CodecTrials(Path(name), memory, around.make_sample, around.on_step)
+        yield from tries.cpu_findings(on_cpu)
         if not around.gpus:
             yield Finding("GPU", "NVDEC and NVENC", "skipped", "no GPU: nothing to try")
         for gpu in around.gpus:
-            opened = _opened(around, gpu)
-            yield opened
-            if opened.level == "ok":
-                yield from tries.gpu_findings(gpu, around.nvenc)
+            on_gpu = around.open_trials(gpu.number)
+            try:
+                around.on_step(f"opening GPU {gpu.number}")
+                opened = _opened(gpu, on_gpu)
+                yield opened
+                if opened.level == "ok":
+                    yield from tries.gpu_findings(gpu, on_gpu, around.nvenc)
+            finally:
+                on_gpu.close()
     if memory.known != record:
         yield from _kept(path, memory.known)
 
 
-def _opened(around: Surroundings, gpu: Gpu) -> Finding:
+def _opened(gpu: Gpu, trials: Trials) -> Finding:
     """Whether PyTorch can work there at all: what its decoders say means nothing otherwise."""
-    around.on_step(f"opening GPU {gpu.number}")
-    trials = around.open_trials(gpu.number)
-    try:
-        tried = trials.run(LibrariesTrial(), LIBRARIES_DEADLINE_S)
-    finally:
-        trials.close()
+    tried = trials.run(LibrariesTrial(), LIBRARIES_DEADLINE_S)
     if tried.outcome == "works":
         return Finding(gpu_group(gpu), "CUDA", "ok", readable_size(gpu.memory_bytes))
     return Finding(

@@ -6,6 +6,7 @@ import io
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.doctor.trials import ReadTrial, Tried
+from orchestrator.scene import Scene
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +57,7 @@ def _look_at(
     trial: ReadTrial, alphas: Iterator[tuple[int, Floats | None]], figures: dict[str, float]
 ) -> str | None:
     """Decode; what is wrong with it, in words."""
-    scene = _scene(trial)
+    truths = _truths(trial.scene_frames, trial.scene_eye) if trial.scene_frames else None
     means, errors, lows, highs, decoded = [], [], [], [], 0
     for frame, alpha in alphas:
         decoded += 1
@@ -64,11 +66,12 @@ def _look_at(
         means.append(float(alpha.mean()))
         lows.append(float(alpha.min()))
         highs.append(float(alpha.max()))
-        if scene is not None:
-            truth = np.concatenate(list(scene.alpha(frame)), axis=1)
-            if truth.shape != alpha.shape:
+        if truths is not None:
+            if frame >= len(truths):
+                return f"more than {len(truths)} frames"
+            if truths[frame].shape != alpha.shape:
                 return f"pictures of {alpha.shape[1]}x{alpha.shape[0]} pixels"
-            errors.append(float(np.abs(truth - alpha).mean()))
+            errors.append(float(np.abs(truths[frame] - alpha).mean()))
     figures["decoded"] = decoded
     shows_alpha = trial.format in WITH_ALPHA | ALPHA_AS_GREY
     if shows_alpha and len(means) < decoded:
@@ -84,12 +87,11 @@ def _look_at(
     return None
 
 
-def _scene(trial: ReadTrial) -> Any:
-    if not trial.scene_frames:
-        return None
-    from orchestrator.scene import Scene
-
-    return Scene(trial.scene_frames, eye_size=trial.scene_eye)
+@cache
+def _truths(frames: int, eye: int) -> tuple[Floats, ...]:
+    """The true alpha of each frame of the scene, eyes side by side; drawn once a process."""
+    scene = Scene(frames, eye_size=eye)
+    return tuple(np.concatenate(list(scene.alpha(k)), axis=1) for k in range(frames))
 
 
 def _packets(path: Path) -> dict[str, float]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.doctor.findings import Finding
-from orchestrator.doctor.trials import DiskTrial, Trials, Tried
+from orchestrator.doctor.trials import DiskTrial, Trials
 from orchestrator.machine import CORES_PER_LANE, usable_cores, usable_memory
 from orchestrator.words import counted, printable, readable_size
 
@@ -128,18 +128,14 @@ def _counts(limits: Limits) -> Iterator[Finding]:
         yield Finding(GROUP, "limits", "ok", said)
 
 
-def disk_finding(folder: Path, open_trials: Callable[[], Trials]) -> Finding:
+def disk_finding(folder: Path, trials: Trials) -> Finding:
     """Room and speed of the disk of `folder`, which need not be there yet.
 
     A dead network disk holds whoever asks it: all is asked in a process of its own.
     """
-    trials = open_trials()
-    name = "disk"
-    shown = printable(str(folder))
-    try:
-        tried = _try_disk(folder, trials)
-    finally:
-        trials.close()
+    name, shown = "disk", printable(str(folder))
+    place = os.path.abspath(folder)  # noqa: PTH100  asks no disk
+    tried = trials.run(DiskTrial(place, _DISK_BYTES), DISK_DEADLINE_S)
     if tried.outcome != "works":
         advice = "choose another folder with --out, or mend that disk"
         return Finding(GROUP, name, "broken", f"{shown}: {tried.said}", advice)
@@ -163,10 +159,6 @@ def disk_finding(folder: Path, open_trials: Callable[[], Trials]) -> Finding:
         advice = "choose a local disk for OUT: this one will hold up the encoders"
         return Finding(GROUP, name, "mind", f"{said}: slow", advice)
     return Finding(GROUP, name, "ok", said)
-
-
-def _try_disk(folder: Path, trials: Trials) -> Tried:
-    return trials.run(DiskTrial(os.path.abspath(folder), _DISK_BYTES), DISK_DEADLINE_S)  # noqa: PTH100
 
 
 def _number(path: Path) -> int | None:

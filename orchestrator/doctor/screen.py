@@ -20,7 +20,7 @@ STYLE = {
     "broken": "bold red",
     "failed": "bold red",
 }
-_LEVEL_WIDTH, _LEAST_NAME = 8, 18
+_LEVEL_WIDTH, _NAME_WIDTH = 8, 18
 
 #: All on one line where it can be read so; text wider than that is hard to follow.
 _WIDEST = 120
@@ -31,10 +31,12 @@ class Lines:
 
     Args:
         console: of whatever width.
+        name_width: columns for names; longer ones are folded.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, name_width: int) -> None:
         self._console = console
+        self._name_width = name_width
         self._group = ""
 
     def show(self, group: str, level: str, name: str, said: str, advice: str) -> None:
@@ -47,7 +49,7 @@ class Lines:
             self._console.print(Text(f"\n{printable(group)}", style="bold"))
         table = Table.grid(padding=(0, 1))
         table.add_column(width=_LEVEL_WIDTH, no_wrap=True)
-        table.add_column(width=max(_LEAST_NAME, min(len(name), 2 * _LEAST_NAME)), overflow="fold")
+        table.add_column(width=self._name_width, overflow="fold")
         table.add_column(overflow="fold")
         text = Text(printable(said))
         if advice:
@@ -65,7 +67,7 @@ def show_findings(
     Args:
         pause: called before a line is shown, to take a moving line off the screen.
     """
-    lines, shown = Lines(console), []
+    lines, shown = Lines(console, _NAME_WIDTH), []
     for finding in findings:
         pause()
         lines.show(finding.group, finding.level, finding.name, finding.said, finding.advice)

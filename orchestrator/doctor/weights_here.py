@@ -44,7 +44,8 @@ def missing(matting: MattingSettings, trials: Trials) -> Tried:
 
 def lacking(matting: MattingSettings, looked: Mapping[str, str]) -> str | None:
     """What the model lacks, in words, by what `look` found; None if nothing."""
-    return next((looked[name] for name in sorted(models_used(matting)) if name in looked), None)
+    lacks = [looked[name] for name in sorted(models_used(matting)) if name in looked]
+    return "; ".join(lacks) or None
 
 
 def weights_findings(matting: MattingSettings, tried: Tried) -> Iterator[Finding]:

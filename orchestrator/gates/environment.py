@@ -17,8 +17,10 @@ GATE = 1
 def checks(site: Site) -> Iterator[Check]:
     """One check for each of the doctor's findings, as they are found."""
     out = site.out or Path.cwd()
-    for finding in examine(site.around, out, site.matting, fresh=site.fresh):
-        yield Check(GATE, f"{finding.group}: {finding.name}", partial(judge, finding))
+    for finding in examine(site.with_children(), out, site.matting, fresh=site.fresh):
+        card = finding.group.partition(":")[0]
+        name = f"{card}: {finding.name}" if card.startswith("GPU ") else finding.name
+        yield Check(GATE, name, partial(judge, finding))
 
 
 def judge(finding: Finding) -> str:

@@ -12,6 +12,9 @@ from orchestrator.gates.gates import GATES, failed_gate
 if TYPE_CHECKING:
     from rich.console import Console
 
+#: Of the names of checks, on wide terminals and on narrow ones, where they are folded.
+_WIDE, _NAME_WIDTH, _NARROW_NAME_WIDTH = 110, 46, 26
+
 
 def show_results(
     console: Console, found: Iterable[CheckResult], pause: Callable[[], None] = lambda: None
@@ -21,7 +24,8 @@ def show_results(
     Args:
         pause: called before a line is shown, to take a moving line off the screen.
     """
-    lines, shown = Lines(console), []
+    width = _NAME_WIDTH if console.width >= _WIDE else _NARROW_NAME_WIDTH
+    lines, shown = Lines(console, width), []
     for result in found:
         pause()
         heading = f"gate {result.gate}: {GATES[result.gate][0]}"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from orchestrator.doctor.doctor import Surroundings
-from orchestrator.doctor.trials import Trial, Trials, Tried
+from orchestrator.doctor.trials import ReadTrial, Trial, Trials, Tried
 from orchestrator.gates.checks import CheckSkipped
 from orchestrator.gates.clips import ClipCodec, make_clips
 from orchestrator.gates.real_run import RealRun, RunAsked, RunEnd, real_run
@@ -41,12 +41,23 @@ class Site:
     make_clips: MakeClips = make_clips
     _trials: dict[int | str, Trials] = field(default_factory=dict)
     _runs: dict[tuple[str, int], RunEnd] = field(default_factory=dict)
+    _read: dict[str, Tried] = field(default_factory=dict)
 
     def try_on(self, device: int | str, trial: Trial, deadline_s: float) -> Tried:
         """Do a trial in the child of that device."""
         if device not in self._trials:
             self._trials[device] = self.around.open_trials(device)
         return self._trials[device].run(trial, deadline_s)
+
+    def read_once(self, trial: ReadTrial, deadline_s: float) -> Tried:
+        """Read a file back on the CPU; several checks look at what was found."""
+        if trial.path not in self._read:
+            self._read[trial.path] = self.try_on("cpu", trial, deadline_s)
+        return self._read[trial.path]
+
+    def with_children(self) -> Surroundings:
+        """The surroundings, but that trials are done in the children that the checks share."""
+        return replace(self.around, open_trials=lambda device: _Shared(self, device))
 
     def close(self) -> None:
         for trials in self._trials.values():
@@ -82,6 +93,19 @@ class Site:
     def one_worker(self) -> RunEnd:
         """That run by one worker on the first device."""
         return self.run_of_clips("none" if self.first_device == "cpu" else str(self.first_device))
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """See `orchestrator.doctor.trials.Trials`; the child lives as long as the site wants."""
+
+    site: Site
+    device: int | str
+
+    def run(self, trial: Trial, deadline_s: float) -> Tried:
+        return self.site.try_on(self.device, trial, deadline_s)
+
+    def close(self) -> None: ...
 
 
 def need_gpu(site: Site) -> None:

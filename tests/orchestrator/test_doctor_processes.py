@@ -52,9 +52,11 @@ def test_what_crashes_is_told_by_its_last_words(trials: TrialProcess, tmp_path: 
 
 
 def test_a_disk_is_really_written_and_read(tmp_path: Path) -> None:
-    finding = disk_finding(tmp_path / "not/there/yet", lambda: TrialProcess("cpu"))
+    trials = TrialProcess("cpu")
+    finding = disk_finding(tmp_path / "not/there/yet", trials)
     assert finding.level in ("ok", "mind")
     assert str(tmp_path / "not/there/yet") in finding.said
     assert list(tmp_path.iterdir()) == []
-    finding = disk_finding(Path("/proc"), lambda: TrialProcess("cpu"))
+    finding = disk_finding(Path("/proc"), trials)
+    trials.close()
     assert (finding.level, "cannot be written" in finding.said) == ("broken", True)
