@@ -131,9 +131,9 @@ def in_words(flags: Sequence[TimedFlag], dropped: int = 0) -> str:
     order = list(_WORDS)
     named = sorted(flags, key=lambda f: (order.index(f.kind), f.first_frame - f.last_frame))
     named = sorted(named[:MOST_NAMED], key=lambda f: f.first_frame)
-    text = ", ".join(f"{_span(flag)} {_WORDS[flag.kind]}" for flag in named)
+    lines = dict.fromkeys(f"{_span(flag)} {_WORDS[flag.kind]}" for flag in named)
     more = len(flags) + dropped - len(named)
-    return f"{text} and {more} more" if more else text
+    return ", ".join(lines) + (f" and {more} more" if more else "")
 
 
 def _span(flag: TimedFlag) -> str:

@@ -275,6 +275,9 @@ def _video_report(
         started_s=None if state.started_at is None else round(state.started_at - began, 3),
         ended_s=None if state.ended_at is None else round(state.ended_at - began, 3),
         losses=losses,
+        flags=flags,
+        dropped_flags=dropped,
+        area=state.matte.area,
     )
 
 

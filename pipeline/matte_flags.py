@@ -157,16 +157,16 @@ def jumps(frames: Mapping[int, BorderFrame], numbers: Iterable[int]) -> Iterator
 
 
 def _jump(frames: Mapping[int, BorderFrame], number: int, eye: int) -> float:
-    def change(at: int) -> float:
+    def change(at: int) -> float | None:
         here, before = frames.get(at), frames.get(at - 1)
-        return abs(here.area[eye] - before.area[eye]) if here and before else 0.0
+        return abs(here.area[eye] - before.area[eye]) if here and before else None
 
-    # Of two neighbours: where every picture is shown twice, every second change is none.
-    around = min(
-        max(change(number - 1), change(number - 2)), max(change(number + 1), change(number + 2))
-    )
+    # Two neighbours a side: where every picture is shown twice, every second change is none.
+    sides = [(change(number + a), change(number + b)) for a, b in ((-1, -2), (1, 2))]
+    known = [max(one, other) for one, other in sides if one is not None and other is not None]
+    own = change(number) or 0.0
     larger = max(frames[number].area[eye], frames[number - 1].area[eye], LEAST_AREA)
-    return round((change(number) - around) / larger, 4)
+    return round((own - min(known, default=0.0)) / larger, 4)
 
 
 def _marks(measures: Sequence[FrameMeasures]) -> Iterator[MatteFlag]:

@@ -19,6 +19,8 @@ from pipeline.errors import InputError, Stopped
 from pipeline.eyes import eye_size, split_eyes
 from pipeline.frame_index import FrameIndex, index_of
 from pipeline.frames import FrameBatch, MatteBatch
+from pipeline.matte_flags import area_means, border_frames, segment_flags
+from pipeline.matte_meter import MatteMeter
 from pipeline.models.base import MattingModel, Prepared
 from pipeline.overlap import overlap
 from pipeline.projection import field_of_view
@@ -89,7 +91,8 @@ def run_segment(
             *_eye_size(job),
             field_of_view=field_of_view(job.video.projection),
         )
-        mattes = _matted(job, model, frames, prepared, refiner)
+        meter = MatteMeter(*_eye_size(job), job.video.projection, job.start)
+        mattes = _matted(job, model, frames, prepared, refiner, meter)
         samples: list[Sample] = []
         rings = [HostRing(_COPIES, stays=_stays_on_device(d)) for d in deliverables]
         made = _planes(job, deliverables, mattes, samples, rings)
@@ -100,6 +103,8 @@ def run_segment(
             for ring in rings:
                 ends.enter_context(closing(ring))
             digests = _encode(job, deliverables, targets, planes, samples, on_progress, should_stop)
+        measures = meter.measures(refiner.disagreement())
+    flags, dropped_flags = segment_flags(measures, float(job.video.frame_rate))
     concealed = {frame for frame in reader.concealed_frames if job.start <= frame < job.stop}
     return SegmentResult(
         files=tuple(str(target) for target in targets),
@@ -108,6 +113,10 @@ def run_segment(
         decoder=reader.decoder,
         digests=digests,
         stereo=refiner.summary(job.start) if refiner.found else None,
+        flags=flags,
+        dropped_flags=dropped_flags,
+        area=area_means(measures),
+        border=border_frames(measures),
     )
 
 
@@ -156,12 +165,14 @@ def _matted(
     frames: Iterator[FrameBatch],
     prepared: Prepared,
     refiner: StereoRefiner,
+    meter: MatteMeter,
 ) -> Iterator[tuple[FrameBatch, MatteBatch]]:
     """What the model makes of each batch, the eyes in agreement; warm-up is dropped."""
     state = model.start(job.video.eyes, *_eye_size(job), prepared)
     for batch in frames:
         eyes = split_eyes(batch, job.video.layout, job.video.right_first)
         matte = refiner.refine(eyes, model.matte(eyes, state))
+        meter.add(eyes, matte)
         if batch.start >= job.start:
             yield batch, matte
         del batch, eyes, matte  # not to be held beside the next ones

@@ -122,12 +122,14 @@ class StereoRefiner:
         side = _FIELD_SIDE / max(height, width)
         self._size = _eighths(height * side), _eighths(width * side)
         self._scale = width / self._size[1]
+        self._least = _LEAST_SUBJECT * 4 * self._size[0] * self._size[1]  # pixels of a matte
         self._search = Search.over(self._size[1], settings.disparity_correction / self._scale)
         self._evidence: Evidence | None = None
         self._reference: Tensor | None = None  # sum of agreed disparities, and of their weights
         self._recent: Tensor | None = None
         self._mending = False
         self._found: list[FrameAgreement] = []
+        self._after: dict[int, Tensor] = {}  # disagreement and union of mended frames, in pixels
 
     def refine(self, eyes: EyeBatch, matte: MatteBatch) -> MatteBatch:
         """The same mattes, mended where they must be; shapes and dtypes stay.
@@ -163,6 +165,8 @@ class StereoRefiner:
                 mattes = _shrink(alpha[index], frame.mattes.shape[-2:])
             self._remember(mattes)
             number = eyes.start + index
+            if changed:
+                self._after[number] = _compared(mattes, frame.fields).figures
             self._found.append(FrameAgreement(number, agreement, disparity, bool(changed)))
         return MatteBatch(alpha, foreground, matte.start, matte.objects)
 
@@ -170,6 +174,19 @@ class StereoRefiner:
     def found(self) -> tuple[FrameAgreement, ...]:
         """Of every frame that passed through, those of the warm-up among them."""
         return tuple(self._found)
+
+    def disagreement(self) -> dict[int, float] | None:
+        """Share of the subject that only one eye holds, after mending, by frame.
+
+        None where nobody looked. Waits for the device, once.
+        """
+        if self._passes:
+            return None
+        left = {frame.frame: 1 - frame.agreement for frame in self._found}
+        figures = torch.stack(list(self._after.values())).tolist() if self._after else []
+        for number, (differing, union) in zip(self._after, figures, strict=True):
+            left[number] = 1 - self._agreement(differing, union)
+        return left
 
     def summary(self, start: int = 0) -> StereoSummary:
         """Of the frames from number `start` on."""
@@ -189,12 +206,14 @@ class StereoRefiner:
     def _figures(self, frame: _Observed, figures: list[float]) -> tuple[float, float | None]:
         """Agreement, and the mean disparity in pixels of an eye."""
         differing, union, disparities, weight = figures
-        least = _LEAST_SUBJECT * frame.mattes[0].numel()
-        agreement = max(0.0, 1 - differing / union) if union > least else 1.0
-        if weight <= least / 4:
+        agreement = self._agreement(differing, union)
+        if weight <= self._least / 4:
             return agreement, None
         correction = self._settings.disparity_correction
         return agreement, disparities / weight * self._scale + correction
+
+    def _agreement(self, differing: float, union: float) -> float:
+        return max(0.0, 1 - differing / union) if union > self._least else 1.0
 
     def _must_mend(self, agreement: float) -> bool:
         threshold = self._settings.consistency_threshold
@@ -213,12 +232,8 @@ class StereoRefiner:
         evidence = subject_evidence(cost, coarse[0], coarse[1], self._search)
         self._evidence = evidence.after(self._evidence, _FADE)
         fields = self._fields(self._evidence)
-        carried, claimed, union = [], [], mattes.new_zeros(())
-        for eye in (0, 1):
-            fine = enlarge_field(fields[eye], mattes.shape[-2:])
-            carried.append(carry(mattes[1 - eye], fine, eye))
-            claimed.append(claims(mattes[eye], carried[eye], fine, eye))
-            union = union + torch.maximum(mattes[eye], carried[eye]).sum() / 2
+        compared = _compared(mattes, fields)
+        carried, claimed = compared.carried, compared.claimed
         other = F.avg_pool2d(carried[0], 2)
         agreed = torch.minimum(coarse[0], other)[0]
         # Where the eyes agree on nothing yet, what either holds must do.
@@ -227,8 +242,7 @@ class StereoRefiner:
         before = self._reference
         self._reference = reference if before is None else reference + _REFERENCE_FADE * before
         subject = self._reference[0] / self._reference[1].clamp(min=1e-6)
-        differing = claimed[0].sum() + claimed[1].sum()
-        figures = torch.stack([differing, union, *reference])
+        figures = torch.cat([compared.figures, reference])
         return _Observed(pictures, mattes, fields, carried, claimed, cost, subject, figures)
 
     def _fields(self, evidence: Evidence) -> list[Tensor]:
@@ -272,6 +286,30 @@ class StereoRefiner:
         if self._recent is not None:
             mattes = torch.maximum(mattes, self._recent * _RECENT_FADE)
         self._recent = mattes
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """The mattes of one frame, each carried to the other eye; see `_Observed`.
+
+    Attributes:
+        figures: disagreement and union in pixels.
+    """
+
+    carried: list[Tensor]
+    claimed: list[Tensor]
+    figures: Tensor
+
+
+def _compared(mattes: Tensor, fields: list[Tensor]) -> _Compared:
+    carried, claimed, union = [], [], mattes.new_zeros(())
+    for eye in (0, 1):
+        fine = enlarge_field(fields[eye], mattes.shape[-2:])
+        carried.append(carry(mattes[1 - eye], fine, eye))
+        claimed.append(claims(mattes[eye], carried[eye], fine, eye))
+        union = union + torch.maximum(mattes[eye], carried[eye]).sum() / 2
+    differing = claimed[0].sum() + claimed[1].sum()
+    return _Compared(carried, claimed, torch.stack([differing, union]))
 
 
 def _changed_eyes(verdicts: list[Verdict]) -> list[int]:

@@ -26,7 +26,7 @@ from orchestrator.moves import (
 )
 from orchestrator.snapshot import VideoState
 from pipeline.errors import ErrorRecord
-from pipeline.spec import FinishJob
+from pipeline.spec import FinishJob, MatteFlag
 from tests.orchestrator.worlds import World, make_job, outputs_of, segment_result
 from workers.messages import (
     DoTask,
@@ -694,6 +694,27 @@ def test_a_run_goes_on_where_it_stopped() -> None:
     assert run.video("a").frames_done == 10
     run.ready(0)
     assert run.assigned() == [(0, "c/finish"), (0, "a/1")]
+
+
+def test_what_was_said_of_a_finished_video_is_still_told() -> None:
+    first = Script([make_job("a")])
+    first.ready(0)
+    flag = MatteFlag("empty", 2, 7, None, 1.0)
+    told = replace(segment_result(first.given[TaskId("a", 0)][1]), flags=(flag,))
+    run = Script([make_job("a")], committed={TaskId("a", 0): told}, published={"a": ()})
+    assert run.fleet.finished
+    assert run.video("a").matte.flags == (flag,)
+
+
+def test_flags_are_those_of_the_segments_that_are_there() -> None:
+    run = Script([make_job("a")])
+    run.ready(0)
+    flags = [MatteFlag("empty", 2, 9, None, 1.0), MatteFlag("empty", 10, 11, None, 1.0)]
+    for number, flag in enumerate(flags):
+        task = TaskId("a", number)
+        result = replace(segment_result(run.given[task][1]), flags=(flag,))
+        run.tell(SegmentDone(*run.who(task), result, 1.0))
+    assert run.video("a").matte.flags == (MatteFlag("empty", 2, 11, None, 1.0),)
 
 
 def test_nothing_left_to_do_is_finished_at_once() -> None:

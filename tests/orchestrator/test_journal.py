@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,7 +28,7 @@ from orchestrator.entries import (
 from orchestrator.jobs import VideoJob
 from orchestrator.journal import Journal
 from pipeline.errors import DiskError, ErrorRecord, SettingsError
-from pipeline.spec import OutputFile, SegmentResult
+from pipeline.spec import BorderFrame, MatteFlag, OutputFile, SegmentResult
 from tests.orchestrator.worlds import make_job
 
 ERROR = ErrorRecord("decode", "täuschend: \u2028 \n two lines", "do this", "Traceback ...")
@@ -67,6 +68,26 @@ def test_every_kind_of_entry_comes_back_as_it_was(tmp_path: Path) -> None:
     assert read(path) == (every_entry(), 0)
     lines = [json.loads(line) for line in content.splitlines()]
     assert {(line["v"], line["at"]) for line in lines} == {(1, 1234.5)}
+
+
+def test_flags_come_back_and_lines_of_before_there_were_any_have_none(tmp_path: Path) -> None:
+    old = SegmentCommitted("a", "s1", 0, 0, 10, SegmentResult(("x.webm",), 10), (5,))
+    flag = MatteFlag("jump", 3, 4, 1, 0.25)
+    border = (BorderFrame(0, (0.1, 0.125)), BorderFrame(9, (0.1, 0.0), cut=True))
+    result = SegmentResult(
+        ("x.webm",), 10, flags=(flag,), dropped_flags=2, area=(0.1, 0.2), border=border
+    )
+    new = replace(old, segment=1, result=result)
+    path = tmp_path / "journal.jsonl"
+    content = write(path, [old, new]).splitlines(keepends=True)
+    assert read(path) == ([old, new], 0)
+    body = json.loads(content[0])
+    for name in ("flags", "dropped_flags", "area", "border"):
+        del body["entry"]["result"][name]
+    del body["sum"]
+    text = json.dumps(body, separators=(",", ":")).encode()[:-1]
+    path.write_bytes(text + b',"sum":"%08x"}\n' % zlib.crc32(text))
+    assert read(path) == ([old], 0)
 
 
 def test_cut_at_every_byte_the_whole_lines_remain_and_it_can_be_gone_on_with(
@@ -280,6 +301,7 @@ def test_a_segment_counts_only_with_its_line_its_file_its_size_and_its_frames(
     assert list(journal.committed(job)) == [1]
     Path(job.work_dir, "seg-000001.webm").unlink()
     assert journal.committed(job) == {}
+    assert list(journal.told(job)) == [0, 1]
     journal.close()
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from orchestrator.flags import MatteSummary
 from orchestrator.jobs import Plan, SetAside, VideoJob
 from orchestrator.snapshot import VideoState, WorkerState
 from orchestrator.summary import (
@@ -29,7 +30,7 @@ from orchestrator.summary import (
     write_report,
 )
 from pipeline.errors import ErrorRecord
-from pipeline.spec import OutputFile, VideoSettings
+from pipeline.spec import MatteFlag, OutputFile, VideoSettings
 from tests.orchestrator.snapshots import snapshot, video, video_info, worker
 
 BEGIN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=1)))
@@ -84,6 +85,17 @@ def test_a_resumed_video_is_not_praised_for_earlier_work() -> None:
     assert made.videos[0].frames_earlier == 180
     assert "180 frames done by an earlier run" in made.videos[0].notes
     assert report(done(), earlier=240).videos[0].frames_per_second is None
+
+
+def test_what_deserves_a_look_is_said_and_kept_with_its_times() -> None:
+    flags = (MatteFlag("empty", 30, 59, None, 1.0), MatteFlag("jump", 120, 120, 1, 0.5))
+    made = report(replace(done(), matte=MatteSummary(flags, 2, (0.1, None))))
+    assert made.videos[0].notes[-1] == (
+        "deserves a look: 0:01 matte empty, 0:04 matte jumps and 2 more"
+    )
+    assert [(f.start_s, f.end_s) for f in made.videos[0].flags] == [(1.001, 2.002), (4.004, 4.037)]
+    assert made.videos[0].dropped_flags == 2
+    assert made.videos[0].area == (0.1, None)
 
 
 def test_an_unfinished_video_shows_how_far_it_came() -> None:
