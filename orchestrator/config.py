@@ -1,26 +1,38 @@
 """The settings: what a person may write, checked. First thing on the way of a job.
 
-The groups that decide pixels are the classes that the pipeline obeys (`pipeline/spec.py`); the
-others are here. A setting exists only if something obeys it.
+From the bottom up: defaults, the preset, the file, the file's overrides for some of the videos, and
+what was typed. The groups that decide pixels are the classes that the pipeline obeys
+(`pipeline/spec.py`); the others are in `config_groups.py`.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import json
-import textwrap
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path, PurePath
+from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from orchestrator.config_file import Keys, SettingsFile, no_mapping, read_settings_file
+from orchestrator.config_groups import (
+    InputSettings,
+    LimitSettings,
+    LoggingSettings,
+    OutputSettings,
+    RecoverySettings,
+    WorkerSettings,
+)
+from orchestrator.config_keys import GROUPS, KEYS, descriptions, unknown
+from orchestrator.option_keys import SHORT_KEYS
+from orchestrator.overrides import Override, Values, laid_over, read_overrides
+from orchestrator.presets import preset_values
 from pipeline.errors import SettingsError
 from pipeline.models.names import require_model
 from pipeline.spec import (
+    AdaptiveScaling,
     EncodingSettings,
     Layout,
     MattingSettings,
@@ -34,139 +46,16 @@ from pipeline.spec import (
 #: The folder in OUT that holds everything but the outputs.
 STATE_FOLDER = ".vrmatte"
 
-#: A settings file is written by hand; anything longer is some other file.
-LONGEST_FILE_BYTES = 1 << 18
-DEEPEST_NESTING = 4
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InputSettings:
-    """Which videos are taken, and which part of them."""
-
-    layout: Annotated[
-        Literal["auto", "sbs", "tb", "mono"],
-        Field(description="where the eyes are: auto (by tags, name, shape), sbs, tb or mono"),
-    ] = "auto"
-    projection: Annotated[
-        Literal["auto"] | ProjectionName,
-        Field(
-            description="what each eye shows: auto (by tags, name, shape), equirect180,"
-            " equirect360, fisheye180, fisheye190, fisheye200, fisheye220, or flat"
-        ),
-    ] = "auto"
-    start_frame: Annotated[
-        int, Field(ge=0, description="first frame of each video that is processed")
-    ] = 0
-    max_frames: Annotated[
-        int | None, Field(ge=1, description="frames processed of each video; null: to its end")
-    ] = None
-    follow_links: Annotated[
-        bool, Field(description="follow symbolic links that lead out of the input folder")
-    ] = False
-    probe_timeout_s: Annotated[
-        float | None,
-        Field(gt=0, le=86400, description="seconds a file's probe may take; null: by its size"),
-    ] = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutputSettings:
-    """What is made of each video."""
-
-    formats: Annotated[
-        tuple[
-            Literal["webm", "greenscreen", "alphapack", "matte", "prores", "hevc-alpha", "tiff"],
-            ...,
-        ],
-        Field(
-            min_length=1,
-            description="formats to make: webm (VP9 with alpha), greenscreen (MP4 over one colour),"
-            " alphapack (fisheye with the matte in its corners, for headsets), matte (alpha as grey"
-            " MP4), prores (4444 with alpha in MOV), hevc-alpha (HEVC with an alpha layer, for"
-            " Apple's players), tiff (stack of masks)",
-        ),
-    ] = ("webm",)
-    sidecar: Annotated[
-        bool, Field(description="write a JSON file beside each output, for DeoVR and HereSphere")
-    ] = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecoverySettings:
-    """What happens after something went wrong."""
-
-    attempts: Annotated[
-        int, Field(ge=1, le=10, description="failed attempts after which a video is set aside")
-    ] = 3
-    auto_resume: Annotated[
-        bool, Field(description="go on with an unfinished run; false: refuse, unless --fresh")
-    ] = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LimitSettings:
-    """How long things may take before they count as hung, and how much room they may take."""
-
-    start_s: Annotated[
-        float, Field(gt=0, description="seconds for a worker to start and to load its model")
-    ] = 600.0
-    first_frame_s: Annotated[
-        float, Field(gt=0, description="seconds until a segment's first frame, warm-up included")
-    ] = 900.0
-    stall_s: Annotated[
-        float, Field(gt=0, description="seconds that a segment may go without a new frame")
-    ] = 300.0
-    finish_s: Annotated[
-        float, Field(gt=0, description="seconds for joining a video's segments and adding sound")
-    ] = 3600.0
-    grace_s: Annotated[
-        float,
-        Field(ge=0, description="seconds for the work in hand after Ctrl-C; then it is dropped"),
-    ] = 120.0
-    scratch_gb: Annotated[
-        float, Field(gt=0, description="GB of segments that wait to be joined, in OUT/.vrmatte")
-    ] = 10.0
-    ram_gb: Annotated[
-        float | None,
-        Field(gt=0, description="GB of memory for all workers together; null: what is there"),
-    ] = None
-    vram_gb: Annotated[
-        float | None,
-        Field(gt=0, description="GB of each GPU that may be used; null: what it has"),
-    ] = None
-    reserve_gb: Annotated[
-        float, Field(ge=0, description="GB that stay free on the disk of OUT; with less, it stops")
-    ] = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerSettings:
-    """Which devices work."""
-
-    gpus: Annotated[
-        Literal["all", "none"] | tuple[Annotated[int, Field(ge=0)], ...],
-        Field(description="all, none, or a list of GPUs as nvidia-smi numbers them: [0, 1]"),
-    ] = "all"
-    cpu_workers: Annotated[
-        int, Field(ge=1, le=64, description="worker processes on the CPU where no GPU is used")
-    ] = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoggingSettings:
-    """What the log files under OUT/.vrmatte/logs hold."""
-
-    level: Annotated[
-        Literal["debug", "info", "warning", "error"],
-        Field(description="least level written: debug, info, warning or error"),
-    ] = "info"
-
 
 class Settings(BaseModel):
     """Everything that a settings file can say."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    preset: Annotated[
+        str | None,
+        Field(description="bundle of settings that goes before the defaults, and before no other"),
+    ] = None
     input: InputSettings = InputSettings()
     output: OutputSettings = OutputSettings()
     streaming: StreamingSettings = StreamingSettings()
@@ -178,10 +67,7 @@ class Settings(BaseModel):
     limits: LimitSettings = LimitSettings()
     workers: WorkerSettings = WorkerSettings()
     logging: LoggingSettings = LoggingSettings()
-
-
-#: Settings as nested mappings: group -> key -> value.
-Overrides = Mapping[str, Mapping[str, Any]]
+    overrides: tuple[Override, ...] = ()
 
 
 def video_settings(settings: Settings) -> VideoSettings:
@@ -208,36 +94,52 @@ def forced_projection(settings: Settings) -> ProjectionName | None:
     return None if settings.input.projection == "auto" else settings.input.projection
 
 
-def load_settings(path: Path | None, overrides: Overrides) -> Settings:
+def load_settings(path: Path | None, typed: Values, preset: str | None = None) -> Settings:
     """Read a settings file, lay the command line's options over it, and check the result.
 
     Args:
         path: YAML file, or None for the defaults.
-        overrides: values given on the command line; only those that were given.
+        typed: values given on the command line; only those that were given. They hold for every
+            video, whatever the file's overrides say.
+        preset: given on the command line; goes before any in the file.
 
     Raises:
         SettingsError: names the file and line, the key, and the nearest key that exists.
     """
-    values: dict[str, dict[str, Any]] = {}
-    lines: dict[tuple[str, ...], int] = {}
-    if path is not None:
-        values, lines = _read(path)
-    for group, members in overrides.items():
-        for key, value in members.items():
-            values.setdefault(group, {})[key] = value
-            lines.pop((group, key), None)
+    file = SettingsFile() if path is None else read_settings_file(path)
+    written = _written(file)
+    name, values = _with_preset(file, written, preset)
+    values = laid_over(values, typed)
     try:
-        # JSON's strictness: "3" and true are no numbers, but a list may become a tuple.
-        settings = Settings.model_validate_json(json.dumps(values, default=str), strict=True)
+        settings = _checked(values, name)
     except ValidationError as error:
-        raise _settings_error(error, path, lines) from None
-    try:
-        require_model(settings.matting.model)
-    except SettingsError as error:
-        line = lines.get(("matting", "model"))
-        where = f"{path}, line {line}: " if line else ""
-        raise SettingsError(where + error.message, error.advice) from None
-    return settings
+        problem = _problem(error)
+        where = "" if _in(typed, problem) else file.where(*_keys(problem))
+        raise _wrong_value(problem, where) from None
+    model_line = "" if "model" in typed.get("matting", {}) else file.where("matting", "model")
+    _require_model(settings, model_line)
+    overrides = tuple(read_overrides(file, typed, preset is not None))
+    for number, override in overrides:
+        try:
+            changed = _checked(laid_over(values, override.values), name)
+        except ValidationError as error:
+            problem = _problem(error)
+            raise _wrong_value(problem, _where(file, number, _keys(problem))) from None
+        _require_model(changed, _where(file, number, ("matting", "model")))
+    return settings.model_copy(update={"overrides": tuple(each for _, each in overrides)})
+
+
+def settings_for(settings: Settings, source: PurePath) -> Settings:
+    """What holds for one source: with the overrides that match its relative path, and none left."""
+    return with_overrides(settings, [each for each in settings.overrides if each.matches(source)])
+
+
+def with_overrides(settings: Settings, overrides: Sequence[Override]) -> Settings:
+    """The settings with these laid over them, the last on top, and none left."""
+    if not overrides:
+        return settings.model_copy(update={"overrides": ()})
+    values = laid_over(_values(settings), *(each.values for each in overrides))
+    return _checked(values, settings.preset)
 
 
 def spelled_out(settings: Settings) -> Settings:
@@ -245,155 +147,127 @@ def spelled_out(settings: Settings) -> Settings:
     return settings.model_copy(update={"encoding": settings.encoding.spelled_out()})
 
 
-def as_mapping(settings: Settings) -> dict[str, dict[str, Any]]:
-    """All settings as plain values, for ``run.yaml``."""
-    return settings.model_dump(mode="json")
+def as_mapping(settings: Settings) -> dict[str, Any]:
+    """All settings as plain values, as they could stand in a file; for ``run.yaml``.
+
+    What a preset stands for is among them, its name is not.
+    """
+    overrides = [{"match": each.match, **each.values} for each in settings.overrides]
+    # A copy of every list: YAML would write one that two share as an alias.
+    return {**_values(settings), "overrides": json.loads(json.dumps(overrides, default=str))}
 
 
-def default_text() -> str:
-    """A settings file with every default, each explained."""
-    out = ["# Settings of vrmatte. Every line shows its default; remove what you don't change.", ""]
-    for group, members in _groups().items():
-        out += [f"# {_summary(members)}", f"{group}:"]
-        for key, description in _descriptions(members).items():
-            out += textwrap.wrap(description, 96, initial_indent="  # ", subsequent_indent="  # ")
-            out.append(f"  {key}: {_yaml_value(getattr(members, key))}")
-        out.append("")
-    return "\n".join(out)
-
-
-def _groups() -> dict[str, Any]:
-    """The default value of each group; a group is a dataclass."""
-    return {name: info.default for name, info in Settings.model_fields.items()}
-
-
-def _known_keys() -> dict[str, tuple[str, ...]]:
+def differing(settings: Settings, general: Settings) -> dict[str, Any]:
+    """What is not as in `general`, by ``group.key``, as plain values."""
+    usual = _values(general)
     return {
-        name: tuple(f.name for f in dataclasses.fields(group)) for name, group in _groups().items()
+        f"{group}.{key}": value
+        for group, members in _values(settings).items()
+        for key, value in members.items()
+        if value != usual[group][key]
     }
 
 
-def _summary(group: Any) -> str:
-    return str(type(group).__doc__).splitlines()[0]
+def _values(settings: Settings) -> dict[str, dict[str, Any]]:
+    """The groups as plain values."""
+    return settings.model_dump(mode="json", include=set(GROUPS))
 
 
-def _descriptions(group: Any) -> dict[str, str]:
-    schema = Settings.model_json_schema()["$defs"][type(group).__name__]["properties"]
-    return {key: schema[key]["description"] for key in schema}
+def _checked(values: Values, preset: str | None) -> Settings:
+    # JSON's strictness: "3" and true are no numbers, but a list may become a tuple.
+    text = json.dumps({**values, "preset": preset}, default=str)
+    return Settings.model_validate_json(text, strict=True)
 
 
-def _yaml_value(value: Any) -> str:
-    plain = list(value) if isinstance(value, tuple) else value
-    text = yaml.safe_dump(plain, default_flow_style=True, width=1000)
-    return text.removesuffix("...\n").strip()
-
-
-def _read(path: Path) -> tuple[dict[str, dict[str, Any]], dict[tuple[str, ...], int]]:
-    """Values of a YAML file and the line, from 1, of each of its keys."""
-    try:
-        if path.stat().st_size > LONGEST_FILE_BYTES:
-            raise SettingsError(f"{path} is too long for a settings file", "is it the right file?")
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SettingsError(
-            f"cannot read the settings file {path}: {error.strerror}",
-            "`vrmatte config init FILE` writes one",
-        ) from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"{path} is not a text file in UTF-8", "save it as UTF-8") from None
-    try:
-        _refuse_oddities(text, path)
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        lines = dict(_check_keys(root, path))
-        values = yaml.safe_load(text) or {}
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark: yaml.Mark | None = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise SettingsError(
-            f"{path}{where}: this is not YAML: {problem}", "check the indentation and the colons"
-        ) from None
-    # An empty group ("streaming:" and nothing under it) changes nothing.
-    return {group: members for group, members in values.items() if members is not None}, lines
-
-
-def _refuse_oddities(text: str, path: Path) -> None:
-    """Refuse what no settings need and what can make a parser work for minutes."""
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        alias = isinstance(event, yaml.AliasEvent)
-        if (alias or depth > DEEPEST_NESTING) and event.start_mark is not None:
-            what = "aliases (*name) are not taken" if alias else "this is nested too deeply"
-            raise SettingsError(
-                f"{path}, line {event.start_mark.line + 1}: {what}",
-                "write plain `key: value` lines",
-            )
-
-
-def _check_keys(root: yaml.Node | None, path: Path) -> Iterator[tuple[tuple[str, ...], int]]:
-    """Refuse unknown and doubled keys; yield each key with its line."""
-    if root is None or _is_null(root):
-        return
-    known = _known_keys()
-    for group, line, members in _entries(root, path, "the file"):
-        if group not in known:
-            raise _unknown(f"{path}, line {line}: ", group, list(known))
-        yield (group,), line
-        if _is_null(members):
+def _written(file: SettingsFile) -> dict[str, dict[str, Any]]:
+    """The groups that a file holds, all of their keys known."""
+    found: dict[str, dict[str, Any]] = {}
+    for group, members in file.values.items():
+        if group in ("preset", "overrides"):
             continue
-        for key, key_line, _ in _entries(members, path, group):
-            if key not in known[group]:
-                raise _unknown(f"{path}, line {key_line}: ", f"{group}.{key}", [])
-            yield (group, key), key_line
+        if group not in GROUPS:
+            raise unknown(file.where(group), group)
+        if members is None:  # "streaming:" and nothing under it changes nothing
+            continue
+        if not isinstance(members, dict):
+            raise no_mapping(file.where(group), group)
+        for key in members:
+            if key not in KEYS[group]:
+                raise unknown(file.where(group, key), f"{group}.{key}")
+        found[group] = members
+    return found
 
 
-def _is_null(node: yaml.Node) -> bool:
-    return node.tag == "tag:yaml.org,2002:null"
+def _with_preset(
+    file: SettingsFile, written: Values, typed: str | None
+) -> tuple[str | None, dict[str, dict[str, Any]]]:
+    """The preset's name, and the file's settings laid over its.
 
-
-def _entries(node: yaml.Node, path: Path, name: str) -> Iterator[tuple[str, int, yaml.Node]]:
-    line = node.start_mark.line + 1
-    if not isinstance(node, yaml.MappingNode):
+    Raises:
+        SettingsError: there is none of that name; or the file says otherwise of all that it sets,
+            as a file with every default would.
+    """
+    name = file.values.get("preset") if typed is None else typed
+    if name is None:
+        return None, laid_over(written)
+    where = file.where("preset") if typed is None else ""
+    if not isinstance(name, str):
+        raise SettingsError(f"{where}a preset is a name", "`vrmatte config presets` lists them")
+    values = laid_over(preset_values(name, where))
+    settled = laid_over(values, written)
+    pairs = [(group, key) for group, members in values.items() for key in members]
+    kept = [pair for pair in pairs if pair[1] not in written.get(pair[0], {})]
+    changed = [(g, k) for g, k in pairs if settled[g][k] != values[g][k]]
+    if changed and not kept:
+        group, key = changed[0]
         raise SettingsError(
-            f"{path}, line {line}: {name} must hold `key: value` lines",
-            "`vrmatte config init FILE` writes an example",
+            f"{file.where(group, key)}{group}.{key} goes before the preset {name!r}, which changes"
+            " nothing then",
+            "remove that line, or the preset",
         )
-    seen: dict[str, int] = {}
-    for key_node, value in node.value:
-        line = key_node.start_mark.line + 1
-        key = str(key_node.value)
-        if key in seen:
-            raise SettingsError(
-                f"{path}, line {line}: {key!r} was already given in line {seen[key]}",
-                "keep one of the two",
-            )
-        seen[key] = line
-        yield key, line, value
+    return name, settled
 
 
-def _unknown(where: str, name: str, groups: list[str]) -> SettingsError:
-    """An unknown key, with the nearest one: in its group, or of that name in another group."""
-    known = [f"{group}.{key}" for group, keys in _known_keys().items() for key in keys]
-    leaf = name.rpartition(".")[2]
-    near = [*difflib.get_close_matches(name, groups, 1)]
-    near += [full for full in known if full.endswith(f".{leaf}")]
-    near += difflib.get_close_matches(name, known, 1)
-    what = "group" if groups else "key"
-    advice = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(groups or known)}"
-    return SettingsError(f"{where}there is no {what} {name!r}", advice)
+def _require_model(settings: Settings, where: str) -> None:
+    try:
+        require_model(settings.matting.model)
+    except SettingsError as error:
+        raise SettingsError(where + error.message, error.advice) from None
 
 
-def _settings_error(
-    error: ValidationError, path: Path | None, lines: Mapping[tuple[str, ...], int]
-) -> SettingsError:
-    problem = error.errors(include_url=False)[0]
-    location = tuple(str(part) for part in problem["loc"][:2])
-    name = ".".join(location)
-    where = f"{path}, line {lines[location]}: " if location in lines else ""
+def _where(file: SettingsFile, number: int, keys: Keys) -> str:
+    """Where an override sets something: under its group, or by a short key."""
+    for short, target in SHORT_KEYS.items():
+        if target == keys[:2] and ("overrides", number, short) in file.lines:
+            return file.where("overrides", number, short, *keys[2:])
+    return file.where("overrides", number, *keys)
+
+
+def _problem(error: ValidationError) -> Mapping[str, Any]:
+    return dict(error.errors(include_url=False)[0])
+
+
+def _keys(problem: Mapping[str, Any]) -> Keys:
+    keys: Keys = problem["loc"]
+    return keys
+
+
+def _in(values: Values, problem: Mapping[str, Any]) -> bool:
+    group, key, *_ = (*_keys(problem), "", "")
+    return key in values.get(str(group), {})
+
+
+def _wrong_value(problem: Mapping[str, Any], where: str) -> SettingsError:
+    group, key, *inner = (*map(str, _keys(problem)), "", "")
+    name = f"{group}.{key}" if key else group
+    if inner[0].isidentifier():  # inside of processing.adaptive_scaling
+        name = f"{name}.{inner[0]}"
+    if problem["type"] == "unexpected_keyword_argument":
+        known = [each.name for each in fields(AdaptiveScaling)]
+        near = difflib.get_close_matches(inner[0], known, 1)
+        advice = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+        return SettingsError(f"{where}there is no key {name!r}", advice)
     what = problem["msg"].replace("Input should", "it should")
     value = problem["input"]
     given = f" = {value!r}"[:60] if isinstance(value, str | int | float | None) else ""
-    description = _descriptions(_groups()[location[0]]).get(location[-1], "") if location else ""
-    return SettingsError(f"{where}{name}{given}: {what}", description)
+    return SettingsError(f"{where}{name}{given}: {what}", descriptions(group)[key])

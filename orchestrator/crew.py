@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator.config import Settings
+from orchestrator.jobs import VideoJob
 from orchestrator.machine import Devices, Gpu, default_lanes
 from orchestrator.memory import Share, share
 from orchestrator.moves import WorkerSpec
 from orchestrator.out_folder import OutFolder
-from workers.messages import WorkerSetup
+from workers.messages import ModelChoice, WorkerSetup
 from workers.telemetry import gpu_memory_used
 
 
@@ -40,6 +41,13 @@ class Crew:
 
     def with_lanes(self, lanes: int) -> Crew:
         setups = {number: replace(setup, lanes=lanes) for number, setup in self.setups.items()}
+        return replace(self, setups=setups)
+
+    def with_models(self, jobs: Sequence[VideoJob]) -> Crew:
+        """Workers load the model before they say they are ready, if one is enough for all."""
+        choices = {ModelChoice.of(job.settings) for job in jobs}
+        model = choices.pop() if len(choices) == 1 else None
+        setups = {number: replace(setup, model=model) for number, setup in self.setups.items()}
         return replace(self, setups=setups)
 
     def specs(self) -> list[WorkerSpec]:
@@ -93,8 +101,6 @@ def gather(
             worker: WorkerSetup(
                 device=device,
                 lanes=lanes,
-                matting=settings.matting,
-                processing=settings.processing,
                 log_path=str(out.logs / _log_name(worker, device)),
                 log_level=settings.logging.level,
                 ram_bytes=limit.ram_bytes,

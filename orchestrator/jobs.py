@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipeline.errors import ErrorRecord
 from pipeline.spec import FinishJob, SegmentJob, SegmentResult, VideoInfo, VideoSettings
@@ -22,6 +22,7 @@ class VideoJob:
             settings never meet old segments.
         scratch_bytes: what it is expected to hold under ``work/`` at the most.
         ram_bytes, vram_bytes: what one of its segments is expected to need.
+        differing: settings that are not as for most videos, by ``group.key``, as plain values.
     """
 
     id: str
@@ -35,6 +36,7 @@ class VideoJob:
     scratch_bytes: int = 0
     ram_bytes: int = 0
     vram_bytes: int = 0
+    differing: tuple[tuple[str, object], ...] = field(default=(), hash=False)
 
     @property
     def num_frames(self) -> int:

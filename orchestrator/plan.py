@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Protocol
 
@@ -32,6 +32,7 @@ from pipeline.source import regular_file
 from pipeline.spec import (
     PIXEL_VERSION,
     Layout,
+    MattingSettings,
     ProjectionName,
     VideoInfo,
     VideoSettings,
@@ -59,16 +60,32 @@ class Probe(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a person wants of one source.
+
+    Attributes:
+        layout, projection: taken if given; otherwise found out.
+        deadline_s: for its probe; by the file's size if None.
+        differing: settings that are not as for most, by ``group.key``, as plain values.
+    """
+
+    settings: VideoSettings = field(default_factory=VideoSettings)
+    layout: Layout | None = None
+    projection: ProjectionName | None = None
+    deadline_s: float | None = None
+    differing: tuple[tuple[str, object], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Planner:
     """How sources become jobs.
 
     Attributes:
         out: absolute path of the output folder.
-        fit: the settings for one video, given those for all and where its frame index is.
+        wanted: of each source.
+        fit: the settings for one video, given those wanted and where its frame index is.
         prompts: what is said of a video's subject, given the source and where its index is.
         needs_index: whether a video's index is needed for that.
-        layout, projection: taken for every video if given; otherwise found out.
-        deadline_s: for one probe; by the file's size if None.
         is_done: whether nothing remains to be done of a job; then a probe of an earlier run is
             enough, though its frame index is gone.
         is_ours: whether a file that bears the name of one of a job's outputs was made by an earlier
@@ -77,13 +94,12 @@ class Planner:
     """
 
     out: Path
-    settings: VideoSettings
+    wanted: Callable[[Source], Wanted] = lambda source: Wanted()
     fit: Callable[[VideoInfo, VideoSettings, Path], VideoSettings] = lambda info, s, index: s
-    prompts: Callable[[Path, VideoInfo, Path], Prompts | None] = lambda source, info, index: None
-    needs_index: Callable[[VideoInfo], bool] = lambda info: False
-    layout: Layout | None = None
-    projection: ProjectionName | None = None
-    deadline_s: float | None = None
+    prompts: Callable[[MattingSettings, Path, VideoInfo, Path], Prompts | None] = (
+        lambda matting, source, info, index: None
+    )
+    needs_index: Callable[[MattingSettings, VideoInfo], bool] = lambda matting, info: False
     probe: Probe = probe_video
     is_done: Callable[[VideoJob], bool] = lambda job: False
     is_ours: Callable[[VideoJob, Path], bool] = lambda job, output: True
@@ -127,15 +143,16 @@ class Planner:
             self.on_probed(source.name)
 
     def _job(self, source: Source, stem: PurePath) -> VideoJob:
-        video_id = source_id(source.path, self.layout, self.projection)
+        wanted = self.wanted(source)
+        video_id = source_id(source.path, wanted.layout, wanted.projection)
         kept = self.out / STATE_FOLDER / "probed" / f"{video_id}-v{PIXEL_VERSION}.json"
         folder = self.out / STATE_FOLDER / "work" / video_id
         self._require_no_link(folder, source)
         known = _read_info(kept)
         if known is not None and _is_of(known, source.path):
             sound = _is_sound(folder / "index.json", known)
-            if sound or not self.needs_index(known):
-                job = self._make_job(source, stem, video_id, folder, known)
+            if sound or not self.needs_index(wanted.settings.matting, known):
+                job = self._make_job(source, wanted, stem, video_id, folder, known)
                 if sound or self.is_done(job):
                     return job
         with writing(folder):
@@ -146,23 +163,29 @@ class Planner:
             info = self.probe(
                 path,
                 index,
-                layout=self.layout,
-                projection=self.projection,
-                deadline_s=self.deadline_s,
+                layout=wanted.layout,
+                projection=wanted.projection,
+                deadline_s=wanted.deadline_s,
             )
         except InputError:
             with suppress(OSError):  # it is not empty
                 folder.rmdir()
             raise
         _write_info(kept, info)
-        return self._make_job(source, stem, video_id, folder, info)
+        return self._make_job(source, wanted, stem, video_id, folder, info)
 
     def _make_job(
-        self, source: Source, stem: PurePath, video_id: str, folder: Path, info: VideoInfo
+        self,
+        source: Source,
+        wanted: Wanted,
+        stem: PurePath,
+        video_id: str,
+        folder: Path,
+        info: VideoInfo,
     ) -> VideoJob:
         index_path = folder / "index.json"
-        settings = self.fit(info, self.settings, index_path)
-        prompts = self.prompts(source.path, info, index_path)
+        settings = self.fit(info, wanted.settings, index_path)
+        prompts = self.prompts(settings.matting, source.path, info, index_path)
         packed = None if prompts is None else pack(prompts)
         if packed is not None:
             settings = replace(settings, prompts_sha256=digest_of(packed))
@@ -190,6 +213,7 @@ class Planner:
             index_path=str(index_path),
             work_dir=str(work_dir),
             scratch_bytes=scratch_bytes(info, stop - start, settings.deliverables),
+            differing=wanted.differing,
         )
         for output in outputs:
             self._check_place(output, source)

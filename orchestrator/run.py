@@ -20,13 +20,12 @@ from orchestrator.calibration import Lanes, choose_lanes
 from orchestrator.config import (
     Settings,
     as_mapping,
-    forced_layout,
-    forced_projection,
     spelled_out,
     video_settings,
+    with_overrides,
 )
 from orchestrator.crew import Crew, gather
-from orchestrator.discover import Source, discover
+from orchestrator.discover import discover
 from orchestrator.disk import DiskWatch, check_room, gigabytes, within_scratch
 from orchestrator.entries import Entry, RunEnded
 from orchestrator.events import json_object
@@ -46,11 +45,11 @@ from orchestrator.memory import fitted, with_needs
 from orchestrator.moves import Rules, WorkerSpec
 from orchestrator.out_folder import OutFolder
 from orchestrator.ownership import Ownership
-from orchestrator.pin import pin_files
+from orchestrator.per_file import PerFile, choose, settler
 from orchestrator.plan import Planner, Probe, replaced_videos
 from orchestrator.progress import watching
-from orchestrator.prompting import needs_index, prompts_for, require_follower, settled_prompts
-from orchestrator.scaling import Scaler, require_scalable
+from orchestrator.prompting import needs_index, prompts_for
+from orchestrator.scaling import Scaler
 from orchestrator.sidecars import write_sidecars
 from orchestrator.snapshot import Snapshot
 from orchestrator.stages import StageRequest, Stages, stages_alone
@@ -77,10 +76,10 @@ from pipeline.deliverables.device_trial import DeviceTrial, device_trial
 from pipeline.deliverables.fit import with_encoder
 from pipeline.encoders import Trial, nvenc_works
 from pipeline.errors import DiskError, ErrorRecord, SettingsError
-from pipeline.models.engines import settled_engine
 from pipeline.probe import probe_video
 from pipeline.spec import MattingSettings, VideoInfo, VideoSettings
 from workers.log import log_to, stop_logging
+from workers.messages import ModelChoice
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -153,18 +152,16 @@ def run(request: Request, around: Surroundings) -> int:
     Raises:
         VrmatteError: nothing, or nothing more, can be done; its message says why.
     """
-    request = replace(request, settings=pin_files(request.settings))
     settings = request.settings
-    require_follower(settings.matting)
-    matting = settled_prompts(settings.matting)
-    settings = settings.model_copy(update={"matting": matting})
     started_at = datetime.now().astimezone()
     visible = visible_gpus(around.gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))
     devices = choose_devices(settings.workers.gpus, settings.workers.cpu_workers, visible)
-    settings = with_engine(settings, devices)
-    require_scalable(settings)
-    request = replace(request, settings=settings)
+    settle = settler(devices)
+    general = settle(with_overrides(settings, ()))
     sources = discover(request.inputs, request.out, follow_links=settings.input.follow_links)
+    per_file = choose(settings, general, sources, settle)
+    settings = per_file.general
+    request = replace(request, settings=settings)
     out = OutFolder(Path(os.path.realpath(request.out)))
     crew = gather(
         settings, devices, visible, out, cores=usable_cores(), machine_bytes=usable_memory()
@@ -175,10 +172,13 @@ def run(request: Request, around: Surroundings) -> int:
         if request.fresh and not request.dry_run:
             out.forget()
         with closing(Journal.open(out.journal)) as journal:
-            plan = _plan(request, around, out, journal, sources, crew, devices)
+            plan = _plan(request, around, out, journal, per_file, crew, devices)
             lanes = _lanes(request, around, plan, devices, journal)
-            crew = crew.with_lanes(lanes.count)
+            unfinished = [job for job in plan.jobs if journal.published(job) is None]
+            crew = crew.with_lanes(lanes.count).with_models(unfinished)
             announce(around.progress, plan, devices, lanes)
+            for line in per_file.remarks():
+                around.progress.print(line, markup=False, highlight=False, soft_wrap=True)
             if request.dry_run:
                 show_plan(around.answers, plan)
                 return SOME_FAILED if plan.set_aside else ALL_DONE
@@ -217,17 +217,6 @@ def run(request: Request, around: Surroundings) -> int:
     return report.exit_status
 
 
-def with_engine(settings: Settings, devices: Devices) -> Settings:
-    """The settings with what runs the network decided, for all workers and for the fingerprint.
-
-    Raises:
-        MachineError, SettingsError: what is asked for is not to be had here.
-    """
-    kind = "cpu" if devices.devices[0] == "cpu" else "cuda"
-    settled = settled_engine(settings.processing, settings.matting, kind)
-    return settings.model_copy(update={"processing": settled})
-
-
 def fetch_model(matting: MattingSettings) -> None:
     """Have at hand what the model needs from elsewhere, before any worker asks for it.
 
@@ -252,7 +241,7 @@ def _plan(
     around: Surroundings,
     out: OutFolder,
     journal: Journal,
-    sources: Sequence[Source],
+    per_file: PerFile,
     crew: Crew,
     devices: Devices,
 ) -> Plan:
@@ -262,7 +251,7 @@ def _plan(
         settings = fitted(info, settings, crew.limit, crew.on_gpu)
         return scaler.scaled(info, settings, index_path)
 
-    matting = request.settings.matting
+    sources = list(per_file.wanted)
     with around.progress.status(f"reading {len(sources)} files") as status:
         scaler = Scaler(
             out.scales,
@@ -273,13 +262,10 @@ def _plan(
         )
         planner = Planner(
             out=out.path,
-            settings=video_settings(request.settings),
+            wanted=per_file.wanted.__getitem__,
             fit=fit,
-            prompts=lambda source, info, index: prompts_for(matting, source, info, index),
-            needs_index=lambda info: needs_index(matting, info),
-            layout=forced_layout(request.settings),
-            projection=forced_projection(request.settings),
-            deadline_s=request.settings.input.probe_timeout_s,
+            prompts=prompts_for,
+            needs_index=needs_index,
             probe=around.probe,
             is_done=lambda job: journal.published(job) is not None,
             is_ours=_may_replace(request, out, journal),
@@ -345,8 +331,10 @@ def _require_what_is_needed(
         len(devices.devices),
         gigabytes(settings.limits.reserve_gb),
     )
-    with around.progress.status(f"looking for the model {settings.matting.model}"):
-        around.fetch_model(settings.matting)
+    needed = dict.fromkeys(ModelChoice.of(job.settings).matting for job in unfinished)
+    for matting in needed:
+        with around.progress.status(f"looking for the model {matting.model}"):
+            around.fetch_model(matting)
 
 
 def _work(
@@ -419,6 +407,7 @@ def _run_record(
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "inputs": [printable(str(path.absolute())) for path in request.inputs],
         "fingerprint": fingerprint,
+        "preset": request.settings.preset,
         "settings": as_mapping(spelled_out(request.settings)),
         "lanes": {"each_worker": lanes.count, "why": lanes.reason},
         "videos": [
@@ -427,6 +416,7 @@ def _run_record(
                 "name": job.name,
                 "settings": job.settings.fingerprint(),
                 "scale_factor": job.settings.processing.scale_factor,
+                "differs": dict(job.differing),
                 "frames": job.num_frames,
                 "segments": [list(segment) for segment in job.segments],
                 "outputs": list(job.outputs),

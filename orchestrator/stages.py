@@ -83,13 +83,7 @@ def stages_alone(request: StageRequest, device: int | str) -> Stages:
     """
     from pydantic import TypeAdapter
 
-    setup = WorkerSetup(
-        device=device,
-        lanes=1,
-        matting=request.settings.matting,
-        processing=request.settings.processing,
-        log_path="",
-    )
+    setup = WorkerSetup(device=device, lanes=1, log_path="")
     environment = {k: v for k, v in WORKER_ENVIRONMENT.items() if k not in os.environ}
     environment["CUDA_VISIBLE_DEVICES"] = visible_devices(setup, os.environ)
     environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"

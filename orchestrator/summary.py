@@ -400,8 +400,11 @@ def _view(info: VideoInfo) -> Iterator[str]:
 
 
 def plan_remarks(plan: Plan) -> Iterator[str]:
-    """Notes of the probes, and what was set aside, one line each."""
+    """Settings of some videos, notes of the probes, and what was set aside, one line each."""
     for job in plan.jobs:
+        for key, value in job.differing:
+            shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+            yield printable(f"{job.name}: {key}: {shown}")
         for note in job.info.notes:
             yield printable(f"{job.name}: {note}")
     for aside in plan.set_aside:

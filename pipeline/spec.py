@@ -322,7 +322,7 @@ class MattingSettings:
         Field(description="body parts that are taken from the table; []: all of every animal"),
     ] = field(default=(), metadata=NO_PIXELS)
     dlc_likelihood: Annotated[
-        float, Field(ge=0, le=1, description="body parts less likely than this are left out")
+        float, Field(ge=0, le=1, description="body parts less likely than this, 0 to 1, are left out")
     ] = field(default=0.6, metadata=NO_PIXELS)
     continuous_correction: Annotated[
         bool,
@@ -364,7 +364,7 @@ class StereoSettings:
     ] = "left"
     consistency_threshold: Annotated[
         float,
-        Field(ge=0, le=1, description="agreement of the eyes below which a frame is mended"),
+        Field(ge=0, le=1, description="agreement of the eyes, 0 to 1, below which a frame is mended"),
     ] = 0.99
     disparity_correction: Annotated[
         float,
@@ -412,10 +412,11 @@ class EncodingSettings:
         float, Field(gt=0, le=60, description="seconds between keyframes, for seeking")
     ] = 2.0
     opus_kbps_per_channel: Annotated[
-        int, Field(ge=16, le=256, description="bit rate of audio that must be converted")
+        int, Field(ge=16, le=256, description="kbit/s a channel of audio that must be converted")
     ] = 80
     aac_kbps_per_channel: Annotated[
-        int, Field(ge=16, le=256, description="the same for MP4, which takes AAC")
+        int,
+        Field(ge=16, le=256, description="the same for MP4, which takes AAC, in kbit/s a channel"),
     ] = 96
     screen_color: Annotated[
         str,

@@ -129,6 +129,7 @@ class HereRun:
 
     Attributes:
         work: what the workers do.
+        config: a settings file; `settings` go before it.
         threads: workers are threads, and files are probed in this process.
     """
 
@@ -137,12 +138,13 @@ class HereRun:
     settings: Mapping[str, Mapping[str, object]]
     work: str = PIPELINE
     threads: bool = False
+    config: Path | None = None
     said: io.StringIO = field(default_factory=io.StringIO)
 
     def run(self) -> int | VrmatteError:
         """The exit status, or the error that is shown as one line instead."""
         console = Console(file=self.said, width=100)
-        request = Request((self.videos,), self.out, load_settings(None, self.settings))
+        request = Request((self.videos,), self.out, load_settings(self.config, self.settings))
         around = Surroundings(
             console,
             console,

@@ -6,7 +6,7 @@ words of a dead life can be told from those of the living.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.errors import ErrorRecord
 from pipeline.spec import (
@@ -18,7 +18,37 @@ from pipeline.spec import (
     ProcessingSettings,
     SegmentJob,
     SegmentResult,
+    VideoSettings,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """All that decides what is loaded: the same for two videos means one model for both."""
+
+    matting: MattingSettings
+    processing: ProcessingSettings
+
+    @classmethod
+    def of(cls, settings: VideoSettings) -> ModelChoice:
+        """What a video's settings ask for, without what models do not look at.
+
+        Who the subject is reaches a model with each video (`pipeline/prompt_store.py`).
+        """
+        said, decoded = MattingSettings(), ProcessingSettings()
+        matting = replace(
+            settings.matting,
+            prompts=said.prompts,
+            dlc_csv=said.dlc_csv,
+            dlc_bodyparts=said.dlc_bodyparts,
+            dlc_likelihood=said.dlc_likelihood,
+        )
+        processing = replace(
+            settings.processing,
+            adaptive_scaling=decoded.adaptive_scaling,
+            decode_threads=decoded.decode_threads,
+        )
+        return cls(matting, processing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +58,8 @@ class WorkerSetup:
     Attributes:
         device: "cpu", or the number of a CUDA device as this machine's tools count them.
         lanes: segments in flight at once.
-        matting, processing: the model that is loaded before the worker says it is ready.
+        model: what all tasks need, loaded before the worker says it is ready; None: they need
+            different ones, and each is loaded by the first task that comes with it.
         log_path: JSON lines; what libraries print goes to the same name ending in ``.err``.
         log_level: the least level that is written there: debug, info, warning or error.
         progress_s: shortest time between two progress reports of one task, in seconds.
@@ -39,9 +70,8 @@ class WorkerSetup:
 
     device: int | str
     lanes: int
-    matting: MattingSettings
-    processing: ProcessingSettings
     log_path: str
+    model: ModelChoice | None = None
     log_level: str = "info"
     progress_s: float = 0.5
     ram_bytes: int | None = None
@@ -89,7 +119,7 @@ Command = DoTask | StopWorker
 
 @dataclass(frozen=True, slots=True)
 class WorkerReady:
-    """The model is loaded.
+    """The device is open, and the model loaded if there is one for all.
 
     Attributes:
         device: what the worker runs on, in words ("cpu", "NVIDIA L4 (cuda:0)").

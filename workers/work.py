@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -16,14 +15,13 @@ from pipeline.segment import run_segment
 from pipeline.spec import (
     Concession,
     FinishJob,
-    MattingSettings,
     OutputFile,
-    ProcessingSettings,
     SegmentJob,
     SegmentResult,
     is_huge,
 )
-from workers.messages import WorkerSetup
+from workers.messages import ModelChoice, WorkerSetup
+from workers.model_cache import ModelCache
 from workers.ram import RamGuard, give_back_memory, keep_no_large_blocks
 
 
@@ -59,13 +57,13 @@ class Pipeline:
     def __init__(self, setup: WorkerSetup) -> None:
         # The launcher left the process one GPU to see, so that it is always the first.
         self._device = torch.device("cpu" if setup.device == "cpu" else "cuda:0")
-        self._models: dict[tuple[MattingSettings, ProcessingSettings], MattingModel] = {}
-        self._lock = threading.Lock()
-        torch.set_num_threads(setup.processing.intra_op_threads)
+        self._models = ModelCache(self._load)
         self._ram = RamGuard(setup.ram_bytes)
         self.device = _open(self._device, setup)
-        with _named_errors():
-            self._model(setup.matting, setup.processing)
+        if setup.model is not None:
+            torch.set_num_threads(setup.model.processing.intra_op_threads)
+            with _named_errors(), self._models.using(setup.model):
+                pass
 
     def segment(
         self,
@@ -76,21 +74,23 @@ class Pipeline:
         should_stop: Callable[[], bool],
     ) -> SegmentResult:
         settings = job.settings
-        # The number of threads alters bits: it comes from the settings and from nothing else.
+        # The number of threads alters bits: it comes from the settings and from nothing else. It is
+        # the whole process's, and the same for all videos (`orchestrator/overrides.py`).
         torch.set_num_threads(settings.processing.intra_op_threads)
         if is_huge(job.video):
             keep_no_large_blocks()
         if concession.chunk_divisor > 1:  # memory may have run out
+            self._models.drop_idle()
             give_back_memory()
 
         def tell(frames_done: int) -> None:
             self._ram.check()
             on_progress(frames_done)
 
-        with _named_errors():
+        with _named_errors(), self._models.using(ModelChoice.of(settings)) as model:
             return run_segment(
                 job,
-                self._model(settings.matting, settings.processing),
+                model,
                 self._device,
                 concession=concession,
                 on_progress=tell,
@@ -101,12 +101,8 @@ class Pipeline:
         with _named_errors():
             return finish_video(job, should_stop=should_stop)
 
-    def _model(self, matting: MattingSettings, processing: ProcessingSettings) -> MattingModel:
-        with self._lock:
-            key = (matting, processing)
-            if key not in self._models:
-                self._models[key] = load_model(matting, processing, self._device)
-            return self._models[key]
+    def _load(self, choice: ModelChoice) -> MattingModel:
+        return load_model(choice.matting, choice.processing, self._device)
 
 
 def _open(device: torch.device, setup: WorkerSetup) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import click
@@ -53,12 +53,13 @@ def bench(
     from orchestrator.bench import bench as measure
     from orchestrator.bench_compare import change_table, differences
     from orchestrator.bench_result import headline, read_json, stage_table, write_json
-    from orchestrator.config import load_settings
+    from orchestrator.config import load_settings, settings_for
 
     old = read_json(compare) if compare else None
     if json_path and not json_path.absolute().parent.is_dir():
         raise SettingsError(f"there is no folder for {json_path}", "make it, or name another file")
     settings = load_settings(config, overrides(options))
+    settings = settings_for(settings, PurePath(clip.name if clip else ""))
     errors = console(stderr=True)
     with interrupted_by(signal.SIGTERM, signal.SIGHUP):
         found = measure(BenchRequest(settings, clip, size, frames), errors.print)

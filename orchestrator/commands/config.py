@@ -1,4 +1,4 @@
-"""`vrmatte config init` and `config check`."""
+"""`vrmatte config init`, `config check`, `config presets` and `config schema`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def config() -> None:
 @click.argument("file", type=PATH, metavar="FILE")
 def init_config(file: Path) -> None:
     """Write every setting with its default and its meaning to FILE."""
-    from orchestrator.config import default_text
+    from orchestrator.config_text import default_text
 
     try:
         with file.open("x", encoding="utf-8") as stream:
@@ -34,8 +34,39 @@ def init_config(file: Path) -> None:
 @config.command("check")
 @click.argument("file", type=PATH, metavar="FILE")
 def check_config(file: Path) -> None:
-    """Say whether FILE is right, or which line is not."""
-    from orchestrator.config import load_settings
+    """Say whether FILE is right, or which line is not.
 
-    load_settings(file, {})
+    Whether what it names is there (weights, pictures, GPUs) only a run can tell.
+    """
+    from orchestrator.config import load_settings
+    from orchestrator.per_file import require_sense
+
+    require_sense(load_settings(file, {}))
     click.echo(f"{file} is right")
+
+
+@config.command("presets")
+def list_presets() -> None:
+    """Name the presets, what each is for, and what it sets."""
+    from orchestrator.presets import PRESETS
+
+    for name, preset in PRESETS.items():
+        click.echo(f"{name:12} {preset.purpose}")
+        for group, members in preset.values.items():
+            for key, value in members.items():
+                shown = ", ".join(value) if isinstance(value, list) else value
+                click.echo(f"{'':12} {group}.{key}: {shown}")
+
+
+@config.command("schema")
+def show_schema() -> None:
+    """Print a JSON Schema of settings files, for editors.
+
+    With `vrmatte config schema > vrmatte.schema.json` and the first line
+    `# yaml-language-server: $schema=vrmatte.schema.json` many editors complete and explain keys.
+    """
+    import json
+
+    from orchestrator.config_text import config_schema
+
+    click.echo(json.dumps(config_schema(), indent=2))

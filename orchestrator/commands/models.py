@@ -28,17 +28,24 @@ def list_models() -> None:
 def fetch_models(config: Path | None) -> None:
     """Fetch code and weights to the cache, for machines that will have no network.
 
-    Of RVM, or of SAM 2 and its seed model where FILE says so.
+    Of RVM, or of every model in FILE (overrides too), and of those that these need.
     """
     from orchestrator.config import load_settings
+    from orchestrator.per_file import possible_mattings
     from pipeline.models.sam2_weights import fetch_checkpoint
     from pipeline.models.weights import fetch_rvm
 
-    matting = load_settings(config, {}).matting
-    with_sam2 = matting.model in ("sam2", "sam2+rvm")
-    if with_sam2:
-        click.echo(fetch_checkpoint(matting))
-    helpers = {matting.sam2_seed} | ({matting.sam2_edge} if matting.model == "sam2+rvm" else set())
-    if not with_sam2 or "rvm" in helpers:
-        for path in fetch_rvm(matting):
-            click.echo(path)
+    found: dict[Path, None] = {}
+    for matting in possible_mattings(load_settings(config, {})):
+        names = {matting.model}
+        if matting.model in ("sam2", "sam2+rvm"):
+            found[fetch_checkpoint(matting)] = None
+            names.add(matting.sam2_seed)
+        if matting.model == "sam2+rvm":
+            names.add(matting.sam2_edge)
+        if "rvm" in names:
+            found.update(dict.fromkeys(fetch_rvm(matting)))
+    for path in found:
+        click.echo(path)
+    if not found:
+        click.echo(f"nothing to fetch: no model in {config} needs weights")

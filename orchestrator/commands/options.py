@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import click
 
+from orchestrator.option_keys import OPTION_KEYS
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -69,35 +71,12 @@ def prompting(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-#: Where in the settings an option's value goes.
-_KEYS = {
-    "model": ("matting", "model"),
-    "prompts": ("matting", "prompts"),
-    "dlc_csv": ("matting", "dlc_csv"),
-    "dlc_parts": ("matting", "dlc_bodyparts"),
-    "dlc_likelihood": ("matting", "dlc_likelihood"),
-    "formats": ("output", "formats"),
-    "sidecar": ("output", "sidecar"),
-    "layout": ("input", "layout"),
-    "projection": ("input", "projection"),
-    "quality": ("encoding", "quality"),
-    "gpus": ("workers", "gpus"),
-    "cpu_workers": ("workers", "cpu_workers"),
-    "start_frame": ("input", "start_frame"),
-    "max_frames": ("input", "max_frames"),
-    "scale": ("processing", "scale_factor"),
-    "segment_frames": ("streaming", "segment_frames"),
-    "lanes": ("streaming", "lanes"),
-    "grace": ("limits", "grace_s"),
-}
-
-
 def overrides(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The options that were given, as settings."""
     found: dict[str, dict[str, Any]] = {}
     for option, value in options.items():
         if value is not None and value != ():
-            group, key = _KEYS[option]
+            group, key = OPTION_KEYS[option]
             found.setdefault(group, {})[key] = value
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import click
@@ -24,7 +24,8 @@ from orchestrator.commands.options import (
 @click.option("--at", multiple=True, metavar="TIME", help="12.5, 1:02 or 1:00:02; repeatable.")
 @prompting
 @click.option("--config", type=PATH, help="Settings file, as in `vrmatte run`.")
-@click.option("--model", help="As in `vrmatte run`.")
+@click.option("--preset", metavar="NAME", help="As in `vrmatte run`.")
+@click.option("--model", help="Likewise.")
 @click.option("--layout", type=click.Choice(["auto", "sbs", "tb", "mono"]), help="Likewise.")
 @click.option("--projection", type=click.Choice(PROJECTIONS), help="Likewise.")
 @click.option("--scale", type=float, help="Likewise.")
@@ -37,6 +38,7 @@ def preview(
     sheet: Path | None,
     at: tuple[str, ...],
     config: Path | None,
+    preset: str | None,
     width: int,
     **options: Any,
 ) -> None:
@@ -46,12 +48,13 @@ def preview(
     near the beginning, the middle and the end; with prompts, which are drawn, the frames that
     have some.
     """
-    from orchestrator.config import load_settings
+    from orchestrator.config import load_settings, settings_for
     from orchestrator.preview import PreviewRequest
     from orchestrator.preview import preview as make_preview
     from orchestrator.run import fetch_model
 
-    settings = load_settings(config, overrides(options))
+    settings = load_settings(config, overrides(options), preset)
+    settings = settings_for(settings, PurePath(video.name))
     sheet = sheet or Path(f"{video.stem}_preview.png")
     with interrupted_by(signal.SIGTERM, signal.SIGHUP):
         make_preview(PreviewRequest(video, settings, sheet, at, width), fetch_model)

@@ -19,12 +19,18 @@ from orchestrator.commands.options import (
     overrides,
     prompting,
 )
+from orchestrator.presets import PRESETS
 
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, type=PATH, metavar="INPUT...")
 @click.option("-o", "--out", required=True, type=PATH, help="Folder for the outputs.")
 @click.option("--config", type=PATH, help="Settings file (`vrmatte config init` writes one).")
+@click.option(
+    "--preset",
+    metavar="NAME",
+    help=f"A bundle of settings (`vrmatte config presets`): {', '.join(PRESETS)}.",
+)
 @click.option(
     "--model",
     help="What cuts the subject out: rvm (default), sam2, sam2+rvm, chroma, plate, depth.",
@@ -74,6 +80,7 @@ def run(
     inputs: tuple[Path, ...],
     out: Path,
     config: Path | None,
+    preset: str | None,
     fresh: bool,
     dry_run: bool,
     **options: Any,
@@ -81,14 +88,14 @@ def run(
     """Matte the videos in the folders or files INPUT.
 
     A run on an OUT that holds an unfinished run goes on with it. Options go before the settings
-    file. Exit status: 0 all done, 1 some videos failed, 2 usage or settings, 3 this machine cannot
-    do it, 130 stopped and resumable.
+    file, also before its overrides for some of the videos. Exit status: 0 all done, 1 some videos
+    failed, 2 usage or settings, 3 this machine cannot do it, 130 stopped and resumable.
     """
     from orchestrator.config import load_settings
     from orchestrator.run import Request, Surroundings, fetch_model
     from orchestrator.run import run as run_job
 
-    settings = load_settings(config, overrides(options))
+    settings = load_settings(config, overrides(options), preset)
     around = Surroundings(lasting_console(), lasting_console(stderr=True), fetch_model)
     with interrupted_by(signal.SIGTERM, signal.SIGHUP):
         return run_job(Request(inputs, out, settings, fresh, dry_run), around)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import get_args
 
 import pytest
 import yaml
+from pydantic import TypeAdapter
 
 from orchestrator.config import (
     Settings,
     as_mapping,
-    default_text,
     forced_layout,
     load_settings,
     spelled_out,
     video_settings,
 )
+from orchestrator.config_keys import GROUPS, KEYS, descriptions
+from orchestrator.config_text import default_text
 from pipeline.errors import SettingsError
 from pipeline.quality import Quality
 from pipeline.spec import VideoSettings
@@ -54,6 +57,28 @@ def test_each_setting_is_explained_above_its_line() -> None:
     for line, above in zip(lines[1:], lines, strict=False):
         if line.startswith("  ") and not line.startswith("  #"):
             assert above.startswith("  # "), line
+
+
+#: Numbers on a scale of the encoder's own, and one between 0 and 1.
+WITHOUT_UNIT = {"vp9_crf", "vp9_cpu_used", "hevc_crf", "h264_crf", "av1_crf", "nvenc_cq"}
+UNITS = re.compile(
+    r"\b(frames?|seconds|GB|pixels|metres|kbit/s|share|0 to 1"
+    r"|threads|segments|processes|attempts)\b"
+)
+
+
+def test_every_number_has_a_unit() -> None:
+    for group, cls in GROUPS.items():
+        schema = TypeAdapter(cls).json_schema()["properties"]
+        for key in KEYS[group]:
+            kinds = {part.get("type") for part in schema[key].get("anyOf", [schema[key]])}
+            if kinds & {"integer", "number"} and key not in WITHOUT_UNIT:
+                assert UNITS.search(descriptions(group)[key]), f"{group}.{key}"
+
+
+def test_the_groups_are_those_of_the_settings() -> None:
+    assert [*GROUPS, "overrides"] == [*Settings.model_fields][1:]
+    assert {type(getattr(Settings(), group)) for group in GROUPS} == {*GROUPS.values()}
 
 
 def test_options_go_before_the_file_and_the_file_before_the_defaults(tmp_path: Path) -> None:
@@ -133,6 +158,13 @@ def test_an_unknown_key_is_named_with_its_line_and_the_nearest(
         ("streaming:\n  lanes: [1\n", 3, "not YAML"),
         ("streaming:\n\tlanes: 1\n", 2, "not YAML"),
         ("a: &x 1\nb: *x\n", 2, "aliases"),
+        ("output:\n  formats:\n    - webm\n    - gif\n", 4, "'gif'"),
+        ("processing:\n  adaptive_scaling:\n    min_scale: 3\n", 3, "adaptive_scaling.min_scale"),
+        ("processing:\n  adaptive_scaling:\n    min_scal: 3\n", 3, "did you mean 'min_scale'"),
+        ("processing:\n  adaptive_scaling: {min_scale: 1,\n min_scale: 1}\n", 3, "line 2"),
+        ("matting: {model: 2026-13-45}\n", 1, "put it in quotes"),
+        ("? [a]\n: 3\n", 1, "key: value"),
+        ("input: {layout: {a: {b: {c: {d: 1}}}}}\n", 1, "nested too deeply"),
         ("input:\n  layout: !!python/object/apply:os.getcwd []\n", 2, "not YAML"),
     ],
 )

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.config import LimitSettings
+from orchestrator.config_groups import LimitSettings
 from orchestrator.disk import (
     SHARE_OF_FORMAT,
     DiskWatch,

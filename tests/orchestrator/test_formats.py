@@ -15,7 +15,7 @@ from orchestrator.discover import discover
 from orchestrator.disk import SHARE_OF_FORMAT
 from orchestrator.memory import encoders_bytes_per_pixel, with_needs
 from orchestrator.names import OUTPUT_ENDINGS, output_name
-from orchestrator.plan import Planner
+from orchestrator.plan import Planner, Wanted
 from pipeline.deliverables.base import BUILT_IN, make_deliverable
 from pipeline.deliverables.fit import BY_CODEC, with_encoder
 from pipeline.errors import SettingsError
@@ -57,7 +57,7 @@ def test_no_output_is_taken_for_a_source_or_for_another_output(tmp_path: Path) -
 def planner(out: Path, settings: VideoSettings) -> Planner:
     return Planner(
         out=out,
-        settings=settings,
+        wanted=lambda source: Wanted(settings),
         probe=ProbeDouble(),
         fit=lambda info, chosen, index: with_encoder(
             replace(info, width=8192, height=4096), chosen, lambda codec, w, h: True

@@ -13,7 +13,7 @@ from orchestrator.jobs import Plan, VideoJob
 from orchestrator.ownership import Ownership
 from orchestrator.plan import Planner
 from pipeline.errors import SettingsError
-from pipeline.spec import OutputFile, SegmentResult, VideoSettings
+from pipeline.spec import OutputFile, SegmentResult
 from tests.orchestrator.snapshots import ProbeDouble
 from tests.orchestrator.test_run import Place, SupervisorDouble, place
 
@@ -30,7 +30,7 @@ def make_plan(tmp_path: Path) -> MakePlan:
         (folder / name).write_bytes(name.encode())
 
     def make(ownership: Ownership) -> Plan:
-        planner = Planner(out=out, settings=VideoSettings(), probe=ProbeDouble(), is_ours=ownership)
+        planner = Planner(out=out, probe=ProbeDouble(), is_ours=ownership)
         return planner.plan(discover([folder], out))
 
     return make

@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.discover import discover
 from orchestrator.jobs import Plan, VideoJob
-from orchestrator.plan import Planner
+from orchestrator.plan import Planner, Wanted
 from orchestrator.prompting import needs_index, prompts_for, require_follower, settled_prompts
 from pipeline.errors import SettingsError
 from pipeline.frame_index import FrameIndex
@@ -43,9 +43,9 @@ def plan(videos: Path, matting: MattingSettings = SAM2) -> Plan:
     out = videos.parent / "out"
     planner = Planner(
         out=out,
-        settings=VideoSettings(matting=settled),
-        prompts=lambda source, info, index: prompts_for(settled, source, info, index),
-        needs_index=lambda info: needs_index(settled, info),
+        wanted=lambda source: Wanted(VideoSettings(matting=settled)),
+        prompts=prompts_for,
+        needs_index=needs_index,
         probe=ProbeDouble(),
     )
     return planner.plan(discover([videos], out))

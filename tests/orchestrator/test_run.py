@@ -14,7 +14,7 @@ import yaml
 from rich.console import Console
 
 from orchestrator.backends.base import Backend
-from orchestrator.config import load_settings
+from orchestrator.config import Settings, load_settings
 from orchestrator.entries import RunEnded, RunStarted, SegmentCommitted, VideoDone
 from orchestrator.jobs import VideoJob
 from orchestrator.journal import Journal, measure
@@ -107,9 +107,10 @@ class Place:
         *,
         fresh: bool = False,
         dry_run: bool = False,
+        settings: Settings | None = None,
         **groups: dict[str, object],
     ) -> int:
-        settings = load_settings(None, groups)
+        settings = settings or load_settings(None, groups)
         around = Surroundings(
             answers=Console(file=self.answers, width=100),
             progress=Console(file=self.told, width=100),

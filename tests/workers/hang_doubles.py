@@ -23,7 +23,7 @@ from pipeline.frames import EyeBatch, FrameBatch, MatteBatch
 from pipeline.models.base import ClipSampler, MattingModel, Prepared
 from pipeline.segment import run_segment
 from pipeline.spec import Concession, SegmentJob, SegmentResult
-from workers.messages import WorkerSetup
+from workers.messages import ModelChoice, WorkerSetup
 from workers.work import Pipeline, _named_errors
 
 #: A folder for marks; the name of the video that is struck, or nothing for any; "always" or "once".
@@ -96,10 +96,10 @@ class _Doubled(Pipeline):
     ) -> SegmentResult:
         settings = job.settings
         torch.set_num_threads(settings.processing.intra_op_threads)
-        with _named_errors():
+        with _named_errors(), self._models.using(ModelChoice.of(settings)) as model:
             return run_segment(
                 job,
-                self.around(self._model(settings.matting, settings.processing), job),
+                self.around(model, job),
                 torch.device("cpu"),
                 concession=concession,
                 on_progress=on_progress,

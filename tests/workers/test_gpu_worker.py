@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 
 from orchestrator.jobs import VideoJob
-from pipeline.spec import Concession, MattingSettings, ProcessingSettings
+from pipeline.spec import Concession
 from tests.orchestrator.worlds import make_job
 from workers.gpu_worker import FAILED, ORPHANED, STOPPED, ProgressReports, serve
 from workers.messages import (
@@ -33,8 +33,6 @@ def setup_for(folder: Path, work: str = "tests.workers.doubles:Double") -> Worke
     return WorkerSetup(
         device="cpu",
         lanes=2,
-        matting=MattingSettings(),
-        processing=ProcessingSettings(),
         log_path=str(folder / "logs" / "cpu0.jsonl"),
         progress_s=0.0,
         work=work,

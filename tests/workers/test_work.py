@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from pipeline.errors import DeviceError, MachineError, ResourceError
-from pipeline.spec import MattingSettings, ProcessingSettings
 from workers import work
 from workers.messages import WorkerSetup
 
@@ -35,8 +34,6 @@ def open_with(vram_bytes: int | None) -> str:
     setup = WorkerSetup(
         device=1,
         lanes=1,
-        matting=MattingSettings(),
-        processing=ProcessingSettings(),
         log_path="nowhere",
         vram_bytes=vram_bytes,
     )

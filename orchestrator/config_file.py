@@ -1,0 +1,153 @@
+"""A settings file as plain values that know their lines. Knows YAML, but no setting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.errors import SettingsError
+
+#: A settings file is written by hand; anything longer is some other file.
+LONGEST_FILE_BYTES = 1 << 18
+
+#: The file, a list of overrides, one of them, a group in it, a list in that.
+DEEPEST_NESTING = 5
+
+#: The way to a value: names of keys, and numbers in lists.
+Keys = tuple[str | int, ...]
+
+#: What begins with a star is an alias to YAML.
+_QUOTES = """put what begins with * in quotes: match: "*green*\""""
+
+_MAP, _LIST = "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsFile:
+    """What a file says.
+
+    Attributes:
+        path: None where there is no file.
+        values: plain mappings, lists and scalars.
+        lines: the line, from 1, of each key and each item of a list.
+    """
+
+    path: Path | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+    lines: Mapping[Keys, int] = field(default_factory=dict)
+
+    def line(self, *keys: str | int) -> int | None:
+        """The line of a value, or else of the nearest one around it."""
+        return next(
+            (self.lines[keys[:n]] for n in range(len(keys), 0, -1) if keys[:n] in self.lines), None
+        )
+
+    def where(self, *keys: str | int) -> str:
+        """``FILE, line N: `` of a value; empty if it is not from the file."""
+        line = self.line(*keys)
+        return "" if line is None else f"{self.path}, line {line}: "
+
+
+def read_settings_file(path: Path) -> SettingsFile:
+    """Read a YAML file.
+
+    Raises:
+        SettingsError: it cannot be read, is no YAML, or holds a key twice; with the line.
+    """
+    try:
+        if path.stat().st_size > LONGEST_FILE_BYTES:
+            raise SettingsError(f"{path} is too long for a settings file", "is it the right file?")
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(
+            f"cannot read the settings file {path}: {error.strerror}",
+            "`vrmatte config init FILE` writes one",
+        ) from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path} is not a text file in UTF-8", "save it as UTF-8") from None
+    lines: dict[Keys, int] = {}
+    try:
+        _refuse_oddities(text, path)
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = None if root is None else _Values(path, lines).of(root, ())
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark: yaml.Mark | None = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark is not None else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        advice = "check the indentation and the colons"
+        if getattr(error, "context", None) == "while scanning an alias":
+            advice = _QUOTES
+        raise SettingsError(f"{path}{where}: this is not YAML: {problem}", advice) from None
+    if values is not None and not isinstance(values, dict):
+        line = 1 if root is None else root.start_mark.line + 1
+        raise no_mapping(f"{path}, line {line}: ", "the file")
+    return SettingsFile(path, values or {}, lines)
+
+
+def no_mapping(where: str, name: str) -> SettingsError:
+    """Something else stands where `name` should hold keys."""
+    return SettingsError(
+        f"{where}{name} must hold `key: value` lines",
+        "`vrmatte config init FILE` writes an example",
+    )
+
+
+def _refuse_oddities(text: str, path: Path) -> None:
+    """Refuse what no settings need and what can make a parser work for minutes."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        alias = isinstance(event, yaml.AliasEvent)
+        if (alias or depth > DEEPEST_NESTING) and event.start_mark is not None:
+            what = "aliases (*name) are not taken" if alias else "this is nested too deeply"
+            raise SettingsError(
+                f"{path}, line {event.start_mark.line + 1}: {what}",
+                _QUOTES if alias else "write plain `key: value` lines",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Values:
+    """Makes values of YAML's nodes and notes their lines. Every key is text."""
+
+    path: Path
+    lines: dict[Keys, int]
+    scalars: yaml.constructor.SafeConstructor = field(
+        default_factory=yaml.constructor.SafeConstructor
+    )
+
+    def of(self, node: yaml.Node, keys: Keys) -> Any:
+        if isinstance(node, yaml.MappingNode) and node.tag == _MAP:
+            return self._mapping(node, keys)
+        if isinstance(node, yaml.SequenceNode) and node.tag == _LIST:
+            for number, item in enumerate(node.value):
+                self.lines[(*keys, number)] = item.start_mark.line + 1
+            return [self.of(item, (*keys, number)) for number, item in enumerate(node.value)]
+        try:
+            return self.scalars.construct_object(node, deep=True)
+        except ValueError as error:  # such as the 31st of February
+            raise SettingsError(
+                f"{self.path}, line {node.start_mark.line + 1}: {error}", "put it in quotes"
+            ) from None
+
+    def _mapping(self, node: yaml.MappingNode, keys: Keys) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key_node, value in node.value:
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise no_mapping(f"{self.path}, line {line}: ", ".".join(map(str, keys)) or "it")
+            key = str(key_node.value)
+            if key in found:
+                raise SettingsError(
+                    f"{self.path}, line {line}: {key!r} was already given in line"
+                    f" {self.lines[(*keys, key)]}",
+                    "keep one of the two",
+                )
+            self.lines[(*keys, key)] = line
+            found[key] = self.of(value, (*keys, key))
+        return found

@@ -1,0 +1,34 @@
+"""Where in the settings each option of `vrmatte run` goes. Loads nothing: the command line asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+#: Name of the option, as Python's, -> group and key.
+OPTION_KEYS: Mapping[str, tuple[str, str]] = {
+    "model": ("matting", "model"),
+    "prompts": ("matting", "prompts"),
+    "dlc_csv": ("matting", "dlc_csv"),
+    "dlc_parts": ("matting", "dlc_bodyparts"),
+    "dlc_likelihood": ("matting", "dlc_likelihood"),
+    "formats": ("output", "formats"),
+    "sidecar": ("output", "sidecar"),
+    "layout": ("input", "layout"),
+    "projection": ("input", "projection"),
+    "quality": ("encoding", "quality"),
+    "gpus": ("workers", "gpus"),
+    "cpu_workers": ("workers", "cpu_workers"),
+    "start_frame": ("input", "start_frame"),
+    "max_frames": ("input", "max_frames"),
+    "scale": ("processing", "scale_factor"),
+    "segment_frames": ("streaming", "segment_frames"),
+    "lanes": ("streaming", "lanes"),
+    "grace": ("limits", "grace_s"),
+}
+
+#: The same by the names that are typed (`--dlc-csv`), and by `--format`, which is `formats` inside.
+SHORT_KEYS: Mapping[str, tuple[str, str]] = {
+    **OPTION_KEYS,
+    **{name.replace("_", "-"): key for name, key in OPTION_KEYS.items()},
+    "format": OPTION_KEYS["formats"],
+}

@@ -1,0 +1,71 @@
+"""Named bundles of settings, for people who know what they want to do with the files.
+
+A preset goes before the defaults, and everything that is written or typed goes before it. None
+holds a number: numbers are the settings' own, and measured there.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.errors import SettingsError
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """What it is for, and its settings: group -> key -> value as in a settings file."""
+
+    purpose: str
+    values: Mapping[str, Mapping[str, Any]]
+
+
+PRESETS: Mapping[str, Preset] = {
+    "browser": Preset(
+        "transparent WebM for browsers, OBS and web pages (what is made anyway)",
+        {"output": {"formats": ["webm"]}},
+    ),
+    "quest": Preset(
+        "alpha-packed fisheye for passthrough in headsets: DeoVR, HereSphere, 4XVR",
+        {"output": {"formats": ["alphapack"]}},
+    ),
+    "greenscreen": Preset(
+        "MP4 over plain green, for players that key a colour out (for videos that were shot before"
+        " one: --model chroma)",
+        {"output": {"formats": ["greenscreen"]}},
+    ),
+    "editor": Preset(
+        "ProRes 4444 with alpha, for Premiere, Resolve and Final Cut; large files",
+        {"output": {"formats": ["prores"]}},
+    ),
+    "apple": Preset(
+        "HEVC with alpha, for Safari, iOS, visionOS and Keynote",
+        {"output": {"formats": ["hevc-alpha"]}},
+    ),
+    "fast": Preset(
+        "a first look: WebM, encoded fast and coarsely; the matte is the same",
+        {"output": {"formats": ["webm"]}, "encoding": {"quality": "draft"}},
+    ),
+    "archive": Preset(
+        "all that later work may need: ProRes 4444, and the matte as lossless TIFF; very large",
+        {"output": {"formats": ["prores", "tiff"]}},
+    ),
+}
+
+
+def preset_values(name: str, where: str = "") -> Mapping[str, Mapping[str, Any]]:
+    """The settings of a preset.
+
+    Args:
+        where: what the error begins with, "FILE, line N: ".
+
+    Raises:
+        SettingsError: there is no preset of that name; it names the nearest.
+    """
+    if name not in PRESETS:
+        near = difflib.get_close_matches(name, PRESETS, 1)
+        advice = f"did you mean {near[0]!r}?" if near else f"choose one of: {', '.join(PRESETS)}"
+        raise SettingsError(f"{where}there is no preset {name!r}", advice)
+    return PRESETS[name].values
