@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 LOOK_S = 0.5
 
 #: What is said elsewhere in the line, or of no use to a person.
-_LEFT_OUT = frozenset({"timestamp", "level", "event", "logger", "pid", "worker", "exception"})
+_LEFT_OUT = frozenset({"timestamp", "level", "event", "logger", "pid", "part", "exception"})
 _STYLES = {"warning": "yellow", "error": "red", "critical": "red", "debug": "dim"}
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -159,7 +159,10 @@ def parse(raw: str, source: str, before: datetime, names: Mapping[str, str]) -> 
     words += [
         f"{name}={_readable(value, names)}"
         for name, value in fields.items()
-        if name not in _LEFT_OUT and not (name == "life" and value == 1)
+        if name not in _LEFT_OUT
+        # A worker's own log is named by it; only another life than the first is worth a word.
+        and not (name == "worker" and source != "orchestrator")
+        and not (name == "life" and value == 1)
     ]
     below = printable_lines(str(fields.get("exception", "")))
     return LogLine(at, source, level, " ".join(words), below)

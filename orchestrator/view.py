@@ -123,7 +123,7 @@ def lanes_form(workers: Sequence[WorkerState], room: int, *, plain: bool = False
 def lanes(worker: WorkerState, form: str) -> str:
     """What each lane of a worker does.
 
-    ``3 45 %, 4 begins, joining`` are segments 3 and 4 of their videos and a joining;
+    ``3: 45 %, 4: begins, joining`` are segments 3 and 4 of their videos and a joining;
     ``45% 0% join`` the same; ``▄▁j`` likewise, a character a lane, filled as the segment is.
     """
     tasks = sorted(worker.tasks, key=lambda running: (running.task.segment is None,))
@@ -150,9 +150,8 @@ def _words(running: RunningTask) -> str:
     if running.task.segment is None:
         return "joining"
     number = running.task.segment + 1
-    return (
-        f"{number} {round(100 * _share(running))} %" if running.frames_done else f"{number} begins"
-    )
+    state = f"{round(100 * _share(running))} %" if running.frames_done else "begins"
+    return f"{number}: {state}"
 
 
 def _share(running: RunningTask) -> float:

@@ -52,7 +52,7 @@ def shown(out: OutFolder, **options: object) -> list[str]:
 
 def test_all_logs_are_merged_by_time(out: OutFolder) -> None:
     assert shown(out) == [
-        "orchestrator info    spawned",
+        "orchestrator info    spawned worker=0",
         "cpu0         info    worker_ready device=cpu seconds=1.5",
         'gpu1         info    segment_done task=talk_LR_180.mp4/3 life=2 decoder="CPU: no NVDEC"',
         "orchestrator info    ended",

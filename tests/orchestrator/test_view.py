@@ -85,7 +85,7 @@ def test_at_80_columns_every_figure_of_a_gpu_is_there() -> None:
 def test_at_200_columns_lanes_are_words_and_devices_have_names() -> None:
     lines = drawn(four(), 200)
     assert "NVIDIA L4 (cuda:0)" in lines[1]
-    assert "1 50 %, 2 begins" in lines[1]
+    assert "1: 50 %, 2: begins" in lines[1]
     assert lines[1].split()[-3:] == ["25%", "3.2", "GB"]
 
 
@@ -106,7 +106,7 @@ def test_more_workers_than_lines() -> None:
 
 def test_lanes_take_the_longest_form_that_fits_all_workers() -> None:
     one = worker(tasks=(running(2, 30), running(3), running(None)))
-    assert lanes(one, "words") == "3 50 %, 4 begins, joining"
+    assert lanes(one, "words") == "3: 50 %, 4: begins, joining"
     assert lanes(one, "percent") == "50% 0% join"
     assert lanes(one, "marks") == "▅▁j"
     assert lanes(one, "tenths") == "40j"
