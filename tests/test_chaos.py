@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 GetClip = Callable[[ClipSpec], Path]
 
-ROUNDS = int(os.environ.get("VRMATTE_CHAOS_ROUNDS", "10"))
+ROUNDS = int(os.environ.get("VRMATTE_CHAOS_ROUNDS", "6"))
 FIRST_SEED = int(os.environ.get("VRMATTE_CHAOS_SEED", "0"))
 
 CLIPS = (

@@ -11,12 +11,12 @@ import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-RATE = 15
+RATE = 5
 PROGRAM = """
 import resource, sys
 from pathlib import Path
 from tests.render import chroma_settings, render
-render(Path(sys.argv[1]), Path(sys.argv[2]), chroma_settings(150))
+render(Path(sys.argv[1]), Path(sys.argv[2]), chroma_settings(50))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

@@ -37,9 +37,9 @@ CLIPS = (
     ClipSpec("av1.mkv", SVT_AV1, num_frames=12),
     ClipSpec("vp9.webm", VP9, num_frames=12, audio=("libopus",)),
 )
-ROUNDS = 3
+ROUNDS = int(os.environ.get("VRMATTE_MUTATION_ROUNDS", "2"))
 DEADLINE_S = 120  # ends a hang; on a busy machine the rest takes its time too
-SAMPLE = 90
+SAMPLE = int(os.environ.get("VRMATTE_MUTATION_SAMPLE", "40"))
 
 # Forked, because to start Python and to import anew for each file would take minutes.
 _SERVER = multiprocessing.get_context("forkserver")
@@ -118,12 +118,12 @@ def _status(work: Callable[..., None], *arguments: object) -> int:
 def test_each_of_hundreds_of_damaged_files_gets_its_answer(
     probed: list[tuple[Mutant, VideoInfo | str]],
 ) -> None:
-    assert len(probed) >= 500
+    assert len(probed) >= 200 * ROUNDS
     taken = [answer for _, answer in probed if isinstance(answer, VideoInfo)]
     refused = [answer for _, answer in probed if isinstance(answer, str)]
     # The files are neither all too sound nor all too broken to tell anything.
-    assert len(taken) > 100
-    assert len(refused) > 100
+    assert len(taken) > 40 * ROUNDS
+    assert len(refused) > 40 * ROUNDS
     assert sum("crashed" in said for said in refused) <= 3  # a library's own fault
     for said in refused:
         assert said.isprintable()
