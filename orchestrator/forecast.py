@@ -8,7 +8,8 @@ through with that (`orchestrator/makespan.py`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import structlog
 
@@ -18,6 +19,7 @@ from orchestrator.makespan import VideoAhead, WorkerAhead, seconds_left
 from orchestrator.moves import WorkerSpec
 from orchestrator.stages import StageRequest, Stages
 from orchestrator.time_to_go import Kind, joining_seconds, kind_of, pixels
+from orchestrator.words import printable
 from pipeline.errors import MachineError
 
 TRIAL_FRAMES = 20
@@ -45,14 +47,22 @@ class Trials:
 
     def of(self, job: VideoJob) -> Stages:
         """Raises MachineError: the trial failed, now or before."""
-        kind = kind_of(job)
+        begin, last = job.segments[0][0], job.segments[-1][1]
+        return self.answer(StageRequest(job.info, job.settings, begin, last, job.index_path))
+
+    def answer(self, request: StageRequest) -> Stages:
+        """The stages of the video that is asked for, by `TRIAL_FRAMES` of it or of one like it.
+
+        Raises:
+            MachineError: the trial failed, now or before.
+        """
+        kind = kind_of(request)
         if kind not in self._found:
-            begin, last = job.segments[0][0], job.segments[-1][1]
-            stop = min(last, begin + TRIAL_FRAMES)
-            self.on_trial(f"trying {stop - begin} frames of {job.name}")
-            asked = StageRequest(job.info, job.settings, begin, stop, job.index_path)
+            stop = min(request.info.num_frames, request.start + TRIAL_FRAMES)
+            name = Path(request.info.path).name
+            self.on_trial(printable(f"trying {stop - request.start} frames of {name}"))
             try:
-                self._found[kind] = self.measure(asked)
+                self._found[kind] = self.measure(replace(request, stop=stop))
             except MachineError as error:
                 structlog.get_logger("vrmatte").warning("trial_failed", error=str(error))
                 self._found[kind] = error

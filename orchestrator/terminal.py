@@ -72,6 +72,17 @@ class LastingStream(io.TextIOBase):
             os.close(nowhere)
 
 
+def lasting_lines(stream: TextIO) -> Callable[[str], None]:
+    """Writes lines, each at once, and takes no harm when nobody reads them any more."""
+    lasting = LastingStream(stream)
+
+    def write(line: str) -> None:
+        lasting.write(line + "\n")
+        lasting.flush()
+
+    return write
+
+
 class Counter:
     """Says how many files have been read."""
 

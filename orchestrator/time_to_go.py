@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from orchestrator.jobs import VideoJob
 from orchestrator.makespan import VideoAhead, WorkerAhead, seconds_left
 from orchestrator.snapshot import RunningTask, Snapshot, VideoState, WorkerState
+from orchestrator.stages import StageRequest
 from workers.messages import TaskId
 
 #: What was seen longer ago than this counts for little, or a quarter of the run, if that is more.
@@ -42,9 +43,9 @@ _GUESS_S = 10.0
 Kind = tuple[object, ...]
 
 
-def kind_of(job: VideoJob) -> Kind:
+def kind_of(what: VideoJob | StageRequest) -> Kind:
     """Videos of one kind cost the same a frame."""
-    info, settings = job.info, job.settings
+    info, settings = what.info, what.settings
     return (
         (info.even_width, info.even_height, info.eyes, info.codec, info.bit_depth),
         (settings.matting, settings.processing, settings.stereo),

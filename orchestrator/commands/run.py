@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from orchestrator.commands.options import (
     prompting,
 )
 from orchestrator.presets import PRESETS
+from pipeline.errors import SettingsError
 
 
 @click.command()
@@ -74,8 +76,15 @@ from orchestrator.presets import PRESETS
 )
 @click.option("--fresh", is_flag=True, help="Forget what earlier runs left in OUT and start anew.")
 @click.option(
-    "--dry-run", is_flag=True, help="Show the plan, process nothing; OUT keeps what was learnt."
+    "--dry-run",
+    is_flag=True,
+    help="Show the plan, with what it will take by trials of 20 frames, and end; OUT keeps what was"
+    " learnt.",
 )
+@click.option(
+    "--price-per-hour", type=click.FloatRange(0), help="Of this machine: --dry-run tells the cost."
+)
+@click.option("--json", "as_json", is_flag=True, help="Events on stdout, one JSON object a line.")
 def run(
     inputs: tuple[Path, ...],
     out: Path,
@@ -83,6 +92,8 @@ def run(
     preset: str | None,
     fresh: bool,
     dry_run: bool,
+    price_per_hour: float | None,
+    as_json: bool,
     **options: Any,
 ) -> int:
     """Matte the videos in the folders or files INPUT.
@@ -94,8 +105,17 @@ def run(
     from orchestrator.config import load_settings
     from orchestrator.run import Request, Surroundings, fetch_model
     from orchestrator.run import run as run_job
+    from orchestrator.terminal import lasting_lines
 
+    if price_per_hour is not None and not dry_run:
+        raise SettingsError("--price-per-hour is for --dry-run", "add it, or leave the price out")
     settings = load_settings(config, overrides(options), preset)
-    around = Surroundings(lasting_console(), lasting_console(stderr=True), fetch_model)
+    around = Surroundings(
+        lasting_console(stderr=as_json),
+        lasting_console(stderr=True),
+        fetch_model,
+        write_json=lasting_lines(sys.stdout) if as_json else None,
+    )
+    request = Request(inputs, out, settings, fresh, dry_run, price_per_hour)
     with interrupted_by(signal.SIGTERM, signal.SIGHUP):
-        return run_job(Request(inputs, out, settings, fresh, dry_run), around)
+        return run_job(request, around)
