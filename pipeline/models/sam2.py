@@ -24,8 +24,10 @@ from pipeline.models.sam2_weights import fetch_checkpoint
 from pipeline.spec import MattingSettings, ProcessingSettings
 
 #: Of the guided filter: its radius in cells of the network's answer, the variance of a flat
-#: picture, and the radius of its coefficients' planes (see `pipeline/models/depth.py`).
-_RADIUS_CELLS, _EPS, _SMALL_RADIUS = 1, 1e-3, 4
+#: picture, and the radius of its coefficients' planes (see `pipeline/models/depth.py`). And how far
+#: it may move the edge, in cells. By the demo's figure, see docs/decisions/009-sam2.md.
+_RADIUS_CELLS, _EPS, _SMALL_RADIUS = 2, 3e-4, 4
+_MOST_MOVED = 1
 
 #: Prompted frames that are read when another is tracked: the nearest of them. It bounds memory and
 #: time however often the subject is pointed out again.
@@ -130,6 +132,9 @@ def of_any(logits: Tensor) -> Tensor:
 def soft_matte(logits: Tensor, rgb: Tensor) -> Tensor:
     """Alpha at the picture's size, along its edges.
 
+    Where the logits are sure, and so is all around, no edge of the picture says otherwise: hair
+    before a dark wall does not become a part of it.
+
     Args:
         logits: floating ``[1, 1, h, w]``.
         rgb: uint8 ``[3, H, W]``.
@@ -138,8 +143,21 @@ def soft_matte(logits: Tensor, rgb: Tensor) -> Tensor:
         float32 ``[1, H, W]``, 0..1.
     """
     height, width = rgb.shape[1:]
-    coarse = F.interpolate(logits.float(), size=(height, width), mode="bilinear").sigmoid_()
+    coarse, least, most = (
+        F.interpolate(plane, size=(height, width), mode="bilinear").sigmoid_()
+        for plane in (
+            logits.float(),
+            -dilated(-logits.float(), _MOST_MOVED),
+            dilated(logits.float(), _MOST_MOVED),
+        )
+    )
     radius = max(1, round(_RADIUS_CELLS * max(height, width) / logits.shape[-1]))
     guide = rgb[None].float().div_(255)
     scale = max(1, radius // _SMALL_RADIUS)
-    return guided_filter(guide, coarse, radius, _EPS, scale=scale)[0].clamp_(0, 1)
+    alpha = guided_filter(guide, coarse, radius, _EPS, scale=scale)
+    return torch.minimum(torch.maximum(alpha, least), most)[0]
+
+
+def dilated(planes: Tensor, radius: int) -> Tensor:
+    """The largest value around each, in a square of that radius: ``[N, C, h, w]``."""
+    return F.max_pool2d(planes, 2 * radius + 1, stride=1, padding=radius)

@@ -4,7 +4,7 @@ The edge model (`matting.sam2_edge`) mattes every frame by itself. Of its matte 
 SAM 2's answer or close to it: other people go. What SAM 2 holds firmly and the edge model lacks, as
 things that the subject carries, is taken from SAM 2's own soft matte. Neither decision is a
 switch: both are probabilities on SAM 2's cells, mixed with those of the frames before, so that a
-region in doubt fades instead of flickering.
+region in doubt fades instead of flickering. Where the subject moves to is in no doubt.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 from pipeline.frames import EyeBatch, MatteBatch
 from pipeline.guided_filter import box_mean
 from pipeline.models.base import ClipSampler, MattingModel, Prepared
-from pipeline.models.sam2 import load_helper, load_tracker, of_any, soft_matte
+from pipeline.models.sam2 import dilated, load_helper, load_tracker, of_any, soft_matte
 from pipeline.models.sam2_tracker import Subjects, SubjectTracker
 from pipeline.spec import MattingSettings, ProcessingSettings
 
@@ -29,6 +29,9 @@ _CLOSE, _FIRM, _MENDED = 3, 2, 4
 
 #: What the frames before weigh in both decisions, each a little less than the one after it.
 _FADE = 0.5
+
+#: Cells that a limb may go from one frame to the next: 8 degrees of a VR180 eye.
+_STEP = 12
 
 #: What the edge model prepared, among what the tracker did.
 _PREFIX = "edge."
@@ -123,10 +126,10 @@ class SubjectEdges:
     ) -> tuple[Tensor, Tensor]:
         """Alpha ``[1, H, W]``, and which share of it is SAM 2's own."""
         cells, size = logits.shape[-2:], edge.shape[-2:]
-        close = _dilated(logits, _CLOSE).sigmoid()
-        firm = (-_dilated(-logits, _FIRM)).sigmoid()
+        close = dilated(logits, _CLOSE).sigmoid()
+        firm = (-dilated(-logits, _FIRM)).sigmoid()
         coarse = F.interpolate(edge[None].float(), size=cells, mode="area")
-        lacking = box_mean(_dilated(firm * (1 - coarse), _MENDED), _FIRM)
+        lacking = box_mean(dilated(firm * (1 - coarse), _MENDED), _FIRM)
         close = state.close[number] = _faded(close, state.close.get(number))
         lacking = state.lacking[number] = _faded(lacking, state.lacking.get(number))
         own = edge * _enlarged(close, size).to(edge.dtype)
@@ -137,11 +140,12 @@ class SubjectEdges:
 
 
 def _faded(now: Tensor, before: Tensor | None) -> Tensor:
-    return now if before is None else torch.lerp(now, before, _FADE)
-
-
-def _dilated(planes: Tensor, radius: int) -> Tensor:
-    return F.max_pool2d(planes, 2 * radius + 1, stride=1, padding=radius)
+    """Taken back by and by. So is what appears far from all that was there; what is near is meant
+    at once, or whatever moves would be half transparent in front."""
+    if before is None:
+        return now
+    near = torch.minimum(now, dilated(before, _STEP))
+    return torch.maximum(torch.lerp(now, before, _FADE), near)
 
 
 def _enlarged(planes: Tensor, size: torch.Size) -> Tensor:

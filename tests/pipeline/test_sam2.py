@@ -198,6 +198,18 @@ def test_soft_matte_takes_the_edge_from_the_picture() -> None:
     assert float(alpha[0, :, 72].min()) > 0.9
 
 
+def test_soft_matte_goes_no_farther_than_a_cell() -> None:
+    """Whatever the picture shows: here an edge three cells off, and stripes everywhere."""
+    rgb = torch.full((3, 128, 128), 30, dtype=torch.uint8)
+    rgb[:, :, 76:] = 220
+    rgb[:, ::16] = 255
+    logits = torch.full((1, 1, 32, 32), -10.0)
+    logits[..., 16:] = 10.0
+    alpha = soft_matte(logits, rgb)
+    assert float(alpha[..., :56].max()) < 0.001
+    assert float(alpha[..., 72:].min()) > 0.999
+
+
 @dataclass(frozen=True)
 class Bad:
     content: Any

@@ -96,6 +96,23 @@ def test_it_fades_and_does_not_switch(model: SubjectEdges) -> None:
     assert alphas == pytest.approx([0.9, 0.45, 0.225, 0.1125], abs=0.02)
 
 
+def test_what_moves_is_whole_and_what_flashes_elsewhere_is_not(model: SubjectEdges) -> None:
+    rgb = scene()[0, 0]
+    state = model.start(1, SIDE, SIDE, model.prepare(Clip(scene())))
+    edge = torch.ones((1, SIDE, SIDE))
+    alphas = []
+    for left in (10, 16, 22):  # cells: farther than the edge model is believed beyond SAM 2's
+        logits = torch.full((1, 1, 64, 64), -12.0)
+        logits[..., left : left + 8] = 12.0
+        if left == 22:
+            logits[..., 50:58] = 12.0
+        alphas.append(model._of_subject(edge, logits, rgb, 0, state)[0][0, 128])
+    for left, alpha in zip((10, 16, 22), alphas, strict=True):
+        assert alpha[4 * left : 4 * (left + 8)].min() > 0.95
+    assert alphas[2][4 * 51 : 4 * 57].max() < 0.6
+    assert 0.4 < alphas[2][4 * 12 : 4 * 14].max() < 0.6  # where it was, what is there fades
+
+
 def test_chunks_do_not_matter_and_both_models_see_every_frame(model: SubjectEdges) -> None:
     rgb = scene(5)
     at_once, cut = matte(model, rgb), matte(model, rgb, (2, 1))
