@@ -108,11 +108,12 @@ def main(settings_path: str, clip: str, out: str, result: str) -> int:
     from rich.console import Console
 
     from orchestrator.config import load_settings
+    from orchestrator.report.run_page import NoPage
     from orchestrator.run import Request, Surroundings, fetch_model, run
 
     console = Console(stderr=True, highlight=False)
     watch = Watch(Path(result).with_name(INDEX_NAME))
-    around = Surroundings(console, console, fetch_model, supervise=watch.supervise)
+    around = Surroundings(console, console, fetch_model, supervise=watch.supervise, page=NoPage)
     settings = load_settings(Path(settings_path), {})
     status = run(Request((Path(clip),), Path(out), settings), around)
     noted = watch.noted()

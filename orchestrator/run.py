@@ -49,6 +49,7 @@ from orchestrator.per_file import PerFile, choose, settler
 from orchestrator.plan import Planner, Probe, replaced_videos
 from orchestrator.progress import watching
 from orchestrator.prompting import needs_index, prompts_for
+from orchestrator.report.run_page import RunPage
 from orchestrator.scaling import Scaler
 from orchestrator.sidecars import write_sidecars
 from orchestrator.snapshot import Snapshot
@@ -138,6 +139,7 @@ class Surroundings:
     trial: Trial = nvenc_works
     device_trial: DeviceTrial = device_trial
     stages: Callable[[StageRequest, int | str], Stages] = stages_alone
+    page: Callable[[OutFolder, RunFacts, Plan, list[Entry]], RunPage] = RunPage
     write_json: Callable[[str], object] | None = None
 
     def say_json(self, event: str, fields: dict[str, Any]) -> None:
@@ -187,34 +189,48 @@ def run(request: Request, around: Surroundings) -> int:
             out.write_run_file(_run_record(request, plan, lanes, out.given_up()))
             watch = DiskWatch(out.path, out.lock, lock, gigabytes(settings.limits.reserve_gb))
             around.say_json("run-started", run_started(out.path, plan, crew))
-            first, last = _work(settings, around, out, plan, crew, journal, watch, started_at)
-            if settings.output.sidecar:
-                done = [job for job in plan.jobs if journal.published(job) is not None]
-                for name in write_sidecars(done):
-                    around.progress.print(
-                        f"{name} exists and was not made by vrmatte: it stays", markup=False
-                    )
-        facts = RunFacts(
-            version=version("vrmatte"),
-            inputs=tuple(str(path.absolute()) for path in request.inputs),
-            out=str(out.path),
-            settings=video_settings(settings).fingerprint(),
-            started_at=started_at,
-            ended_at=datetime.now().astimezone(),
-        )
-        report = make_report(facts, plan, first, last)
-        try:
-            write_report(report, out.report)
-        except DiskError as error:  # what was done is told, though it cannot be recorded
-            structlog.get_logger("vrmatte").error("no_report", error=str(error))
-            show_report(around.answers, report, None)
-            around.say_json("run-ended", run_ended(report, None))
-            if report.exit_status != STOPPED:
-                raise
-            return STOPPED
-    show_report(around.answers, report, out.report)
+            facts = _facts(request, out, started_at)
+            with around.page(out, facts, plan, journal.entries) as page:
+                first, last = _work(settings, around, out, plan, crew, journal, watch, page)
+                if settings.output.sidecar:
+                    done = [job for job in plan.jobs if journal.published(job) is not None]
+                    for name in write_sidecars(done):
+                        around.progress.print(
+                            f"{name} exists and was not made by vrmatte: it stays", markup=False
+                        )
+                report = make_report(
+                    replace(facts, ended_at=datetime.now().astimezone()),
+                    plan,
+                    first,
+                    last,
+                    entries=journal.entries,
+                    load=page.load(),
+                )
+                try:
+                    write_report(report, out.report)
+                except DiskError as error:  # what was done is told, though it cannot be recorded
+                    structlog.get_logger("vrmatte").error("no_report", error=str(error))
+                    show_report(around.answers, report, None)
+                    around.say_json("run-ended", run_ended(report, None))
+                    if report.exit_status != STOPPED:
+                        raise
+                    return STOPPED
+                has_page = page.end(report)
+    show_report(around.answers, report, out.report, out.page if has_page else None)
     around.say_json("run-ended", run_ended(report, out.report))
     return report.exit_status
+
+
+def _facts(request: Request, out: OutFolder, started_at: datetime) -> RunFacts:
+    """Of a run that has just begun."""
+    return RunFacts(
+        version=version("vrmatte"),
+        inputs=tuple(str(path.absolute()) for path in request.inputs),
+        out=str(out.path),
+        settings=video_settings(request.settings).fingerprint(),
+        started_at=started_at,
+        ended_at=started_at,
+    )
 
 
 def fetch_model(matting: MattingSettings) -> None:
@@ -345,7 +361,7 @@ def _work(
     crew: Crew,
     journal: Journal,
     disk_watch: DiskWatch,
-    started_at: datetime,
+    page: RunPage,
 ) -> tuple[Snapshot, Snapshot]:
     """Have the work done; how the run stood at its beginning, and at its end."""
     rules = Rules(
@@ -364,12 +380,19 @@ def _work(
     with (
         LoadMeter(gpus, backend.pids, usable_cores()) as meter,
         watching(
-            plan.jobs, around.progress, out.path, meter.last, started_at, around.write_json
+            plan.jobs,
+            around.progress,
+            out.path,
+            meter.last,
+            page.facts.started_at,
+            around.write_json,
         ) as watch,
     ):
+        page.load = meter.history
 
         def on_change(snapshot: Snapshot) -> None:
             watch.update(snapshot)
+            page.update(snapshot)
             if not seen:
                 seen.append(snapshot)
             for job, video in zip(plan.jobs, snapshot.videos, strict=True):

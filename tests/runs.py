@@ -24,6 +24,7 @@ from rich.console import Console
 from orchestrator.backends.base import Backend
 from orchestrator.backends.local import LocalBackend, ThreadBackend
 from orchestrator.config import load_settings
+from orchestrator.report.run_page import NoPage, RunPage
 from orchestrator.run import Request, Supervise, Surroundings, run
 from orchestrator.supervisor import Outcome
 from orchestrator.supervisor import run as supervise
@@ -131,6 +132,7 @@ class HereRun:
         work: what the workers do.
         config: a settings file; `settings` go before it.
         threads: workers are threads, and files are probed in this process.
+        page: there is a page.
     """
 
     videos: Path
@@ -139,6 +141,7 @@ class HereRun:
     work: str = PIPELINE
     threads: bool = False
     config: Path | None = None
+    page: bool = False
     said: io.StringIO = field(default_factory=io.StringIO)
 
     def run(self) -> int | VrmatteError:
@@ -151,6 +154,7 @@ class HereRun:
             fetch_model=lambda matting: None,
             supervise=doubled(self.work, ThreadBackend if self.threads else LocalBackend),
             gpus=lambda: [],
+            page=RunPage if self.page else NoPage,
         )
         if self.threads:
             around = dataclasses.replace(around, probe=probe_here)

@@ -92,7 +92,7 @@ def files_left(out: Path) -> set[str]:
         for path in out.rglob("*")
         if path.is_file()
         and path.suffix != ".webm"
-        and path.name != "report.json"
+        and path.name not in ("report.json", "report.html")
         and ".vrmatte" not in path.relative_to(out).parts
     }
 

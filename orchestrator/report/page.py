@@ -61,7 +61,6 @@ def render(state: PageState, album: Album) -> str:
         clock=clock,
         workers=list(zip(state.report.workers, state.doing, strict=False)),
         report=state.report,
-        printable=printable,
         moment=_moment,
         refresh_s=REFRESH_S,
         style=_text(environment, "page.css"),
@@ -150,9 +149,15 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_printable,
     )
     environment.filters["number"] = lambda value: f"{value:,}"
     return environment
+
+
+def _printable(value: object) -> object:
+    """Text that comes from elsewhere, without control characters; ours (Markup) as it is."""
+    return printable(value) if type(value) is str else value
 
 
 @cache

@@ -93,3 +93,24 @@ class RunPage:
             frames_per_second=live.fps if live is not None else None,
             to_go_s=live.to_go_s if live is not None else None,
         )
+
+
+class NoPage(RunPage):
+    """For runs at whose page nobody would look."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pass
+
+    def update(self, snapshot: Snapshot) -> None:
+        pass
+
+    def end(self, report: Report) -> bool:
+        return False

@@ -58,6 +58,7 @@ class PageWriter:
         self._newest: Snapshot | None = None
         self._over = threading.Event()
         self._keeper: subprocess.Popen[bytes] | None = None
+        self._sending = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="page", daemon=True)
 
     def __enter__(self) -> Self:
@@ -105,32 +106,46 @@ class PageWriter:
                 self._send(self._tell(snapshot))
 
     def _send(self, state: PageState) -> None:
-        try:
-            keeper = self._keeper
-            if keeper is None or keeper.poll() is not None:
-                keeper = self._keeper = _keeper(self._path)
-                self._told.clear()
-            shown = {video.id for video in state.report.videos if video.outputs} - self._told
-            assert keeper.stdin is not None
-            send_state(
-                keeper.stdin, state, {id: self._infos[id] for id in shown if id in self._infos}
-            )
-            self._told |= shown
-        except OSError as error:  # it is gone: the next one is told all again
-            structlog.get_logger("vrmatte").warning("page_not_told", why=str(error))
+        with self._sending:
+            try:
+                self._send_now(state)
+            except OSError as error:  # it is gone: the next one is told all again
+                structlog.get_logger("vrmatte").warning("page_not_told", why=str(error))
+
+    def _send_now(self, state: PageState) -> None:
+        keeper = self._keeper
+        if keeper is not None and keeper.poll() is not None:
+            _close(keeper)
+            keeper = None
+        if keeper is None:
+            keeper = self._keeper = _keeper(self._path)
+            self._told.clear()
+        shown = {video.id for video in state.report.videos if video.outputs} - self._told
+        assert keeper.stdin is not None
+        send_state(keeper.stdin, state, {id: self._infos[id] for id in shown if id in self._infos})
+        self._told |= shown
 
     def _hang_up(self) -> None:
+        """End the line; the keeper writes its last word, and goes."""
         keeper = self._keeper
         if keeper is None:
             return
-        with suppress(OSError):
-            assert keeper.stdin is not None
-            keeper.stdin.close()
-        with suppress(subprocess.TimeoutExpired):
+        if not self._sending.acquire(timeout=STOP_WAIT_S):
+            keeper.kill()  # somebody waits to write to it, and closing the line would wait too
+            self._sending.acquire()
+        _close(keeper)
+        self._sending.release()
+        try:
             keeper.wait(STOP_WAIT_S)
-            return
-        keeper.kill()
-        keeper.wait()
+        except subprocess.TimeoutExpired:
+            keeper.kill()
+            keeper.wait()
+
+
+def _close(keeper: subprocess.Popen[bytes]) -> None:
+    assert keeper.stdin is not None
+    with suppress(OSError):  # what was still to be sent cannot be
+        keeper.stdin.close()
 
 
 def _keeper(path: Path) -> subprocess.Popen[bytes]:

@@ -21,6 +21,7 @@ from orchestrator.journal import Journal, measure
 from orchestrator.machine import Gpu
 from orchestrator.moves import Rules, WorkerSpec
 from orchestrator.out_folder import OutFolder
+from orchestrator.report.run_page import NoPage
 from orchestrator.run import Request, Surroundings, run
 from orchestrator.snapshot import Snapshot, VideoState
 from orchestrator.stages import Stage, StageRequest, Stages
@@ -119,6 +120,7 @@ class Place:
             probe=self.probe,
             gpus=lambda: list(self.gpus),
             stages=self.stages,
+            page=NoPage,
         )
         return run(Request((self.folder,), self.out, settings, fresh, dry_run), around)
 
