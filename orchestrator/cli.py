@@ -21,6 +21,7 @@ from orchestrator.commands.gates import gates
 from orchestrator.commands.logs import logs
 from orchestrator.commands.models import models
 from orchestrator.commands.preview import preview
+from orchestrator.commands.report import report
 from orchestrator.commands.run import run
 from orchestrator.commands.status import status
 from pipeline.errors import VrmatteError
@@ -79,7 +80,7 @@ def main() -> None:
     """Cuts people out of VR180 video: transparent WebM, on all GPUs or on none."""
 
 
-for command in (bench, config, demo, doctor, gates, logs, models, preview, run, status):
+for command in (bench, config, demo, doctor, gates, logs, models, preview, report, run, status):
     main.add_command(command)
 
 
