@@ -27,8 +27,10 @@ from orchestrator.config import (
 from orchestrator.crew import Crew, gather
 from orchestrator.discover import discover
 from orchestrator.disk import DiskWatch, check_room, gigabytes, within_scratch
+from orchestrator.dry_run import look_ahead
 from orchestrator.entries import Entry, RunEnded
 from orchestrator.events import json_object
+from orchestrator.forecast import Trials
 from orchestrator.jobs import Plan, VideoJob
 from orchestrator.journal import Journal
 from orchestrator.load import LoadMeter
@@ -47,6 +49,7 @@ from orchestrator.out_folder import OutFolder
 from orchestrator.ownership import Ownership
 from orchestrator.per_file import PerFile, choose, settler
 from orchestrator.plan import Planner, Probe, replaced_videos
+from orchestrator.plan_view import plan_fields
 from orchestrator.progress import watching
 from orchestrator.prompting import needs_index, prompts_for
 from orchestrator.report.run_page import RunPage
@@ -175,14 +178,28 @@ def run(request: Request, around: Surroundings) -> int:
             out.forget()
         with closing(Journal.open(out.journal)) as journal:
             plan = _plan(request, around, out, journal, per_file, crew, devices)
-            lanes = _lanes(request, around, plan, devices, journal)
+            trials = Trials(lambda asked: around.stages(asked, devices.devices[0]))
+            lanes = _lanes(request, around, plan, devices, journal, trials)
             unfinished = [job for job in plan.jobs if journal.published(job) is None]
             crew = crew.with_lanes(lanes.count).with_models(unfinished)
             announce(around.progress, plan, devices, lanes)
             for line in per_file.remarks():
                 around.progress.print(line, markup=False, highlight=False, soft_wrap=True)
             if request.dry_run:
-                show_plan(around.answers, plan)
+                with around.progress.status("trying") as status:
+                    found = look_ahead(
+                        plan,
+                        crew,
+                        devices,
+                        out,
+                        journal,
+                        replace(trials, on_trial=status.update),
+                        cores=usable_cores(),
+                        reserve_gb=settings.limits.reserve_gb,
+                        price_per_hour=request.price_per_hour,
+                    )
+                show_plan(around.answers, found)
+                around.say_json("plan", plan_fields(found))
                 return SOME_FAILED if plan.set_aside else ALL_DONE
             _require_what_is_needed(request, around, out, plan, devices, journal)
             out.drop_videos(replaced_videos(out.path, plan.jobs))
@@ -298,17 +315,22 @@ def _plan(
 
 
 def _lanes(
-    request: Request, around: Surroundings, plan: Plan, devices: Devices, journal: Journal
+    request: Request,
+    around: Surroundings,
+    plan: Plan,
+    devices: Devices,
+    journal: Journal,
+    trials: Trials,
 ) -> Lanes:
     unfinished = [job for job in plan.jobs if journal.published(job) is None]
     with around.progress.status("sharing out the machine") as status:
         return choose_lanes(
             request.settings.streaming.lanes,
-            [] if request.dry_run else unfinished,
+            unfinished,
             len(devices.devices),
             usable_cores(),
             devices.devices[0] != "cpu",
-            measure=lambda asked: around.stages(asked, devices.devices[0]),
+            measure=trials.answer if request.dry_run else trials.measure,
             on_trial=status.update,
         )
 

@@ -13,7 +13,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from orchestrator.disk import output_bytes
 from orchestrator.entries import Entry, RunStarted, TaskLost
 from orchestrator.flags import TimedFlag, in_words, timed
 from orchestrator.jobs import Plan, SetAside, VideoJob
@@ -22,7 +21,7 @@ from orchestrator.snapshot import Snapshot, VideoState
 from orchestrator.words import clock, counted, printable, readable_size
 from pipeline.disk import write_file
 from pipeline.errors import ErrorRecord
-from pipeline.spec import Layout, OutputFile, ProjectionName, VideoInfo
+from pipeline.spec import Layout, OutputFile, ProjectionName
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -370,33 +369,6 @@ def remarks(report: Report) -> Iterator[str]:
             yield printable(f"worker {worker.id}: given up: {worker.error or 'no reason known'}")
     if report.stop_reason:
         yield printable(f"stopped: {report.stop_reason}")
-
-
-def plan_table(plan: Plan) -> Table:
-    """One row per video that would be processed; the size is that of its outputs."""
-    table = _table("Plan")
-    for heading in ("Eyes", "Picture"):
-        table.add_column(heading, overflow="fold")
-    table.add_column("Frames", justify="right")
-    for job in plan.jobs:
-        info = job.info
-        outputs = ", ".join(Path(output).name for output in job.outputs)
-        size = readable_size(output_bytes(info, job.num_frames, job.settings.deliverables))
-        table.add_row(
-            _text(f"{job.name}\n>{outputs}"),
-            _text("\n".join(_view(info))),
-            f"{info.width}x{info.height} {float(info.frame_rate):.5g}/s\n"
-            f"{info.codec} {info.bit_depth} bit",
-            f"{job.num_frames}\nin {counted(len(job.segments), 'segment')}\nabout {size}",
-        )
-    return table
-
-
-def _view(info: VideoInfo) -> Iterator[str]:
-    """How the picture is taken to be seen, and why."""
-    swapped = ", right eye first" if info.right_first else ""
-    yield f"{info.layout}{swapped}: {info.layout_reason}"
-    yield f"{info.projection}: {info.projection_reason}"
 
 
 def plan_remarks(plan: Plan) -> Iterator[str]:

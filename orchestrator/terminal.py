@@ -15,11 +15,11 @@ from orchestrator.calibration import Lanes
 from orchestrator.crew import Crew
 from orchestrator.jobs import Plan
 from orchestrator.machine import Devices
+from orchestrator.plan_view import DryRun, plan_lines
 from orchestrator.summary import (
     STOPPED,
     Report,
     plan_remarks,
-    plan_table,
     remarks,
     summary_table,
 )
@@ -110,9 +110,9 @@ def announce(console: Console, plan: Plan, devices: Devices, lanes: Lanes) -> No
         _say(console, line)
 
 
-def show_plan(console: Console, plan: Plan) -> None:
-    if plan.jobs:
-        console.print(plan_table(plan))
+def show_plan(console: Console, found: DryRun) -> None:
+    for line in plan_lines(found, console.width):
+        _say(console, line)
 
 
 def show_report(

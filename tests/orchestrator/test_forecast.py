@@ -189,6 +189,12 @@ def test_what_is_done_needs_nothing_more() -> None:
     assert found.output_bytes == found.scratch_bytes == 0
 
 
+def test_names_are_no_markup() -> None:
+    job = replace(make_job("a"), name="[red]a\x1b[2J.mp4")
+    lines = list(plan_lines(dry([job], Forecast()), 80))
+    assert lines[0] == "[red]a\ufffd[2J.mp4 -> a_matte.webm"
+
+
 @pytest.mark.parametrize(
     ("encoding", "words"),
     [

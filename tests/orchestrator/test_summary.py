@@ -24,7 +24,6 @@ from orchestrator.summary import (
     RunFacts,
     make_report,
     plan_remarks,
-    plan_table,
     remarks,
     summary_table,
     write_report,
@@ -176,10 +175,4 @@ def test_the_tables_fit_and_names_are_no_markup(width: int) -> None:
     assert any("[red]talk_LR_180.mp4" in line for line in lines)
     assert any("1.2 MB" in line and "12.0" in line and "0:20" in line for line in lines)
     plan = Plan((job(state),), (BROKEN,))
-    lines = shown(plan_table(plan), width)
-    assert all(len(line) <= width for line in lines)
-    assert any("[red]talk_LR_180.mp4" in line and "1920x960 29.97/s" in line for line in lines)
-    assert any(">[red]talk" in line for line in lines)
-    assert any("in 4 segments" in line for line in lines)
-    assert any("about " in line and line.endswith("B  ") for line in lines)
     assert list(plan_remarks(plan))[-1] == "bad.mp4: set aside: holds no video (leave it out)"
