@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from orchestrator.report.cards import look_order
 from orchestrator.report.page import Album, render
@@ -47,14 +47,14 @@ _HEAD = struct.Struct("<Q")
 Draw = Callable[[VideoReport, VideoInfo], tuple[Pictures, ...]]
 
 
-def send_state(line: BinaryIO, state: PageState, infos: dict[str, VideoInfo]) -> None:
+def send_state(line: IO[bytes], state: PageState, infos: dict[str, VideoInfo]) -> None:
     """Send how the run stands, with what the probe said of videos that were not told before."""
     body = pickle.dumps((state, infos))
     line.write(_HEAD.pack(len(body)) + body)
     line.flush()
 
 
-def sent_states(line: BinaryIO) -> Iterator[tuple[PageState, dict[str, VideoInfo]]]:
+def sent_states(line: IO[bytes]) -> Iterator[tuple[PageState, dict[str, VideoInfo]]]:
     """What `send_state` sent, until the line ends, wherever it does."""
     while len(head := line.read(_HEAD.size)) == _HEAD.size:
         body = line.read(_HEAD.unpack(head)[0])
@@ -126,7 +126,7 @@ class Gallery:
 
 
 def keep(
-    line: BinaryIO,
+    line: IO[bytes],
     write: Callable[[str, bool], None],
     gallery: Gallery,
     clock: Callable[[], float] = time.monotonic,

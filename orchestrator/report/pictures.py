@@ -189,8 +189,9 @@ def _read(line: bytes, frames: Sequence[int]) -> Pictures:
             raise ValueError("no picture")
     if said["frame"] not in frames:
         raise ValueError("a frame that was not asked for")
+    source, matte, result = parts
     width, height = (int(side) for side in said["size"])
-    return Pictures(int(said["frame"]), *parts, (width, height))
+    return Pictures(int(said["frame"]), source, matte, result, (width, height))
 
 
 def _is_base64(text: str) -> bool:

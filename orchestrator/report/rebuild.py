@@ -30,7 +30,7 @@ from orchestrator.jobs import Plan, SetAside, VideoJob
 from orchestrator.journal import measure, read_entries
 from orchestrator.live import Live, read_live
 from orchestrator.out_folder import OutFolder
-from orchestrator.report.state import PageState
+from orchestrator.report.state import PageState, all_ended
 from orchestrator.snapshot import Snapshot, VideoState
 from orchestrator.summary import SCHEMA_VERSION, Report, RunFacts, make_report
 from orchestrator.words import printable
@@ -74,7 +74,7 @@ def found_in(out: OutFolder, now: datetime) -> Found:
         report=report,
         now=now,
         ending="in order" if ended else "without a word",
-        standings=("ended",) * len(report.videos),
+        standings=all_ended(report),
     )
     return Found(state, infos)
 

@@ -15,7 +15,7 @@ from orchestrator.jobs import Plan
 from orchestrator.live import read_live
 from orchestrator.load import LoadPoint
 from orchestrator.out_folder import OutFolder
-from orchestrator.report.state import PageState, doings, standings
+from orchestrator.report.state import PageState, all_ended, doings, standings
 from orchestrator.report.writer import LAST_WAIT_S, STOP_WAIT_S, PageWriter
 from orchestrator.snapshot import Snapshot
 from orchestrator.summary import STOPPED, Report, RunFacts, make_report
@@ -63,7 +63,7 @@ class RunPage:
             report=report,
             now=datetime.now().astimezone(),
             ending="in order",
-            standings=("ended",) * len(report.videos),
+            standings=all_ended(report),
         )
         wait_s = STOP_WAIT_S if report.exit_status == STOPPED else LAST_WAIT_S
         written = self._writer.end(state, wait_s)

@@ -38,6 +38,11 @@ class PageState:
     to_go_s: float | None = None
 
 
+def all_ended(report: Report) -> tuple[Standing, ...]:
+    """When nothing is in work any more."""
+    return tuple("ended" for _ in report.videos)
+
+
 def standings(report: Report, snapshot: Snapshot) -> tuple[Standing, ...]:
     """Where each video of the report is, by a snapshot of the same run."""
     states = {video.id: video for video in snapshot.videos}
