@@ -17,6 +17,7 @@ from orchestrator.commands.bench import bench
 from orchestrator.commands.config import config
 from orchestrator.commands.demo import demo
 from orchestrator.commands.doctor import doctor
+from orchestrator.commands.exit_status import FAILED, INTERRUPTED, USAGE, status_of
 from orchestrator.commands.gates import gates
 from orchestrator.commands.logs import logs
 from orchestrator.commands.models import models
@@ -25,10 +26,6 @@ from orchestrator.commands.report import report
 from orchestrator.commands.run import run
 from orchestrator.commands.status import status
 from pipeline.errors import VrmatteError
-
-#: Exit status by kind of error; every other error ends with FAILED.
-STATUS = {"settings": 2, "input": 2, "machine": 3, "resource": 3, "disk": 130}
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 
 class Commands(click.Group):
@@ -50,7 +47,7 @@ class Commands(click.Group):
             status = INTERRUPTED
         except VrmatteError as error:
             _complain(error.message, error.advice)
-            status = STATUS.get(error.kind, FAILED)
+            status = status_of(error)
         except BrokenPipeError:  # whoever read our output has had enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             status = FAILED

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from orchestrator.commands.options import PATH
+from orchestrator.commands.options import PATH, overrides
 
 
 @click.group()
@@ -25,7 +26,8 @@ def list_models() -> None:
 
 @models.command("fetch")
 @click.option("--config", type=PATH, help="Settings file that says which variant, from where.")
-def fetch_models(config: Path | None) -> None:
+@click.option("--model", help="As in `vrmatte run`.")
+def fetch_models(config: Path | None, **options: Any) -> None:
     """Fetch code and weights to the cache, for machines that will have no network.
 
     Of RVM, or of every model in FILE (overrides too), and of those that these need.
@@ -36,7 +38,7 @@ def fetch_models(config: Path | None) -> None:
     from pipeline.models.weights import fetch_rvm
 
     found: dict[Path, None] = {}
-    for matting in possible_mattings(load_settings(config, {})):
+    for matting in possible_mattings(load_settings(config, overrides(options))):
         names = {matting.model}
         if matting.model in ("sam2", "sam2+rvm"):
             found[fetch_checkpoint(matting)] = None
@@ -48,4 +50,4 @@ def fetch_models(config: Path | None) -> None:
     for path in found:
         click.echo(path)
     if not found:
-        click.echo(f"nothing to fetch: no model in {config} needs weights")
+        click.echo("nothing to fetch: no model that is asked for needs weights")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from orchestrator.commands.exit_status import USAGE, status_of
 from orchestrator.commands.options import (
     FORMATS,
     PATH,
@@ -84,6 +86,12 @@ from pipeline.errors import SettingsError
 @click.option(
     "--price-per-hour", type=click.FloatRange(0), help="Of this machine: --dry-run tells the cost."
 )
+@click.option(
+    "--on-done",
+    metavar="CMD",
+    help="Run CMD by the shell when the run has ended by itself, well or not; VRMATTE_STATUS,"
+    " VRMATTE_OUT and VRMATTE_REPORT tell it how.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Events on stdout, one JSON object a line.")
 def run(
     inputs: tuple[Path, ...],
@@ -93,6 +101,7 @@ def run(
     fresh: bool,
     dry_run: bool,
     price_per_hour: float | None,
+    on_done: str | None,
     as_json: bool,
     **options: Any,
 ) -> int:
@@ -118,4 +127,26 @@ def run(
     )
     request = Request(inputs, out, settings, fresh, dry_run, price_per_hour)
     with interrupted_by(signal.SIGTERM, signal.SIGHUP):
-        return run_job(request, around)
+        if on_done is None or dry_run:
+            return run_job(request, around)
+        return _and_tell(on_done, out, lambda: run_job(request, around))
+
+
+def _and_tell(command: str, out: Path, work: Callable[[], int]) -> int:
+    """Do `work`, and have `command` told how it ended, if that is due."""
+    from orchestrator.on_done import stopped_by_somebody, tell
+
+    def word(status: int) -> None:
+        trouble = tell(command, status, out)
+        if trouble:
+            click.echo(f"--on-done: {trouble}", err=True)
+
+    try:
+        status = work()
+    except Exception as error:
+        if status_of(error) != USAGE:  # or another run may be going on
+            word(status_of(error))
+        raise
+    if not stopped_by_somebody(status, out):
+        word(status)
+    return status
