@@ -205,7 +205,7 @@ def run(request: Request, around: Surroundings) -> int:
             out.drop_videos(replaced_videos(out.path, plan.jobs))
             out.write_run_file(_run_record(request, plan, lanes, out.given_up()))
             watch = DiskWatch(out.path, out.lock, lock, gigabytes(settings.limits.reserve_gb))
-            around.say_json("run-started", run_started(out.path, plan, crew))
+            around.say_json("run-started", run_started(out.path, plan, crew.setups))
             facts = _facts(request, out, started_at)
             with around.page(out, facts, plan, journal.entries) as page:
                 first, last = _work(settings, around, out, plan, crew, journal, watch, page)

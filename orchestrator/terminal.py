@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +12,6 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, TextIO
 
 from orchestrator.calibration import Lanes
-from orchestrator.crew import Crew
 from orchestrator.jobs import Plan
 from orchestrator.machine import Devices
 from orchestrator.plan_view import DryRun, plan_lines
@@ -24,6 +23,7 @@ from orchestrator.summary import (
     summary_table,
 )
 from orchestrator.words import counted, printable
+from workers.messages import WorkerSetup
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -133,7 +133,7 @@ def show_report(
         _say(console, "stopped: the same command goes on from here")
 
 
-def run_started(out: Path, plan: Plan, crew: Crew) -> dict[str, Any]:
+def run_started(out: Path, plan: Plan, setups: Mapping[int, WorkerSetup]) -> dict[str, Any]:
     """What the ``run-started`` line of ``--json`` holds."""
     return {
         "version": version("vrmatte"),
@@ -155,7 +155,7 @@ def run_started(out: Path, plan: Plan, crew: Crew) -> dict[str, Any]:
         ],
         "workers": [
             {"worker": worker, "device": setup.device, "lanes": setup.lanes}
-            for worker, setup in crew.setups.items()
+            for worker, setup in setups.items()
         ],
     }
 
