@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from orchestrator.config import Settings
 from orchestrator.jobs import VideoJob
 from orchestrator.machine import Devices, Gpu, default_lanes
-from orchestrator.memory import Share, share
+from orchestrator.memory import Share, share, weights_bytes
 from orchestrator.moves import WorkerSpec
 from orchestrator.out_folder import OutFolder
 from workers.messages import ModelChoice, WorkerSetup
@@ -96,6 +96,7 @@ def gather(
         None if limits.ram_gb is None else round(limits.ram_gb * 1e9 / count),
         None if limits.vram_gb is None else round(limits.vram_gb * 1e9),
     )
+    weights = weights_bytes(settings.matting)
     return Crew(
         setups={
             worker: WorkerSetup(
@@ -109,16 +110,19 @@ def gather(
             for worker, device in enumerate(devices.devices)
         },
         shares={
-            worker: share(
-                count,
-                machine_bytes,
-                gpus[worker].memory_bytes if worker in gpus else None,
-                limits.ram_gb,
-                limits.vram_gb,
+            worker: replace(
+                share(
+                    count,
+                    machine_bytes,
+                    gpus[worker].memory_bytes if worker in gpus else None,
+                    limits.ram_gb,
+                    limits.vram_gb,
+                ),
+                weights_bytes=weights,
             )
             for worker in range(count)
         },
-        limit=limit,
+        limit=replace(limit, weights_bytes=weights),
         gpus=gpus,
     )
 

@@ -12,7 +12,14 @@ from dataclasses import dataclass, replace
 
 from orchestrator.jobs import VideoJob
 from pipeline.deliverables.fit import BY_CODEC
-from pipeline.spec import EncodingSettings, VideoInfo, VideoSettings, chunk_frames
+from pipeline.models.names import WITH_PROMPTS
+from pipeline.spec import (
+    EncodingSettings,
+    MattingSettings,
+    VideoInfo,
+    VideoSettings,
+    chunk_frames,
+)
 
 _MB = 1_000_000
 
@@ -21,6 +28,12 @@ _MB = 1_000_000
 _SEGMENT_BYTES = 200 * _MB
 _CHUNK_FRAME_BYTES = 130 * _MB
 _CHUNK_FRAME_BYTES_PER_PIXEL = 180
+
+#: SAM 2 by its size: the weights that a worker holds, and what a segment takes to follow an object
+#: through a frame, with 1024 pixels a side (docs/benchmarks/006-sam2.md), beside its other models.
+_SAM2_WEIGHTS = {"tiny": 160 * _MB, "small": 190 * _MB, "base_plus": 325 * _MB, "large": 900 * _MB}
+_SAM2_BYTES = {"tiny": 870 * _MB, "small": 870 * _MB, "base_plus": 1075 * _MB, "large": 1090 * _MB}
+_SAM2_SIDE = 1024
 
 #: Of each format, per pixel of 3840x1920, with 4 threads: x264 105 to 162, ProRes 158; and up to
 #: `fast`, from `medium` on: x265 149, 179; with an alpha layer 250, 307; SVT-AV1 300, 486.
@@ -55,18 +68,25 @@ class Share:
     Attributes:
         ram_bytes: of the machine's memory, all of its processes together.
         vram_bytes: of its GPU; None on the CPU.
+        weights_bytes: of it, what weights take that are larger than most.
     """
 
     ram_bytes: int | None = None
     vram_bytes: int | None = None
+    weights_bytes: int = 0
 
     @property
     def ram_for_segments(self) -> int | None:
-        return None if self.ram_bytes is None else max(0, self.ram_bytes - _WORKER_BYTES)
+        if self.ram_bytes is None:
+            return None
+        weights = self.weights_bytes if self.vram_bytes is None else 0
+        return max(0, self.ram_bytes - _WORKER_BYTES - weights)
 
     @property
     def vram_for_segments(self) -> int | None:
-        return None if self.vram_bytes is None else max(0, self.vram_bytes - _CUDA_CONTEXT_BYTES)
+        if self.vram_bytes is None:
+            return None
+        return max(0, self.vram_bytes - _CUDA_CONTEXT_BYTES - self.weights_bytes)
 
 
 def share(
@@ -95,7 +115,23 @@ def with_needs(job: VideoJob, on_gpu: bool) -> VideoJob:
     """The job with what one of its segments is expected to need."""
     chunk = chunk_frames(job.info, job.settings.streaming)
     ram, vram = segment_bytes(job.info, chunk, on_gpu, encoders_bytes_per_pixel(job.settings))
-    return replace(job, ram_bytes=ram, vram_bytes=vram)
+    tracking = tracking_bytes(job.settings.matting, on_gpu)
+    if on_gpu:
+        return replace(job, ram_bytes=ram, vram_bytes=vram + tracking)
+    return replace(job, ram_bytes=ram + tracking, vram_bytes=vram)
+
+
+def weights_bytes(matting: MattingSettings) -> int:
+    """What a worker's network takes where that is more than most do."""
+    return _SAM2_WEIGHTS[matting.sam2_size] if matting.model in WITH_PROMPTS else 0
+
+
+def tracking_bytes(matting: MattingSettings, on_gpu: bool) -> int:
+    """What SAM 2 takes of a segment's RAM, or of its GPU's memory."""
+    if matting.model not in WITH_PROMPTS:
+        return 0
+    whole = _SAM2_BYTES[matting.sam2_size] * (matting.sam2_image_size / _SAM2_SIDE) ** 2
+    return round(whole * 0.6 if on_gpu else whole)
 
 
 def encoders_bytes_per_pixel(settings: VideoSettings) -> int:
@@ -139,8 +175,9 @@ def fitted(info: VideoInfo, settings: VideoSettings, limit: Share, on_gpu: bool)
     chunk = chunk_frames(info, settings.streaming)
     room = limit.vram_for_segments if on_gpu else limit.ram_for_segments
     encoders = encoders_bytes_per_pixel(settings)
+    tracking = tracking_bytes(settings.matting, on_gpu)
     while room is not None and chunk > 1:
-        if segment_bytes(info, chunk, on_gpu, encoders)[on_gpu] <= room:
+        if segment_bytes(info, chunk, on_gpu, encoders)[on_gpu] + tracking <= room:
             break
         chunk //= 2
     if chunk == chunk_frames(info, settings.streaming):

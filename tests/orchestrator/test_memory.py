@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.config import load_settings
+from orchestrator.config import load_settings, video_settings
 from orchestrator.crew import gather
 from orchestrator.machine import Devices, Gpu
 from orchestrator.memory import (
@@ -147,6 +147,29 @@ def test_a_slower_encoder_is_never_planned_with_less(codec: Literal["hevc", "h26
         assert needs == sorted(needs)
         both = VideoSettings(deliverables=(name, "webm"), encoding=EncodingSettings(codec=codec))
         assert encoders_bytes_per_pixel(both) == needs[1] + 60
+
+
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_sam2_is_planned_with_what_its_size_takes(on_gpu: bool, tmp_path: Path) -> None:
+    job = replace(make_job(), info=UHD)
+    needs, rooms = [], []
+    gpus = [Gpu(0, "GPU-a", "L4", 24 * GB)] if on_gpu else []
+    devices = Devices((0,) if on_gpu else ("cpu",), "")
+    for size in (None, "tiny", "small", "base_plus", "large"):
+        matting = {"model": "rvm"} if size is None else {"model": "sam2+rvm", "sam2_size": size}
+        settings = load_settings(None, {"matting": matting})
+        one = with_needs(replace(job, settings=video_settings(settings)), on_gpu)
+        needs.append((one.ram_bytes, one.vram_bytes)[on_gpu])
+        crew = gather(settings, devices, gpus, OutFolder(tmp_path), cores=4, machine_bytes=24 * GB)
+        rooms.append((crew.specs()[0].ram_bytes, crew.specs()[0].vram_bytes)[on_gpu] or 0)
+    assert needs == sorted(needs)
+    assert needs[1] > needs[0] + 4e8
+    assert rooms == sorted(rooms, reverse=True)
+    assert rooms[0] - rooms[-1] > 8e8  # the weights of the large one
+    small = load_settings(None, {"matting": {"model": "sam2", "sam2_image_size": 512}})
+    quarter = with_needs(replace(job, settings=video_settings(small)), on_gpu)
+    least = (quarter.ram_bytes, quarter.vram_bytes)[on_gpu]
+    assert needs[0] < least < needs[0] + (needs[2] - needs[0]) / 3
 
 
 def test_jobs_know_what_their_segments_need() -> None:
