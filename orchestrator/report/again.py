@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.out_folder import OutFolder
 from orchestrator.report.keeper import Gallery, write_page
+from orchestrator.report.kept import kept_pictures
 from orchestrator.report.page import Album, render
 from orchestrator.report.rebuild import found_in
 from orchestrator.words import counted, printable
@@ -36,7 +37,7 @@ def write_again(path: Path, progress: Console, answers: Console, *, pictures: bo
     found = found_in(out, datetime.now().astimezone())
     album = Album({})
     if pictures:
-        gallery = Gallery()
+        gallery = Gallery(kept=kept_pictures(out.page))
         with progress.status("looking for pictures") as status:
             while (album := gallery.album(found.state, dict(found.infos))).awaited:
                 status.update(f"pictures of {counted(album.awaited, 'video')} to make")

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from orchestrator.flags import TimedFlag
 from orchestrator.report.charts import area_path, busy_shares
+from orchestrator.report.kept import picture_key
 from orchestrator.report.pictures import Moment, Pictures, moments, shown_output
 from orchestrator.report.state import PageState, Standing
 from orchestrator.summary import VideoReport
@@ -115,6 +116,7 @@ class Card:
     more_flags: int
     area: str
     shown: tuple[Shown, ...]
+    pictures_key: str
     facts: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     error: str
@@ -194,6 +196,7 @@ def _card(state: PageState, number: int, pictures: Sequence[Pictures]) -> Card:
         flags=flags,
         more_flags=len(video.flags) - len(flags) + video.dropped_flags,
         area=area_path(video.area),
+        pictures_key=picture_key(video),
         shown=tuple(_shown(video, moments(video), pictures)),
         facts=tuple(_facts(state, video)),
         notes=tuple(printable(n) for n in video.notes if not n.startswith(_OF_FLAGS)),

@@ -12,7 +12,7 @@ import signal
 import struct
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from orchestrator.report.cards import look_order
+from orchestrator.report.kept import kept_pictures, picture_key
 from orchestrator.report.page import Album, render
 from orchestrator.report.pictures import Pictures, draw, draw_request
 from orchestrator.report.state import PageState
@@ -74,10 +75,17 @@ class Gallery:
 
     Args:
         room_bytes: when so much text is there no more is made.
+        kept: pictures of an earlier page, by `picture_key`.
     """
 
-    def __init__(self, draw: Draw = draw_video, room_bytes: int = ROOM_BYTES) -> None:
+    def __init__(
+        self,
+        draw: Draw = draw_video,
+        room_bytes: int = ROOM_BYTES,
+        kept: Mapping[str, tuple[Pictures, ...]] | None = None,
+    ) -> None:
         self._draw = draw
+        self._kept = dict(kept or {})
         self._room_bytes = room_bytes
         self._infos: dict[str, VideoInfo] = {}
         self._made: dict[str, tuple[Pictures, ...]] = {}
@@ -94,6 +102,9 @@ class Gallery:
             for video in look_order(state)
             if video.outputs and video.id in self._infos and video.id not in self._failed
         ]
+        for video in wanted:
+            if self._kept and (known := self._kept.pop(picture_key(video), None)):
+                self._made[video.id] = known
         missing = [video for video in wanted if video.id not in self._made]
         full = sum(p.num_bytes for made in self._made.values() for p in made) >= self._room_bytes
         if full:
@@ -202,7 +213,7 @@ def main(path: str) -> None:
         with suppress(OSError, DiskError):  # the run itself meets the disk's troubles
             write_page(Path(path), text, lasting)
 
-    keep(sys.stdin.buffer, write, Gallery())
+    keep(sys.stdin.buffer, write, Gallery(kept=kept_pictures(Path(path))))
     sys.stdout.flush()
     os._exit(0)  # what is still being drawn dies with its thread
 

@@ -79,7 +79,8 @@ def _headline(state: PageState) -> str:
         return "No videos"
     done = sum(video.result in ("done", "done earlier") for video in videos)
     if done == len(videos):
-        return "The video is done" if done == 1 else f"All {done} videos are done"
+        whole = {1: "The video is done", 2: "Both videos are done"}
+        return whole.get(done, f"All {done} videos are done")
     return f"{done} of {counted(len(videos), 'video')} done"
 
 

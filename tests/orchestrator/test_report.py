@@ -26,6 +26,7 @@ import orchestrator.report.writer
 from orchestrator.report.cards import FLAGS, address, cards, precise
 from orchestrator.report.charts import area_path, busy_shares, load_charts
 from orchestrator.report.keeper import Gallery, keep, send_state, sent_states, write_page
+from orchestrator.report.kept import kept_pictures
 from orchestrator.report.page import Album, render
 from orchestrator.report.pictures import MOST_MOMENTS, Pictures, moments
 from orchestrator.report.rebuild import read_report
@@ -365,6 +366,31 @@ def test_a_page_has_room_for_so_many_pictures_of_those_that_deserve_a_look_most(
         gallery.wait(10)
     assert list(got.pictures) == [state.report.videos[n].id for n in (2, 0)]
     assert got.left_out == 1
+
+
+def test_pictures_of_an_earlier_page_are_taken_from_it_as_long_as_they_are_of_the_same(
+    tmp_path: Path,
+) -> None:
+    def never(video: VideoReport, info: VideoInfo) -> tuple[Pictures, ...]:
+        drawn.append(video.id)
+        return ()
+
+    drawn: list[str] = []
+    page = tmp_path / "report.html"
+    old = ended(video(0, HOSTILE[0]), video(1, "b", flags=(flag("empty", 1, 5),)))
+    page.write_text(render(old, album(old)))
+    gallery = Gallery(never, kept=kept_pictures(page))
+    infos = {video.id: video_info(Path(__file__)) for video in old.report.videos}
+    assert gallery.album(old, infos) == album(old)
+
+    flags = (flag("empty", 1, 5), flag("jump", 50, 51))
+    new = ended(video(0, HOSTILE[0]), video(1, "b", flags=flags))
+    gallery = Gallery(never, kept=kept_pictures(page))
+    while (got := gallery.album(new, infos)).awaited:
+        gallery.wait(10)
+    assert list(got.pictures) == [new.report.videos[0].id]
+    assert drawn == [new.report.videos[1].id]
+    assert kept_pictures(tmp_path / "none") == {}
 
 
 def test_a_page_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
