@@ -95,8 +95,11 @@ class LiveFile:
         # By json, which knows how to write a name that is not valid UTF-8.
         text = json.dumps(_adapter().dump_python(live, mode="json"), separators=(",", ":"))
         with suppress(OSError):  # the run itself meets the disk's troubles, and tells of them
-            # Not forced to the disk: after a power cut it would be out of date in any case.
-            draft.write_bytes(text.encode() + b"\n")
+            with draft.open("wb") as file:
+                file.write(text.encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            # Its folder is not forced: after a power cut an older one does as well.
             draft.replace(self._path)
 
 
