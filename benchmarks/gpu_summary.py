@@ -33,6 +33,7 @@ def lines(out: Path) -> tuple[list[str], bool]:
         right &= found is True
         page.append(f"{ {True: 'yes', False: 'NO', None: 'not known'}[found]:10}{what}: {figure}")
 
+    decide(*_gates(out / "gates.json"))
     tests = out / "tests.txt"
     said = tests.read_text(encoding="utf-8", errors="replace") if tests.exists() else ""
     last = (said.strip().splitlines() or ["no tests were run"])[-1]
@@ -61,6 +62,21 @@ def lines(out: Path) -> tuple[list[str], bool]:
         ratio = rates["ours"] / rates["converter"]
         decide(f"faster than RVM's converter ({name})", ratio > 1, f"{ratio:.2f} times")
     return page, right
+
+
+def _gates(path: Path) -> tuple[str, bool | None, str]:
+    """Whether gates 1 to 4 passed, or which check failed first."""
+    what = "gates 1 to 4 pass"
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))["results"]
+    except (OSError, ValueError, LookupError):
+        return what, None, "no result"
+    failed = [r for r in results if r["status"] == "failed"]
+    if failed:
+        return what, False, f"gate {failed[0]['gate']}, {failed[0]['name']}: {failed[0]['said']}"
+    skipped = [f"{r['name']} ({r['said']})" for r in results if r["status"] == "skipped"]
+    through = max((r["gate"] for r in results), default=0)
+    return what, through >= 4, f"skipped: {'; '.join(skipped) or 'nothing'}"
 
 
 def main() -> int:

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# All that only a GPU can show, with one command on a pod: tests that need one, then the speed of
+# All that only a GPU can show, with one command on a pod: the machine itself and gates 1 to 4 (every
+# decoder, model and encoder on every GPU, then whole runs), tests that need a GPU, then the speed of
 # each stage and of the whole at 4K and 8K, VRAM under a limit of 6 GB, and RVM's own converter by
 # its side. Takes some twenty minutes; leaves its findings in OUT, the decided ones in summary.txt.
 #
@@ -25,6 +26,13 @@ make setup || exit 1
 python=.venv/bin/python
 
 status=0
+echo "== the machine"
+.venv/bin/vrmatte doctor --model rvm --out "$out" --fresh 2>&1 | tee "$out/doctor.txt"
+((PIPESTATUS[0] == 0)) || status=1
+
+echo "== gates 1 to 4"
+.venv/bin/vrmatte gates --through 4 --model rvm --json >"$out/gates.json" || status=1
+
 echo "== tests that need a GPU"
 VRMATTE_REQUIRE_GPU=1 $python -m pytest -m gpu -s 2>&1 | tee "$out/tests.txt" || status=1
 

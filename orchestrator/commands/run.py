@@ -92,6 +92,9 @@ from pipeline.errors import SettingsError
     help="Run CMD by the shell when the run has ended by itself, well or not; VRMATTE_STATUS,"
     " VRMATTE_OUT and VRMATTE_REPORT tell it how.",
 )
+@click.option(
+    "--gated", is_flag=True, help="Start only where `vrmatte gates` passed, with these models."
+)
 @click.option("--json", "as_json", is_flag=True, help="Events on stdout, one JSON object a line.")
 def run(
     inputs: tuple[Path, ...],
@@ -102,6 +105,7 @@ def run(
     dry_run: bool,
     price_per_hour: float | None,
     on_done: str | None,
+    gated: bool,
     as_json: bool,
     **options: Any,
 ) -> int:
@@ -126,10 +130,17 @@ def run(
         write_json=lasting_lines(sys.stdout) if as_json else None,
     )
     request = Request(inputs, out, settings, fresh, dry_run, price_per_hour)
+
+    def work() -> int:
+        if gated and not dry_run:
+            from orchestrator.doctor.doctor import here
+            from orchestrator.gates.record import models_of, require_gates
+
+            require_gates(here(), models_of(settings))
+        return run_job(request, around)
+
     with interrupted_by(signal.SIGTERM, signal.SIGHUP):
-        if on_done is None or dry_run:
-            return run_job(request, around)
-        return _and_tell(on_done, out, lambda: run_job(request, around))
+        return work() if on_done is None or dry_run else _and_tell(on_done, out, work)
 
 
 def _and_tell(command: str, out: Path, work: Callable[[], int]) -> int:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from orchestrator.doctor.read_trial import read_back
 from orchestrator.doctor.trials import FormatTrial, ModelTrial, ReadTrial, Tried
+from orchestrator.plan import segment_grid
 from orchestrator.scene import Backdrop, Scene
 from pipeline.deliverables.base import make_deliverable
 from pipeline.finish import finish_video
@@ -108,21 +109,22 @@ def try_format(trial: FormatTrial, device: torch.device) -> Tried:
     index = folder / "index.json"
     video = read_video(Path(trial.path), index, "sbs")
     matting = MattingSettings(model="chroma")
+    half = trial.num_frames // 2
     settings = VideoSettings(
         deliverables=(trial.name,),
         matting=matting,
         encoding=trial.encoding,
-        streaming=StreamingSettings(segment_frames=-(-video.num_frames // 2)),
+        max_frames=trial.num_frames,
+        streaming=StreamingSettings(segment_frames=half),
     )
     model = load_model(matting, ProcessingSettings(), device)
-    half = -(-video.num_frames // 2)
     results = tuple(
         run_segment(
             SegmentJob(video, settings, number, start, stop, str(index), str(folder)),
             model,
             device,
         )
-        for number, (start, stop) in enumerate(((0, half), (half, video.num_frames)))
+        for number, (start, stop) in enumerate(segment_grid(0, trial.num_frames, half))
     )
     suffix = make_deliverable(trial.name, video, settings).suffix
     output = folder / f"{trial.name}_LR_180{suffix}"

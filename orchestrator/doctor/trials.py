@@ -50,10 +50,11 @@ class ModelTrial:
 
 @dataclass(frozen=True, slots=True)
 class FormatTrial:
-    """Make one format of a clip, by `chroma`: segments, joined, with sound, and read back.
+    """Make one format of a clip, by `chroma`: two segments, joined, with sound, and read back.
 
     Attributes:
         path: a clip of `orchestrator.gates.clips`.
+        num_frames: how many of its frames.
         encoding: with its encoder decided.
         folder: for what is made.
     """
@@ -62,6 +63,7 @@ class FormatTrial:
     name: str
     encoding: EncodingSettings
     folder: str
+    num_frames: int
     kind: Literal["format"] = "format"
 
 

@@ -11,7 +11,7 @@ from orchestrator.doctor.read_trial import ALPHA_AS_GREY, WITH_ALPHA
 from orchestrator.doctor.trials import DecodeTrial, FormatTrial, ModelTrial, Tried, WeightsTrial
 from orchestrator.doctor.weights_here import LOOK_DEADLINE_S, lacking
 from orchestrator.gates.checks import Check, CheckFailed, CheckSkipped
-from orchestrator.gates.clips import EYE, FRAMES
+from orchestrator.gates.clips import EYE
 from orchestrator.gates.site import Site
 from pipeline.encoders import Codec
 from pipeline.models.engines import settled_engine
@@ -34,6 +34,9 @@ MOST_DEVICE_DIFFERENCE = 1 / 255
 
 #: Mean difference that the way through `chroma` and an encoder may add to an alpha.
 MOST_ALPHA_ERROR = 0.02
+
+#: Of the clip, for each format.
+FORMAT_FRAMES = 8
 
 _CODECS: tuple[Codec, ...] = ("hevc", "h264", "av1")
 
@@ -152,12 +155,12 @@ def make_by_nvenc(site: Site, codec: Codec, number: int) -> str:
 
 def make(site: Site, name: str, encoding: EncodingSettings, device: int | str) -> str:
     folder = site.folder / f"{name}-{encoding.codec}-{encoding.encoder}-{device}"
-    trial = FormatTrial(str(site.clips["h264"]), name, encoding, str(folder))
+    trial = FormatTrial(str(site.clips["h264"]), name, encoding, str(folder), FORMAT_FRAMES)
     tried = site.try_on(device, trial, FORMAT_DEADLINE_S)
     _require(tried, f"leave out --format {name}, or run `make setup`")
     figures = tried.figures
-    require_frames(figures["frames"], figures["decoded"], FRAMES)
-    said = f"{FRAMES} frames"
+    require_frames(figures["frames"], figures["decoded"], FORMAT_FRAMES)
+    said = f"{FORMAT_FRAMES} frames"
     if name in WITH_ALPHA | ALPHA_AS_GREY:
         said += f", alpha off by {require_alpha(tried):.4f} on average"
     return said

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from orchestrator.config import Settings, with_overrides
 from orchestrator.doctor.cache import Identity, read_record
 from orchestrator.doctor.doctor import Surroundings
 from orchestrator.gates.checks import CheckResult
@@ -107,6 +108,12 @@ def passed_earlier(record: Mapping[str, Any]) -> str | None:
     return min(_at(record, gate) or "" for gate in NEEDED)
 
 
+def models_of(settings: Settings) -> list[str]:
+    """All models that these settings may choose, for whichever video."""
+    each = [with_overrides(settings, [override]) for override in settings.overrides]
+    return list(dict.fromkeys(s.matting.model for s in (settings, *each)))
+
+
 def require_gates(around: Surroundings, models: Iterable[str]) -> None:
     """Raises MachineError unless gates 1 to 4 passed here, with this version and these models."""
     record = read_gates(around.cache, around.identity())
@@ -115,7 +122,7 @@ def require_gates(around: Surroundings, models: Iterable[str]) -> None:
             "--gated: the gates have not been passed on this machine with this version",
             "run `vrmatte gates --through 4`",
         )
-    missing = [name for name in dict.fromkeys(models) if name not in record["models"]]
+    missing = [name for name in models if name not in record["models"]]
     if missing:
         raise MachineError(
             f"--gated: the gates were passed without the {_models(missing)}",
