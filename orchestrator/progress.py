@@ -90,6 +90,7 @@ class Watch:
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._over = False
+        self._failed = False
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
     def __enter__(self) -> Self:
@@ -107,7 +108,19 @@ class Watch:
         self._thread.join(_LAST_WAIT_S)
 
     def update(self, snapshot: Snapshot) -> None:
-        """Take notice of the next snapshot; quick, and never fails for what others show."""
+        """Take notice of the next snapshot; quick, and it never fails, whatever goes wrong."""
+        if self._failed:
+            return
+        try:
+            events = self._take(snapshot)
+        except Exception:
+            self._failed = True
+            structlog.get_logger("vrmatte").exception("not_followed")
+            return
+        if events:
+            self._wake.set()
+
+    def _take(self, snapshot: Snapshot) -> list[RunEvent]:
         with self._lock:
             self._first = self._first or snapshot
             self._pace.add(snapshot)
@@ -117,15 +130,17 @@ class Watch:
             self._events += events
             at = self._wall_clock().strftime("%H:%M:%S")
             self._lines.extend(f"{at} {event.text}" for event in events)
-        if events:
-            self._wake.set()
+            return events
 
     def _run(self) -> None:
-        while not self._over:
-            self._wake.wait(SHOW_S)
-            self._wake.clear()
+        try:
+            while not self._over:
+                self._wake.wait(SHOW_S)
+                self._wake.clear()
+                self._show()
             self._show()
-        self._show()
+        except Exception:
+            structlog.get_logger("vrmatte").exception("nothing_shown")
 
     def _show(self) -> None:
         with self._lock:

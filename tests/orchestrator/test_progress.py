@@ -16,6 +16,7 @@ from orchestrator.events import RunEvent
 from orchestrator.live import Live, live_path, read_live
 from orchestrator.load import DeviceLoad, LoadPoint
 from orchestrator.progress import JsonLines, Watch, watching
+from orchestrator.time_to_go import TimeToGo
 from pipeline.errors import ErrorRecord
 from tests.orchestrator.clockwork import Clockwork, videos
 from tests.orchestrator.snapshots import snapshot, video, worker
@@ -88,6 +89,18 @@ def test_the_loop_goes_on_while_an_outlet_hangs(monkeypatch: pytest.MonkeyPatch)
         assert outlet.lives == []
         let_go.set()
     assert outlet.lives[-1].snapshot.videos[0].frames_done == 3
+
+
+def test_a_bug_in_what_is_foretold_is_no_matter_of_the_loops(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = Kept()
+    with watch(kept) as watching_it:
+        watching_it.update(snapshot(90, (video(),), worker()))
+        monkeypatch.setattr(TimeToGo, "add", lambda self, shot: 1 / 0)
+        watching_it.update(snapshot(91, (video(frames_done=3),), worker()))
+        watching_it.update(snapshot(92, (video(frames_done=9),), worker()))
+    assert kept.lives[-1].phase == "ended"
 
 
 def test_a_run_without_snapshots_shows_nothing() -> None:
