@@ -181,7 +181,7 @@ def _tiff_alphas(
         count = len(file.pages)
         figures["frames"] = count
         for number in range(count) if whole else sorted({0, count // 2, count - 1}):
-            yield number, file.pages[number].asarray().astype(np.float32) / 255
+            yield number, file.pages[number].asarray().astype(np.float32) / np.float32(255)
 
 
 def _loudness(path: Path) -> float:

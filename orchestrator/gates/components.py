@@ -78,9 +78,9 @@ def decode(site: Site, sample: Sample, device: int | str) -> str:
 
 def models(site: Site) -> Iterator[Check]:
     """Every model whose weights are here, on the CPU or on each GPU."""
-    devices = [gpu.number for gpu in site.around.gpus] or ["cpu"]
+    devices: list[int | str] = [gpu.number for gpu in site.around.gpus]
     for name in model_names():
-        for device in devices:
+        for device in devices or ["cpu"]:
             where = "the CPU" if device == "cpu" else f"GPU {device}"
             yield Check(GATE, model_check(name, where), partial(matte, site, name, device))
     if not site.around.gpus:

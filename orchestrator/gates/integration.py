@@ -119,7 +119,7 @@ def gpu_use(site: Site) -> str:
     seen = [gpu for sample in site.one_worker().samples for gpu in sample if gpu.name == name]
     if not seen:
         raise CheckFailed("NVML told nothing of the GPU", "see `nvidia-smi`")
-    busy = max(gpu.busy_percent for gpu in seen)
+    busy = max(gpu.busy_percent or 0 for gpu in seen)
     held = [gpu.memory_used_bytes for gpu in seen]
     if busy == 0 and max(held) - min(held) < _LEAST_VRAM:
         raise CheckFailed(

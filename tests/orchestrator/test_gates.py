@@ -96,7 +96,7 @@ class RunDouble:
 
 
 def make_clips(folder: Path, codecs: Iterable[ClipCodec]) -> dict[str, Path]:
-    made = {codec: folder / f"{codec}.mp4" for codec in codecs}
+    made: dict[str, Path] = {codec: folder / f"{codec}.mp4" for codec in codecs}
     for path in made.values():
         path.write_text("clip")
     return made
@@ -638,8 +638,13 @@ def typed(machine: Machine, run: RunDouble, monkeypatch: pytest.MonkeyPatch) -> 
 def test_run_gated_refuses_in_one_line(
     typed: Typed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    began = []
-    monkeypatch.setattr(orchestrator.run, "run", lambda *rest: began.append(rest) or 0)
+    began: list[object] = []
+
+    def run(*request: object) -> int:
+        began.append(request)
+        return 0
+
+    monkeypatch.setattr(orchestrator.run, "run", run)
     line = ("run", str(tmp_path), "-o", str(tmp_path / "out"), "--model", "chroma", "--gated")
     status, said, complaint = typed(*line)
     assert (status, said, began) == (3, "", [])
