@@ -83,10 +83,20 @@ class LimitSettings:
     """How long things may take before they count as hung, and how much room they may take."""
 
     start_s: Annotated[
-        float, Field(gt=0, description="seconds for a worker to start and to load its model")
+        float,
+        Field(
+            gt=0,
+            description="seconds for a worker to start, and to load the model where all videos have"
+            " the same",
+        ),
     ] = 600.0
     first_frame_s: Annotated[
-        float, Field(gt=0, description="seconds until a segment's first frame, warm-up included")
+        float,
+        Field(
+            gt=0,
+            description="seconds until a segment's first frame, warm-up included, and loading the"
+            " model",
+        ),
     ] = 900.0
     stall_s: Annotated[
         float, Field(gt=0, description="seconds that a segment may go without a new frame")

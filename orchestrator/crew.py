@@ -9,6 +9,7 @@ from orchestrator.config import Settings
 from orchestrator.jobs import VideoJob
 from orchestrator.machine import Devices, Gpu, default_lanes
 from orchestrator.memory import Share, share, weights_bytes
+from orchestrator.model_memory import further_bytes
 from orchestrator.moves import WorkerSpec
 from orchestrator.out_folder import OutFolder
 from workers.messages import ModelChoice, WorkerSetup
@@ -24,12 +25,14 @@ class Crew:
         shares: what memory is planned with, by number.
         limit: the memory that the settings allow a worker; knows nothing of this machine.
         gpus: the GPU of each worker that has one.
+        further_bytes: what a worker's models take beyond the one that is allowed for.
     """
 
     setups: Mapping[int, WorkerSetup]
     shares: Mapping[int, Share]
     limit: Share
     gpus: Mapping[int, Gpu]
+    further_bytes: int = 0
 
     @property
     def lanes(self) -> int:
@@ -46,20 +49,23 @@ class Crew:
     def with_models(self, jobs: Sequence[VideoJob]) -> Crew:
         """Workers load the model before they say they are ready, if one is enough for all."""
         choices = {ModelChoice.of(job.settings) for job in jobs}
-        model = choices.pop() if len(choices) == 1 else None
+        model = next(iter(choices)) if len(choices) == 1 else None
         setups = {number: replace(setup, model=model) for number, setup in self.setups.items()}
-        return replace(self, setups=setups)
+        return replace(self, setups=setups, further_bytes=further_bytes(choices, self.lanes))
 
     def specs(self) -> list[WorkerSpec]:
         return [
             WorkerSpec(
                 worker,
                 setup.lanes,
-                self.shares[worker].ram_for_segments,
-                self.shares[worker].vram_for_segments,
+                self._room(self.shares[worker].ram_for_segments),
+                self._room(self.shares[worker].vram_for_segments),
             )
             for worker, setup in self.setups.items()
         ]
+
+    def _room(self, share_bytes: int | None) -> int | None:
+        return None if share_bytes is None else max(0, share_bytes - self.further_bytes)
 
     def memory_used(self, worker: int) -> int | None:
         """Bytes in use on a worker's GPU; None on the CPU, or where it cannot be told."""

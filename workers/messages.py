@@ -21,6 +21,10 @@ from pipeline.spec import (
     VideoSettings,
 )
 
+#: Models that stay loaded in a worker, unless its lanes use more at the moment. The one before
+#: stays, because videos that follow each other may take turns.
+MOST_LOADED = 2
+
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:

@@ -14,14 +14,10 @@ from dataclasses import dataclass
 import structlog
 
 from pipeline.models.base import MattingModel
-from workers.messages import ModelChoice
+from workers.messages import MOST_LOADED, ModelChoice
 from workers.ram import give_back_memory
 
 _log = structlog.get_logger()
-
-#: Models that stay loaded, unless lanes use more at the moment. The one before stays, because
-#: videos that follow each other may take turns.
-MOST_LOADED = 2
 
 
 @dataclass(slots=True)

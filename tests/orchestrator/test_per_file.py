@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -13,15 +13,19 @@ import yaml
 from orchestrator.backends.base import Backend
 from orchestrator.backends.local import LocalBackend
 from orchestrator.config import Settings, load_settings, with_overrides
+from orchestrator.crew import gather
 from orchestrator.discover import Source
 from orchestrator.jobs import VideoJob
 from orchestrator.machine import Devices
+from orchestrator.model_memory import further_bytes
+from orchestrator.out_folder import OutFolder
 from orchestrator.overrides import Override
 from orchestrator.per_file import PerFile, choose, settler
 from orchestrator.supervisor import Outcome
 from pipeline.errors import SettingsError
-from pipeline.spec import MattingSettings
+from pipeline.spec import MattingSettings, VideoSettings
 from tests.orchestrator.test_run import Place, SupervisorDouble, place
+from tests.orchestrator.worlds import make_job
 from workers.messages import ModelChoice
 
 __all__ = ["place"]
@@ -148,3 +152,26 @@ def test_a_dry_run_shows_what_differs_and_what_matches_nothing(place: Place) -> 
     said = place.told.getvalue().splitlines()
     assert "the override '*grren*' of line 3 matches none of 2 videos" in said
     assert "sub/b.mp4: matting.model: chroma" in said
+
+
+def test_further_models_take_room_from_the_segments(tmp_path: Path) -> None:
+    def room(*models: str, lanes: int) -> int:
+        choices = [ModelChoice.of(VideoSettings(matting=MattingSettings(model=m))) for m in models]
+        return further_bytes(choices, lanes)
+
+    assert room("sam2", lanes=8) == 0
+    small = room("sam2", "chroma", lanes=2)
+    assert 0 < small < room("sam2", "rvm", lanes=2)
+    assert room("sam2", "chroma", "depth", lanes=1) == small  # two stay loaded, however few lanes
+    assert room("sam2", "chroma", "depth", lanes=3) == 2 * small
+    settings = load_settings(None, {})
+    crew = gather(settings, CPU, [], OutFolder(tmp_path), cores=2, machine_bytes=24 * 10**9)
+    [before] = crew.specs()
+    jobs = [
+        replace(make_job(model), settings=VideoSettings(matting=MattingSettings(model=model)))
+        for model in ("chroma", "depth")
+    ]
+    [after] = crew.with_models(jobs).specs()
+    assert before.ram_bytes is not None
+    assert after.ram_bytes == before.ram_bytes - room("chroma", "depth", lanes=crew.lanes)
+    assert crew.with_models(jobs[:1]).specs() == [before]
