@@ -77,6 +77,8 @@ def show_status(
     lines += [f"{aside['name']}: set aside: {aside['reason']}" for aside in record["set_aside"]]
     done = sum(video.standing == "done" for video in videos)
     now = _state(going_on, live, wall_clock())
+    if not going_on and done < len(videos):
+        now += ": the same command goes on from here"
     lines.append(f"{done} of {len(videos)} videos done, begun {record['started']}; {now}")
     for line in lines:
         console.print(printable(line), markup=False, soft_wrap=True)

@@ -73,7 +73,10 @@ def test_after_a_kill_what_it_said_last_does_not_count(out: OutFolder) -> None:
     lines = said(out)
     assert not any("to go" in line for line in lines)
     assert any(line.rstrip().endswith("0 of 240") for line in lines)
-    assert lines[-1].endswith("0 of 1 videos done, begun 2026-01-02; no run is going on")
+    assert lines[-1] == (
+        "0 of 1 videos done, begun 2026-01-02; no run is going on: the same command goes on from"
+        " here"
+    )
 
 
 def test_what_an_earlier_run_said_does_not_count_for_the_next(out: OutFolder) -> None:
