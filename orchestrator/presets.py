@@ -37,7 +37,7 @@ PRESETS: Mapping[str, Preset] = {
         {"output": {"formats": ["greenscreen"]}},
     ),
     "editor": Preset(
-        "ProRes 4444 with alpha, for Premiere, Resolve and Final Cut; large files",
+        "ProRes 4444 with straight alpha, for editors; large files",
         {"output": {"formats": ["prores"]}},
     ),
     "apple": Preset(

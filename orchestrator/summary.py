@@ -374,13 +374,17 @@ def remarks(report: Report) -> Iterator[str]:
 def plan_remarks(plan: Plan) -> Iterator[str]:
     """Settings of some videos, notes of the probes, and what was set aside, one line each."""
     for job in plan.jobs:
-        for key, value in job.differing:
-            shown = ", ".join(map(str, value)) if isinstance(value, list) else value
-            yield printable(f"{job.name}: {key}: {shown}")
+        if job.differing:
+            own = "; ".join(f"{key}: {_plain(value)}" for key, value in job.differing)
+            yield printable(f"{job.name}: {own}")
         for note in job.info.notes:
             yield printable(f"{job.name}: {note}")
     for aside in plan.set_aside:
         yield printable(f"{aside.name}: set aside: {aside.error}")
+
+
+def _plain(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _table(title: str) -> Table:
