@@ -7,6 +7,9 @@ import io
 import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -29,7 +32,7 @@ from tests.browser import Browser, find_chromium
 from tests.clips import X264, ClipSpec, read_number
 from tests.orchestrator.pages import HOSTILE, album, every_kind
 from tests.orchestrator.test_report import parsed
-from tests.runs import HereRun
+from tests.runs import HereRun, environment, left_behind
 
 pytestmark = [pytest.mark.slow]
 
@@ -133,6 +136,39 @@ def test_the_page_is_written_anew_also_of_a_run_that_was_killed(out: Path, tmp_p
         again = by_name[video.name]
         assert (again.facts, again.flags, again.area) == (video.facts, video.flags, video.area)
     assert "ended without a word" in render(state, album(state))
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+
+import orchestrator.report.writer as writer
+from tests.orchestrator.pages import every_kind
+from tests.orchestrator.snapshots import snapshot
+
+writer.FIRST_S = 0.01
+page = Path(sys.argv[1])
+with writer.PageWriter(page, lambda snapshot: every_kind(), {}) as it:
+    it.update(snapshot(0, ()))
+    while not page.exists():
+        os.sched_yield()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_run_that_is_killed_leaves_a_page_that_says_so_and_no_process(tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(page)],
+        cwd=Path(__file__).resolve().parents[2],
+        env=environment(tmp_path),
+        check=False,
+        timeout=60,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert left_behind(tmp_path) == []
+    assert "ended without a word" in page.read_text()
+    assert list(tmp_path.iterdir()) == [page]
 
 
 # -- in a browser ----------------------------------------------------------------------------
