@@ -20,7 +20,9 @@ demo: setup
 	.venv/bin/vrmatte demo demo-clips
 	.venv/bin/vrmatte run demo-clips -o demo-out --model depth --fresh
 
+# Where no chromium can be had, the tests of the report's page are skipped aloud.
 test: setup
+	-@deploy/chromium.sh >/dev/null
 	.venv/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 check: setup
