@@ -61,13 +61,17 @@ class Rule:
     gap_s: float = 0.0
 
 
-#: The worst first: what is shown where there is no room for all.
+#: The worst first: what is shown where there is no room for all. The largest that was measured of
+#: good mattes of moving people (docs/decisions/012-quality-flags.md): eyes_disagree 0.014, jump
+#: 0.075, flicker 0.006.
 RULES: Mapping[FlagKind, Rule] = {
     # A fifth of a thousandth of an eye of 180 degrees is a person 20 m away.
     "empty": Rule(low=0.9998, high=0.9998, gap_s=0.1),
     "eyes_disagree": Rule(low=0.05, high=0.1, least_s=0.1, gap_s=0.25),
     "jump": Rule(low=0.15, high=0.15, gap_s=0.1),
-    "flicker": Rule(low=0.02, high=0.05, least_s=0.06, gap_s=0.25),
+    # At least twice: what comes and stays jumps.
+    "flicker": Rule(low=0.015, high=0.03, least_s=0.06, gap_s=0.25),
+    # A hand at arm's length is 0.04 of 180 degrees; who walks past the edge is soon gone.
     "touches_edge": Rule(low=0.02, high=0.04, least_s=0.3, gap_s=0.5),
 }
 _ORDER = {kind: place for place, kind in enumerate(RULES)}
@@ -152,11 +156,13 @@ def jumps(frames: Mapping[int, BorderFrame], numbers: Iterable[int]) -> Iterator
         here, before = frames[number], frames.get(number - 1)
         if here.cut or before is None:
             continue
-        values = [_jump(frames, number, eye) for eye in range(len(here.area))]
+        values = [jump(frames, number, eye) for eye in range(len(here.area))]
         yield from _mark("jump", number, values)
 
 
-def _jump(frames: Mapping[int, BorderFrame], number: int, eye: int) -> float:
+def jump(frames: Mapping[int, BorderFrame], number: int, eye: int) -> float:
+    """How much of the area of an eye comes or goes at once; the frame before must be known."""
+
     def change(at: int) -> float | None:
         here, before = frames.get(at), frames.get(at - 1)
         return abs(here.area[eye] - before.area[eye]) if here and before else None
