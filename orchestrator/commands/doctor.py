@@ -34,7 +34,7 @@ def doctor(
 
     matting = load_settings(config, overrides({"model": model})).matting
     with Working(console(stderr=True)) as working:
-        findings = examine(here(working.on), out or Path.cwd(), matting, fresh=fresh)
+        findings = examine(here(working.on), out, matting, fresh=fresh)
         if as_json:
             found = list(findings)
             working.pause()

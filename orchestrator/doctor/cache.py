@@ -38,6 +38,7 @@ class Identity:
         gpus: the uuids.
         driver: NVIDIA's version; empty without one.
         versions: of each of `PACKAGES`, and of Python.
+        ffmpeg: the program that encodes, with its size and time.
         code: digest of this program's own files, because a checkout changes under one version.
     """
 
@@ -47,6 +48,7 @@ class Identity:
     gpus: tuple[str, ...]
     driver: str
     versions: tuple[tuple[str, str], ...]
+    ffmpeg: str
     code: str
 
     def fingerprint(self) -> str:
@@ -64,6 +66,7 @@ def identity(gpus: Sequence[Gpu], driver: str) -> Identity:
         gpus=tuple(gpu.uuid for gpu in gpus),
         driver=driver,
         versions=(("python", platform.python_version()), *sorted(package_versions().items())),
+        ffmpeg=_ffmpeg(),
         code=_code_digest(),
     )
 
@@ -117,6 +120,18 @@ def _cpu_name() -> str:
         return platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def _ffmpeg() -> str:
+    """Empty where there is none."""
+    import imageio_ffmpeg
+
+    try:
+        path = Path(imageio_ffmpeg.get_ffmpeg_exe())
+        status = path.stat()
+    except (RuntimeError, OSError):
+        return ""
+    return f"{path} {status.st_size} {status.st_mtime_ns}"
 
 
 @cache

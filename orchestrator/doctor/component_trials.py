@@ -31,6 +31,7 @@ from pipeline.spec import (
     StreamingSettings,
     VideoSettings,
 )
+from pipeline.streams import segment_stream
 
 #: A walk across the room that a clean plate can be found in.
 MODEL_FRAMES, MODEL_EYE = 12, 256
@@ -94,12 +95,13 @@ def _matte(
     backdrop: Backdrop = "green" if matting.model == "chroma" else "room"
     model = load_model(matting, processing, device)
     clip = _SceneClip(scene, backdrop, device)
-    state = model.start(2, clip.height, clip.width, model.prepare(clip))
-    parts = [
-        model.matte(EyeBatch(clip.rgb[start : min(frames, start + _CHUNK)], start), state).alpha
-        for start in range(0, frames, _CHUNK)
-    ]
-    return torch.cat([part.cpu().float() for part in parts])
+    with segment_stream(device):
+        state = model.start(2, clip.height, clip.width, model.prepare(clip))
+        parts = [
+            model.matte(EyeBatch(clip.rgb[start : min(frames, start + _CHUNK)], start), state).alpha
+            for start in range(0, frames, _CHUNK)
+        ]
+        return torch.cat([part.cpu().float() for part in parts])
 
 
 def try_format(trial: FormatTrial, device: torch.device) -> Tried:

@@ -96,12 +96,12 @@ def trials_file(cache: Path, who: Identity) -> Path:
 
 
 def examine(
-    around: Surroundings, out: Path, matting: MattingSettings, *, fresh: bool = False
+    around: Surroundings, out: Path | None, matting: MattingSettings, *, fresh: bool = False
 ) -> Iterator[Finding]:
     """Every finding, as it is found.
 
     Args:
-        out: the folder, there already or not, whose disk is looked at.
+        out: the folder, there already or not, whose disk is looked at; None: this one.
         matting: whose weights are looked for.
         fresh: try again what is remembered of an earlier time.
     """
@@ -112,8 +112,9 @@ def examine(
     try:
         yield from library_findings(trials)
         yield from limit_findings(around.limits())
-        around.on_step(f"writing to the disk of {out}")
-        yield disk_finding(out, trials)
+        folder = out or Path.cwd()
+        around.on_step(f"writing to the disk of {folder}")
+        yield disk_finding(folder, trials, is_out=out is not None)
         yield from weights_findings(matting, missing(matting, trials))
         yield from _codecs(around, trials, fresh)
     finally:

@@ -128,14 +128,19 @@ def _counts(limits: Limits) -> Iterator[Finding]:
         yield Finding(GROUP, "limits", "ok", said)
 
 
-def disk_finding(folder: Path, trials: Trials) -> Finding:
+def disk_finding(folder: Path, trials: Trials, *, is_out: bool = True) -> Finding:
     """Room and speed of the disk of `folder`, which need not be there yet.
 
     A dead network disk holds whoever asks it: all is asked in a process of its own.
+
+    Args:
+        is_out: outputs will go there; otherwise it need not be writable.
     """
     name, shown = "disk", printable(str(folder))
     place = os.path.abspath(folder)  # noqa: PTH100  asks no disk
     tried = trials.run(DiskTrial(place, _DISK_BYTES), DISK_DEADLINE_S)
+    if tried.outcome == "failed" and not is_out:
+        return Finding(GROUP, name, "mind", f"{shown}: {tried.said}", "name OUT with --out")
     if tried.outcome != "works":
         advice = "choose another folder with --out, or mend that disk"
         return Finding(GROUP, name, "broken", f"{shown}: {tried.said}", advice)

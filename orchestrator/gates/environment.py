@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 from orchestrator.doctor.doctor import examine
 from orchestrator.doctor.findings import Finding
@@ -16,8 +15,7 @@ GATE = 1
 
 def checks(site: Site) -> Iterator[Check]:
     """One check for each of the doctor's findings, as they are found."""
-    out = site.out or Path.cwd()
-    for finding in examine(site.with_children(), out, site.matting, fresh=site.fresh):
+    for finding in examine(site.with_children(), site.out, site.matting, fresh=site.fresh):
         card = finding.group.partition(":")[0]
         name = f"{card}: {finding.name}" if card.startswith("GPU ") else finding.name
         yield Check(GATE, name, partial(judge, finding))

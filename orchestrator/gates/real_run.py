@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -16,7 +17,7 @@ from pipeline.child import tied
 from workers.telemetry import GpuSample, sample_gpus
 
 _DEADLINE_S = 600.0
-_SAMPLE_S = 0.5
+_SAMPLE_S, _PATIENCE_S = 0.5, 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,26 +77,41 @@ def real_run(asked: RunAsked, deadline_s: float = _DEADLINE_S) -> RunEnd:
         "PYTHONPATH": os.pathsep.join([here, known] if known else [here]),
         "COLUMNS": "1000",
     }
-    samples = []
     with tempfile.TemporaryFile() as words:
         process = subprocess.Popen(
             tied(command), stdin=subprocess.DEVNULL, stdout=words, stderr=words, env=environment
         )
+        sampler = _Sampler() if asked.gpus != "none" else None
         try:
-            while process.poll() is None and time.monotonic() - began < deadline_s:
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(_SAMPLE_S)
-                if asked.gpus != "none":
-                    samples.append(sample_gpus())
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(deadline_s)
         finally:
             ended = process.poll()
             process.kill()
             process.wait()
+        samples = sampler.end() if sampler else ()
         words.seek(0)
         lines = words.read().decode(errors="replace").splitlines()
-    return RunEnd(
-        asked.out, ended, _telling(lines), round(time.monotonic() - began, 3), tuple(samples)
-    )
+    return RunEnd(asked.out, ended, _telling(lines), round(time.monotonic() - began, 3), samples)
+
+
+class _Sampler:
+    """Looks at all GPUs now and then, in a thread: a driver that hangs shall not hold the gates."""
+
+    def __init__(self) -> None:
+        self._samples: list[tuple[GpuSample, ...]] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="samples", daemon=True)
+        self._thread.start()
+
+    def _look(self) -> None:
+        while not self._over.wait(_SAMPLE_S):
+            self._samples.append(sample_gpus())
+
+    def end(self) -> tuple[tuple[GpuSample, ...], ...]:
+        self._over.set()
+        self._thread.join(_PATIENCE_S)
+        return tuple(self._samples)
 
 
 def _telling(lines: Sequence[str]) -> str:

@@ -42,8 +42,8 @@ def models_passed(results: Iterable[CheckResult]) -> list[str]:
     by_model: dict[str, set[str]] = {}
     for result in results:
         word, _, rest = result.name.partition(" ")
-        if word == "model" and " on " in rest:
-            by_model.setdefault(rest.partition(" on ")[0], set()).add(result.status)
+        if word == "model" and " (" in rest:
+            by_model.setdefault(rest.partition(" (")[0], set()).add(result.status)
     return sorted(name for name, found in by_model.items() if found == {"passed"})
 
 

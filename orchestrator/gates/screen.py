@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 #: Of the names of checks, on wide terminals and on narrow ones, where they are folded.
-_WIDE, _NAME_WIDTH, _NARROW_NAME_WIDTH = 110, 46, 26
+_WIDE, _NAME_WIDTH, _NARROW_NAME_WIDTH = 100, 36, 26
 
 
 def show_results(

@@ -58,5 +58,6 @@ def test_a_disk_is_really_written_and_read(tmp_path: Path) -> None:
     assert str(tmp_path / "not/there/yet") in finding.said
     assert list(tmp_path.iterdir()) == []
     finding = disk_finding(Path("/proc"), trials)
-    trials.close()
     assert (finding.level, "cannot be written" in finding.said) == ("broken", True)
+    assert disk_finding(Path("/proc"), trials, is_out=False).level == "mind"
+    trials.close()

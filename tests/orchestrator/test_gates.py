@@ -33,7 +33,7 @@ from orchestrator.gates.checks import Check, CheckResult, results
 from orchestrator.gates.clips import ClipCodec
 from orchestrator.gates.gates import GATES, failed_gate, gates_to_run, keep_results, pass_gates
 from orchestrator.gates.production import peak_scratch_bytes
-from orchestrator.gates.real_run import RunAsked, RunEnd
+from orchestrator.gates.real_run import RunAsked, RunEnd, real_run
 from orchestrator.gates.record import (
     models_passed,
     passed_earlier,
@@ -164,7 +164,7 @@ def test_a_machine_without_a_gpu_passes_and_says_what_it_skipped(site: Site) -> 
         *("decode on a GPU", "models on a GPU", "NVENC", "use of the GPU", "two GPUs")
     ]
     assert {r.name for r in skipped if "weights" in r.said or "code" in r.said} == {
-        *("model rvm on the CPU", "model sam2 on the CPU", "model sam2+rvm on the CPU"),
+        *("model rvm (CPU)", "model sam2 (CPU)", "model sam2+rvm (CPU)"),
     }
     assert verdict(shown, [1, 2, 3, 4]).startswith("gates 1 to 4 passed (")
     assert f"{len(skipped)} skipped" in verdict(shown, [1, 2, 3, 4])
@@ -175,8 +175,8 @@ def test_with_a_gpu_everything_is_tried_on_it(site: Site, machine: Machine) -> N
     shown = list(pass_gates(renewed(site, machine.with_gpu()), [1, 2, 3, 4]))
     assert failed_gate(shown) is None
     passed = {result.name for result in shown if result.status == "passed"}
-    assert {"decode av1 10 bit on GPU 0", "model depth on GPU 0", "use of the GPU"} <= passed
-    assert "format greenscreen, hevc by NVENC of GPU 0" in passed
+    assert {"decode av1 10 bit (GPU 0)", "model depth (GPU 0)", "use of the GPU"} <= passed
+    assert "format greenscreen hevc (GPU 0)" in passed
     assert [r.said for r in shown if r.name == "two GPUs"] == ["one GPU only"]
 
 
@@ -200,31 +200,31 @@ ROUGH = {"error": 0.2, "low": 0.0, "high": 1.0, "mean": 0.5}
     ("name", "said", "advice", "answer"),
     [
         (
-            "decode av1 10 bit on the CPU",
+            "decode av1 10 bit (CPU)",
             "hung: it did not end within 120 s",
             "doctor --fresh",
             answer_to(DecodeTrial, "av1-10", HUNG),
         ),
         (
-            "decode vp9 8 bit on the CPU",
+            "decode vp9 8 bit (CPU)",
             "crashed: SIGSEGV",
             "doctor",
             answer_to(DecodeTrial, "vp9-8", Tried("crashed", "SIGSEGV")),
         ),
         (
-            "model depth on the CPU",
+            "model depth (CPU)",
             "off by 0.200 on average",
             "make setup",
             answer_to(ModelTrial, "model='depth'", Tried("works", figures=ROUGH)),
         ),
         (
-            "model plate on the CPU",
+            "model plate (CPU)",
             "from 0.000 to 1.500",
             "make setup",
             answer_to(ModelTrial, "model='plate'", Tried("works", figures={**ROUGH, "high": 1.5})),
         ),
         (
-            "model chroma on the CPU",
+            "model chroma (CPU)",
             "is not a number",
             "choose another --model",
             answer_to(ModelTrial, "model='chroma'", Tried("failed", "its alpha is not a number")),
@@ -250,9 +250,9 @@ ROUGH = {"error": 0.2, "low": 0.0, "high": 1.0, "mean": 0.5}
             answer_to(FormatTrial, "name='tiff'", figures(frames=7, decoded=7)),
         ),
         (
-            "format greenscreen, av1 by software",
+            "format greenscreen av1 (CPU)",
             "Unknown encoder 'libsvtav1'",
-            "leave out",
+            "make setup",
             answer_to(FormatTrial, "codec='av1'", Tried("failed", "Unknown encoder 'libsvtav1'")),
         ),
     ],
@@ -270,13 +270,13 @@ def test_gate_2_fails_by_the_part_that_is_broken(
 def test_gate_2_fails_where_our_ffmpeg_lacks_a_codec(site: Site, machine: Machine) -> None:
     machine.unmade = ("vp9",)
     failed = [name for name, r in found(site, 2).items() if r.status == "failed"]
-    assert failed == ["decode vp9 8 bit on the CPU", "decode vp9 10 bit on the CPU"]
+    assert failed == ["decode vp9 8 bit (CPU)", "decode vp9 10 bit (CPU)"]
 
 
 def test_gate_2_fails_where_a_gpu_computes_something_else(site: Site, machine: Machine) -> None:
     off = Tried("works", figures={**ROUGH, "error": 0.002, "cpu_difference": 0.01})
     machine.with_gpu().answer = answer_to(ModelTrial, "model='chroma'", off, device=0)
-    result = found(renewed(site, machine), 2)["model chroma on GPU 0"]
+    result = found(renewed(site, machine), 2)["model chroma (GPU 0)"]
     assert (result.status, "differs from the CPU's by 0.0100" in result.said) == ("failed", True)
 
 
@@ -290,18 +290,18 @@ def test_what_a_gpu_refuses_is_skipped_and_what_hangs_there_fails(
         or answer_to(DecodeTrial, "hevc-8", HUNG, 0)(device, trial)
     )
     shown = found(renewed(site, machine), 2)
-    assert shown["decode av1 8 bit on GPU 0"].status == "skipped"
-    assert shown["format greenscreen, hevc by NVENC of GPU 0"].status == "skipped"
+    assert shown["decode av1 8 bit (GPU 0)"].status == "skipped"
+    assert shown["format greenscreen hevc (GPU 0)"].status == "skipped"
     assert [name for name, r in shown.items() if r.status == "failed"] == [
-        "decode hevc 8 bit on GPU 0"
+        "decode hevc 8 bit (GPU 0)"
     ]
 
 
 def test_a_model_that_is_asked_for_must_be_there(site: Site, machine: Machine) -> None:
     lacking = Tried("failed", "RVM's weights cannot be fetched", words={"advice": "models fetch"})
     machine.answer = answer_to(ModelTrial, "model='rvm'", lacking)
-    assert found(site, 2)["model rvm on the CPU"].status == "skipped"
-    result = found(replace(site, asked_model="rvm", _trials={}), 2)["model rvm on the CPU"]
+    assert found(site, 2)["model rvm (CPU)"].status == "skipped"
+    result = found(replace(site, asked_model="rvm", _trials={}), 2)["model rvm (CPU)"]
     assert (result.status, result.advice) == ("failed", "models fetch")
 
 
@@ -512,6 +512,18 @@ def test_finished_outs_hold_two_segments_at_a_time(tmp_path: Path) -> None:
 
     entries = read_entries(finished_out(tmp_path / "out").journal)
     assert peak_scratch_bytes(entries) == 2 * SEGMENT_BYTES
+
+
+# -- the real run --------------------------------------------------------------------------------
+
+
+def test_a_run_is_judged_by_how_it_ends(tmp_path: Path) -> None:
+    asked = RunAsked(tmp_path / "none", tmp_path / "out", "none")
+    end = real_run(asked)
+    assert (end.status, end.samples) == (2, ())
+    assert end.said.startswith("error: ")
+    assert str(tmp_path / "none") in end.said
+    assert real_run(asked, deadline_s=0.01).status is None
 
 
 # -- one gate after the other --------------------------------------------------------------------
