@@ -30,7 +30,11 @@ overrides: []
 
 def default_text() -> str:
     """A settings file with every default, each explained."""
-    out = ["# Settings of vrmatte. Every line shows its default; remove what you don't change.", ""]
+    out = [
+        "# Settings of vrmatte. Every line shows its default; remove what you don't change.",
+        "# `vrmatte config schema` prints a JSON Schema of it, for editors.",
+        "",
+    ]
     out += [*_comment(_PRESET + ", ".join(PRESETS), ""), "preset: null", ""]
     for group, cls in GROUPS.items():
         out += [f"# {_summary(cls)}", f"{group}:"]

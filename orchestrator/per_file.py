@@ -76,7 +76,8 @@ def choose(
                 settled[own] = settle(own)
             except (SettingsError, MachineError) as error:
                 raise _named(error, matching) from error
-        wanted[source] = _wanted(settled[own], tuple(differing(own, usual).items()))
+        differs = tuple(differing(own, usual).items()) if matching else ()
+        wanted[source] = _wanted(settled[own], differs)
     idle = tuple(
         each
         for each in settings.overrides

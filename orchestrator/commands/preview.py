@@ -46,7 +46,7 @@ def preview(
 
     Each row is a frame: the source, the matte, the result over a checkerboard. Without --at, frames
     near the beginning, the middle and the end; with prompts, which are drawn, the frames that
-    have some.
+    have some. Overrides in the settings file go by the name of VIDEO, without its folders.
     """
     from orchestrator.config import load_settings, settings_for
     from orchestrator.preview import PreviewRequest
