@@ -20,6 +20,7 @@ from pipeline.models.base import ClipSampler, MattingModel, Prepared
 from pipeline.models.cuda_graph import cuda_capture
 from pipeline.models.engines import settled_engine
 from pipeline.models.rvm_coefficients import network_ratio, parts_problem
+from pipeline.models.rvm_compiled import compiled_folder
 from pipeline.models.weights import fetch_code, fetch_weights, read_state_dict
 from pipeline.spec import MattingSettings, ProcessingSettings
 
@@ -58,7 +59,13 @@ def load(
     if processing.engine == "openvino":
         from pipeline.models.rvm_openvino import OpenVinoMatting
 
-        return OpenVinoMatting(network, processing.scale_factor, processing.intra_op_threads)
+        return OpenVinoMatting(
+            network,
+            processing.scale_factor,
+            processing.intra_op_threads,
+            repository,
+            compiled_folder(),
+        )
     half = processing.precision == "fp16" or (
         processing.precision == "auto" and device.type == "cuda"
     )

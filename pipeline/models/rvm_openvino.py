@@ -10,11 +10,14 @@ import threading
 import warnings
 import weakref
 from collections import OrderedDict, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import cv2
 import openvino as ov  # type: ignore[import-untyped]
+import structlog
 import torch
 from openvino import properties
 from openvino.frontend import FrontEndManager  # type: ignore[import-untyped]
@@ -34,11 +37,14 @@ from pipeline.models.rvm_coefficients import (
     parts_problem,
     shrink,
 )
+from pipeline.models.rvm_compiled import CompiledFiles, code_digest, network_digest, processor
 
-#: Compiled networks kept for the next segment when theirs has ended (0.1 GB each), and converted
-#: ones, of which they are made.
+#: Networks kept for the next segment when theirs has ended (0.1 GB each), and the compiled ones
+#: of which they are made (20 MB).
 _IDLE = 2
-_CONVERTED = 4
+_COMPILED = 4
+
+_log = structlog.get_logger()
 
 _USE_TORCH = "set processing.engine: torch"
 
@@ -56,6 +62,8 @@ class OpenVinoMatting:
         network: RVM's, in fp32 on the CPU.
         ratio: network size as a share of an eye; None chooses it by the eye's size.
         threads: of one frame's computation.
+        code: of the network, a file or a folder.
+        kept: folder for compiled networks.
 
     Raises:
         MachineError: the network is not built as RVM's is.
@@ -64,12 +72,14 @@ class OpenVinoMatting:
     name: ClassVar[str] = "rvm"
     warmup_frames = 24
 
-    def __init__(self, network: nn.Module, ratio: float | None, threads: int) -> None:
+    def __init__(
+        self, network: nn.Module, ratio: float | None, threads: int, code: Path, kept: Path
+    ) -> None:
         if (problem := parts_problem(network)) is not None:
             raise MachineError(problem, _USE_TORCH)
         cv2.setNumThreads(threads)
         self._ratio = ratio
-        self._streams = _Streams(network, threads)
+        self._streams = _Streams(network, threads, code, kept)
 
     def prepare(self, clip: ClipSampler) -> Prepared:
         return {}
@@ -100,21 +110,14 @@ class OpenVinoMatting:
 _Key = tuple[tuple[int, ...], bool]
 
 
-@dataclass(frozen=True, slots=True)
-class _Converted:
-    """A network in OpenVINO's form, for inputs of one shape; `states` are their shapes."""
-
-    model: Any
-    states: tuple[tuple[int, ...], ...]
-
-
 class _Streams:
     """Compiled networks by the shape of their input: one a segment, since one runs once at a time.
 
-    Thread-safe. Which of several equal ones a segment gets does not matter.
+    Thread-safe. Which of several equal ones a segment gets does not matter: all come out of the
+    same bytes, whether those were kept or have just been made.
     """
 
-    def __init__(self, network: nn.Module, threads: int) -> None:
+    def __init__(self, network: nn.Module, threads: int, code: Path, kept: Path) -> None:
         self._network = network
         self._core = ov.Core()
         self._options = {
@@ -123,8 +126,9 @@ class _Streams:
             properties.inference_num_threads(): threads,
             properties.num_streams(): 1,
         }
+        self._files = CompiledFiles(kept, self._made_of(code))
         self._lock = threading.Lock()
-        self._converted: OrderedDict[_Key, _Converted] = OrderedDict()
+        self._compiled: OrderedDict[_Key, bytes] = OrderedDict()
         self._idle: deque[_Stream] = deque(maxlen=_IDLE)  # appended to without the lock
 
     def take(self, key: _Key) -> _Stream:
@@ -149,33 +153,57 @@ class _Streams:
         self._idle.append(stream)
 
     def _make(self, key: _Key) -> _Stream:
-        converted = self._converted.get(key)
-        if converted is None:
-            # Noise, so that a wrong answer shows.
-            sample = torch.rand(key[0], generator=torch.Generator().manual_seed(1))
-            part = Coefficients(self._network, key[1]).eval()
-            with torch.inference_mode():
-                expected = part(sample)
-            states = tuple(tuple(state.shape) for state in expected[2:])
-            converted = _Converted(_convert(part, sample, states), states)
-            stream = self._compile(key, converted)
-            _require_equal(sample, expected, stream)
-            stream.rewind()
-            self._converted[key] = converted
-            if len(self._converted) > _CONVERTED:
-                self._converted.popitem(last=False)
-            return stream
-        return self._compile(key, converted)
+        content = self._compiled.get(key) or self._files.read(key)
+        stream = None if content is None else self._kept_stream(key, content)
+        if content is None or stream is None:
+            content, stream = self._compile(key)
+            self._files.keep(key, content)
+        self._compiled[key] = content
+        if len(self._compiled) > _COMPILED:
+            self._compiled.popitem(last=False)
+        return stream
 
-    def _compile(self, key: _Key, converted: _Converted) -> _Stream:
-        compiled = self._core.compile_model(converted.model, "CPU", self._options)
-        return _Stream(key, compiled.create_infer_request(), converted.states)
+    def _kept_stream(self, key: _Key, content: bytes) -> _Stream | None:
+        try:
+            return self._stream(key, content)
+        except RuntimeError as error:  # it is whole, and OpenVINO does not want it
+            first_line = (str(error).splitlines() or [""])[0]
+            _log.warning("compiled_refused", why=first_line)
+            return None
+
+    def _compile(self, key: _Key) -> tuple[bytes, _Stream]:
+        # Noise, so that a wrong answer shows.
+        sample = torch.rand(key[0], generator=torch.Generator().manual_seed(1))
+        part = Coefficients(self._network, key[1]).eval()
+        with torch.inference_mode():
+            expected = part(sample)
+        model = _convert(part, sample, [tuple(state.shape) for state in expected[2:]])
+        content = self._core.compile_model(model, "CPU", self._options).export_model().getvalue()
+        stream = self._stream(key, content)
+        _require_equal(sample, expected, stream)
+        stream.rewind()
+        return content, stream
+
+    def _stream(self, key: _Key, content: bytes) -> _Stream:
+        compiled = self._core.import_model(content, "CPU", self._options)
+        states = [tuple(given.shape) for given in compiled.inputs[1:]]
+        return _Stream(key, compiled.create_infer_request(), states)
+
+    def _made_of(self, code: Path) -> list[str]:
+        here = Path(__file__)
+        return [
+            network_digest(self._network),
+            code_digest(code, here, here.with_name("rvm_coefficients.py")),
+            f"torch {torch.__version__}, OpenVINO {ov.get_version()}",
+            str({name: str(value) for name, value in self._options.items()}),
+            processor(),
+        ]
 
 
 class _Stream:
     """A compiled network and the recurrent state of the segment that has it. Not thread-safe."""
 
-    def __init__(self, key: _Key, request: Any, states: tuple[tuple[int, ...], ...]) -> None:
+    def __init__(self, key: _Key, request: Any, states: Sequence[tuple[int, ...]]) -> None:
         eyes, _, height, width = key[0]
         self.key = key
         self._request = request
@@ -216,7 +244,7 @@ def _share(tensor: Tensor) -> Any:
     return ov.Tensor(tensor.numpy(), shared_memory=True)
 
 
-def _convert(part: Coefficients, sample: Tensor, states: tuple[tuple[int, ...], ...]) -> Any:
+def _convert(part: Coefficients, sample: Tensor, states: Sequence[tuple[int, ...]]) -> Any:
     """OpenVINO's model of `part` for exactly these shapes."""
     example = (sample, *(torch.zeros(shape) for shape in states))
     with warnings.catch_warnings(), torch.inference_mode():

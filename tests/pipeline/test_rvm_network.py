@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -179,9 +180,20 @@ def directly(network: nn.Module, rgb: Tensor, ratio: float) -> tuple[Tensor, Ten
     return torch.stack(alphas), torch.stack(colours)
 
 
+def by_openvino(
+    kept: Path, ratio: float = 0.5, threads: int = 1, network: nn.Module | None = None
+) -> OpenVinoMatting:
+    return OpenVinoMatting(network or make_network(), ratio, threads, Path(__file__), kept)
+
+
 @pytest.fixture(scope="module")
-def halved() -> OpenVinoMatting:
-    return OpenVinoMatting(make_network(), 0.5, threads=1)
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture(scope="module")
+def halved(kept: Path) -> OpenVinoMatting:
+    return by_openvino(kept)
 
 
 @pytest.mark.parametrize(
@@ -189,9 +201,9 @@ def halved() -> OpenVinoMatting:
     [(2, 80, 112, 0.5), (1, 94, 126, 0.43), (1, 62, 90, 1.0)],
 )
 def test_openvino_gives_what_the_network_gives(
-    eyes: int, height: int, width: int, ratio: float
+    eyes: int, height: int, width: int, ratio: float, kept: Path
 ) -> None:
-    model = OpenVinoMatting(make_network(), ratio, threads=2)
+    model = by_openvino(kept, ratio, threads=2)
     rgb = clip(eyes, height, width)
     expected = directly(make_network(), rgb, ratio)
     assert float(expected[0].std()) > 0.02  # not all one colour
@@ -216,11 +228,11 @@ def test_lanes_at_once_give_what_one_gives(halved: OpenVinoMatting) -> None:
             assert all(map(torch.equal, expected, made))
 
 
-def test_a_network_that_does_more_than_its_parts_is_refused() -> None:
+def test_a_network_that_does_more_than_its_parts_is_refused(kept: Path) -> None:
     with pytest.raises(MachineError, match=r"RVM's code.*engine: torch"):
-        OpenVinoMatting(make_network(twist=0.1), 0.5, threads=1)
+        by_openvino(kept, network=make_network(twist=0.1))
     with pytest.raises(MachineError, match=r"not built as expected.*engine: torch"):
-        OpenVinoMatting(nn.Conv2d(3, 4, 1), 0.5, threads=1)
+        by_openvino(kept, network=nn.Conv2d(3, 4, 1))
 
 
 @pytest.mark.parametrize(
