@@ -22,7 +22,7 @@ LOOK_EVERY_S = 1.0
 
 # malloc.h
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
-_LARGE_BLOCK = 16 << 20
+_LARGE_BLOCK = 8 << 20
 
 #: After a segment was let go its memory comes back little by little.
 REST_S = 10.0

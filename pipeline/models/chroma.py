@@ -14,6 +14,9 @@ they are nearer to the screen's primary than to any other (despill).
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -53,10 +56,18 @@ _SOLVED_BLACK, _SOLVED_WHITE = 0.04, 0.82
 _MISFIT = 0.06  # squared distance in RGB at which a solved alpha is not believed
 _LUMA = (0.2126, 0.7152, 0.0722)  # BT.709
 
-#: Pixels of an eye that are keyed at once: what is kept of them at a time fills a hundred planes.
-#: Rows looked through for the screen at once.
-_BAND_PIXELS, _SURE_ROWS = 1 << 20, 64
+#: An eye with more pixels is keyed by tiles, (rows, columns): what is kept of one at a time fills
+#: dozens of planes of floats. Rows looked through for the screen at once.
+_WHOLE_PIXELS, _SURE_ROWS = 1 << 20, 64
+_TILE = (768, 1024)
 _CELL = 4  # side of a pixel of the small planes
+
+#: Tiles at once on a CPU, where it has so many cores. Each is computed as it would be alone, so
+#: that their number alters nothing; all lanes of a worker share them, and so does memory.
+_TILES_AT_ONCE = 4
+
+#: Calls a function with each of some numbers.
+_AtOnce = Callable[[Callable[[int], None], Sequence[int]], None]
 
 _CHANNELS = {"green": 1, "blue": 2}
 _NAMES = ("red", "green", "blue")
@@ -66,7 +77,7 @@ def load(
     matting: MattingSettings, processing: ProcessingSettings, device: torch.device
 ) -> ChromaKey:
     """Raises: SettingsError: `matting.chroma_color` is no colour that a screen can have."""
-    return ChromaKey(matting.chroma_color, device)
+    return ChromaKey(matting.chroma_color, device, processing.intra_op_threads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +100,23 @@ class _Key:
 
 
 class ChromaKey:
-    """See the module. Holds no tensors; every method may be called from several threads."""
+    """See the module. Holds no tensors; every method may be called from several threads.
+
+    Args:
+        threads: of one operation.
+    """
 
     name: ClassVar[str] = "chroma"
     warmup_frames = 0
 
-    def __init__(self, colour: str, device: torch.device) -> None:
+    def __init__(self, colour: str, device: torch.device, threads: int) -> None:
         self._device = device
+        self._tiles = ThreadPoolExecutor(
+            min(_TILES_AT_ONCE, len(os.sched_getaffinity(0))),
+            "chroma",
+            initializer=torch.set_num_threads,
+            initargs=(threads,),
+        )
         self._channels: tuple[int, ...] = (1, 2)
         self._wanted: tuple[float, float, float] | None = None
         if colour in _CHANNELS:
@@ -155,8 +176,16 @@ class ChromaKey:
         foreground = torch.empty(frames, views, 3, height, width, device=eyes.rgb.device)
         for frame in range(frames):
             for eye in range(views):
-                _key(eyes.rgb[frame, eye], state, alpha[frame, eye], foreground[frame, eye])
+                made = alpha[frame, eye], foreground[frame, eye]
+                _key(eyes.rgb[frame, eye], state, *made, self._at_once)
         return MatteBatch(alpha, foreground, eyes.start)
+
+    def _at_once(self, key_tile: Callable[[int], None], places: Sequence[int]) -> None:
+        if len(places) == 1:
+            key_tile(places[0])
+            return
+        for _ in self._tiles.map(key_tile, places):
+            pass  # raises what a tile raised
 
     def _sample(self, clip: ClipSampler) -> tuple[Tensor, Tensor]:
         """Colours float32 ``[N, 3]``, 0..1, on the CPU, and how much each counts, ``[N]``."""
@@ -219,10 +248,10 @@ def _find_screen(
     return share, channel, screen, (saturation / typical).sort().values
 
 
-def _key(picture: Tensor, key: _Key, alpha: Tensor, foreground: Tensor) -> None:
+def _key(picture: Tensor, key: _Key, alpha: Tensor, foreground: Tensor, at_once: _AtOnce) -> None:
     """Key one eye, uint8 ``[3, H, W]``, into ``[1, H, W]`` and ``[3, H, W]``, both 0..1.
 
-    By bands of rows, with as many around them as alpha can depend on: the planes of a whole eye
+    By tiles, with as many pixels around them as alpha can depend on: the planes of a whole eye
     would fill 2 GB at 8K.
     """
     height, width = picture.shape[1:]
@@ -230,18 +259,43 @@ def _key(picture: Tensor, key: _Key, alpha: Tensor, foreground: Tensor) -> None:
     level = _local_screen(picture, key)
     # Twice: the edges are solved from what is nearby, the colours from the solved edges.
     margin = _whole_cells(2 * (reach + _CELL) + 8)
-    rows = _whole_cells(max(1, _BAND_PIXELS // width))
-    for top in range(0, height, rows):
-        bottom = min(top + rows, height)
-        first, last = max(0, top - margin), min(height, bottom + margin)
-        part = picture[None, :, first:last].float().div_(255)
+    rows, columns = _tile_size(height, width, picture.device)
+
+    def key_rows(top: int) -> None:
+        first, last = max(0, top - margin), min(height, top + rows + margin)
         screen = _enlarged(level, (height, width), first, last)
-        band_alpha, band_foreground = _key_band(part, screen, key, reach)
-        alpha[:, top:bottom] = band_alpha[0, :, top - first : bottom - first]
-        foreground[:, top:bottom] = band_foreground[0, :, top - first : bottom - first]
+
+        def key_tile(left: int) -> None:
+            start, stop = max(0, left - margin), min(width, left + columns + margin)
+            part = picture[None, :, first:last, start:stop].float().div_(255)
+            made = _key_tile(part, screen[..., start:stop], key, reach)
+            for out, tile in zip((alpha, foreground), made, strict=True):
+                place = out[:, top : top + rows, left : left + columns]
+                inner = tile[0, :, top - first :, left - start :]
+                place.copy_(inner[:, : place.shape[1], : place.shape[2]])
+
+        at_once(key_tile, range(0, width, columns))
+
+    for top in range(0, height, rows):
+        key_rows(top)
 
 
-def _key_band(picture: Tensor, screen: Tensor, key: _Key, reach: int) -> tuple[Tensor, Tensor]:
+def _tile_size(height: int, width: int, device: torch.device) -> tuple[int, int]:
+    if height * width <= _WHOLE_PIXELS:
+        return height, width
+    if height % _CELL or width % _CELL or device.type != "cpu":
+        # Cells that do not fill an eye are stretched over its width, which is not to be divided;
+        # and a GPU is slowed by many small steps.
+        return _whole_cells(max(1, _WHOLE_PIXELS // width)), width
+    return _share(height, _TILE[0]), _share(width, _TILE[1])
+
+
+def _share(length: int, most: int) -> int:
+    """Of as few shares as can be, all alike but for whole cells."""
+    return _whole_cells(-(-length // -(-length // most)))
+
+
+def _key_tile(picture: Tensor, screen: Tensor, key: _Key, reach: int) -> tuple[Tensor, Tensor]:
     """Alpha ``[1, 1, h, W]`` and foreground ``[1, 3, h, W]`` of pictures, all 0..1."""
     difference = _excess(picture, key.channel, 1).unsqueeze(1)
     screen_difference = _excess(screen, key.channel, 1).unsqueeze(1)

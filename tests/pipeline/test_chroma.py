@@ -10,7 +10,6 @@ from torch import Tensor
 
 from pipeline.errors import InputError, SettingsError
 from pipeline.frames import EyeBatch
-from pipeline.models import chroma
 from pipeline.models.chroma import ChromaKey, load
 from pipeline.spec import MattingSettings, ProcessingSettings
 from tests.pipeline.demo_truth import Clip, DemoClip, demo_scene, judge, scene_clip
@@ -132,22 +131,3 @@ def test_all_screen_is_all_empty() -> None:
     inside, outside = disc_alpha(clip, key())
     assert float(outside.mean()) < 0.002
     assert float(inside.max()) < 1
-
-
-@pytest.mark.parametrize("rows", [32, 60])
-def test_an_eye_is_keyed_the_same_whatever_the_bands(
-    rows: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Colours that nobody sees, where alpha is 0, may differ."""
-    clip, model = painted((0.15, 0.7, 0.25), (0.6, 0.5, 0.6)), key()
-    state = model.start(clip.eyes, clip.height, clip.width, model.prepare(clip))
-    mattes = []
-    for band in (rows, 10**6):
-        monkeypatch.setattr(chroma, "_BAND_PIXELS", band * clip.width)
-        mattes.append(model.matte(EyeBatch(clip.rgb, 0), state))
-    one, whole = mattes
-    assert torch.equal(one.alpha, whole.alpha)
-    assert one.foreground is not None
-    assert whole.foreground is not None
-    seen = (whole.alpha > 0).expand_as(whole.foreground)
-    assert torch.equal(one.foreground[seen], whole.foreground[seen])
