@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -13,10 +13,13 @@ from orchestrator.machine import default_lanes
 from orchestrator.scaling import TRIAL_FRAMES, Measure
 from orchestrator.stages import StageRequest
 from pipeline.errors import MachineError
+from pipeline.spec import is_huge
 
 #: A trial takes ten to thirty seconds. So many pixels take minutes on whatever machine: 5,400
 #: frames of 1920x960, or 300 of 8192x4096.
 WORTH_PIXELS = 10_000_000_000
+
+_BY_THE_CORES = "by the cores"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,9 @@ def choose_lanes(
 ) -> Lanes:
     """Lanes never alter frames: a trial that goes another way costs time and nothing else.
 
+    Of pictures beyond 5760x2880 a lane takes gigabytes on a CPU, and its stages fill two cores by
+    themselves (docs/benchmarks/005-8k-memory.md): there is none to spare.
+
     Args:
         asked: what the settings insist on.
         cores: for all workers together.
@@ -46,10 +52,17 @@ def choose_lanes(
     """
     if asked is not None:
         return Lanes(asked, "as asked")
+    if not unfinished:
+        return Lanes(default_lanes(cores, workers), _BY_THE_CORES)
     work = {job.id: job.num_frames * _pixels(job) for job in unfinished}
-    if sum(work.values()) < WORTH_PIXELS:
-        return Lanes(default_lanes(cores, workers), "by the cores")
     job = max(unfinished, key=lambda job: work[job.id])
+    huge = is_huge(job.info) and not on_gpu
+    by_cores = Lanes(default_lanes(cores, workers, spare=not huge), _BY_THE_CORES)
+    if huge:
+        size = f"{job.info.even_width}x{job.info.even_height}"
+        by_cores = replace(by_cores, reason=f"{_BY_THE_CORES}, and no spare one for {size}")
+    if sum(work.values()) < WORTH_PIXELS:
+        return by_cores
     start, last = job.segments[0][0], job.segments[-1][1]
     stop = min(last, start + TRIAL_FRAMES)
     request = StageRequest(job.info, job.settings, start, stop, job.index_path)
@@ -60,8 +73,8 @@ def choose_lanes(
     except MachineError as error:
         # The run itself says what is wrong, if anything is, and deals with it.
         log.warning("trial_failed", error=str(error))
-        return Lanes(default_lanes(cores, workers), "by the cores, for a trial failed")
-    count = lanes_wanted(stages, cores / workers, on_gpu)
+        return replace(by_cores, reason=f"{by_cores.reason}, for a trial failed")
+    count = lanes_wanted(stages, cores / workers, on_gpu, huge)
     log.info(
         "trial",
         lanes=count,

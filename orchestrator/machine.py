@@ -119,10 +119,14 @@ def usable_cores(quota: Callable[[], str] = lambda: _read_quota(_CGROUP_QUOTA)) 
     return cores
 
 
-def default_lanes(cores: int, workers: int) -> int:
-    """Lanes of each worker where the settings leave it open."""
+def default_lanes(cores: int, workers: int, *, spare: bool = True) -> int:
+    """Lanes of each worker where the settings leave it open.
+
+    Args:
+        spare: with one more, where there are cores, than they need.
+    """
     pairs = cores // (CORES_PER_LANE * workers)
-    return min(MOST_LANES, pairs + 1) if pairs else 1
+    return min(MOST_LANES, pairs + spare) if pairs else 1
 
 
 def usable_memory(limit: Callable[[], str] = lambda: _read_quota(_CGROUP_MEMORY)) -> int:

@@ -53,20 +53,34 @@ def test_a_gpu_that_is_busy_with_one_lane_gets_one_more() -> None:
     assert lanes_wanted(stages((5, 1), (50, 1), (20, 20)), 16, on_gpu=True) == 2
 
 
+def test_of_huge_pictures_a_lane_that_fills_the_cores_is_enough() -> None:
+    # Two cores make a frame in 400 ms; one lane in 400, in 440, in 500.
+    for model, lanes in ((370, 1), (410, 1), (470, 2)):
+        found = stages((30, 40), (model, 700), (60, 60))
+        assert lanes_wanted(found, 2, on_gpu=False, huge=True) == lanes
+    assert lanes_wanted(stages((30, 40), (370, 700), (60, 60)), 2, on_gpu=False) == 2
+
+
+def test_of_huge_pictures_an_encoder_may_be_what_more_lanes_are_for() -> None:
+    found = stages((30, 40), (100, 100), (260, 260))
+    assert lanes_wanted(found, 2, on_gpu=False, huge=True) == 2
+
+
 milliseconds = st.floats(0.01, 1000)
 cost = st.tuples(milliseconds, milliseconds)
 
 
-@given(cost, cost, cost, st.floats(0.25, 128), st.booleans())
+@given(cost, cost, cost, st.floats(0.25, 128), st.booleans(), st.booleans())
 def test_there_are_always_some_lanes_and_never_too_many(
     decode: tuple[float, float],
     model: tuple[float, float],
     encode: tuple[float, float],
     cores: float,
     on_gpu: bool,
+    huge: bool,
 ) -> None:
     found = stages(decode, model, encode)
-    assert 1 <= lanes_wanted(found, cores, on_gpu) <= MOST_LANES
+    assert 1 <= lanes_wanted(found, cores, on_gpu, huge) <= MOST_LANES
     assert 0 <= network_usage(found, cores, on_gpu) <= 1.0001
 
 
@@ -190,8 +204,8 @@ def test_a_key_that_adaptive_scaling_does_not_know_is_refused(tmp_path: Path) ->
         load_settings(path, {})
 
 
-def job(num_frames: int, job_id: str = "a") -> VideoJob:
-    info = replace(INFO, width=8192, height=4096, num_frames=num_frames)
+def job(num_frames: int, job_id: str = "a", width: int = 8192) -> VideoJob:
+    info = replace(INFO, width=width, height=width // 2, num_frames=num_frames)
     frames = ((0, num_frames),)
     return VideoJob(job_id, f"{job_id}.mp4", info, VideoSettings(), ("o",), frames, "index", "work")
 
@@ -212,8 +226,23 @@ def test_a_long_run_is_shared_out_by_a_trial_of_its_largest_video() -> None:
 def test_what_is_asked_for_is_taken_and_short_runs_go_by_the_cores() -> None:
     double = NetworkDouble()
     assert choose_lanes(3, [job(LONG)], 1, 2, on_gpu=False, measure=double).count == 3
-    assert choose_lanes(None, [job(20)], 1, 2, on_gpu=False, measure=double).count == 2
+    small = [job(20, width=1920)]
+    assert choose_lanes(None, small, 1, 2, on_gpu=False, measure=double).count == 2
+    assert choose_lanes(None, small, 1, 16, on_gpu=False, measure=double).count == 8
     assert choose_lanes(None, [], 1, 2, on_gpu=False, measure=double).count == 2
+    assert not double.asked
+
+
+def test_of_huge_pictures_no_lane_is_to_spare_and_it_is_said() -> None:
+    double = NetworkDouble()
+    by_cores = [
+        choose_lanes(None, [job(20)], 1, cores, on_gpu=False, measure=double)
+        for cores in (1, 2, 4, 6)
+    ]
+    assert [found.count for found in by_cores] == [1, 1, 2, 3]
+    assert all("no spare one for 8192x4096" in found.reason for found in by_cores)
+    assert choose_lanes(2, [job(20)], 1, 2, on_gpu=False, measure=double).count == 2
+    assert choose_lanes(None, [job(20)], 1, 2, on_gpu=True, measure=double).count == 2
     assert not double.asked
 
 
@@ -221,5 +250,6 @@ def test_a_trial_that_fails_is_told_and_costs_nothing_else() -> None:
     def fails(request: StageRequest) -> Stages:
         raise MachineError("it did not come to its end")
 
-    found = choose_lanes(None, [job(LONG)], 1, 2, on_gpu=False, measure=fails)
+    long = [job(20 * LONG, width=1920)]
+    found = choose_lanes(None, long, 1, 2, on_gpu=False, measure=fails)
     assert (found.count, found.reason) == (2, "by the cores, for a trial failed")
