@@ -105,7 +105,7 @@ def examine(
         matting: whose weights are looked for.
         fresh: try again what is remembered of an earlier time.
     """
-    yield from version_findings(around.versions())
+    yield from version_findings(around.versions(), around.torch_cuda())
     yield driver_finding(around.asked, around.torch_cuda())
     around.on_step("loading PyTorch and TorchCodec")
     trials = around.open_trials("cpu")

@@ -151,7 +151,7 @@ def disk_finding(folder: Path, trials: Trials, *, is_out: bool = True) -> Findin
     )
     if figures["free"] < _NO_ROOM:
         advice = "make room, or choose another folder with --out"
-        return Finding(GROUP, name, "broken", f"{said}: full", advice)
+        return Finding(GROUP, name, "broken", f"{said}: too little", advice)
     if figures["free"] < _LITTLE_ROOM:
         return Finding(
             GROUP,

@@ -93,12 +93,16 @@ def torch_cuda() -> tuple[int, int] | None:
     return None
 
 
-def version_findings(versions: Mapping[str, str]) -> Iterator[Finding]:
-    """What is installed."""
+def version_findings(
+    versions: Mapping[str, str], cuda: tuple[int, int] | None
+) -> Iterator[Finding]:
+    """What is installed; `cuda` is what PyTorch was built for."""
     yield Finding(GROUP, "Python", "ok", platform.python_version())
     for name in ("vrmatte", "torch", "torchcodec", "av", "imageio-ffmpeg", "sam2"):
         if name in versions:
-            yield Finding(GROUP, name, "ok", versions[name])
+            built = "without CUDA" if cuda is None else f"for CUDA {cuda[0]}.{cuda[1]}"
+            said = f"{versions[name]}, built {built}" if name == "torch" else versions[name]
+            yield Finding(GROUP, name, "ok", said)
         else:
             yield Finding(GROUP, name, "broken", "not installed", "run `make setup`")
     if "openvino" in versions:
@@ -159,7 +163,9 @@ def library_findings(trials: Trials) -> Iterator[Finding]:
     path = tried.words.get("libavcodec", "")
     said = f"{tried.figures['ffmpeg']:.0f}, {_owner(path)} ({path})"
     yield Finding(GROUP, name, "ok", said)
-    yield Finding(GROUP, "ffmpeg", "ok", tried.words.get("program", ""))
+    version, path = (tried.words.get(name, "") for name in ("ffmpeg", "program"))
+    whose = "imageio-ffmpeg's" if "/imageio_ffmpeg/" in path else f"{path}, by IMAGEIO_FFMPEG_EXE"
+    yield Finding(GROUP, "ffmpeg", "ok", f"{version}, {whose}")
 
 
 def _owner(path: str) -> str:

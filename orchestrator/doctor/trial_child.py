@@ -38,8 +38,8 @@ _BRIGHTNESS = 3.0
 
 
 def try_libraries(trial: LibrariesTrial, device: torch.device) -> Tried:
-    """Figures: ffmpeg (major version). Words: libavcodec (its path), program (version and path of
-    the ffmpeg that encodes), device (its name).
+    """Figures: ffmpeg (major version). Words: libavcodec (its path), ffmpeg and program (version
+    and path of what encodes), device (its name).
     """
     import imageio_ffmpeg
     import torch
@@ -51,7 +51,8 @@ def try_libraries(trial: LibrariesTrial, device: torch.device) -> Tried:
     words = {
         "libavcodec": _loaded_library("libavcodec"),
         "device": "cpu",
-        "program": f"{imageio_ffmpeg.get_ffmpeg_version()} ({imageio_ffmpeg.get_ffmpeg_exe()})",
+        "ffmpeg": imageio_ffmpeg.get_ffmpeg_version(),
+        "program": imageio_ffmpeg.get_ffmpeg_exe(),
     }
     if device.type == "cuda":
         words["device"] = torch.cuda.get_device_name(device)

@@ -65,7 +65,7 @@ def weights_findings(matting: MattingSettings, tried: Tried) -> Iterator[Finding
         if lacks is None:
             yield Finding(GROUP, f"weights of {name}", "ok", "its weights are here")
         elif name not in used:
-            said = f"{lacks}; matting.model: {matting.model} does not need it"
+            said = f"{lacks}, and not needed for matting.model: {matting.model}"
             yield Finding(GROUP, f"weights of {name}", "ok", said)
         elif "has changed" in lacks or _is_file(local[name]):
             yield Finding(

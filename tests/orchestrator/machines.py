@@ -41,7 +41,8 @@ def good(device: int | str, trial: Trial) -> Tried:
     """What comes of a trial where everything is right."""
     match trial:
         case LibrariesTrial():
-            words = {"libavcodec": "/usr/lib/libavcodec.so.62"}
+            program = "/site-packages/imageio_ffmpeg/binaries/ffmpeg"
+            words = {"libavcodec": "/usr/lib/libavcodec.so.62", "ffmpeg": "9.0", "program": program}
             return Tried("works", figures={"ffmpeg": 8}, words=words)
         case DecodeTrial():
             return Tried("works", words={"decoder": "CPU" if device == "cpu" else "NVDEC"})

@@ -57,6 +57,9 @@ def test_a_good_machine_without_a_gpu_says_so_aloud(machine: Machine) -> None:
     skipped = {finding.name: finding.said for finding in found if finding.level == "skipped"}
     assert set(skipped) == {"driver", "NVDEC and NVENC"}
     assert all("no GPU" in said for said in skipped.values())
+    assert the(found, "torch").said == "1.0, built for CUDA 13.2"
+    assert the(found, "FFmpeg libraries").said.startswith("8, the system's (")
+    assert the(found, "ffmpeg").said == "9.0, imageio-ffmpeg's"
     for codec in CODECS:
         for way in ("encode", "decode"):
             assert the(found, f"{way} {codec}").said == "8 and 10 bit"
@@ -283,7 +286,7 @@ def test_weights_that_can_be_fetched_are_to_be_minded(machine: Machine, torch_ho
     matting = MattingSettings()
     assert the(findings(machine, matting), "weights of rvm").level == "mind"
     assert the(findings(machine, matting), "weights of sam2").level == "ok"
-    assert "does not need it" in the(findings(machine), "weights of rvm").said
+    assert "not needed" in the(findings(machine), "weights of rvm").said
     code = torch_home / matting.rvm_repo.replace("/", "_").replace(":", "_")
     code.mkdir(parents=True)
     (code / "hubconf.py").touch()
