@@ -39,8 +39,8 @@ _NETWORK_TIMEOUT_S = 15.0
 ANSWER_TIMEOUT_S = 45.0
 _WHAT_TO_DO = (
     "run `vrmatte models fetch` where there is a network, or set matting.rvm_repo and "
-    "matting.rvm_weights to local copies, or choose --model chroma, plate or depth (for sam2: one of "
-    "these as matting.sam2_seed and matting.sam2_edge)"
+    "matting.rvm_weights to local copies, or choose --model chroma, plate or depth (for sam2: "
+    "one of these as matting.sam2_seed and matting.sam2_edge)"
 )
 
 
