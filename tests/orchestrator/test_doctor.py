@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from pydantic import TypeAdapter
 from rich.console import Console
 
 import orchestrator.doctor.doctor
 from orchestrator.cli import main
 from orchestrator.doctor.clips import CODECS, Sample, make_sample, samples
 from orchestrator.doctor.codecs import nvenc_refusal
-from orchestrator.doctor.doctor import examine, trials_file
+from orchestrator.doctor.doctor import examine, here, trials_file
 from orchestrator.doctor.findings import Finding, as_record, worst
 from orchestrator.doctor.room import find_limits
 from orchestrator.doctor.screen import show_findings
@@ -24,11 +25,13 @@ from orchestrator.doctor.software import Driver, torch_cuda
 from orchestrator.doctor.trials import (
     DecodeTrial,
     DiskTrial,
+    DriverTrial,
     LibrariesTrial,
     Trial,
     Tried,
     WeightsTrial,
 )
+from orchestrator.machine import Gpu
 from pipeline.errors import EncodeError
 from pipeline.spec import MattingSettings
 from tests.orchestrator.machines import GOOD_LIMITS, L4, Machine, good
@@ -219,6 +222,21 @@ def test_what_a_gpu_refuses_the_cpu_does(machine: Machine) -> None:
     assert "Video not supported" in the(found, "NVDEC av1").said
     assert the(found, "NVENC hevc").level == "mind"
     assert "Cannot load libnvidia-encode" in the(found, "NVENC hevc").said
+
+
+def test_a_driver_that_does_not_answer_holds_nobody(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    hung = Tried("hung", "it did not end within 30 s")
+    machine.answer = breaks(DriverTrial, hung)  # type: ignore[assignment]
+    around = here(open_trials=machine.around().open_trials)
+    assert (around.gpus, around.asked.trouble) == ([], "hung: it did not end within 30 s")
+    told = {"gpus": TypeAdapter(list[Gpu]).dump_json([L4]).decode()}
+    told["driver"] = TypeAdapter(Driver).dump_json(NEW_DRIVER).decode()
+    machine.answer = breaks(DriverTrial, Tried("works", words=told))  # type: ignore[assignment]
+    around = here(open_trials=machine.around().open_trials)
+    assert (around.gpus, around.asked.driver) == ([L4], NEW_DRIVER)
 
 
 def test_trials_are_made_once_a_machine(machine: Machine) -> None:
