@@ -30,7 +30,7 @@ def lanes_wanted(stages: Stages, cores: float, on_gpu: bool, huge: bool = False)
         cores: of one worker.
         huge: the pictures are, and so, on a CPU, all but the encoders take turns in a lane.
     """
-    cost = _Cost.of(stages, on_gpu)
+    cost = Cost.of(stages, on_gpu)
     floor = max(cost.cpu_s / cores, cost.device_s)
     if floor <= 0:
         return 1
@@ -47,14 +47,14 @@ def network_usage(stages: Stages, cores: float, on_gpu: bool) -> float:
     all stages have the same cores: its CPU seconds, over those of all.
     """
     network = [stage for stage in stages.stages if stage.name == "model"]
-    cost = _Cost.of(stages, on_gpu)
+    cost = Cost.of(stages, on_gpu)
     if on_gpu:
         bound = max(cost.cpu_s / cores, cost.device_s)
         return sum(stage.wall_s / stage.frames for stage in network) / bound
     return sum(stage.cpu_s / stage.frames for stage in network) / cost.cpu_s
 
 
-class _Cost:
+class Cost:
     """Seconds a frame: of all cores together, of the GPU, of the slowest stage alone, and of all
     but the encoders one after the other.
     """
@@ -66,7 +66,7 @@ class _Cost:
         self.in_turn_s = in_turn_s
 
     @classmethod
-    def of(cls, stages: Stages, on_gpu: bool) -> _Cost:
+    def of(cls, stages: Stages, on_gpu: bool) -> Cost:
         wall = {stage.name: stage.wall_s / stage.frames for stage in stages.stages}
         # One thread of a lane has all of these, one after the other.
         together = sum(s for name, s in wall.items() if name.partition(" ")[0] in _ON_DEVICE)

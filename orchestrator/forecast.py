@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from orchestrator.balance import _Cost
+from orchestrator.balance import Cost
 from orchestrator.jobs import VideoJob
 from orchestrator.makespan import VideoAhead, WorkerAhead, seconds_left
 from orchestrator.moves import WorkerSpec
@@ -157,7 +157,7 @@ class _Costs:
         self._frame_s: dict[str, float] = {}
         tried_s = alone_s = 0.0
         for job in known:
-            cost = _Cost.of(stages[job.id], on_gpu)
+            cost = Cost.of(stages[job.id], on_gpu)
             # All lanes go no faster than the cores and the GPU allow, nor each than one alone.
             bound = max(lanes * max(cost.cpu_s / cores, cost.device_s), cost.slowest_s)
             self._frame_s[job.id] = bound / EFFICIENCY
