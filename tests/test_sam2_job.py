@@ -2,7 +2,7 @@
 
 Real SAM 2 networks of the smallest size with random weights, which stand in a checkpoint as they
 are published; `depth` is both the seed model and the one that draws edges. A file of prompts lies
-beside the video.
+beside the video. Made are the matte, and masks of labels for the same frames.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 import torch
 
 from orchestrator.demo import make_demo
@@ -66,6 +68,8 @@ def settings(model: str, checkpoint: Path) -> Settings:
         },
         "streaming": {"segment_frames": FRAMES // SEGMENTS, "warmup_frames": 1, "lanes": 1},
         "limits": {"reserve_gb": 0.0},
+        "output": {"formats": ["webm", "tiff"]},
+        "encoding": {"tiff_pages": "labels"},
     }
 
 
@@ -102,4 +106,15 @@ def test_killed_and_run_again_gives_the_same_frames(
     assert len(alphas) == FRAMES
     assert alphas[0].max() > 200  # it found somebody
     assert not any((before == after).all() for before, after in pairwise(alphas))
+    (stack,) = (tmp_path / "out").glob("*.tif")
+    with tifffile.TiffFile(stack) as file:
+        pages = [page.asarray() for page in file.pages]
+    assert len(pages) == FRAMES
+    for number, page in enumerate(pages):
+        assert set(np.unique(page)) <= {0, 1}  # the figure, and nobody
+        off = [float(((alpha >= 128) != page).mean()) for alpha in alphas]
+        assert off[number] == min(off), off  # its own frame's
+        assert off[number] < 0.05, off  # a coded alpha is near the one that was made
+    (expected,) = (tmp_path / "undisturbed").glob("*.tif")
+    assert stack.read_bytes() == expected.read_bytes()
     assert len(outputs(tmp_path / "out")) == 1
