@@ -59,7 +59,7 @@ _LUMA = (0.2126, 0.7152, 0.0722)  # BT.709
 #: An eye with more pixels is keyed by tiles, (rows, columns): what is kept of one at a time fills
 #: dozens of planes of floats. Rows looked through for the screen at once.
 _WHOLE_PIXELS, _SURE_ROWS = 1 << 20, 64
-_TILE = (768, 1024)
+_TILE = (512, 512)
 _CELL = 4  # side of a pixel of the small planes
 
 #: Tiles at once on a CPU, where it has so many cores. Each is computed as it would be alone, so
