@@ -148,7 +148,7 @@ class Planner:
         kept = self.out / STATE_FOLDER / "probed" / f"{video_id}-v{PIXEL_VERSION}.json"
         folder = self.out / STATE_FOLDER / "work" / video_id
         self._require_no_link(folder, source)
-        known = _read_info(kept)
+        known = read_info(kept)
         if known is not None and _is_of(known, source.path):
             sound = _is_sound(folder / "index.json", known)
             if sound or not self.needs_index(wanted.settings.matting, known):
@@ -171,7 +171,7 @@ class Planner:
             with suppress(OSError):  # it is not empty
                 folder.rmdir()
             raise
-        _write_info(kept, info)
+        write_info(kept, info)
         return self._make_job(source, wanted, stem, video_id, folder, info)
 
     def _make_job(
@@ -272,14 +272,14 @@ def replaced_videos(out: Path, jobs: Sequence[VideoJob]) -> Iterator[str]:
     """Ids of videos that lay where other files lie now: nothing of them can be used any more."""
     now = {job.info.path: (job.info.size_bytes, job.info.mtime_ns) for job in jobs}
     for path in sorted((out / STATE_FOLDER / "probed").glob(f"*-v{PIXEL_VERSION}.json")):
-        known = _read_info(path)
+        known = read_info(path)
         if known is None or known.path not in now:
             continue
         if (known.size_bytes, known.mtime_ns) != now[known.path]:
             yield path.name.partition("-")[0]
 
 
-def _read_info(path: Path) -> VideoInfo | None:
+def read_info(path: Path) -> VideoInfo | None:
     """What an earlier probe of the very same file found out, if it can be read."""
     try:
         text, _, checksum = path.read_bytes().rstrip(b"\n").rpartition(b"\n")
@@ -295,7 +295,8 @@ def _is_of(info: VideoInfo, path: Path) -> bool:
     return (info.size_bytes, info.mtime_ns) == (status.st_size, status.st_mtime_ns)
 
 
-def _write_info(path: Path, info: VideoInfo) -> None:
+def write_info(path: Path, info: VideoInfo) -> None:
+    """Keep what a probe found out. Raises DiskError."""
     text = info_to_json(info).encode()
     with writing(path):
         make_folder(path.parent)

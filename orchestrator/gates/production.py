@@ -16,9 +16,9 @@ from orchestrator.gates.checks import Check, CheckFailed
 from orchestrator.gates.site import Site
 from orchestrator.journal import read_entries
 from orchestrator.out_folder import OutFolder
+from orchestrator.plan import read_info
 from orchestrator.status import standings
 from orchestrator.words import counted, printable, readable_size
-from pipeline.probe import info_from_json
 from pipeline.spec import OutputFile, VideoInfo
 
 GATE = 5
@@ -141,10 +141,8 @@ def _source(finished: Finished, output: OutputFile) -> VideoInfo | None:
     for video in finished.record["videos"]:
         if output.path in video["outputs"]:
             for path in (finished.out.state / "probed").glob(f"{video['id']}-v*.json"):
-                try:
-                    return info_from_json(path.read_text(encoding="utf-8"))
-                except (OSError, ValueError):
-                    continue
+                if (info := read_info(path)) is not None:
+                    return info
     return None
 
 

@@ -426,6 +426,10 @@ def test_gate_5_takes_one_missing_of_twenty(site: Site, tmp_path: Path) -> None:
     shown = looked_at(site)
     assert {result.status for result in shown.values()} == {"passed"}
     assert shown["videos done"].said == "19 of 20 videos done"
+    first = shown["spot check of talk00_LR_180_matte.webm"].said
+    assert (
+        first == "100 frames, 3 decoded, alpha 0.10 on average, 1 track of sound as in the source"
+    )
     spots = [name for name in shown if name.startswith("spot check of")]
     assert spots == [f"spot check of talk{number:02}_LR_180_matte.webm" for number in (0, 10, 19)]
 
@@ -454,6 +458,7 @@ def test_gate_5_fails_by_files_that_are_gone(site: Site, tmp_path: Path) -> None
         ({"frames": 99.0}, "99 frames instead of 100"),
         ({"decoded": 0.0}, "none of its frames decodes"),
         ({"alpha_low": 1.0}, "keeps the whole picture"),
+        ({"tracks": 0.0}, "0 tracks of sound, the source has 1"),
     ],
 )
 def test_gate_5_fails_by_what_is_in_a_file(
