@@ -1,6 +1,6 @@
 """Draws frames of a source and of its output, small; run as a child, which has limits.
 
-Reads a `DrawRequest` as JSON on its standard input, writes one JSON object a frame.
+Takes a `DrawRequest` as JSON in its argument, writes one JSON object a frame.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _ANSWER_BYTES = 8 << 20
 _THREADS = 2
 
 
-def main() -> None:
-    said = json.load(sys.stdin.buffer)
+def main(asked: str) -> None:
+    said = json.loads(asked)
     request = DrawRequest(**{**said, "frames": tuple(said["frames"])})
     _limit_this_process(request.most_cpu_s)
     os.nice(10)  # the work goes before
@@ -142,4 +142,4 @@ def _limit_this_process(most_cpu_s: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
-from orchestrator.report.cards import Card, cards
+from orchestrator.report.cards import FIRST_FLAGS, Card, cards
 from orchestrator.report.charts import HEIGHT, WIDTH, load_charts
 from orchestrator.report.pictures import Pictures
 from orchestrator.report.state import PageState
@@ -58,6 +58,7 @@ def render(state: PageState, album: Album) -> str:
         charts=load_charts(state.report.load),
         chart_size=(WIDTH, HEIGHT),
         album=album,
+        first_flags=FIRST_FLAGS,
         clock=clock,
         workers=list(zip(state.report.workers, state.doing, strict=False)),
         report=state.report,

@@ -148,12 +148,13 @@ def draw(request: DrawRequest, deadline_s: float) -> tuple[Pictures, ...]:
     The child dies with the thread that calls. Nothing is raised for what cannot be drawn.
     """
     here = str(Path(__file__).resolve().parents[2])
+    command = [sys.executable, "-P", "-m", "orchestrator.report.draw"]
     # A file in memory, not a pipe: a child that babbles fills neither, for its limits are small.
     with open(os.memfd_create("pictures"), "w+b") as answer:  # noqa: PTH123
         try:
             child = subprocess.Popen(
-                tied([sys.executable, "-P", "-m", "orchestrator.report.draw"]),
-                stdin=subprocess.PIPE,
+                tied([*command, json.dumps(asdict(request))]),
+                stdin=subprocess.DEVNULL,
                 stdout=answer,
                 stderr=subprocess.DEVNULL,
                 env={
@@ -167,7 +168,7 @@ def draw(request: DrawRequest, deadline_s: float) -> tuple[Pictures, ...]:
             return ()
         try:
             with suppress(subprocess.TimeoutExpired):
-                child.communicate(json.dumps(asdict(request)).encode(), deadline_s)
+                child.wait(deadline_s)
         finally:
             child.kill()
             child.wait()

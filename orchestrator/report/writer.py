@@ -98,12 +98,15 @@ class PageWriter:
     def _run(self) -> None:
         wait_s = FIRST_S
         last = None
-        while not self._over.wait(wait_s):
-            wait_s = TELL_S
-            snapshot = self._newest
-            if snapshot is not None and snapshot is not last:
-                last = snapshot
-                self._send(self._tell(snapshot))
+        try:
+            while not self._over.wait(wait_s):
+                wait_s = TELL_S
+                snapshot = self._newest
+                if snapshot is not None and snapshot is not last:
+                    last = snapshot
+                    self._send(self._tell(snapshot))
+        except Exception:  # something to look at: the work goes on without it
+            structlog.get_logger("vrmatte").exception("page_not_told")
 
     def _send(self, state: PageState) -> None:
         with self._sending:

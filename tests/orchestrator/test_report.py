@@ -7,7 +7,11 @@ import json
 import os
 import pickle
 import re
+import shutil
+import subprocess
+import sys
 import threading
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -408,7 +412,6 @@ def test_a_keeper_that_hears_nothing_holds_nobody_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its pipe is full, and it never reads: the run goes on, and comes to its end."""
-    import subprocess
 
     def deaf(path: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(["sleep", "600"], stdin=subprocess.PIPE)
@@ -424,6 +427,28 @@ def test_a_keeper_that_hears_nothing_holds_nobody_up(
             writer.update(snapshot(turn, ()))
         assert not writer.end(state, 0.3)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_page_is_in_what_is_installed(tmp_path: Path) -> None:
+    """Every file of our packages is in the wheel."""
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy2(ROOT / name, tmp_path / name)
+    for name in ("pipeline", "workers", "orchestrator"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    build = "import setuptools.build_meta as b; b.build_wheel('dist')"
+    (tmp_path / "dist").mkdir()
+    command = [sys.executable, "-W", "ignore", "-c", build]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    [wheel] = (tmp_path / "dist").iterdir()
+    installed = set(zipfile.ZipFile(wheel).namelist())
+    ours = {
+        str(path.relative_to(ROOT))
+        for name in ("pipeline", "workers", "orchestrator")
+        for path in (ROOT / name).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert ours - installed == set()
+    assert "orchestrator/report/templates/page.html" in ours
 
 
 # -- report.json ---------------------------------------------------------------------------

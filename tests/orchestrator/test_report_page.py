@@ -26,6 +26,7 @@ from orchestrator.journal import read_entries
 from orchestrator.out_folder import OutFolder
 from orchestrator.report.again import write_again
 from orchestrator.report.page import render
+from orchestrator.report.pictures import draw, draw_request
 from orchestrator.report.rebuild import found_in
 from orchestrator.summary import Report
 from tests.browser import Browser, find_chromium
@@ -38,12 +39,13 @@ pytestmark = [pytest.mark.slow]
 
 GetClip = Callable[[ClipSpec], Path]
 
-CLIP = ClipSpec("clip.mp4", X264, num_frames=60)
+FRAMES = 30
+CLIP = ClipSpec("clip.mp4", X264, num_frames=FRAMES)
 NAMES = ("one_LR_180.mp4", "<b>two & 'שלום' #1?_LR_180.mp4")
 SETTINGS: dict[str, dict[str, object]] = {
     "matting": {"model": "chroma"},
     "output": {"formats": ["webm"]},
-    "streaming": {"segment_frames": 20, "lanes": 2},
+    "streaming": {"segment_frames": 15, "lanes": 2},
     "workers": {"gpus": "none"},
 }
 
@@ -85,7 +87,7 @@ def test_the_pictures_are_of_the_frames_that_they_are_said_to_be_of(out: Path) -
     found = shown_pictures(page)
     assert len(found) == 3 * len(NAMES)
     for name in NAMES:
-        frames = [int(share * 59) for share in (0.1, 0.5, 0.9)]
+        frames = [int(share * (FRAMES - 1)) for share in (0.1, 0.5, 0.9)]
         for what in ("Source", "Result"):
             shown = [numbers(picture, CLIP.eye[0]) for picture in found[f"{what} of {name}"]]
             assert shown == [[frame] * 2 for frame in frames], what
@@ -96,6 +98,24 @@ def test_the_pictures_are_of_the_frames_that_they_are_said_to_be_of(out: Path) -
             assert abs(alpha - np.asarray(result.getchannel("A"))).mean() < 4
             assert alpha[-1, -1] < 5  # the screen
             assert alpha.max() > 250
+
+
+def test_what_cannot_be_drawn_is_left_out_and_holds_nobody_up(out: Path, tmp_path: Path) -> None:
+    found = found_in(OutFolder(out), datetime.now().astimezone())
+    video = found.state.report.videos[0]
+    request = draw_request(video, found.infos[video.id], 60)
+    assert request is not None
+    gone = replace(request, source=str(tmp_path / "gone.mp4"), frames=(3,))
+    [drawn] = draw(gone, 60)
+    assert (drawn.frame, drawn.source) == (3, "")
+    assert numbers(Image.open(io.BytesIO(base64.b64decode(drawn.result))), 192) == [3, 3]
+    noise = tmp_path / "noise.webm"
+    noise.write_bytes(os.urandom(10_000))
+    assert draw(replace(gone, output=str(noise)), 60) == ()
+    playlist = tmp_path / "list.m3u8"
+    playlist.write_text(f"#EXTM3U\n#EXTINF:1,\n{video.outputs[0].path}\n")
+    assert draw(replace(gone, output=str(playlist)), 60) == ()
+    assert draw(request, 0.0) == ()
 
 
 def test_nothing_but_the_page_the_report_and_the_outputs_is_in_the_folder(out: Path) -> None:
@@ -131,7 +151,7 @@ def test_the_page_is_written_anew_also_of_a_run_that_was_killed(out: Path, tmp_p
     assert state.ending == "without a word"
     by_name = {video.name: video for video in state.report.videos}
     assert sorted(video.result for video in by_name.values()) == ["done", "not finished"]
-    assert sum(video.frames_done for video in by_name.values()) == 120
+    assert sum(video.frames_done for video in by_name.values()) == 2 * FRAMES
     for video in whole.videos:
         again = by_name[video.name]
         assert (again.facts, again.flags, again.area) == (video.facts, video.flags, video.area)
@@ -277,7 +297,7 @@ def test_a_result_plays_in_its_place_over_any_colour(
     browser.value(f"{video}.loop = false; {video}.play()")
     browser.wait_for(f"{video}.ended")
     assert browser.value(f"[{video}.videoWidth, {video}.videoHeight]") == [384, 96]
-    assert abs(browser.value(f"{video}.duration") - 2.0) < 0.05
+    assert abs(browser.value(f"{video}.duration") - FRAMES / 30) < 0.05
     # The colour shows through where the screen was, and the marks stand before it.
     browser.value(f"{video}.removeAttribute('controls'); {video}.scrollIntoView()")
     box = browser.value(f"(r => [r.x, r.y, r.width, r.height])({video}.getBoundingClientRect())")
@@ -288,7 +308,7 @@ def test_a_result_plays_in_its_place_over_any_colour(
     part = part.resize((384, 96), Image.Resampling.BOX)
     colour = np.asarray(part)[90, 380].astype(int)
     assert np.abs(colour - (0x7B, 0x2D, 0x8E)).max() <= 3
-    assert [read_number(np.asarray(part)[:, eye : eye + 192]) for eye in (0, 192)] == [59, 59]
+    assert numbers(part, CLIP.eye[0]) == [FRAMES - 1] * 2
 
 
 def test_a_click_on_a_time_goes_there_and_without_script_the_link_does(
