@@ -23,6 +23,7 @@ The measures of a frame:
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -74,6 +75,9 @@ RULES: Mapping[FlagKind, Rule] = {
     # A hand at arm's length is 0.04 of 180 degrees; who walks past the edge is soon gone.
     "touches_edge": Rule(low=0.02, high=0.04, least_s=0.3, gap_s=0.5),
 }
+#: What explains flags of other kinds.
+_TELLING: tuple[FlagKind, ...] = ("empty", "eyes_disagree", "flicker")
+
 _ORDER = {kind: place for place, kind in enumerate(RULES)}
 
 
@@ -224,8 +228,20 @@ def without_echoes(flags: Sequence[MatteFlag]) -> list[MatteFlag]:
 
     A matte that vanishes jumps, and one that vanishes for a moment flickers; one that flickers
     jumps at every turn.
+
+    Args:
+        flags: by frame, `joined`.
     """
-    return [flag for flag in flags if not any(_tells(other, flag) for other in flags)]
+    runs = [[flag for flag in flags if flag.kind == kind] for kind in _TELLING]
+    return [flag for flag in flags if not any(_tells(near, flag) for near in _near(flag, runs))]
+
+
+def _near(flag: MatteFlag, kinds: Iterable[Sequence[MatteFlag]]) -> Iterator[MatteFlag]:
+    """Of each kind the last run that has begun by the frame after the flag's first."""
+    for runs in kinds:
+        place = bisect_right(runs, flag.first_frame + 1, key=lambda run: run.first_frame)
+        if place:
+            yield runs[place - 1]
 
 
 def _tells(flag: MatteFlag, echo: MatteFlag) -> bool:
