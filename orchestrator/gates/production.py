@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,9 @@ SPOT_CHECKS = 3
 
 #: All packets of a file are read; from a network disk with 20 MB/s.
 _LEAST_DEADLINE_S, _SLOWEST_BYTES_PER_S = 120.0, 20e6
+
+#: More than a packet of any codec of sound that outputs have.
+_SOUND_SLACK_S = 0.1
 
 _SILENT = frozenset({"matte", "tiff"})
 _AGAIN = "run the same `vrmatte run` again: it makes what is missing"
@@ -123,16 +126,26 @@ def look_into(site: Site, finished: Finished, output: OutputFile) -> str:
         said += f", alpha {figures['alpha_mean']:.2f} on average"
     if output.deliverable in _SILENT:
         return said
-    return f"{said}, {_sound(finished, output, tried.figures['tracks'], advice)}"
+    return f"{said}, {_sound(finished, output, figures, advice)}"
 
 
-def _sound(finished: Finished, output: OutputFile, tracks: float, advice: str) -> str:
+def _sound(
+    finished: Finished, output: OutputFile, figures: Mapping[str, float], advice: str
+) -> str:
+    tracks = figures["tracks"]
     said = counted(int(tracks), "track")
     info = _source(finished, output)
     if info is None:
         return f"{said} of sound (what the source had is not known any more)"
     if tracks != len(info.audio):
         raise CheckFailed(f"{said} of sound, the source has {len(info.audio)}", advice)
+    if info.audio and output.num_frames == info.num_frames:  # not a range of it
+        expected = min(info.audio[0].end_s, info.duration_s)
+        if abs(figures["sound_end"] - expected) > 1 / info.frame_rate + _SOUND_SLACK_S:
+            raise CheckFailed(
+                f"its sound ends at {figures['sound_end']:.3f} s instead of {expected:.3f} s",
+                advice,
+            )
     return f"{said} of sound as in the source"
 
 

@@ -33,7 +33,7 @@ def finished_out(
     with closing(Journal.open(out.journal)) as journal:
         for number, name in enumerate(names):
             video = _id(number)
-            info = replace(video_info(Path(__file__)), path=f"/in/{name}", audio=(sound,))
+            info = replace(video_info(Path(__file__), 100), path=f"/in/{name}", audio=(sound,))
             write_info(out.state / f"probed/{video}-v{PIXEL_VERSION}.json", info)
             if number in failed:
                 error = ErrorRecord("decode", "is damaged", "try to remux it")

@@ -405,7 +405,7 @@ def test_gate_4_takes_two_gpus_where_there_are_two(
 
 def looked_at(site: Site, **changes: float) -> dict[str, CheckResult]:
     """Gate 5, where files are read as having 100 frames, but for `changes`."""
-    figures_ = {**RIGHT, "frames": 100.0, "decoded": 3.0, **changes}
+    figures_ = {**RIGHT, "frames": 100.0, "decoded": 3.0, "sound_end": 3.0, **changes}
     machine_answer = Tried("works", figures=figures_)
     around = replace(site.around, open_trials=lambda device: _Fixed(machine_answer))
     return found(replace(site, around=around, _trials={}), 5)
@@ -458,6 +458,7 @@ def test_gate_5_fails_by_files_that_are_gone(site: Site, tmp_path: Path) -> None
         ({"frames": 99.0}, "99 frames instead of 100"),
         ({"decoded": 0.0}, "none of its frames decodes"),
         ({"alpha_low": 1.0}, "keeps the whole picture"),
+        ({"sound_end": 2.0}, "its sound ends at 2.000 s instead of 3.000 s"),
         ({"tracks": 0.0}, "0 tracks of sound, the source has 1"),
     ],
 )
