@@ -1,7 +1,8 @@
 """A few numbers of every frame of a segment's matte, taken where the matte is.
 
-Only every so many-th pixel is looked at, some 10,000 an eye whatever its size, and nothing comes to
-the host before the segment's end. What the numbers mean is `pipeline/matte_flags.py`'s.
+Only every so many-th pixel is looked at, 128 to 255 along the longer side of an eye (fewer of a
+smaller one), and nothing comes to the host before the segment's end. What the numbers mean is
+`pipeline/matte_flags.py`'s.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pipeline.matte_flags import LEAST_AREA, FrameMeasures
 from pipeline.refine.disparity import dilate
 from pipeline.spec import ProjectionName
 
-#: Pixels looked at along the longer side of an eye, about.
+#: Pixels looked at along the longer side of an eye, at the least.
 _SIDE = 128
 
 #: Of 255, in any channel: what noise and a codec do to a picture that stays as it is.
