@@ -43,7 +43,7 @@ from orchestrator.doctor.trial_process import TrialProcess
 from orchestrator.doctor.trials import LibrariesTrial, OpenTrials, Trials
 from orchestrator.doctor.weights_here import missing, weights_findings
 from orchestrator.machine import Gpu, visible_gpus
-from orchestrator.words import readable_size
+from orchestrator.words import counted, readable_size
 from pipeline.errors import DiskError
 from pipeline.spec import MattingSettings
 
@@ -129,7 +129,7 @@ def _codecs(around: Surroundings, on_cpu: Trials, fresh: bool) -> Iterator[Findi
         tries = CodecTrials(Path(name), memory, around.make_sample, around.on_step)
         yield from tries.cpu_findings(on_cpu)
         if not around.gpus:
-            yield Finding("GPU", "NVDEC and NVENC", "skipped", "no GPU: nothing to try")
+            yield _no_gpu(around)
         for gpu in around.gpus:
             on_gpu = around.open_trials(gpu.number)
             try:
@@ -142,6 +142,14 @@ def _codecs(around: Surroundings, on_cpu: Trials, fresh: bool) -> Iterator[Findi
                 on_gpu.close()
     if memory.known != record:
         yield from _kept(path, memory.known)
+
+
+def _no_gpu(around: Surroundings) -> Finding:
+    name = "NVDEC and NVENC"
+    if not around.asked.gpus:
+        return Finding("GPU", name, "skipped", "no GPU: nothing to try")
+    said = f"CUDA_VISIBLE_DEVICES hides {counted(len(around.asked.gpus), 'GPU')}: nothing to try"
+    return Finding("GPU", name, "mind", said, "unset it, unless the CPU shall work alone")
 
 
 def _opened(gpu: Gpu, trials: Trials) -> Finding:

@@ -237,6 +237,11 @@ def test_a_driver_that_does_not_answer_holds_nobody(
     machine.answer = breaks(DriverTrial, Tried("works", words=told))  # type: ignore[assignment]
     around = here(open_trials=machine.around().open_trials)
     assert (around.gpus, around.asked.driver) == ([L4], NEW_DRIVER)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    hidden = here(open_trials=machine.around().open_trials)
+    around = replace(machine.around(), gpus=hidden.gpus, asked=hidden.asked)
+    finding = the(list(examine(around, None, CHROMA)), "NVDEC and NVENC")
+    assert (finding.level, "hides 1 GPU" in finding.said) == ("mind", True)
 
 
 def test_trials_are_made_once_a_machine(machine: Machine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -14,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 import orchestrator.doctor.doctor
 import orchestrator.gates.site
@@ -40,7 +42,7 @@ from orchestrator.gates.record import (
     read_gates,
     require_gates,
 )
-from orchestrator.gates.screen import verdict
+from orchestrator.gates.screen import show_results, verdict
 from orchestrator.gates.site import Site
 from pipeline.errors import MachineError, SettingsError
 from pipeline.spec import MattingSettings, SegmentResult
@@ -546,6 +548,22 @@ def test_a_gate_that_fails_keeps_the_rest_closed(
     assert run.asked == []
     assert verdict(shown, [2, 3, 4]).endswith("; gates 3 to 4 not tried")
     assert verdict(shown, [1, 2]).startswith("gate 2 failed (")
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_no_line_is_wider_than_the_terminal(site: Site, machine: Machine, width: int) -> None:
+    machine.with_gpu().answer = answer_to(FormatTrial, "name='tiff'", Tried("failed", "so " * 60))
+    stream = io.StringIO()
+    shown = pass_gates(renewed(site, machine), [1, 2, 3, 4])
+    found = show_results(Console(file=stream, width=width), shown)
+    lines = stream.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    told = "".join("".join(lines).split())
+    for result in found:  # nothing is cut off
+        if len(result.name) <= 26:
+            assert "".join(result.name.split()) in told
+        assert result.status in told
+    assert "so" * 20 in told
 
 
 def test_a_gate_of_which_all_is_skipped_is_not_passed() -> None:
