@@ -43,6 +43,9 @@ LAST_DRAW_S = 60.0
 WRITE_S = 4.0
 WRITE_BYTES_PER_S = 1_000_000
 
+#: Share of the time that the keeper may be at work: a page of 500 videos takes it a second.
+MOST_BUSY = 0.1
+
 _HEAD = struct.Struct("<Q")
 
 Draw = Callable[[VideoReport, VideoInfo], tuple[Pictures, ...]]
@@ -152,9 +155,11 @@ def keep(
     for state, infos in sent_states(line):
         album = gallery.album(state, infos)
         if state.ending is None and clock() >= next_at:
+            begun = clock()
             text = render(state, album)
             write(text, False)
-            next_at = clock() + max(WRITE_S, len(text) / WRITE_BYTES_PER_S)
+            took_s = clock() - begun
+            next_at = clock() + max(WRITE_S, len(text) / WRITE_BYTES_PER_S, took_s / MOST_BUSY)
         if state.ending is not None:
             _write_last(state, write, gallery, clock)
             return
