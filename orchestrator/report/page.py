@@ -138,7 +138,8 @@ def _frames(state: PageState) -> tuple[int, int]:
 
 
 def _moment(when: datetime) -> str:
-    return f"{when.day} {when:%B %Y, %H:%M:%S} UTC{when:%z}"
+    zone = f"{when:%z}"
+    return f"{when.day} {when:%B %Y, %H:%M:%S} UTC" + (f"{zone[:3]}:{zone[3:5]}" if zone else "")
 
 
 @cache

@@ -63,9 +63,10 @@
   renew.addEventListener("change", () => store.set("renew", renew.checked ? "yes" : "no"));
   const minutes = Math.floor((Date.now() / 1000 - Number(root.dataset.made)) / 60);
   if (minutes >= 2) {
+    const long = minutes < 120 ? `${minutes} minutes` : `${Math.floor(minutes / 60)} hours`;
     document.getElementById("stale").textContent =
-      `This page has not been written for ${minutes} minutes: the run may have been ended. ` +
-      "“vrmatte report” and the output folder write it anew.";
+      `This page has not been written for ${long}: its machine may have gone. ` +
+      "The same command goes on with the run; “vrmatte report” writes this page anew.";
   }
   // Not while somebody looks at a video, and slowly where nothing changes any more.
   const busy = () => [...document.querySelectorAll("video")].some((video) => !video.paused || video.currentTime > 0);
