@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from orchestrator.commands.options import PATH, console
+from pipeline.errors import DiskError
 
 
 @click.command()
@@ -43,7 +44,7 @@ def gates(
     from orchestrator.doctor.doctor import here
     from orchestrator.doctor.screen import Working
     from orchestrator.gates.gates import failed_gate, gates_to_run, keep_results, pass_gates
-    from orchestrator.gates.record import ready_models, record_file
+    from orchestrator.gates.record import ready_models
     from orchestrator.gates.screen import show_results, verdict
     from orchestrator.gates.site import Site
 
@@ -71,12 +72,15 @@ def gates(
         finally:
             working.pause()
             site.close()
-        record = keep_results(site, shown, datetime.now().astimezone())
+        record, kept = keep_results(site, shown, datetime.now().astimezone())
     if as_json:
         click.echo(json.dumps(record, indent=2))
     else:
         click.echo(f"\n{verdict(shown, numbers)}")
         if through >= 4 and failed_gate(shown) is None:
             click.echo(f"`vrmatte run --gated` takes: {ready_models(record)}")
-        click.echo(f"results: {record_file(site.around.cache, site.around.identity())}")
+    if isinstance(kept, DiskError):
+        click.echo(f"the results cannot be kept for `run --gated`: {kept}", err=True)
+    elif not as_json:
+        click.echo(f"results: {kept}")
     return 0 if failed_gate(shown) is None else 3

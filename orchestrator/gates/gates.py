@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from orchestrator.doctor.cache import write_record
@@ -17,7 +18,7 @@ from orchestrator.gates.record import (
     record_file,
 )
 from orchestrator.gates.site import Site
-from pipeline.errors import SettingsError
+from pipeline.errors import DiskError, SettingsError
 
 GATES: dict[int, tuple[str, Callable[[Site], Iterator[Check]]]] = {
     1: ("environment", environment.checks),
@@ -60,16 +61,18 @@ def pass_gates(site: Site, numbers: Sequence[int]) -> Iterator[CheckResult]:
             return
 
 
-def keep_results(site: Site, found: Sequence[CheckResult], now: datetime) -> dict[str, Any]:
-    """Leave ``gates.json``; what is in it.
-
-    Raises:
-        DiskError: the cache cannot be written.
-    """
+def keep_results(
+    site: Site, found: Sequence[CheckResult], now: datetime
+) -> tuple[dict[str, Any], Path | DiskError]:
+    """Leave ``gates.json``: what is in it, and where it is, or why it could not be left."""
     who = site.around.identity()
     record = merged(found, read_gates(site.around.cache, who), who, now)
-    write_record(record_file(site.around.cache, who), record)
-    return record
+    path = record_file(site.around.cache, who)
+    try:
+        write_record(path, record)
+    except DiskError as error:
+        return record, error
+    return record, path
 
 
 def failed_gate(found: Sequence[CheckResult]) -> int | None:

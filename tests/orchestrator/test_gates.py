@@ -583,7 +583,7 @@ def test_an_error_that_nobody_foresaw_is_not_a_failed_check() -> None:
 
 
 def passed(site: Site) -> dict[str, Any]:
-    return keep_results(site, list(pass_gates(site, [1, 2, 3, 4])), NOW)
+    return keep_results(site, list(pass_gates(site, [1, 2, 3, 4])), NOW)[0]
 
 
 def test_gated_runs_start_only_where_the_gates_were_passed(site: Site, machine: Machine) -> None:
@@ -623,7 +623,7 @@ def test_three_gates_are_not_enough_and_a_failure_revokes(site: Site, machine: M
     keep_results(site, list(pass_gates(site, [1])), NOW)  # again, alone: the others still hold
     require_gates(site.around, ["chroma"])
     machine.answer = answer_to(DecodeTrial, "av1-10", HUNG)
-    record = keep_results(site, list(pass_gates(replace(site, fresh=True), [1, 2])), NOW)
+    record, _ = keep_results(site, list(pass_gates(replace(site, fresh=True), [1, 2])), NOW)
     assert [record["gates"][str(gate)]["status"] for gate in (1, 2, 4)] == [
         *("failed", "not run", "not run")
     ]
@@ -723,4 +723,8 @@ def test_gates_as_typed(typed: Typed, machine: Machine, tmp_path: Path) -> None:
     assert "gate 2 failed (" in said
     assert "; gates 3 to 4 not tried" in said
     assert typed("gates", "--through", "5")[0] == 2
+    machine.cache = tmp_path / "file"
+    machine.cache.touch()
+    status, _, complaint = typed("gates", "--through", "1")
+    assert (status, "cannot be kept" in complaint) == (0, True)
     assert all(good(device, trial).outcome == "works" for device, trial in machine.tried)
