@@ -31,6 +31,15 @@ def models_used(matting: MattingSettings) -> frozenset[str]:
     return frozenset({matting.model})
 
 
+def weights_of(matting: MattingSettings) -> dict[str, str]:
+    """Which code and weights these settings choose, by name ("rvm", "sam2")."""
+    rvm = (matting.rvm_variant, matting.rvm_repo, matting.rvm_weights or "")
+    return {
+        "rvm": " ".join(rvm).strip(),
+        "sam2": f"{matting.sam2_size} {matting.sam2_checkpoint or ''}".strip(),
+    }
+
+
 def look(matting: MattingSettings) -> dict[str, str]:
     """What of RVM and SAM 2 is not at hand, in words, by name; no entry where nothing is."""
     found = {"rvm": _rvm_lacks(matting), "sam2": _sam2_lacks(matting)}

@@ -66,7 +66,7 @@ def keep_results(
 ) -> tuple[dict[str, Any], Path | DiskError]:
     """Leave ``gates.json``: what is in it, and where it is, or why it could not be left."""
     who = site.around.identity()
-    record = merged(found, read_gates(site.around.cache, who), who, now)
+    record = merged(found, read_gates(site.around.cache, who), who, now, site.matting)
     path = record_file(site.around.cache, who)
     try:
         write_record(path, record)

@@ -13,14 +13,19 @@ from pydantic import TypeAdapter
 from orchestrator.config import Settings, with_overrides
 from orchestrator.doctor.cache import Identity, read_record
 from orchestrator.doctor.doctor import Surroundings
+from orchestrator.doctor.weights_here import models_used, weights_of
 from orchestrator.gates.checks import CheckResult
 from pipeline.errors import MachineError
 from pipeline.models.names import model_names
+from pipeline.spec import MattingSettings
 
 SCHEMA = 1
 
 #: What must be passed before a run with `--gated`; the last looks at what a run has left.
 NEEDED = (1, 2, 3, 4)
+
+#: The one that tries models.
+_MODELS_GATE = 2
 
 _RESULTS: TypeAdapter[list[CheckResult]] = TypeAdapter(list[CheckResult])
 
@@ -48,7 +53,11 @@ def models_passed(results: Iterable[CheckResult]) -> list[str]:
 
 
 def merged(
-    found: Sequence[CheckResult], old: Mapping[str, Any], who: Identity, now: datetime
+    found: Sequence[CheckResult],
+    old: Mapping[str, Any],
+    who: Identity,
+    now: datetime,
+    matting: MattingSettings,
 ) -> dict[str, Any]:
     """What is on record after these results: gates that were not run keep what they had.
 
@@ -56,6 +65,7 @@ def merged(
 
     Args:
         old: the record before, or nothing.
+        matting: says which weights the models had.
 
     Returns:
         The JSON form; `results` are `CheckResult`, field by field.
@@ -76,6 +86,7 @@ def merged(
             for gate in range(1, 6)
         },
         "models": models_passed(results),
+        "weights": weights_of(matting) if _MODELS_GATE in run_now else old.get("weights", {}),
         "results": [dataclasses.asdict(result) for result in results],
     }
 
@@ -108,13 +119,13 @@ def passed_earlier(record: Mapping[str, Any]) -> str | None:
     return min(_at(record, gate) or "" for gate in NEEDED)
 
 
-def models_of(settings: Settings) -> list[str]:
+def models_of(settings: Settings) -> list[MattingSettings]:
     """All models that these settings may choose, for whichever video."""
     each = [with_overrides(settings, [override]) for override in settings.overrides]
-    return list(dict.fromkeys(s.matting.model for s in (settings, *each)))
+    return list(dict.fromkeys(s.matting for s in (settings, *each)))
 
 
-def require_gates(around: Surroundings, models: Iterable[str]) -> None:
+def require_gates(around: Surroundings, models: Sequence[MattingSettings]) -> None:
     """Raises MachineError unless gates 1 to 4 passed here, with this version and these models."""
     record = read_gates(around.cache, around.identity())
     if passed_earlier(record) is None:
@@ -122,16 +133,18 @@ def require_gates(around: Surroundings, models: Iterable[str]) -> None:
             "--gated: the gates have not been passed on this machine with this version",
             "run `vrmatte gates --through 4`",
         )
-    missing = [name for name in models if name not in record["models"]]
-    if missing:
-        raise MachineError(
-            f"--gated: the gates were passed without the {_models(missing)}",
-            f"run `vrmatte gates --through 4 --model {missing[0]}`",
-        )
-
-
-def _models(names: Sequence[str]) -> str:
-    return f"{'model' if len(names) == 1 else 'models'} {', '.join(names)}"
+    for matting in models:
+        if matting.model not in record["models"]:
+            raise MachineError(
+                f"--gated: the gates were passed without the model {matting.model}",
+                f"run `vrmatte gates --through 4 --model {matting.model}`",
+            )
+        for name, weights in weights_of(matting).items():
+            if name in models_used(matting) and record["weights"].get(name) != weights:
+                raise MachineError(
+                    f"--gated: the gates were passed with other weights of {name}",
+                    "run `vrmatte gates --through 4 --config FILE` with the settings of the run",
+                )
 
 
 def ready_models(record: dict[str, Any]) -> str:

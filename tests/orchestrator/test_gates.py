@@ -29,6 +29,7 @@ from orchestrator.doctor.trials import (
     ReadTrial,
     Trial,
     Tried,
+    WeightsTrial,
 )
 from orchestrator.entries import Entry, SegmentCommitted, VideoDone
 from orchestrator.gates.checks import Check, CheckResult, results
@@ -582,6 +583,10 @@ def test_an_error_that_nobody_foresaw_is_not_a_failed_check() -> None:
         list(results([Check(1, "x", broken)]))
 
 
+def using(*names: str, **settings: Any) -> list[MattingSettings]:
+    return [MattingSettings(model=name, **settings) for name in names]
+
+
 def passed(site: Site) -> dict[str, Any]:
     return keep_results(site, list(pass_gates(site, [1, 2, 3, 4])), NOW)[0]
 
@@ -589,39 +594,51 @@ def passed(site: Site) -> dict[str, Any]:
 def test_gated_runs_start_only_where_the_gates_were_passed(site: Site, machine: Machine) -> None:
     around = site.around
     with pytest.raises(MachineError, match="not been passed on this machine") as refused:
-        require_gates(around, ["chroma"])
+        require_gates(around, using("chroma"))
     assert refused.value.advice == "run `vrmatte gates --through 4`"
     record = passed(site)
     assert record["gates"]["4"] == {"status": "passed", "at": "2026-11-21T00:00:00+00:00"}
-    require_gates(around, ["chroma", "depth"])
+    require_gates(around, using("chroma", "depth"))
     with pytest.raises(MachineError, match="without the model rvm") as refused:
-        require_gates(around, ["chroma", "rvm"])
+        require_gates(around, using("chroma", "rvm"))
     assert "--model rvm" in refused.value.advice
     machine.driver = Driver("590.10", (13, 2))
     with pytest.raises(MachineError, match="not been passed"):
-        require_gates(machine.around(), ["chroma"])
+        require_gates(machine.around(), using("chroma"))
     machine.driver = None
     machine.gpus = (L4,)
     with pytest.raises(MachineError, match="not been passed"):
-        require_gates(machine.around(), ["chroma"])
+        require_gates(machine.around(), using("chroma"))
+
+
+def test_other_weights_must_pass_anew(site: Site, machine: Machine) -> None:
+    machine.answer = answer_to(WeightsTrial, "", Tried("works"))  # all of them are here
+    assert passed(site)["models"] == ["chroma", "depth", "plate", "rvm", "sam2", "sam2+rvm"]
+    require_gates(site.around, using("rvm", "sam2", "sam2+rvm"))
+    require_gates(site.around, using("chroma", rvm_variant="resnet50"))
+    with pytest.raises(MachineError, match="with other weights of rvm") as refused:
+        require_gates(site.around, using("rvm", rvm_variant="resnet50"))
+    assert "--config FILE" in refused.value.advice
+    with pytest.raises(MachineError, match="with other weights of sam2"):
+        require_gates(site.around, using("sam2", sam2_checkpoint="mine.pt"))
 
 
 def test_another_version_must_pass_anew(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     passed(site)
     monkeypatch.setattr("orchestrator.doctor.cache._code_digest", lambda: "changed")
     with pytest.raises(MachineError, match="not been passed"):
-        require_gates(site.around, ["chroma"])
+        require_gates(site.around, using("chroma"))
 
 
 def test_three_gates_are_not_enough_and_a_failure_revokes(site: Site, machine: Machine) -> None:
     who = site.around.identity()
     keep_results(site, list(pass_gates(site, [1, 2, 3])), NOW)
     with pytest.raises(MachineError):
-        require_gates(site.around, ["chroma"])
+        require_gates(site.around, using("chroma"))
     keep_results(site, list(pass_gates(site, [4])), NOW)
-    require_gates(site.around, ["chroma"])
+    require_gates(site.around, using("chroma"))
     keep_results(site, list(pass_gates(site, [1])), NOW)  # again, alone: the others still hold
-    require_gates(site.around, ["chroma"])
+    require_gates(site.around, using("chroma"))
     machine.answer = answer_to(DecodeTrial, "av1-10", HUNG)
     record, _ = keep_results(site, list(pass_gates(replace(site, fresh=True), [1, 2])), NOW)
     assert [record["gates"][str(gate)]["status"] for gate in (1, 2, 4)] == [
@@ -650,7 +667,7 @@ def test_a_damaged_record_is_no_pass(site: Site, machine: Machine) -> None:
     path = record_file(machine.cache, who)
     path.write_text(path.read_text().replace('"passed"', '"perhaps"'))
     with pytest.raises(MachineError):
-        require_gates(site.around, ["chroma"])
+        require_gates(site.around, using("chroma"))
 
 
 # -- as typed ------------------------------------------------------------------------------------
