@@ -122,6 +122,7 @@ def test_names_do_no_harm_and_lose_no_frame(clip: GetClip, tmp_path: Path) -> No
     assert not commands.search((done.stdout + done.stderr).encode())
     for path in [
         out / "report.json",
+        out / "report.html",
         *out.glob(".vrmatte/**/*.json*"),
         *out.glob(".vrmatte/*.yaml"),
     ]:
