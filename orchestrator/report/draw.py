@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from orchestrator.report.pictures import DrawRequest
+from orchestrator.report.draw_request import DrawRequest
 from pipeline.signature import CONTAINERS
 
 #: Pixels: the longer side of a picture.

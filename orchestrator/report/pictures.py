@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from orchestrator.report.draw_request import DrawRequest
 from orchestrator.summary import VideoReport
 from pipeline.child import tied
 from pipeline.spec import OutputFile, VideoInfo
@@ -65,30 +66,6 @@ class Pictures:
     @property
     def num_bytes(self) -> int:
         return len(self.source) + len(self.matte) + len(self.result)
-
-
-@dataclass(frozen=True, slots=True)
-class DrawRequest:
-    """What the child is given.
-
-    Attributes:
-        source: path of the source; `stream`, `begin_s` and `rotation` as the probe found them.
-        first_frame: number in the source of the output's first frame.
-        output, deliverable: which of the outputs is shown.
-        frames: of the output, ascending.
-        most_cpu_s: CPU seconds that it may take.
-    """
-
-    source: str
-    stream: int
-    begin_s: float
-    rotation: int
-    frame_rate: float
-    first_frame: int
-    output: str
-    deliverable: str
-    frames: tuple[int, ...]
-    most_cpu_s: int
 
 
 def moments(video: VideoReport) -> tuple[Moment, ...]:

@@ -1,0 +1,29 @@
+"""What a process that draws is asked for; by itself, because that process shall begin soon."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class DrawRequest:
+    """What the child is given.
+
+    Attributes:
+        source: path of the source; `stream`, `begin_s` and `rotation` as the probe found them.
+        first_frame: number in the source of the output's first frame.
+        output, deliverable: which of the outputs is shown.
+        frames: of the output, ascending.
+        most_cpu_s: CPU seconds that it may take.
+    """
+
+    source: str
+    stream: int
+    begin_s: float
+    rotation: int
+    frame_rate: float
+    first_frame: int
+    output: str
+    deliverable: str
+    frames: tuple[int, ...]
+    most_cpu_s: int
