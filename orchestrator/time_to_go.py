@@ -30,6 +30,9 @@ GAIN = 1.25
 #: for a video's first segment two chunks.
 WARMUP_FRAMES, FIRST_FRAMES = 24, 8
 
+#: From a segment's last frame until it is closed and checked, until one has been seen.
+TAIL_S = 1.0
+
 #: Joining a video of no frames, and a pixel of each frame, until one has been seen: half a second
 #: for 120 frames of 1280x640.
 JOINING_S, JOINING_PIXEL_S = 0.4, 1.2e-9
@@ -89,6 +92,8 @@ class _InHand:
         first: when its first frame was there.
         fresh: its process had made no frame before.
         own: seconds of a lane : frames, after the first ones.
+        unpaid: seconds since frames came last; as they come in lumps, they are counted with the
+            next ones.
     """
 
     kind: Kind
@@ -98,6 +103,7 @@ class _InHand:
     own: _Ratio
     frames: int = 0
     first: float | None = None
+    unpaid: float = 0.0
 
 
 _Key = tuple[int, int, TaskId, int]  # worker, life, task, attempt
@@ -120,6 +126,7 @@ class TimeToGo:
         self._hand: dict[_Key, _InHand] = {}
         self._cost: dict[Kind, _Ratio] = {}  # seconds of a lane : frames
         self._head: dict[tuple[Kind, bool], _Ratio] = {}  # seconds of a lane : segments
+        self._tail: dict[Kind, _Ratio] = {}  # likewise, after the last frame
         self._speed: dict[int, _Ratio] = {}  # work done : seconds of the worker's lanes
         self._gain = _Ratio(GAIN * _GUESS_S, _GUESS_S)  # work done : seconds of lanes
         self._joining = _Ratio()  # seconds : seconds as guessed
@@ -164,7 +171,7 @@ class TimeToGo:
         if self._said is not None:
             then, told = self._said
             expected = max(0.0, told - (now - then))
-            patience_s = min(15.0, max(1.0, (now - self._began) / 10))
+            patience_s = min(15.0, max(1.0, found / 8))
             found = expected + (found - expected) * (1 - math.exp((then - now) / patience_s))
         self._said = (now, found)
         return found
@@ -174,7 +181,7 @@ class TimeToGo:
     def _learn(self, before: Snapshot, after: Snapshot) -> None:
         passed = after.now - before.now
         assert self._began is not None
-        keep = math.exp(-passed / max(MEMORY_S, (after.now - self._began) / 4))
+        memory_s = max(MEMORY_S, (after.now - self._began) / 4)
         still = dict(_tasks(after))
         lanes = sum(self._lanes(worker) for worker in before.workers if _works(worker))
         busy = sum(key[2].segment is not None for key in self._hand)
@@ -191,8 +198,14 @@ class TimeToGo:
             else:  # it was lost
                 frames = 0
             if task.first is not None:
-                task.own.add(passed * self._boost(idle_gain), frames, keep)
-                self._note_frames(key[0], task.kind, passed, frames, idle_gain, keep)
+                task.unpaid += passed
+                if key not in still:
+                    self._note_end(task, frames, idle_gain)
+                if frames and task.unpaid > 0:
+                    keep = math.exp(-task.unpaid / memory_s)
+                    task.own.add(task.unpaid * self._boost(idle_gain), frames, keep)
+                    self._note_frames(key[0], task.kind, task.unpaid, frames, idle_gain, keep)
+                    task.unpaid = 0.0
             elif frames and key in still:
                 # A new process has more to do before its first frame than others will have.
                 if not task.fresh:
@@ -200,7 +213,16 @@ class TimeToGo:
                     head.add((after.now - task.since) * self._boost(idle_gain), 1, 0.8)
             elif frames:  # done before anything was heard of it
                 spent = after.now - task.since
-                self._note_frames(key[0], task.kind, spent, frames, idle_gain, keep)
+                self._note_frames(key[0], task.kind, spent, frames, idle_gain, 1.0)
+
+    def _note_end(self, task: _InHand, frames: int, idle_gain: float) -> None:
+        """Set apart what a segment took beyond its last frames: to be closed and checked."""
+        usual = task.own.value or self._frame_s(task.kind)
+        rest = task.unpaid - frames * usual / self._boost(idle_gain)
+        if frames and rest > 0 and usual:
+            tail = self._tail.setdefault(task.kind, _Ratio())
+            tail.add(rest * self._boost(idle_gain), 1, 0.8)
+            task.unpaid -= rest
 
     def _note_frames(
         self, worker: int, kind: Kind, spent: float, frames: int, idle_gain: float, keep: float
@@ -272,7 +294,7 @@ class TimeToGo:
             done = video.frames_done - sum(task.frames_done for task in held)
             frames = max(0, video.num_frames - done - in_hand)
             # Which of its segments wait is not told; that the first ones go first is.
-            each = frames / left * frame_s
+            each = frames / left * frame_s + self._tail_s(kind)
             first = self._head_s(kind, later=False) if left == video.num_segments else None
             later = self._head_s(kind, later=True)
             ahead.waiting = [each + later] * left
@@ -292,7 +314,7 @@ class TimeToGo:
             # What it takes itself tells most: its pictures, its worker, who runs beside it.
             guess = _GUESS_S / max(self._frame_s(task.kind), 1e-9)
             own_s = (task.own.over * ahead.speed + _GUESS_S) / (task.own.under + guess)
-            work = (running.num_frames - running.frames_done) * own_s
+            work = (running.num_frames - running.frames_done) * own_s + self._tail_s(task.kind)
             if task.first is None:
                 head_s = self._head_s(task.kind, self._later(running.task))
                 work += max(0.0, head_s - (now - task.since))
@@ -313,6 +335,10 @@ class TimeToGo:
         if head is not None and head.value is not None:
             return head.value
         return self._frame_s(kind) * (WARMUP_FRAMES if later else FIRST_FRAMES)
+
+    def _tail_s(self, kind: Kind) -> float:
+        tail = self._tail.get(kind)
+        return TAIL_S if tail is None or tail.value is None else tail.value
 
     def _speed_of(self, worker: int) -> float:
         """1 for a worker like the others."""

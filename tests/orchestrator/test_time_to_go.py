@@ -17,8 +17,8 @@ from tests.orchestrator.snapshots import running, snapshot, video, worker
 from tests.orchestrator.worlds import make_job
 
 #: What is foretold must be within this share of the truth from a quarter of a run on, or within so
-#: much of the whole run: of its last second a fifth is nothing.
-WITHIN, OF_THE_WHOLE = 0.2, 0.02
+#: much of the whole run, or so many seconds: of its last second a fifth is nothing.
+WITHIN, OF_THE_WHOLE, SECONDS = 0.2, 0.02, 1.5
 
 
 def foretold(run: Clockwork) -> tuple[list[tuple[float, float | None]], float]:
@@ -44,7 +44,7 @@ def worst(run: Clockwork) -> float:
         if end / 4 <= now < end:
             assert seconds is not None, f"nothing is said at {now} of {end} s"
             off = abs(seconds - (end - now))
-            errors.append(0.0 if off <= OF_THE_WHOLE * end else off / (end - now))
+            errors.append(0.0 if off <= max(SECONDS, OF_THE_WHOLE * end) else off / (end - now))
     return max(errors)
 
 
