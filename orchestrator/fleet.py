@@ -17,9 +17,10 @@ worker explains it; what it had to do goes to the others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import assert_never
 
+from orchestrator.backlog import Backlog
 from orchestrator.entries import SegmentCommitted, TaskLost, VideoDone, VideoSetAside, WorkerLost
 from orchestrator.fleet_parts import Task, Video, Worker
 from orchestrator.jobs import VideoJob
@@ -39,6 +40,7 @@ from orchestrator.moves import (
     StopRequested,
     Tick,
     WorkerExited,
+    WorkerJoined,
     WorkerSpec,
 )
 from orchestrator.snapshot import Snapshot
@@ -60,7 +62,7 @@ class Fleet:
 
     Args:
         jobs: the videos, in the order in which they are wanted; ids differ.
-        workers: at least one.
+        workers: at least one; more may join later.
         committed: segments that an earlier run left; of published videos, to tell of them.
         published: deliverables of the videos that an earlier run finished.
     """
@@ -77,8 +79,9 @@ class Fleet:
             raise ValueError("a fleet needs at least one worker")
         self._rules = rules
         self._workers = {spec.id: Worker(spec) for spec in workers}
+        self._backlog = Backlog()
         self._videos = {
-            job.id: Video(job, home=workers[turn % len(workers)].id)
+            job.id: Video(job, workers[turn % len(workers)].id, self._backlog.note)
             for turn, job in enumerate(jobs)
         }
         if len(self._videos) != len(jobs):
@@ -93,6 +96,11 @@ class Fleet:
             for video in self._videos.values()
             if video.begun and not video.settled
         }
+        self._begun_bytes = sum(self._begun.values())
+        # Workers that may find something to do. One that found nothing need not look again until
+        # it has given something back, or something is new for all.
+        self._seekers: set[int] = set()
+        self._anew = False
         self._stopping = False
         self._stop_reason: ErrorRecord | None = None
         self._now = 0.0
@@ -117,15 +125,21 @@ class Fleet:
                 self._on_worker_failed(event)
             case WorkerExited():
                 self._on_exit(event)
+            case WorkerJoined(spec):
+                self._on_joined(spec)
             case Tick():
                 self._on_tick()
             case StopRequested():
                 self._on_stop(event.reason)
             case _:
                 assert_never(event)
-        if not isinstance(event, TaskProgress):
-            self._go_on()
-        self._check()
+        if isinstance(event, TaskProgress):
+            return self._actions
+        # What else may have changed is worth a look by everybody; these two happen all the time.
+        if not isinstance(event, SegmentDone | VideoFinished):
+            self._news()
+        self._go_on()
+        assert 0 <= self._unsettled <= len(self._videos)
         return self._actions
 
     @property
@@ -179,14 +193,16 @@ class Fleet:
 
     def _on_progress(self, event: TaskProgress) -> None:
         if (found := self._in_hand(event)) and event.frames_done > found[1].frames_done:
-            found[1].frames_done = event.frames_done
-            found[1].progress_at = self._now
+            found[1].video.progress(found[1], event.frames_done, self._now)
 
     def _on_segment_done(self, event: SegmentDone) -> None:
         if found := self._in_hand(event):
             worker, task = found
             worker.complete(task)
             video, number = task.video, task.number
+            self._seekers.add(worker.spec.id)
+            if video.suspect:  # its tasks may run beside others again
+                self._news()
             video.commit(task, event.result, event.seconds)
             start, stop = video.job.segments[number]
             self._record(
@@ -200,6 +216,7 @@ class Fleet:
             worker, task = found
             worker.complete(task)
             video = task.video
+            self._seekers.add(worker.spec.id)
             video.publish(event.outputs, seconds=event.seconds)
             self._settle(video)
             self._record(VideoDone(video.job.id, video.settings, event.outputs))
@@ -226,6 +243,11 @@ class Fleet:
                 self._on_stop(event.error)
 
     # -- what happens to processes ---------------------------------------------------------
+
+    def _on_joined(self, spec: WorkerSpec) -> None:
+        if spec.id in self._workers:
+            raise ValueError(f"there is a worker {spec.id} already")
+        self._workers[spec.id] = Worker(spec)
 
     def _on_exit(self, event: WorkerExited) -> None:
         worker = self._living(event.worker, event.life)
@@ -369,8 +391,11 @@ class Fleet:
         self._record(VideoSetAside(video.job.id, video.settings, error))
 
     def _settle(self, video: Video) -> None:
-        self._begun.pop(video.job.id, None)
-        video.ended_at = self._now
+        if (freed := self._begun.pop(video.job.id, None)) is not None:
+            self._begun_bytes -= freed
+            if self._rules.scratch_bytes is not None:
+                self._news()
+        video.end(self._now)
         self._unsettled -= 1
 
     def _record_loss(self, worker: Worker, task: Task, error: ErrorRecord) -> None:
@@ -393,20 +418,30 @@ class Fleet:
                     worker.enter("stopping", self._now)
                     self._actions.append(AskToStop(worker.spec.id))
             return
-        self._reinstate()
-        waiting = [video for video in self._videos.values() if video.pending]
-        while self._assign_round(waiting):
+        anew, self._anew = self._anew, False
+        if anew:
+            self._reinstate()
+        while self._assign_round():
             pass
-        tasks = sum(len(video.pending) for video in waiting)
-        takers = sum(
-            w.status == "starting" or (w.status == "ready" and not w.running)
-            for w in self._workers.values()
-        )
-        for worker in self._workers.values():
-            if worker.status == "down" and tasks > takers:
+        if self._backlog.has_new_joining() and not anew:
+            self._news()  # the worker that made its last segment has its hands full
+            while self._assign_round():
+                pass
+        if not self._anew and not anew:
+            return
+        self._anew = False
+        down = [worker for worker in self._workers.values() if worker.status == "down"]
+        takers = sum(worker.may_take_more for worker in self._workers.values()) if down else 0
+        for worker in down:
+            if self._backlog.tasks > takers:
                 worker.be_born(self._now)
                 takers += 1
                 self._actions.append(Spawn(worker.spec.id, worker.life))
+
+    def _news(self) -> None:
+        """Something has changed by which any worker may find something to do."""
+        self._seekers.update(self._workers)
+        self._anew = True
 
     def _reinstate(self) -> None:
         """Take back drained workers whose faults a task turned out to explain."""
@@ -417,60 +452,57 @@ class Fleet:
                     worker.drained_for = ()
                     worker.enter("down", self._now)
 
-    def _assign_round(self, waiting: Sequence[Video]) -> bool:
+    def _assign_round(self) -> bool:
         """Give each ready worker one task, who has least first; whether there was any to give."""
         given = False
-        for worker in sorted(self._workers.values(), key=lambda worker: len(worker.running)):
-            task = next(self._tasks_for(worker, waiting), None)
-            if task is not None:
-                given = True
-                command = task.video.start(task, self._now)
+        seekers = [self._workers[number] for number in sorted(self._seekers)]
+        for worker in sorted(seekers, key=lambda worker: len(worker.running)):
+            task = self._next_for(worker)
+            if task is None:
+                self._seekers.discard(worker.spec.id)
+                continue
+            given = True
+            command = task.video.start(task, self._now)
+            if self._begun.setdefault(task.video.job.id, 0) == 0:
                 self._begun[task.video.job.id] = task.video.job.scratch_bytes
-                worker.take(task)
-                self._actions.append(Assign(worker.spec.id, command))
+                self._begun_bytes += task.video.job.scratch_bytes
+            worker.take(task)
+            self._actions.append(Assign(worker.spec.id, command))
         return given
 
-    def _tasks_for(self, worker: Worker, waiting: Sequence[Video]) -> Iterator[Task]:
-        """What this worker may begin now, best first."""
+    def _next_for(self, worker: Worker) -> Task | None:
+        """What this worker had best begin now, if there is anything that it may."""
         if worker.status != "ready" or any(task.runs_alone for task in worker.running.values()):
-            return
-        if worker.segments_in_hand == worker.spec.lanes:
-            waiting = [video for video in waiting if not video.segments_left]  # to be joined
-        if not waiting:
-            return
-        videos = [v for v in self._in_order(worker, waiting) if self._has_scratch_for(v)]
-        for video in videos:
-            for task in video.pending:
-                if not task.runs_alone and self._may_have(worker, task):
-                    yield task
-        if not worker.running:
-            lonely = [task for video in videos for task in video.pending if task.runs_alone]
-            # Videos that failed least first: most of them only ran beside one that is to blame.
-            worst = {task.video: 0 for task in lonely}
-            for task in lonely:
-                worst[task.video] = max(worst[task.video], len(task.failures))
-            lonely.sort(key=lambda task: (worst[task.video], -len(task.failures)))
-            yield from (task for task in lonely if self._may_have(worker, task))
+            return None
+        full = worker.segments_in_hand == worker.spec.lanes
+        for video in self._backlog.in_order(worker.spec.id, joining_only=full):
+            # Whether there is room is the same for all tasks of a video that wait together.
+            if video.suspect or not worker.has_room_for(video.pending[0]):
+                continue
+            if self._has_scratch_for(video):
+                for task in video.pending:
+                    if not task.runs_alone and not self._better_elsewhere(task, worker):
+                        return task
+        return None if worker.running else self._lonely_for(worker)
 
-    def _may_have(self, worker: Worker, task: Task) -> bool:
-        return worker.has_room_for(task) and not self._better_elsewhere(task, worker)
+    def _lonely_for(self, worker: Worker) -> Task | None:
+        """The best of the tasks that get a worker to themselves."""
+        lonely: list[Task] = []
+        # Videos that failed least first: most of them only ran beside one that is to blame.
+        worst: dict[Video, int] = {}
+        for video in self._backlog.in_order(worker.spec.id, joining_only=False):
+            if self._has_scratch_for(video) and (tasks := list(video.lonely())):
+                lonely += tasks
+                worst[video] = max(len(task.failures) for task in tasks)
+        lonely.sort(key=lambda task: (worst[task.video], -len(task.failures)))
+        return next((task for task in lonely if not self._better_elsewhere(task, worker)), None)
 
     def _has_scratch_for(self, video: Video) -> bool:
         """Whether it may begin beside those that have; one always may."""
         limit, job = self._rules.scratch_bytes, video.job
         if limit is None or job.id in self._begun or not self._begun:
             return True
-        return sum(self._begun.values()) + job.scratch_bytes <= limit
-
-    def _in_order(self, worker: Worker, waiting: Sequence[Video]) -> list[Video]:
-        """Finishing first, then its own videos, then the last ones of who has most left."""
-        left: dict[int, int] = {}
-        for video in waiting:
-            left[video.home] = left.get(video.home, 0) + video.frames_pending
-        own = [video for video in waiting if video.home == worker.spec.id]
-        others = [video for video in reversed(waiting) if video.home != worker.spec.id]
-        others.sort(key=lambda video: -left[video.home])
-        return sorted(own + others, key=lambda video: video.segments_left > 0)
+        return self._begun_bytes + job.scratch_bytes <= limit
 
     def _better_elsewhere(self, task: Task, worker: Worker) -> bool:
         """It failed in this worker, and there is another in which it has not."""
@@ -478,14 +510,3 @@ class Fleet:
             other.status in ("starting", "ready") and other.spec.id not in task.tried_on
             for other in self._workers.values()
         )
-
-    def _check(self) -> None:
-        """What must hold after every event; a breach is a bug and ends the run."""
-        seen: set[TaskId] = set()
-        for worker in self._workers.values():
-            assert worker.segments_in_hand <= worker.spec.lanes, "more segments than lanes"
-            assert len(worker.running) - worker.segments_in_hand <= 1, "two joinings at once"
-            assert worker.alive or not worker.running, "a dead worker holds tasks"
-            assert not seen & worker.running.keys(), "a task is in two hands"
-            seen |= worker.running.keys()
-        assert 0 <= self._unsettled <= len(self._videos)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from orchestrator.flags import MatteSummary, summarised
 from orchestrator.jobs import VideoJob
@@ -74,10 +75,18 @@ class Task:
 
 
 class Video:
-    """One video on its way; `pending` holds the tasks that wait for a worker, in order."""
+    """One video on its way; `pending` holds the tasks that wait for a worker, in order.
 
-    def __init__(self, job: VideoJob, home: int) -> None:
+    Args:
+        home: the worker that takes its segments first.
+        note: is told after each change of `pending`.
+    """
+
+    def __init__(
+        self, job: VideoJob, home: int, note: Callable[[Video], None] = lambda video: None
+    ) -> None:
         self.job = job
+        self._note = note
         self.settings = job.settings.fingerprint()
         self.home = home
         self.pending = [
@@ -88,7 +97,9 @@ class Video:
         self.suspect = False
         self.remakes = 0
         self.halvings = 0
-        self.ended_at: float | None = None
+        self._troubled: dict[Task, None] = {}  # those of `pending` that have failed
+        self._state: VideoState | None = None  # as it was last told, if nothing has changed since
+        self._ended_at: float | None = None
         self._results: dict[int, SegmentResult] = {}
         self._matte: MatteSummary | None = None  # of the results as they are
         self._in_hand: set[Task] = set()
@@ -101,6 +112,7 @@ class Video:
         self._error: ErrorRecord | None = None
         self._started_at: float | None = None
         self._work_s = 0.0
+        note(self)
 
     @property
     def settled(self) -> bool:
@@ -115,7 +127,7 @@ class Video:
         """Take a segment of an earlier run as done; of a published video, to tell of it."""
         if self._published and task.segment is not None:
             self._results[task.segment] = result
-            self._matte = None
+            self._matte = self._state = None
         elif not self.settled:
             found = next(t for t in self.pending if t.number == task.segment)
             self._unqueue(found)
@@ -123,8 +135,9 @@ class Video:
 
     def start(self, task: Task, now: float) -> DoTask:
         """Take a waiting task into hand."""
-        self._unqueue(task)
+        assert all(other.number != task.number for other in self._in_hand), "in two hands"
         self._in_hand.add(task)
+        self._unqueue(task)
         task.attempt += 1
         task.frames_done = 0
         task.progress_at = now
@@ -135,9 +148,16 @@ class Video:
         job = self.job.segment_job(task.number)
         return DoTask(task.id, task.attempt, job, task.concession)
 
+    def progress(self, task: Task, frames_done: int, now: float) -> None:
+        """New frames of a task in hand are there."""
+        task.frames_done = frames_done
+        task.progress_at = now
+        self._state = None
+
     def give_up(self, task: Task) -> None:
         """An attempt came to nothing."""
         self._in_hand.discard(task)
+        self._state = None
 
     def requeue(self, task: Task) -> None:
         """Let a task wait again, unless the video is settled by now."""
@@ -145,6 +165,9 @@ class Video:
             self._retries += 1
             insort(self.pending, task, key=lambda waiting: waiting.number)
             self.frames_pending += task.num_frames
+            if task.failures:
+                self._troubled[task] = None
+            self._changed()
 
     def commit(self, task: Task, result: SegmentResult, seconds: float) -> None:
         """A segment is done; after the last one the joining waits for a worker."""
@@ -160,7 +183,7 @@ class Video:
         self.remakes += 1
         for number in set(numbers) & self._results.keys():
             del self._results[number]
-            self._matte = None
+            self._matte = self._state = None
             start, stop = self.job.segments[number]
             self.segments_left += 1
             self._frames_committed -= stop - start
@@ -179,7 +202,25 @@ class Video:
         self._error = error
         self._drop_pending()
 
+    def end(self, now: float) -> None:
+        """It is settled in this run."""
+        self._ended_at = now
+        self._state = None
+
+    def lonely(self) -> Iterator[Task]:
+        """Of the waiting tasks that run alone those that have failed, and one that has not."""
+        for task in sorted(self._troubled, key=lambda task: task.number):
+            if task.runs_alone:
+                yield task
+        if self.suspect:
+            yield from islice((task for task in self.pending if not task.failures), 1)
+
     def state(self) -> VideoState:
+        if self._state is None:
+            self._state = self._told()
+        return self._state
+
+    def _told(self) -> VideoState:
         job, results = self.job, self._results.values()
         if self._matte is None:
             self._matte = summarised(job.segments, self._results, job.info.frame_rate)
@@ -197,7 +238,7 @@ class Video:
             outputs=self._outputs,
             earlier=self._earlier,
             started_at=self._started_at,
-            ended_at=self.ended_at,
+            ended_at=self._ended_at,
             work_s=self._work_s,
             concealed_frames=sum(result.concealed_frames for result in results),
             decoders=tuple(dict.fromkeys(r.decoder for r in results if r.decoder)),
@@ -218,19 +259,28 @@ class Video:
 
     def _take(self, task: Task, result: SegmentResult) -> None:
         self._results[task.number] = result
-        self._matte = None
+        self._matte = self._state = None
         self._frames_committed += task.num_frames
         self.segments_left -= 1
         if not self.segments_left and not self.settled:
             self.pending.append(Task(self, FINISH, 0))
+            self._changed()
 
     def _unqueue(self, task: Task) -> None:
         self.pending.remove(task)
         self.frames_pending -= task.num_frames
+        self._troubled.pop(task, None)
+        self._changed()
 
     def _drop_pending(self) -> None:
         self.pending.clear()
         self.frames_pending = 0
+        self._troubled.clear()
+        self._changed()
+
+    def _changed(self) -> None:
+        self._state = None
+        self._note(self)
 
 
 def _middle(values: Iterable[float | None]) -> float | None:
@@ -290,6 +340,11 @@ class Worker:
     def alive(self) -> bool:
         return self.status not in ("down", "retired")
 
+    @property
+    def may_take_more(self) -> bool:
+        """Whether it will take a task soon, so that none needs to be started for it."""
+        return self.status == "starting" or (self.status == "ready" and not self.running)
+
     def has_room_for(self, task: Task) -> bool:
         if task.number == FINISH:
             return len(self.running) == self.segments_in_hand
@@ -305,6 +360,7 @@ class Worker:
 
     def enter(self, status: WorkerStatus, now: float) -> None:
         self.status, self.since = status, now
+        assert self.alive or not self.running, "a dead worker holds tasks"
 
     def be_born(self, now: float) -> None:
         self.life += 1
@@ -315,8 +371,11 @@ class Worker:
         self.enter("starting", now)
 
     def take(self, task: Task) -> None:
+        assert task.id not in self.running, "a task is in two hands"
         self.running[task.id] = task
         self.segments_in_hand += task.number != FINISH
+        assert self.segments_in_hand <= self.spec.lanes, "more segments than lanes"
+        assert len(self.running) - self.segments_in_hand <= 1, "two joinings at once"
 
     def drop(self, task: Task) -> None:
         del self.running[task.id]

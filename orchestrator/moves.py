@@ -80,6 +80,13 @@ class WorkerExited:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerJoined:
+    """There is one more worker that may be started; its number is new."""
+
+    spec: WorkerSpec
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed: deadlines are looked at, and the first one starts the work."""
 
@@ -95,7 +102,7 @@ class StopRequested:
     reason: ErrorRecord | None = None
 
 
-Event = Report | WorkerExited | Tick | StopRequested
+Event = Report | WorkerExited | WorkerJoined | Tick | StopRequested
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from orchestrator.moves import (
     StopRequested,
     Tick,
     WorkerExited,
+    WorkerJoined,
     WorkerSpec,
 )
 from pipeline.errors import ErrorRecord
@@ -133,6 +134,7 @@ class World:
         full: chance, each turn, that the disk is full.
         immortal: chance that a process cannot be killed; it is silent from its first kill on.
         stops: how often somebody asks the run to stop.
+        late: workers that join at some time.
         committed, published: what an earlier run left.
     """
 
@@ -147,12 +149,14 @@ class World:
     full: float = 0.0
     immortal: float = 0.0
     stops: int = 0
+    late: list[WorkerSpec] = field(default_factory=list)
     committed: dict[TaskId, SegmentResult] = field(default_factory=dict)
     published: dict[str, tuple[OutputFile, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.fleet = Fleet(self.jobs, self.specs, self.rules, self.committed, self.published)
-        self.spec = {spec.id: spec for spec in self.specs}
+        self.spec = {spec.id: spec for spec in [*self.specs, *self.late]}
+        self.to_join = list(self.late)
         self.job = {job.id: job for job in self.jobs}
         self.processes: dict[int, Process] = {}
         self.given: Counter[TaskId] = Counter()
@@ -255,6 +259,8 @@ class World:
             self.tell(StopRequested())
         if self.full and not self.fleet.stopping and self.draw.random() < self.full:
             self.tell(StopRequested(ErrorRecord("disk", "no room")))
+        if self.to_join and self.draw.random() < 0.2:
+            self.tell(WorkerJoined(self.to_join.pop()))
         if self.fleet.finished:
             return
         movable = [w for w, p in self.processes.items() if self.can_move(p)]
