@@ -100,7 +100,7 @@ class LoadMeter:
         self._usage = usage
         self._clock = clock
         self._began = self._asked_at = clock()
-        self._cpu_s = 0.0
+        self._cpu_s = usage(os.getpid(), ())[0].cpu_s  # before: planning, trials
         self._cpu_s_of: dict[int, tuple[int, float]] = {}  # worker -> pid, CPU seconds
         self._last: LoadPoint | None = None
         self._history = History()

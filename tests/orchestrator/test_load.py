@@ -57,6 +57,19 @@ def test_shares_are_of_the_time_since_the_sample_before() -> None:
     assert meter.last() == taken
 
 
+def test_what_was_used_before_it_began_does_not_count() -> None:
+    machine = Machine()
+    meter = LoadMeter(
+        {},
+        dict,
+        cores=4,
+        usage=lambda root, members: (Usage(100.0 + machine.now), {}),
+        clock=lambda: machine.now,
+    )
+    machine.now = 2.0
+    assert meter.take().cpu == 0.25
+
+
 def test_a_gpu_is_found_by_its_name_and_keeps_the_runs_number() -> None:
     meter = Machine().meter()
     first, second = meter.take().devices
