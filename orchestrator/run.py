@@ -232,7 +232,8 @@ def run(request: Request, around: Surroundings) -> int:
                     if report.exit_status != STOPPED:
                         raise
                     return STOPPED
-                has_page = page.end(report)
+                with around.progress.status("finishing the page: pictures of the last videos"):
+                    has_page = page.end(report)
     show_report(around.answers, report, out.report, out.page if has_page else None)
     around.say_json("run-ended", run_ended(report, out.report))
     return report.exit_status
