@@ -91,9 +91,13 @@ class PageWriter:
         sender.join(wait_s)
         if sender.is_alive() or self._keeper is None:
             return False
-        with suppress(subprocess.TimeoutExpired):
+        try:
             return self._keeper.wait(max(0.0, deadline - time.monotonic())) == 0
-        return False
+        except subprocess.TimeoutExpired:
+            return False
+        except KeyboardInterrupt:  # enough: only the last pictures are missing
+            self._keeper.kill()
+            return self._path.exists()
 
     def _run(self) -> None:
         wait_s = FIRST_S

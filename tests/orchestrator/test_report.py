@@ -429,6 +429,29 @@ def test_a_keeper_that_hears_nothing_holds_nobody_up(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_whoever_does_not_wait_for_the_last_pictures_stops_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Drawing(subprocess.Popen[bytes]):
+        """It takes what is written, and is interrupted when it is waited for."""
+
+        interrupted = False
+
+        def wait(self, timeout: float | None = None) -> int:
+            if self.interrupted:
+                return super().wait(timeout)
+            self.interrupted = True
+            raise KeyboardInterrupt
+
+    keeper = Drawing(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    monkeypatch.setattr(orchestrator.report.writer, "_keeper", lambda path: keeper)
+    page = tmp_path / "report.html"
+    page.write_text("without the last pictures")
+    with PageWriter(page, lambda snapshot: STATES["one"], {}) as writer:
+        assert writer.end(STATES["one"])
+    assert keeper.poll() is not None
+
+
 def test_the_page_is_in_what_is_installed(tmp_path: Path) -> None:
     """Every file of our packages is in the wheel."""
     for name in ("pyproject.toml", "README.md", "LICENSE"):
