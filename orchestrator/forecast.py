@@ -15,10 +15,10 @@ import structlog
 
 from orchestrator.balance import Cost
 from orchestrator.jobs import VideoJob
+from orchestrator.kinds import Kind, joining_seconds, kind_of, pixels
 from orchestrator.makespan import VideoAhead, WorkerAhead, seconds_left
 from orchestrator.moves import WorkerSpec
 from orchestrator.stages import StageRequest, Stages
-from orchestrator.time_to_go import Kind, joining_seconds, kind_of, pixels
 from orchestrator.words import printable
 from pipeline.errors import MachineError
 

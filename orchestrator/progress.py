@@ -23,11 +23,12 @@ import structlog
 
 from orchestrator.events import RunEvent, changes, json_line, json_object
 from orchestrator.jobs import VideoJob
+from orchestrator.kinds import share_done
 from orchestrator.live import SCHEMA_VERSION, Live, LiveFile, Phase
 from orchestrator.load import LoadPoint
 from orchestrator.pace import Pace
 from orchestrator.snapshot import Snapshot
-from orchestrator.time_to_go import TimeToGo, share_done
+from orchestrator.time_to_go import TimeToGo
 from orchestrator.words import printable
 
 if TYPE_CHECKING:

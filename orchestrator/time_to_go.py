@@ -14,9 +14,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from orchestrator.jobs import VideoJob
+from orchestrator.kinds import Kind, joining_seconds, kind_of, pixels
 from orchestrator.makespan import VideoAhead, WorkerAhead, seconds_left
 from orchestrator.snapshot import RunningTask, Snapshot, VideoState, WorkerState
-from orchestrator.stages import StageRequest
 from workers.messages import TaskId
 
 #: What was seen longer ago than this counts for little, or a quarter of the run, if that is more.
@@ -33,40 +33,11 @@ WARMUP_FRAMES, FIRST_FRAMES = 24, 8
 #: From a segment's last frame until it is closed and checked, until one has been seen.
 TAIL_S = 1.0
 
-#: Joining a video of no frames, and a pixel of each frame, until one has been seen: half a second
-#: for 120 frames of 1280x640.
-JOINING_S, JOINING_PIXEL_S = 0.4, 1.2e-9
-
 #: So many seconds of lanes must have been seen before anything is said.
 LEAST_S = 3.0
 
 #: Seconds of lanes that weigh as much as the guess that they replace.
 _GUESS_S = 10.0
-
-Kind = tuple[object, ...]
-
-
-def kind_of(what: VideoJob | StageRequest) -> Kind:
-    """Videos of one kind cost the same a frame."""
-    info, settings = what.info, what.settings
-    return (
-        (info.even_width, info.even_height, info.eyes, info.codec, info.bit_depth),
-        (settings.matting, settings.processing, settings.stereo),
-        (settings.deliverables, settings.encoding),
-    )
-
-
-def pixels(job: VideoJob) -> int:
-    """Pixels of one frame, both eyes."""
-    return job.info.even_width * job.info.even_height
-
-
-def share_done(jobs: Sequence[VideoJob], snapshot: Snapshot) -> float:
-    """Of the pixels of all videos that have not been given up, 0..1."""
-    alive = [(j, v) for j, v in zip(jobs, snapshot.videos, strict=True) if v.status != "failed"]
-    total = sum(pixels(job) * video.num_frames for job, video in alive)
-    done = sum(pixels(job) * video.frames_done for job, video in alive)
-    return done / total if total else 1.0
 
 
 class _Ratio:
@@ -356,11 +327,6 @@ class TimeToGo:
         """Whether something of the video comes before this segment, to warm up with."""
         segments = self._jobs[self._place[task.video]].segments
         return bool(task.segment) or segments[0][0] > 0
-
-
-def joining_seconds(job: VideoJob) -> float:
-    """How long joining its segments takes, as a guess."""
-    return JOINING_S + job.num_frames * pixels(job) * JOINING_PIXEL_S
 
 
 def _works(worker: WorkerState) -> bool:

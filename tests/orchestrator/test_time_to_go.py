@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.kinds import pixels, share_done
 from orchestrator.makespan import MOST_PIECES, VideoAhead, WorkerAhead, seconds_left
-from orchestrator.time_to_go import GAIN, TimeToGo, pixels, share_done
+from orchestrator.time_to_go import GAIN, TimeToGo
 from tests.orchestrator.clockwork import Clockwork, videos
 from tests.orchestrator.snapshots import running, snapshot, video, worker
 from tests.orchestrator.worlds import make_job
