@@ -19,7 +19,7 @@ from pipeline.errors import EncodeError
 
 ClipCodec = Literal["h264", "av1"]
 
-FRAMES, EYE, RATE = 24, 256, 24
+FRAMES, EYE, RATE = 16, 256, 24
 
 _DEADLINE_S = 120.0
 
@@ -51,7 +51,7 @@ def _encode(path: Path, codec: str, pictures: bytes) -> Path:
         *("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{2 * EYE}x{EYE}", "-r", str(RATE)),
         *("-i", "pipe:0", "-f", "lavfi", "-i", tone, "-map", "0:v", "-map", "1:a"),
         *("-vf", "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd"),
-        *(*_OPTIONS[codec], "-g", "12", "-pix_fmt", "yuv420p"),
+        *(*_OPTIONS[codec], "-g", "8", "-pix_fmt", "yuv420p"),
         *("-colorspace", "bt709", "-color_range", "tv", *_SOUND[codec], f"file:{path}"),
     )
     try:

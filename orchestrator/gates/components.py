@@ -36,7 +36,7 @@ MOST_DEVICE_DIFFERENCE = 1 / 255
 MOST_ALPHA_ERROR = 0.02
 
 #: Of the clip, for each format.
-FORMAT_FRAMES = 8
+FORMAT_FRAMES = 6
 
 _OTHER_FFMPEG = "run `make setup`; if IMAGEIO_FFMPEG_EXE is set, unset it"
 

@@ -56,7 +56,7 @@ RealRun = Callable[[RunAsked], RunEnd]
 
 #: Two segments of each clip, one at a time in each worker, so that two workers share each clip.
 _SETTINGS = (
-    "matting: {model: chroma}\nstreaming: {segment_frames: 12, lanes: 1}\nlimits: {reserve_gb: 0}\n"
+    "matting: {model: chroma}\nstreaming: {segment_frames: 8, lanes: 1}\nlimits: {reserve_gb: 0}\n"
 )
 
 
