@@ -33,7 +33,7 @@ ProjectionName = Literal[
 ]
 
 #: Raised when the same settings begin to give other frames, so that old segments are not reused.
-PIXEL_VERSION = 2
+PIXEL_VERSION = 3
 
 NO_PIXELS = {"pixels": False}
 
@@ -322,7 +322,8 @@ class MattingSettings:
         Field(description="body parts that are taken from the table; []: all of every animal"),
     ] = field(default=(), metadata=NO_PIXELS)
     dlc_likelihood: Annotated[
-        float, Field(ge=0, le=1, description="body parts less likely than this, 0 to 1, are left out")
+        float,
+        Field(ge=0, le=1, description="body parts less likely than this, 0 to 1, are left out"),
     ] = field(default=0.6, metadata=NO_PIXELS)
     continuous_correction: Annotated[
         bool,
@@ -364,7 +365,9 @@ class StereoSettings:
     ] = "left"
     consistency_threshold: Annotated[
         float,
-        Field(ge=0, le=1, description="agreement of the eyes, 0 to 1, below which a frame is mended"),
+        Field(
+            ge=0, le=1, description="agreement of the eyes, 0 to 1, below which a frame is mended"
+        ),
     ] = 0.99
     disparity_correction: Annotated[
         float,

@@ -62,6 +62,10 @@ _WHOLE_PIXELS, _SURE_ROWS = 1 << 20, 64
 _TILE = (512, 512)
 _CELL = 4  # side of a pixel of the small planes
 
+#: The colours of an eye with more pixels are kept in 16 bits: 0.2 GB less for both at 8K. They are
+#: then off by 2^-12 at the most, a sixteenth of a step of the file's.
+_LARGE_PIXELS = 2880 * 2880
+
 #: Tiles at once on a CPU, where it has so many cores. Each is computed as it would be alone, so
 #: that their number alters nothing; all lanes of a worker share them, and so does memory.
 _TILES_AT_ONCE = 4
@@ -170,10 +174,13 @@ class ChromaKey:
         return _Key(screen, channel, screen[channel] - others, black, white)
 
     def matte(self, eyes: EyeBatch, state: _Key) -> MatteBatch:
-        """float32 alpha and despilled foreground; every frame is computed by itself."""
+        """float32 alpha and despilled foreground, of large eyes float16; each frame by itself."""
         frames, views, _, height, width = eyes.rgb.shape
         alpha = torch.empty(frames, views, 1, height, width, device=eyes.rgb.device)
-        foreground = torch.empty(frames, views, 3, height, width, device=eyes.rgb.device)
+        kept = torch.float16 if height * width > _LARGE_PIXELS else torch.float32
+        foreground = torch.empty(
+            frames, views, 3, height, width, dtype=kept, device=eyes.rgb.device
+        )
         for frame in range(frames):
             for eye in range(views):
                 made = alpha[frame, eye], foreground[frame, eye]

@@ -60,6 +60,18 @@ def test_bands_of_rows_alter_nothing(
     assert all(map(torch.equal, shown(whole), shown(keyed(clip))))
 
 
+def test_large_eyes_keep_their_colours_in_half_the_room(
+    clip: Clip, whole: MatteBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chroma, "_LARGE_PIXELS", 1)
+    large = keyed(clip)
+    assert torch.equal(large.alpha, whole.alpha)
+    assert large.foreground is not None
+    assert large.foreground.dtype == torch.float16
+    off = shown(large)[1].float() - shown(whole)[1]
+    assert off.abs().max() <= 2**-12
+
+
 def test_tiles_are_alike_and_of_whole_cells() -> None:
     assert chroma._tile_size(4096, 4096, CPU) == (512, 512)
     assert chroma._tile_size(960, 960, CPU) == (960, 960)
