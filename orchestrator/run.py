@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.metadata import version
@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
-from orchestrator.backends.base import Backend
+from orchestrator.backends.base import Arrivals, Backend
 from orchestrator.backends.local import LocalBackend
 from orchestrator.calibration import Lanes, choose_lanes
+from orchestrator.cluster import Wanted, joined, require_ray
 from orchestrator.config import (
     Settings,
     as_mapping,
@@ -97,6 +98,7 @@ class Request:
         fresh: forget what earlier runs left in OUT.
         dry_run: show the plan and end.
         price_per_hour: of this machine, in whatever money, for what a run will cost.
+        cluster: the address of the Ray cluster that does the work; None: this machine does.
     """
 
     inputs: tuple[Path, ...]
@@ -105,6 +107,7 @@ class Request:
     fresh: bool = False
     dry_run: bool = False
     price_per_hour: float | None = None
+    cluster: str | None = None
 
 
 class Supervise(Protocol):
@@ -120,6 +123,7 @@ class Supervise(Protocol):
         rules: Rules | None,
         on_change: Callable[[Snapshot], None],
         disk_trouble: Callable[[], ErrorRecord | None],
+        arrivals: Arrivals | None = None,
     ) -> Outcome: ...
 
 
@@ -158,6 +162,8 @@ def run(request: Request, around: Surroundings) -> int:
         VrmatteError: nothing, or nothing more, can be done; its message says why.
     """
     settings = request.settings
+    if request.cluster is not None:
+        require_ray()
     started_at = datetime.now().astimezone()
     visible = visible_gpus(around.gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))
     devices = choose_devices(settings.workers.gpus, settings.workers.cpu_workers, visible)
@@ -176,7 +182,7 @@ def run(request: Request, around: Surroundings) -> int:
         out.sweep_drafts()
         if request.fresh and not request.dry_run:
             out.forget()
-        with closing(Journal.open(out.journal)) as journal:
+        with closing(Journal.open(out.journal)) as journal, ExitStack() as stack:
             plan = _plan(request, around, out, journal, per_file, crew, devices)
             trials = Trials(lambda asked: around.stages(asked, devices.devices[0]))
             lanes = _lanes(request, around, plan, devices, journal, trials)
@@ -202,13 +208,14 @@ def run(request: Request, around: Surroundings) -> int:
                 around.say_json("plan", plan_fields(found))
                 return SOME_FAILED if plan.set_aside else ALL_DONE
             _require_what_is_needed(request, around, out, plan, devices, journal)
+            team = stack.enter_context(_team(request, around, out, crew, unfinished))
             out.drop_videos(replaced_videos(out.path, plan.jobs))
             out.write_run_file(_run_record(request, plan, lanes, out.given_up()))
             watch = DiskWatch(out.path, out.lock, lock, gigabytes(settings.limits.reserve_gb))
             around.say_json("run-started", run_started(out.path, plan, crew.setups))
             facts = _facts(request, out, started_at)
             with around.page(out, facts, plan, journal.entries) as page:
-                first, last = _work(settings, around, out, plan, crew, journal, watch, page)
+                first, last = _work(settings, around, out, plan, team, journal, watch, page)
                 if settings.output.sidecar:
                     done = [job for job in plan.jobs if journal.published(job) is not None]
                     for name in write_sidecars(done):
@@ -376,12 +383,48 @@ def _require_what_is_needed(
             around.fetch_model(matting)
 
 
+@dataclass(frozen=True, slots=True)
+class Team:
+    """The workers of a run, wherever they are.
+
+    Attributes:
+        gpus: number and UUID of the GPU of each worker on this machine; None on the CPU.
+        pids: the processes of those workers.
+        arrivals: tells of further workers, where any may come.
+    """
+
+    backend: Backend
+    workers: Sequence[WorkerSpec]
+    gpus: Mapping[int, tuple[int, str] | None]
+    pids: Callable[[], Mapping[int, int]]
+    arrivals: Arrivals | None = None
+
+
+@contextmanager
+def _team(
+    request: Request, around: Surroundings, out: OutFolder, crew: Crew, jobs: Sequence[VideoJob]
+) -> Iterator[Team]:
+    """This machine's workers, or those of the cluster if there is anything to do for them."""
+    if request.cluster is None or not jobs:
+        backend = LocalBackend(crew.setups, crew.memory_used)
+        gpus = {w: (g.number, g.uuid) if (g := crew.gpus.get(w)) else None for w in crew.setups}
+        yield Team(backend, crew.specs(), gpus, backend.pids)
+        return
+
+    def say(line: str) -> None:
+        around.progress.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    wanted = Wanted(request.settings, crew, jobs, out, around.fetch_model, say)
+    with joined(request.cluster, wanted) as (cluster, workers):
+        yield Team(cluster.backend, workers, {}, dict, cluster)
+
+
 def _work(
     settings: Settings,
     around: Surroundings,
     out: OutFolder,
     plan: Plan,
-    crew: Crew,
+    team: Team,
     journal: Journal,
     disk_watch: DiskWatch,
     page: RunPage,
@@ -398,10 +441,8 @@ def _work(
     )
     swept: set[str] = set()
     seen: list[Snapshot] = []
-    backend = LocalBackend(crew.setups, crew.memory_used)
-    gpus = {w: (g.number, g.uuid) if (g := crew.gpus.get(w)) else None for w in crew.setups}
     with (
-        LoadMeter(gpus, backend.pids, usable_cores()) as meter,
+        LoadMeter(team.gpus, team.pids, usable_cores()) as meter,
         watching(
             plan.jobs,
             around.progress,
@@ -425,12 +466,13 @@ def _work(
 
         outcome = around.supervise(
             plan.jobs,
-            backend,
-            crew.specs(),
+            team.backend,
+            team.workers,
             journal,
             rules=rules,
             on_change=on_change,
             disk_trouble=disk_watch.trouble,
+            arrivals=team.arrivals,
         )
     return seen[0], outcome.snapshot
 

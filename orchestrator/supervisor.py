@@ -18,7 +18,7 @@ from types import FrameType
 
 import structlog
 
-from orchestrator.backends.base import Backend, Handle
+from orchestrator.backends.base import Arrivals, Backend, Handle
 from orchestrator.entries import Entry, RunEnded, RunStarted, SegmentCommitted
 from orchestrator.fleet import Fleet
 from orchestrator.jobs import VideoJob
@@ -35,6 +35,7 @@ from orchestrator.moves import (
     StopRequested,
     Tick,
     WorkerExited,
+    WorkerJoined,
     WorkerSpec,
 )
 from orchestrator.snapshot import Snapshot
@@ -80,6 +81,7 @@ def run(
     rules: Rules | None = None,
     on_change: Callable[[Snapshot], None] = lambda snapshot: None,
     disk_trouble: Callable[[], ErrorRecord | None] = lambda: None,
+    arrivals: Arrivals | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Outcome:
     """Do the jobs, but for what the journal says is done. Call it from the main thread.
@@ -91,6 +93,7 @@ def run(
     Args:
         on_change: is shown every new state of the run, often; it must be quick.
         disk_trouble: asked before tasks are given out; why the disk can take no more, if so.
+        arrivals: tells of workers that come later, where any may.
         clock: seconds that never go back.
 
     Raises:
@@ -107,7 +110,9 @@ def run(
     fleet = Fleet(jobs, workers, rules or Rules(), committed, published)
     journal.append(RunStarted(len(jobs), len(workers)))
     with _stop_signals() as signals:
-        _Loop(fleet, jobs, backend, journal, signals, on_change, disk_trouble, clock).run()
+        _Loop(
+            fleet, jobs, backend, journal, signals, on_change, disk_trouble, arrivals, clock
+        ).run()
     snapshot = fleet.snapshot()
     done = sum(video.status == "done" for video in snapshot.videos)
     failed = sum(video.status == "failed" for video in snapshot.videos)
@@ -142,6 +147,7 @@ class _Loop:
         signals: socket,
         on_change: Callable[[Snapshot], None],
         disk_trouble: Callable[[], ErrorRecord | None],
+        arrivals: Arrivals | None,
         clock: Callable[[], float],
     ) -> None:
         self._fleet = fleet
@@ -151,6 +157,7 @@ class _Loop:
         self._signals = signals
         self._on_change = on_change
         self._disk_trouble = disk_trouble
+        self._arrivals = arrivals
         self._clock = clock
         self._lives: dict[int, _Life] = {}
         self._unborn: dict[int, _Unborn] = {}
@@ -194,10 +201,14 @@ class _Loop:
         lives = list(self._lives.values())
         things: list[socket | int] = [self._signals]
         things += [life.handle.sentinel for life in lives]
+        if self._arrivals is not None:
+            things.append(self._arrivals.connection)
         things += [life.handle.connection for life in lives if not life.line_gone]
         ready = set(wait(things, timeout))
         if self._signals in ready:
             self._hear(self._signals.recv(1024))
+        if self._arrivals is not None and self._arrivals.connection in ready:
+            self._events += map(WorkerJoined, self._arrivals.take())
         for life in lives:
             ended = life.handle.sentinel in ready
             if not life.line_gone and (ended or life.handle.connection in ready):

@@ -233,7 +233,7 @@ def read_video(
             path=str(path),
             size_bytes=stat.st_size,
             mtime_ns=stat.st_mtime_ns,
-            fingerprint=_fingerprint(path, stat.st_size),
+            fingerprint=fingerprint(path, stat.st_size),
             container=container.format.name,
             codec=stream.codec_context.codec.canonical_name,
             width=upright[0],
@@ -486,7 +486,8 @@ def _silent_tracks(container: Any, packets: _Packets) -> list[str]:
     ]
 
 
-def _fingerprint(path: Path, size: int) -> str:
+def fingerprint(path: Path, size: int) -> str:
+    """sha256 of the head and the tail of a file of `size` bytes, hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         digest.update(file.read(_FINGERPRINT_BYTES))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from socket import socket
 from typing import Protocol
 
+from orchestrator.moves import WorkerSpec
 from workers.messages import Command, Report
 from workers.result_queue import LineGone
 
@@ -38,6 +39,20 @@ class Handle(Protocol):
     def join(self) -> str:
         """Release what is left of a life whose sentinel is ready; how it ended, in words."""
         ...
+
+
+class Arrivals(Protocol):
+    """Tells of workers that come while a run goes on.
+
+    Attributes:
+        connection: `multiprocessing.connection.wait` finds it ready when there is something to
+            `take`.
+    """
+
+    @property
+    def connection(self) -> socket: ...
+
+    def take(self) -> list[WorkerSpec]: ...
 
 
 class Backend(Protocol):

@@ -95,6 +95,17 @@ from pipeline.errors import SettingsError
 @click.option(
     "--gated", is_flag=True, help="Start only where `vrmatte gates` passed, with these models."
 )
+@click.option(
+    "--backend",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    help="Who works: this machine, or the nodes of a Ray cluster that see the same files.",
+)
+@click.option(
+    "--address",
+    metavar="auto|HOST:PORT",
+    help="Of the cluster's head; auto, by default, is the cluster that this machine belongs to.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Events on stdout, one JSON object a line.")
 def run(
     inputs: tuple[Path, ...],
@@ -106,6 +117,8 @@ def run(
     price_per_hour: float | None,
     on_done: str | None,
     gated: bool,
+    backend: str,
+    address: str | None,
     as_json: bool,
     **options: Any,
 ) -> int:
@@ -122,6 +135,9 @@ def run(
 
     if price_per_hour is not None and not dry_run:
         raise SettingsError("--price-per-hour is for --dry-run", "add it, or leave the price out")
+    if address is not None and backend != "ray":
+        raise SettingsError("--address is for --backend ray", "add it, or leave the address out")
+    cluster = (address or "auto") if backend == "ray" else None
     settings = load_settings(config, overrides(options), preset)
     around = Surroundings(
         lasting_console(stderr=as_json),
@@ -129,7 +145,7 @@ def run(
         fetch_model,
         write_json=lasting_lines(sys.stdout) if as_json else None,
     )
-    request = Request(inputs, out, settings, fresh, dry_run, price_per_hour)
+    request = Request(inputs, out, settings, fresh, dry_run, price_per_hour, cluster)
 
     def work() -> int:
         if gated and not dry_run:

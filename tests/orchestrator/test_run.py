@@ -53,6 +53,7 @@ class SupervisorDouble:
         rules: Rules | None,
         on_change: Callable[[Snapshot], None],
         disk_trouble: Callable[[], ErrorRecord | None],
+        arrivals: object = None,
     ) -> Outcome:
         self.workers, self.rules = workers, rules
         self.trouble = disk_trouble()

@@ -1,0 +1,222 @@
+"""Workers on the machines of a Ray cluster: one actor a life, so that restarts are the fleet's.
+
+Commands and reports cross the network, paths and numbers; frames never do. Each handle has two
+threads that pass them between Ray and a line of its own, which the supervisor waits for as it does
+for a process of this machine. Importing this module imports Ray.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from socket import socket
+from typing import Any
+
+import ray
+import ray.exceptions
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from orchestrator.backends.base import Handle
+from workers.guest import Guest
+from workers.messages import Command, Report, SegmentDone, WorkerSetup
+from workers.result_queue import LineGone, WorkerEnd, open_line
+
+#: A network file system may show another machine's new file only after so long, in seconds.
+SEEN_WITHIN_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """Where a worker's lives are started, and what of it they take.
+
+    Attributes:
+        node: Ray's name of the node, in hexadecimal.
+        name: what people call it.
+        num_cpus, num_gpus: what Ray counts for it.
+    """
+
+    node: str
+    name: str
+    setup: WorkerSetup
+    num_cpus: float
+    num_gpus: int
+
+
+class RayBackend:
+    """Starts workers on the nodes of the cluster that this process is connected to."""
+
+    def __init__(self, seats: Mapping[int, Seat]) -> None:
+        self._seats = dict(seats)
+
+    def add(self, worker: int, seat: Seat) -> None:
+        """There is one more worker that may be launched."""
+        self._seats[worker] = seat
+
+    def launch(self, worker: int, life: int) -> Handle:
+        seat = self._seats[worker]
+        if seat.node not in alive_nodes():
+            raise OSError(f"its node {seat.name} is gone")
+        try:
+            actor = (
+                ray.remote(Guest)
+                .options(
+                    num_cpus=seat.num_cpus,
+                    num_gpus=seat.num_gpus,
+                    max_restarts=0,
+                    max_task_retries=0,
+                    max_concurrency=3,
+                    scheduling_strategy=NodeAffinitySchedulingStrategy(seat.node, soft=False),
+                )
+                .remote(worker, life, seat.setup)
+            )
+        except ray.exceptions.RayError as error:
+            raise OSError(_first_line(error)) from error
+        return RayHandle(worker, life, seat, actor)
+
+    def is_free(self, worker: int) -> bool:
+        """Ray gives a GPU to another actor only when the process of the one before has ended."""
+        return True
+
+
+class RayHandle:
+    """One life of a worker in an actor."""
+
+    def __init__(self, worker: int, life: int, seat: Seat, actor: Any) -> None:
+        self.worker = worker
+        self.life = life
+        self._seat = seat
+        self._actor = actor
+        self._how = ""
+        self._line, self._theirs = open_line()
+        self._over, self._end = os.pipe()
+        self._threads = [
+            threading.Thread(target=self._pass_commands, name="commands", daemon=True),
+            threading.Thread(target=self._pass_reports, name="reports", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def connection(self) -> socket:
+        return self._line.connection
+
+    @property
+    def sentinel(self) -> int:
+        return self._over
+
+    def send(self, command: Command) -> None:
+        self._line.send(command)
+
+    def receive(self) -> list[Report | LineGone]:
+        return self._line.receive()
+
+    def kill(self) -> None:
+        # Ray may be slow to take it; the loop must not wait.
+        threading.Thread(target=self._kill, name="kill", daemon=True).start()
+
+    def join(self) -> str:
+        self._line.close()
+        for thread in self._threads:
+            thread.join()
+        self._kill()  # an actor whose worker has ended holds its GPU still
+        self._theirs.let_go()
+        os.close(self._over)
+        return f"{self._how} on node {self._seat.name}"
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ray.exceptions.RayError):
+            ray.kill(self._actor, no_restart=True)
+
+    def _pass_commands(self) -> None:
+        number = 0
+        while (command := self._theirs.receive()) is not None:
+            with contextlib.suppress(ray.exceptions.RayError):  # the other thread meets the same
+                self._actor.tell.remote(number, command)
+            number += 1
+
+    def _pass_reports(self) -> None:
+        try:
+            while not self._how:
+                heard = ray.get(self._actor.answer.remote())
+                for report in heard.reports:
+                    _pass_report(report, self._theirs)
+                self._how = heard.how or ""
+        except ray.exceptions.RayError as error:
+            self._how = f"lost: {_first_line(error)}"
+        except OSError:  # the supervisor has closed the line
+            self._how = self._how or "given up"
+        finally:
+            os.close(self._end)
+
+
+def _pass_report(report: Report, line: WorkerEnd) -> None:
+    if isinstance(report, SegmentDone):
+        _until_seen(report.result.files, time.monotonic() + SEEN_WITHIN_S)
+    line.send(report)
+
+
+def _until_seen(
+    files: tuple[str, ...],
+    deadline: float,
+    sleep: Callable[[float], object] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Wait for the names of another machine's files to arrive here; but not for ever."""
+    for file in map(Path, files):
+        while not file.is_file() and clock() < deadline:
+            with contextlib.suppress(OSError):
+                os.listdir(file.parent)  # noqa: PTH208  # makes NFS ask its server again
+            sleep(0.05)
+
+
+def alive_nodes() -> dict[str, dict[str, Any]]:
+    """What Ray knows of each node that is there, by its name in hexadecimal."""
+    return {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
+
+
+def _first_line(error: Exception) -> str:
+    """What Ray says, without its pages of advice."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return next((line for line in lines if "because" in line), lines[0] if lines else repr(error))
+
+
+def look_everywhere(
+    nodes: Iterable[str],
+    look: Callable[[], Any],
+    limit_s: float,
+    ended: threading.Event,
+) -> dict[str, Any]:
+    """What `look` says on each of these nodes; in words, why it said nothing there.
+
+    Args:
+        limit_s: how long all of them may take, in seconds.
+        ended: nobody wants to know any more.
+    """
+    task = ray.remote(look)
+    asked = {
+        task.options(
+            num_cpus=0,
+            max_retries=0,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
+        ).remote(): node
+        for node in nodes
+    }
+    deadline = time.monotonic() + limit_s
+    answers: dict[str, Any] = {}
+    left = list(asked)
+    while left and time.monotonic() < deadline and not ended.is_set():
+        ready, left = ray.wait(left, num_returns=1, timeout=1.0)
+        for answer in ready:
+            try:
+                answers[asked[answer]] = ray.get(answer)
+            except Exception as error:  # whatever went wrong there; it is told
+                answers[asked[answer]] = f"it could not be asked: {_first_line(error)}"
+    for answer in left:
+        ray.cancel(answer, force=True)
+        answers[asked[answer]] = f"it said nothing for {limit_s:g} s"
+    return answers
