@@ -39,7 +39,18 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "DEPLOYMENT_GUIDE.md")
 
 #: Programs of others in the documents; what they do is not ours to test.
-OTHERS = {"apt-get", "git", "make", "source", "tmux", "rsync", "docker", "deploy/start.sh"}
+OTHERS = {
+    "apt-get",
+    "git",
+    "make",
+    "source",
+    "tmux",
+    "rsync",
+    "docker",
+    "deploy/start.sh",
+    "ray",
+    "ip",
+}
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`((?:\.venv/bin/)?vrmatte [^`]+)`")
