@@ -1,0 +1,160 @@
+"""A run on a Ray cluster of two nodes, and back: law 1, and what the end of a node or driver costs.
+
+One cluster serves the whole module; its nodes have room for one worker each.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.clips import X264, ClipSpec
+from tests.ray_cluster import QUIET, RayCluster
+from tests.runs import command_line, environment, family, left_behind
+from tests.test_main_job import files_left, journal, outputs
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+GetClip = Callable[[ClipSpec], Path]
+
+CLIPS = (
+    ClipSpec("one_LR.mp4", X264, num_frames=48, audio=("aac",)),
+    ClipSpec("two_LR.mp4", X264, num_frames=34),
+)
+SEGMENTS = 12 + 9
+
+
+@pytest.fixture(scope="module")
+def videos(clip: GetClip, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    for spec in CLIPS:
+        (folder / spec.name).symlink_to(clip(spec))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def mark(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("mark")
+
+
+@pytest.fixture(scope="module")
+def cluster(mark: Path) -> Iterator[RayCluster]:
+    """Of a head without work and two nodes; nothing of it or of the runs is left in the end."""
+    cluster = RayCluster(mark)
+    cluster.add()
+    cluster.add()
+    yield cluster
+    cluster.end()
+    assert left_behind(mark) == []
+
+
+def start(
+    videos: Path, out: Path, mark: Path, cluster: RayCluster | None = None
+) -> subprocess.Popen[str]:
+    config = out.with_suffix(".yaml")
+    config.write_text(
+        "input: {follow_links: true}\nmatting: {model: chroma}\n"
+        "streaming: {segment_frames: 4, lanes: 1}\nworkers: {gpus: none}\n"
+    )
+    where = [] if cluster is None else ["--backend", "ray", "--address", cluster.address]
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "orchestrator.cli", "run", str(videos), "-o", str(out)),
+            *("--config", str(config), *where),
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**environment(mark), **QUIET},
+    )
+
+
+def watched(process: subprocess.Popen[str], on_line: Callable[[str], object]) -> str:
+    """Its words to the end, each line shown to `on_line` as it comes."""
+    assert process.stderr is not None
+    said = []
+    with process.stderr:
+        for line in process.stderr:
+            said.append(line)
+            on_line(line)
+    process.wait()
+    return "".join(said)
+
+
+def entries(out: Path, kind: str) -> list[dict[str, Any]]:
+    found = [line["entry"] for line in journal(out)]
+    return [entry for entry in found if entry["kind"] == kind]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(videos: Path, mark: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What the local backend makes."""
+    out = tmp_path_factory.mktemp("local") / "out"
+    process = start(videos, out, mark)
+    said = watched(process, lambda line: None)
+    assert process.returncode == 0, said
+    return outputs(out)
+
+
+def test_a_node_that_ends_costs_its_attempts_and_one_that_comes_gets_work(
+    videos: Path, undisturbed: Any, cluster: RayCluster, mark: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    held: list[psutil.Process] = []
+
+    def change(line: str) -> None:
+        if not held and "segments done" in line:
+            cluster.kill(0)
+            held.extend(p for p in family(mark) if "spawn_main" in command_line(p))
+            for process in held:
+                process.suspend()  # the work must not be over before there is somebody new
+            cluster.add()
+        elif "worker 2: ready" in line:
+            for process in held:
+                process.resume()
+
+    process = start(videos, out, mark, cluster)
+    said = watched(process, change)
+    assert process.returncode == 0, said
+    assert held
+    assert outputs(out) == undisturbed
+    assert files_left(out) == set()
+    # One lane: no more than the segment, or the joining, that the node had in hand.
+    assert len(entries(out, "task-lost")) <= 1
+    assert {entry["worker"] for entry in entries(out, "worker-lost")} == {0}
+    segments = [(e["video"], e["segment"]) for e in entries(out, "segment")]
+    assert len(segments) == len(set(segments)) == SEGMENTS
+    log = (out / ".vrmatte/logs/orchestrator.jsonl").read_text().splitlines()
+    events = [json.loads(line) for line in log]
+    assert 2 in {event["worker"] for event in events if event["event"] == "assigned"}
+
+
+def test_a_run_goes_on_from_one_backend_to_the_other_and_after_its_driver_was_killed(
+    videos: Path, undisturbed: Any, cluster: RayCluster, mark: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    done = 0
+    for where in (None, cluster, cluster, None):
+        process = start(videos, out, mark, where)
+        last = where is None and done > 0
+
+        def kill(line: str, process: subprocess.Popen[str] = process, at: int = done + 2) -> None:
+            if (out / ".vrmatte/journal.jsonl").exists() and len(entries(out, "segment")) >= at:
+                process.kill()
+
+        said = watched(process, (lambda line: None) if last else kill)
+        assert process.returncode == (0 if last else -9), said
+        assert len(entries(out, "segment")) >= done + 2
+        done = len(entries(out, "segment"))
+    segments = [(e["video"], e["segment"]) for e in entries(out, "segment")]
+    assert len(segments) == len(set(segments)) == SEGMENTS, "something was made again"
+    assert outputs(out) == undisturbed
+    assert files_left(out) == set()
