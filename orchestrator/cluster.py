@@ -272,7 +272,8 @@ def _connected(address: str) -> Iterator[None]:
     _require_answer(address)
     import ray
 
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Else it prints into the progress what the fleet tells better.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
     before = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(

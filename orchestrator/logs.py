@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import heapq
 import json
 import time
@@ -52,6 +53,7 @@ def show_logs(
     *,
     gpu: int | None = None,
     cpu: int | None = None,
+    node: str | None = None,
     follow: bool = False,
     last: int | None = None,
     wait: Callable[[float], object] = time.sleep,
@@ -60,6 +62,7 @@ def show_logs(
 
     Args:
         gpu: of the worker on this GPU only; `cpu` likewise of a worker on the CPU.
+        node: of the workers on this machine of a cluster only, by its host name.
         follow: go on until the run ends.
         last: only so many lines of what is there already.
 
@@ -67,9 +70,9 @@ def show_logs(
         SettingsError: there are no such logs.
     """
     out = OutFolder(path.absolute())
-    logs = Logs(out, _wanted(gpu, cpu))
+    logs = Logs(out, _wanted(gpu, cpu, node))
     if not logs.there():
-        _refuse(out, gpu, cpu)
+        _refuse(out, gpu, cpu, node)
     first = True
     while True:
         going_on = out.in_use()  # asked before reading: what is said last is read all the same
@@ -91,7 +94,8 @@ class Logs:
     """The log files of an output folder, read on from where they were left.
 
     Args:
-        wanted: name of the one that is wanted, without its suffix; None: all.
+        wanted: name of the one that is wanted, without its suffix, or a pattern of such names;
+            None: all.
     """
 
     def __init__(self, out: OutFolder, wanted: str | None) -> None:
@@ -204,19 +208,24 @@ def _print(console: Console, line: LogLine) -> None:
     console.print(text, soft_wrap=True)
 
 
-def _wanted(gpu: int | None, cpu: int | None) -> str | None:
+def _wanted(gpu: int | None, cpu: int | None, node: str | None) -> str | None:
+    device = None if cpu is None else f"cpu{cpu}"
     if gpu is not None:
-        return f"gpu{gpu}"
-    return None if cpu is None else f"cpu{cpu}"
+        device = f"gpu{gpu}"
+    # A node's logs bear its host name and, as two nodes may be one machine, six letters of Ray's.
+    return device if node is None else f"{glob.escape(node)}-??????-{device or '*'}"
 
 
-def _refuse(out: OutFolder, gpu: int | None, cpu: int | None) -> None:
+def _refuse(out: OutFolder, gpu: int | None, cpu: int | None, node: str | None) -> None:
     all_of_them = [path.stem for path in Logs(out, None).there()]
     if not all_of_them:
         raise SettingsError(
             f"no run was started in {printable(str(out.path))}", "give the OUT of `vrmatte run`"
         )
-    what = f"GPU {gpu}" if gpu is not None else f"the CPU's worker {cpu}"
+    parts = [f"GPU {gpu}"] if gpu is not None else []
+    parts += [f"the CPU's worker {cpu}"] if cpu is not None else []
+    parts += [f"node {printable(node)}"] if node is not None else []
+    what = " on ".join(parts)
     raise SettingsError(f"there is no log of {what}", f"there are {', '.join(all_of_them)}")
 
 

@@ -6,6 +6,7 @@ One cluster serves the whole module; its nodes have room for one worker each.
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -125,6 +126,7 @@ def test_a_node_that_ends_costs_its_attempts_and_one_that_comes_gets_work(
     said = watched(process, change)
     assert process.returncode == 0, said
     assert held
+    assert f"worker 2: ready on cpu on {socket.gethostname()}" in said
     assert outputs(out) == undisturbed
     assert files_left(out) == set()
     # One lane: no more than the segment, or the joining, that the node had in hand.

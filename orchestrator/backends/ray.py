@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from socket import socket
 from typing import Any
@@ -23,8 +23,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.backends.base import Handle
 from workers.guest import Guest
-from workers.messages import Command, Report, SegmentDone, WorkerSetup
-from workers.result_queue import LineGone, WorkerEnd, open_line
+from workers.messages import Command, Report, SegmentDone, WorkerReady, WorkerSetup
+from workers.result_queue import LineGone, open_line
 
 #: A network file system may show another machine's new file only after so long, in seconds.
 SEEN_WITHIN_S = 30.0
@@ -144,7 +144,7 @@ class RayHandle:
             while not self._how:
                 heard = ray.get(self._actor.answer.remote())
                 for report in heard.reports:
-                    _pass_report(report, self._theirs)
+                    self._pass_report(report)
                 self._how = heard.how or ""
         except ray.exceptions.RayError as error:
             self._how = f"lost: {_first_line(error)}"
@@ -153,11 +153,12 @@ class RayHandle:
         finally:
             os.close(self._end)
 
-
-def _pass_report(report: Report, line: WorkerEnd) -> None:
-    if isinstance(report, SegmentDone):
-        _until_seen(report.result.files, time.monotonic() + SEEN_WITHIN_S)
-    line.send(report)
+    def _pass_report(self, report: Report) -> None:
+        if isinstance(report, WorkerReady):
+            report = replace(report, device=f"{report.device} on {self._seat.name}")
+        elif isinstance(report, SegmentDone):
+            _until_seen(report.result.files, time.monotonic() + SEEN_WITHIN_S)
+        self._theirs.send(report)
 
 
 def _until_seen(

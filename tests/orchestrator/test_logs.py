@@ -67,6 +67,16 @@ def test_one_log_alone(out: OutFolder) -> None:
     assert caught.value.advice == "there are cpu0, gpu1, orchestrator"
 
 
+def test_the_logs_of_one_machine_of_a_cluster(out: OutFolder) -> None:
+    for name in ("pod-a1b2c3-gpu0", "pod-a1b2c3-gpu1", "pod-2-d4e5f6-gpu0"):
+        write(out, name, line(5, "worker_ready"))
+    first = [text.split()[0] for text in shown(out, node="pod")]
+    assert first == ["pod-a1b2c3-gpu0", "pod-a1b2c3-gpu1"]
+    assert [t.split()[0] for t in shown(out, node="pod-2", gpu=0)] == ["pod-2-d4e5f6-gpu0"]
+    with pytest.raises(SettingsError, match="no log of GPU 3 on node pod"):
+        shown(out, node="pod", gpu=3)
+
+
 def test_where_no_run_was_started(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no run was started in"):
         show_logs(tmp_path, Console(file=io.StringIO()))
