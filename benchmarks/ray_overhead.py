@@ -1,6 +1,6 @@
 """What a Ray cluster costs: the demo batch by two workers, local ones and those of two nodes here.
 
-    python benchmarks/ray_overhead.py [--rounds 2] [--model depth]
+    python benchmarks/ray_overhead.py [--rounds 2] [--model depth] [--seconds 4]
 
 The cluster is up before the clock starts. Two figures of each run: the whole command, and from the
 first worker's start to the run's end, by its own log, which leaves out joining the cluster and the
@@ -58,10 +58,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--model", default="depth")
+    parser.add_argument("--seconds", type=float, default=4.0, help="length of each demo clip")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        make_demo(folder / "videos")
+        make_demo(folder / "videos", seconds=asked.seconds)
         cluster = RayCluster(folder / "mark")
         try:
             cluster.add()

@@ -125,13 +125,11 @@ class Cluster:
         self._bell.close()
 
     def _watch(self) -> None:
-        from ray.exceptions import RayError
-
         while not self._ended.wait(NEW_NODES_S):
             try:
                 with _token(self._wanted.out, self._token):
                     specs = self._look_for_new()
-            except (RayError, OSError) as error:  # those that are there go on
+            except Exception as error:  # whatever Ray meets: those that are there go on
                 self._log.warning("nodes_not_looked_at", error=str(error))
                 continue
             if specs:
@@ -269,7 +267,7 @@ def require_ray() -> None:
 @contextmanager
 def _connected(address: str) -> Iterator[None]:
     require_ray()
-    _require_answer(address)
+    require_answer(address)
     import ray
 
     # Else it prints into the progress what the fleet tells better.
@@ -296,8 +294,13 @@ def _connected(address: str) -> Iterator[None]:
         ray.shutdown()
 
 
-def _require_answer(address: str) -> None:
-    """See that somebody listens there: Ray itself would try for minutes, and print as it does."""
+def require_answer(address: str) -> None:
+    """See that somebody listens there: Ray itself would try for minutes, and print as it does.
+
+    Raises:
+        SettingsError: `address` is neither "auto" nor HOST:PORT.
+        MachineError: nobody listens.
+    """
     if address == "auto":
         return
     host, _, port = address.rpartition(":")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.cluster import require_answer
 from orchestrator.nodes import Node, Source, difference, look, this_node, versions
-from pipeline.errors import MachineError
+from pipeline.errors import MachineError, SettingsError
 from pipeline.probe import fingerprint
 from pipeline.spec import MattingSettings
 
@@ -134,6 +136,16 @@ def test_an_address_without_a_cluster_and_one_without_sense(tmp_path: Path) -> N
     status, said = typed(*options)
     assert status == 2
     assert "--address is for --backend ray" in said
+
+
+def test_where_nobody_listens_one_line_says_so_at_once() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        with pytest.raises(MachineError, match=r"no Ray cluster answers at 127\.0\.0\.1"):
+            require_answer(f"127.0.0.1:{taken.getsockname()[1]}")
+    for nonsense in ("10.0.0.1", "10.0.0.1:", ":6379", "head:port"):
+        with pytest.raises(SettingsError, match="is not HOST:PORT"):
+            require_answer(nonsense)
 
 
 def test_nothing_but_a_cluster_loads_ray() -> None:
