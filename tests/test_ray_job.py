@@ -10,7 +10,9 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from signal import SIGINT, SIGKILL, Signals
 from typing import Any
 
 import psutil
@@ -116,11 +118,13 @@ def test_a_node_that_ends_costs_its_attempts_and_one_that_comes_gets_work(
             cluster.kill(0)
             held.extend(p for p in family(mark) if "spawn_main" in command_line(p))
             for process in held:
-                process.suspend()  # the work must not be over before there is somebody new
+                with suppress(psutil.NoSuchProcess):  # the node's own are on their way out
+                    process.suspend()  # the work must not be over before there is somebody new
             cluster.add()
         elif "worker 2: ready" in line:
             for process in held:
-                process.resume()
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()
 
     process = start(videos, out, mark, cluster)
     said = watched(process, change)
@@ -139,23 +143,31 @@ def test_a_node_that_ends_costs_its_attempts_and_one_that_comes_gets_work(
     assert 2 in {event["worker"] for event in events if event["event"] == "assigned"}
 
 
-def test_a_run_goes_on_from_one_backend_to_the_other_and_after_its_driver_was_killed(
+def test_a_run_goes_on_from_one_backend_to_the_other_and_after_its_driver_ended(
     videos: Path, undisturbed: Any, cluster: RayCluster, mark: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     done = 0
-    for where in (None, cluster, cluster, None):
+    ways = ((None, SIGKILL, -9), (cluster, SIGKILL, -9), (cluster, SIGINT, 130), (None, None, 0))
+    for where, number, status in ways:
         process = start(videos, out, mark, where)
-        last = where is None and done > 0
+        wanted = [] if number is None else [number]
 
-        def kill(line: str, process: subprocess.Popen[str] = process, at: int = done + 2) -> None:
-            if (out / ".vrmatte/journal.jsonl").exists() and len(entries(out, "segment")) >= at:
-                process.kill()
+        def stop(
+            line: str,
+            process: subprocess.Popen[str] = process,
+            wanted: list[Signals] = wanted,
+            at: int = done + 2,
+        ) -> None:
+            begun = (out / ".vrmatte/journal.jsonl").exists()
+            if wanted and begun and len(entries(out, "segment")) >= at:
+                process.send_signal(wanted.pop())
 
-        said = watched(process, (lambda line: None) if last else kill)
-        assert process.returncode == (0 if last else -9), said
+        said = watched(process, stop)
+        assert process.returncode == status, said
         assert len(entries(out, "segment")) >= done + 2
         done = len(entries(out, "segment"))
+    assert entries(out, "task-lost") == []
     segments = [(e["video"], e["segment"]) for e in entries(out, "segment")]
     assert len(segments) == len(set(segments)) == SEGMENTS, "something was made again"
     assert outputs(out) == undisturbed
