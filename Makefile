@@ -23,7 +23,7 @@ demo: setup
 # Where no chromium can be had, the tests of the report's page are skipped aloud.
 test: setup
 	-@deploy/chromium.sh >/dev/null
-	.venv/bin/python -m pytest --numprocesses 2 --dist loadfile
+	.venv/bin/python -m pytest --numprocesses 3 --dist loadfile
 
 check: setup
 	.venv/bin/ruff check .
