@@ -135,7 +135,8 @@ def test_a_node_that_ends_costs_its_attempts_and_one_that_comes_gets_work(
     assert files_left(out) == set()
     # One lane: no more than the segment, or the joining, that the node had in hand.
     assert len(entries(out, "task-lost")) <= 1
-    assert {entry["worker"] for entry in entries(out, "worker-lost")} == {0}
+    # Which of the first two the node had, Ray decides.
+    assert {entry["worker"] for entry in entries(out, "worker-lost")} in ({0}, {1})
     segments = [(e["video"], e["segment"]) for e in entries(out, "segment")]
     assert len(segments) == len(set(segments)) == SEGMENTS
     log = (out / ".vrmatte/logs/orchestrator.jsonl").read_text().splitlines()
