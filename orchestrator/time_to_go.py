@@ -63,8 +63,8 @@ class _InHand:
         first: when its first frame was there.
         fresh: its process had made no frame before.
         own: seconds of a lane : frames, after the first ones.
-        unpaid: seconds since frames came last; as they come in lumps, they are counted with the
-            next ones.
+        lump: how many came last.
+        unpaid: seconds since they came; they are counted with the next ones.
     """
 
     kind: Kind
@@ -74,6 +74,7 @@ class _InHand:
     own: _Ratio
     frames: int = 0
     first: float | None = None
+    lump: int = 0
     unpaid: float = 0.0
 
 
@@ -124,6 +125,7 @@ class TimeToGo:
             if task.first is None and running.frames_done:
                 task.first = now
                 self._warm.add(key[:2])
+            task.lump = (running.frames_done - task.frames) or task.lump
             task.frames = running.frames_done
             self._hand[key] = task
         self._last = snapshot
@@ -243,7 +245,8 @@ class TimeToGo:
             self._ahead(place, video, held.get(video.id, []), len(workers))
             for place, video in enumerate(snapshot.videos)
         ]
-        crew = [self._worker_ahead(worker, snapshot.now) for worker in workers]
+        lanes = sum(map(self._lanes, workers))
+        crew = [self._worker_ahead(worker, snapshot.now, lanes) for worker in workers]
         for (_, _, task, _), hand in self._hand.items():
             if task.segment is None:
                 video = videos[self._place[task.video]]
@@ -273,8 +276,10 @@ class TimeToGo:
                 ahead.waiting[0] = each + first
         return ahead
 
-    def _worker_ahead(self, worker: WorkerState, now: float) -> WorkerAhead:
+    def _worker_ahead(self, worker: WorkerState, now: float, lanes: int) -> WorkerAhead:
         ahead = WorkerAhead(max(self._lanes(worker), 1), self._speed_of(worker.id))
+        busy = sum(key[2].segment is not None for key in self._hand)
+        boost = self._boost(lanes / busy) if busy else 1.0
         if worker.status == "starting":
             begun = self._starting.get((worker.id, worker.life), now)
             ahead.ready_s = max(1.0, (self._start_up.value or 10.0) - (now - begun))
@@ -285,7 +290,11 @@ class TimeToGo:
             # What it takes itself tells most: its pictures, its worker, who runs beside it.
             guess = _GUESS_S / max(self._frame_s(task.kind), 1e-9)
             own_s = (task.own.over * ahead.speed + _GUESS_S) / (task.own.under + guess)
-            work = (running.num_frames - running.frames_done) * own_s + self._tail_s(task.kind)
+            left = running.num_frames - running.frames_done
+            work = left * own_s + self._tail_s(task.kind)
+            # Frames come in lumps: some of the next one is made already.
+            coming_s = min(left, task.lump) * own_s if left else work
+            work -= min(task.unpaid * ahead.speed * boost, coming_s)
             if task.first is None:
                 head_s = self._head_s(task.kind, self._later(running.task))
                 work += max(0.0, head_s - (now - task.since))

@@ -58,6 +58,7 @@ class Clockwork:
         begin_s: seconds of a lane that opening a segment takes.
         joining_s: for a million pixels of a video.
         start_s: until a worker is ready; the second one takes half as long again.
+        lump: frames that are told of at once, as a chunk's are.
     """
 
     jobs: Sequence[VideoJob]
@@ -72,6 +73,7 @@ class Clockwork:
     start_s: float = 5.0
     step_s: float = 0.25
     report_s: float = 0.5
+    lump: int = 1
 
     def snapshots(self) -> Iterator[Snapshot]:
         """One a step, and one at the end."""
@@ -134,7 +136,7 @@ class Clockwork:
                 self._tell(VideoFinished(*who, outputs_of(command), 1.0))
         elif task.frames and self._now - task.said_at >= self.report_s:
             size = self._size[command.task.video] * self.pixel_s
-            frames = task.frames - int(task.left / size) - 1
+            frames = (task.frames - int(task.left / size) - 1) // self.lump * self.lump
             if frames > 0:
                 task.said_at = self._now
                 self._tell(TaskProgress(*who, frames))

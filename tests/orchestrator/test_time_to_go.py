@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from orchestrator.kinds import pixels, share_done
 from orchestrator.makespan import MOST_PIECES, VideoAhead, WorkerAhead, seconds_left
-from orchestrator.time_to_go import GAIN, TimeToGo
+from orchestrator.time_to_go import GAIN, TAIL_S, TimeToGo
 from tests.orchestrator.clockwork import Clockwork, videos
 from tests.orchestrator.snapshots import running, snapshot, video, worker
 from tests.orchestrator.worlds import make_job
@@ -101,6 +101,14 @@ def test_whatever_the_videos(made: list[tuple[int, int, int]], workers: int, lan
     # Which lane happens to get the last segment is luck: a half at the most, a fifth mostly.
     assert max(errors) < 0.5
     assert sum(error <= WITHIN for error in errors) >= 0.8 * len(errors)
+
+
+def test_of_a_lump_of_frames_what_is_made_already_is_not_to_go() -> None:
+    lump_s = 16 * 0.25
+    told, end = foretold(Clockwork(videos((1, 240, 512)), pixel_s=0.25 / (1024 * 512), lump=16))
+    errors = [seconds - (end - now) for now, seconds in told if seconds and now > end / 2]
+    assert max(errors) - min(errors) < lump_s / 4
+    assert max(errors) < 2 * TAIL_S  # which this run has not: what is told at first is a guess
 
 
 def test_a_figure_that_settles_does_not_jump() -> None:
