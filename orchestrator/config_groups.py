@@ -108,6 +108,14 @@ class LimitSettings:
         float,
         Field(ge=0, description="seconds for the work in hand after Ctrl-C; then it is dropped"),
     ] = 120.0
+    join_s: Annotated[
+        float,
+        Field(
+            ge=0,
+            description="seconds for a node to join a run on a cluster that has no worker left;"
+            " then its videos are set aside",
+        ),
+    ] = 300.0
     scratch_gb: Annotated[
         float, Field(gt=0, description="GB of segments that wait to be joined, in OUT/.vrmatte")
     ] = 10.0

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from orchestrator.snapshot import Snapshot, VideoState, WorkerState
-from orchestrator.words import clock, counted, printable
+from orchestrator.words import about, clock, counted, printable
 from pipeline.errors import ErrorRecord
 from pipeline.spec import OutputFile
 
@@ -24,6 +24,7 @@ Kind = Literal[
     "worker-ready",
     "worker-lost",
     "worker-given-up",
+    "waiting-for-worker",
     "video-done-earlier",
     "video-resumed",
     "attempt-lost",
@@ -70,6 +71,13 @@ def changes(before: Snapshot | None, after: Snapshot) -> Iterator[RunEvent]:
         old = old_videos.get(video.id)
         if video != old:
             yield from _video_changes(old, video)
+    if after.waits_s is not None and not (before and before.waits_s is not None):
+        yield RunEvent(
+            event="waiting-for-worker",
+            text=f"no worker is left: waiting {about(after.waits_s)} for a node to join;"
+            " Ctrl-C stops, and the same command goes on",
+            seconds=after.waits_s,
+        )
     if after.stopping and not (before and before.stopping):
         reason = f" ({after.stop_reason})" if after.stop_reason else ""
         yield RunEvent(

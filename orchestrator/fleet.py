@@ -12,7 +12,8 @@ When a process dies without a word, or hangs, each task in its hands may have be
 are charged an attempt, and their videos stay *suspect* until one of their tasks is done: suspects
 run alone in a worker, after all others, so that a file that kills workers ends by costing only
 itself. A worker that dies twice within minutes is drained, unless a task that also ended another
-worker explains it; what it had to do goes to the others.
+worker explains it; what it had to do goes to the others. Where workers may join, the end of the
+last one is not yet the end of the run.
 """
 
 from __future__ import annotations
@@ -103,6 +104,8 @@ class Fleet:
         self._anew = False
         self._stopping = False
         self._stop_reason: ErrorRecord | None = None
+        # No worker is left: until when one may join, and how the last one was lost.
+        self._alone: tuple[float, ErrorRecord] | None = None
         self._now = 0.0
         self._actions: list[Action] = []
 
@@ -155,10 +158,10 @@ class Fleet:
 
     def next_deadline(self) -> float | None:
         """When the next Tick is due, on the clock of `handle`; None if nothing is waited for."""
-        return min(
-            (when for w in self._workers.values() for when, _ in w.deadlines(self._rules)),
-            default=None,
-        )
+        whens = [when for w in self._workers.values() for when, _ in w.deadlines(self._rules)]
+        if self._alone is not None:
+            whens.append(self._alone[0])
+        return min(whens, default=None)
 
     def snapshot(self) -> Snapshot:
         return Snapshot(
@@ -167,6 +170,7 @@ class Fleet:
             tuple(worker.state() for worker in self._workers.values()),
             self._stopping,
             self._stop_reason,
+            None if self._alone is None else self._rules.join_s,
         )
 
     # -- what workers say ------------------------------------------------------------------
@@ -248,6 +252,7 @@ class Fleet:
         if spec.id in self._workers:
             raise ValueError(f"there is a worker {spec.id} already")
         self._workers[spec.id] = Worker(spec)
+        self._alone = None
 
     def _on_exit(self, event: WorkerExited) -> None:
         worker = self._living(event.worker, event.life)
@@ -290,15 +295,28 @@ class Fleet:
         assert worker.error is not None
         self._record(WorkerLost(worker.spec.id, worker.life, worker.error, retired))
         if retired and not others:
-            last = worker.error
-            error = ErrorRecord(
-                last.kind, f"no worker is left: {last.message}", last.advice, last.detail
-            )
-            for video in self._videos.values():
-                if not video.settled:
-                    self._set_aside(video, error)
+            self._be_left_alone(worker.error)
+
+    def _be_left_alone(self, last: ErrorRecord) -> None:
+        """The last worker is retired: wait for one to join, where any may, or give up."""
+        # What is wrong with a setting, a new worker would meet too.
+        waits = self._rules.join_s and self._unsettled and not self._stopping
+        if waits and last.kind != "settings":
+            self._alone = (self._now + self._rules.join_s, last)
+        else:
+            self._give_up(f"no worker is left: {last.message}", last)
+
+    def _give_up(self, message: str, last: ErrorRecord) -> None:
+        error = ErrorRecord(last.kind, message, last.advice, last.detail)
+        for video in self._videos.values():
+            if not video.settled:
+                self._set_aside(video, error)
 
     def _on_tick(self) -> None:
+        if self._alone is not None and self._alone[0] <= self._now:
+            last, self._alone = self._alone[1], None
+            waited = f"none joined for {self._rules.join_s:g} s"
+            self._give_up(f"no worker is left, and {waited}: {last.message}", last)
         for worker in self._workers.values():
             due = [what for when, what in worker.deadlines(self._rules) if when <= self._now]
             if not due:
@@ -451,6 +469,7 @@ class Fleet:
                 if guilty < self._rules.window_faults:
                     worker.drained_for = ()
                     worker.enter("down", self._now)
+                    self._alone = None
 
     def _assign_round(self) -> bool:
         """Give each ready worker one task, who has least first; whether there was any to give."""

@@ -39,6 +39,7 @@ class Rules:
         finish_s: for joining the segments of a video, from its start.
         grace_s: for the tasks in hand, after a worker was asked to stop.
         end_s: from a kill, or from a worker's last words, until its process is gone.
+        join_s: for another worker to join when none is left; 0 where none may.
         scratch_bytes: further videos wait while those begun are expected to hold more scratch.
     """
 
@@ -52,6 +53,7 @@ class Rules:
     finish_s: float = 3600.0
     grace_s: float = 120.0
     end_s: float = 20.0
+    join_s: float = 0.0
     scratch_bytes: int | None = None
 
 

@@ -437,6 +437,7 @@ def _work(
         stall_s=settings.limits.stall_s,
         finish_s=settings.limits.finish_s,
         grace_s=settings.limits.grace_s,
+        join_s=0.0 if team.arrivals is None else settings.limits.join_s,
         scratch_bytes=gigabytes(settings.limits.scratch_gb),
     )
     swept: set[str] = set()

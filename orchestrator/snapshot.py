@@ -93,6 +93,7 @@ class Snapshot:
         now: the moment, on the supervisor's clock, in seconds.
         stopping: the run was told to stop.
         stop_reason: why, where nobody asked for it.
+        waits_s: no worker is left, and for so long one may join; None while there are any.
     """
 
     now: float
@@ -100,3 +101,4 @@ class Snapshot:
     workers: tuple[WorkerState, ...]
     stopping: bool
     stop_reason: ErrorRecord | None = None
+    waits_s: float | None = None

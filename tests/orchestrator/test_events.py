@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -100,6 +101,19 @@ def test_a_line_of_json_holds_what_the_event_has_and_no_traceback() -> None:
         "frames": 240,
         "error": {"kind": "input", "message": "no frames", "advice": "leave it out"},
     }
+
+
+def test_that_a_run_waits_for_a_worker_is_said_once() -> None:
+    left = snapshot(0, (video(),))
+    alone = dataclasses.replace(left, waits_s=300.0)
+    assert (
+        said([left, alone, alone, left, alone])
+        == [
+            "no worker is left: waiting about 5 min for a node to join;"
+            " Ctrl-C stops, and the same command goes on"
+        ]
+        * 2
+    )
 
 
 def test_why_it_stops_is_said() -> None:

@@ -22,6 +22,7 @@ from orchestrator.moves import (
     StopRequested,
     Tick,
     WorkerExited,
+    WorkerJoined,
     WorkerSpec,
 )
 from orchestrator.snapshot import VideoState
@@ -458,6 +459,50 @@ def test_when_the_last_worker_is_retired_the_rest_is_set_aside_with_the_reason()
     )
 
 
+def alone(kind: str = "machine") -> Script:
+    """A run in which workers may join, and whose only one is lost."""
+    run = Script([make_job("a"), make_job("b")], rules=Rules(join_s=300))
+    run.tell(WorkerFailed(0, 1, ErrorRecord(kind, "no weights", "fetch them")))
+    run.exit(0, "exit status 1")
+    assert run.status(0) == "retired"
+    return run
+
+
+def test_where_workers_may_join_one_is_waited_for_when_the_last_is_retired() -> None:
+    run = alone()
+    assert not run.fleet.finished
+    assert run.fleet.snapshot().waits_s == 300
+    run.tell(Tick(), now=299)
+    assert run.tell(WorkerJoined(WorkerSpec(1, 1))) == [Spawn(1, 1)]
+    assert run.fleet.snapshot().waits_s is None
+    run.life[1] = 1
+    run.ready(1)
+    while tasks := run.fleet.snapshot().workers[1].tasks:
+        run.done(tasks[0].task.video, tasks[0].task.segment)
+    assert [run.video(video).status for video in ("a", "b")] == ["done", "done"]
+
+
+def test_when_none_joins_the_rest_is_set_aside_with_the_reason() -> None:
+    run = alone()
+    assert run.fleet.next_deadline() == 300
+    run.tell(Tick(), now=300)
+    assert run.fleet.finished
+    assert str(run.video("b").error) == (
+        "no worker is left, and none joined for 300 s: no weights (fetch them)"
+    )
+
+
+def test_who_waits_for_a_worker_can_be_stopped() -> None:
+    run = alone()
+    run.tell(StopRequested())
+    assert run.fleet.finished
+    assert run.video("a").status == "pending"
+
+
+def test_nobody_waits_for_a_worker_that_would_meet_the_same_settings() -> None:
+    assert alone("settings").fleet.finished
+
+
 def test_one_bad_video_does_not_retire_the_only_worker() -> None:
     run = Script([make_job("bad", segments=5), make_job("b", segments=1)])
     for _ in range(3):
@@ -759,6 +804,7 @@ def random_world(seed: int, **options: object) -> World:
         attempts=draw.randint(1, 3),
         faults=draw.randint(1, 4),
         scratch_bytes=draw.choice([None, 0, 6]),
+        join_s=draw.choice([0.0, 30.0]),
     )
     options = {
         "rules": rules,

@@ -259,10 +259,12 @@ def test_settings_reach_the_fleet(place: Place) -> None:
             "start_s": 8.0,
             "finish_s": 9.0,
             "grace_s": 10.0,
+            "join_s": 11.0,
             "scratch_gb": 2.0,
         },
         recovery={"attempts": 2},
     )
+    # No worker can join a run on one machine.
     assert supervise.rules == Rules(
         attempts=2, stall_s=7, start_s=8, finish_s=9, grace_s=10, scratch_bytes=2 * 10**9
     )

@@ -268,10 +268,17 @@ class World:
         if not movable or self.draw.random() < 0.05:
             assert movable or deadline is not None, "deadlock"
             if not movable and deadline is not None:
+                self.check_waiting()
                 self.now = max(self.now, deadline)
             self.tell(Tick())
         elif movable:
             self.move(self.draw.choice(movable))
+
+    def check_waiting(self) -> None:
+        """A worker is waited for while there is none, and only then."""
+        state = self.fleet.snapshot()
+        alone = all(worker.status == "retired" for worker in state.workers)
+        assert alone == (state.waits_s is not None), "nobody is waited for, or without need"
 
     def repeat_old_words(self) -> None:
         """Words of a life that is over, or of an attempt that has ended, change nothing."""
