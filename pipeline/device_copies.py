@@ -7,7 +7,7 @@ on the CPU pass through as they are.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from threading import Condition
 from typing import Protocol
@@ -17,6 +17,10 @@ import torch
 from torch import Tensor
 
 _log = structlog.get_logger()
+
+
+#: Entered while a thread waits for another one, or for the device.
+Waiting = Callable[[], AbstractContextManager[None]]
 
 
 class Done(Protocol):
@@ -78,11 +82,16 @@ class HostCopy:
     """A tensor that is where it is wanted, or on its way there. Used once, by one thread."""
 
     def __init__(
-        self, data: Tensor, done: Done | None = None, used: Callable[[], None] = lambda: None
+        self,
+        data: Tensor,
+        done: Done | None = None,
+        used: Callable[[], None] = lambda: None,
+        waiting: Waiting = nullcontext,
     ) -> None:
         self._data = data
         self._done = done
         self._used = used
+        self._waiting = waiting
 
     def __len__(self) -> int:
         return self._data.shape[0]
@@ -91,7 +100,8 @@ class HostCopy:
     def arrived(self) -> Iterator[Tensor]:
         """The tensor, when it is there; afterwards its memory is another's."""
         if self._done is not None:
-            self._done.synchronize()
+            with self._waiting():
+                self._done.synchronize()
         yield self._data
         self._used()
 
@@ -105,10 +115,16 @@ class HostRing:
     """
 
     def __init__(
-        self, slots: int, transfer: Transfer | None = None, *, stays: bool = False
+        self,
+        slots: int,
+        transfer: Transfer | None = None,
+        *,
+        stays: bool = False,
+        waiting: Waiting = nullcontext,
     ) -> None:
         self._slots = slots
         self._stays = stays
+        self._waiting = waiting
         self._transfer = CudaTransfer() if transfer is None else transfer
         self._changed = Condition()
         self._in_use = 0
@@ -123,19 +139,21 @@ class HostRing:
         """
         if not self._transfer.is_needed(data):
             return HostCopy(data)
-        with self._changed:
+        with self._waiting(), self._changed:
             self._changed.wait_for(lambda: self._closed or self._in_use < self._slots)
             if self._closed:
                 raise RingClosed
             self._in_use += 1
             memory = self._idle.pop() if self._idle else None
         if self._stays:
-            return HostCopy(data, self._transfer.mark(), partial(self._used, None))
+            done = self._transfer.mark()
+            return HostCopy(data, done, partial(self._used, None), self._waiting)
         num_bytes = data.numel() * data.element_size()
         if memory is None or len(memory) < num_bytes:
             memory = self._transfer.buffer(num_bytes)
         target = memory[:num_bytes].view(data.dtype).view(data.shape)
-        return HostCopy(target, self._transfer.begin(data, target), partial(self._used, memory))
+        done = self._transfer.begin(data, target)
+        return HostCopy(target, done, partial(self._used, memory), self._waiting)
 
     def close(self) -> None:
         """No copy will be used any more: whoever waits to begin one stops waiting."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -35,6 +36,7 @@ from pipeline.spec import (
     chunk_frames,
     is_huge,
 )
+from pipeline.stage_clock import StageClock, device_marks
 from pipeline.streams import segment_stream
 
 #: Batches that may wait between two stages.
@@ -64,6 +66,7 @@ def run_segment(
         Stopped: `should_stop` said yes.
         VrmatteError: by its kind.
     """
+    clock = StageClock(device_marks(device))
     require_unchanged(job.video)
     index = _frame_index(job)
     deliverables = [make_deliverable(n, job.video, job.settings) for n in job.settings.deliverables]
@@ -84,7 +87,8 @@ def run_segment(
         chunk = max(1, chunk_frames(job.video, job.settings.streaming) // concession.chunk_divisor)
         prepared = prepared_data(job, model, ClipReader(job, reader))
         depth = _depth(job, device)
-        frames = overlap(_decoded(job, model, reader, chunk), depth, on_thread=on_thread)
+        decoded = clock.stage("decode", _decoded(job, model, reader, chunk))
+        frames = clock.stage(None, overlap(decoded, depth, on_thread=on_thread))
         refiner = StereoRefiner(
             job.settings.stereo,
             job.video.eyes,
@@ -92,18 +96,23 @@ def run_segment(
             field_of_view=field_of_view(job.video.projection),
         )
         meter = MatteMeter(*_eye_size(job), job.video.projection, job.start)
-        mattes = _matted(job, model, frames, prepared, refiner, meter)
+        mattes = clock.stage("matte", _matted(job, model, frames, prepared, refiner, meter))
         samples: list[Sample] = []
-        rings = [HostRing(_COPIES, stays=_stays_on_device(d)) for d in deliverables]
-        made = _planes(job, deliverables, mattes, samples, rings)
-        planes = overlap(made, depth, on_thread=on_thread)
+        waiting = partial(clock.at, None)
+        rings = [
+            HostRing(_COPIES, stays=_stays_on_device(d), waiting=waiting) for d in deliverables
+        ]
+        made = clock.stage("planes", _planes(job, deliverables, mattes, samples, rings))
+        planes = clock.stage(None, overlap(made, depth, on_thread=on_thread))
         with ExitStack() as ends:  # the last first: who waits for a buffer is then waited for
             ends.enter_context(closing(frames))
             ends.enter_context(closing(planes))
             for ring in rings:
                 ends.enter_context(closing(ring))
+            ends.enter_context(clock.at("encode"))
             digests = _encode(job, deliverables, targets, planes, samples, on_progress, should_stop)
         measures = meter.measures(refiner.disagreement())
+        stages = clock.times()  # the measures came after all that the device was asked for
     flags, dropped_flags = segment_flags(measures, float(job.video.frame_rate))
     concealed = {frame for frame in reader.concealed_frames if job.start <= frame < job.stop}
     return SegmentResult(
@@ -117,6 +126,7 @@ def run_segment(
         dropped_flags=dropped_flags,
         area=area_means(measures),
         border=border_frames(measures),
+        stages=stages,
     )
 
 
@@ -138,7 +148,7 @@ def _frame_index(job: SegmentJob) -> FrameIndex:
 
 def _decoded(
     job: SegmentJob, model: MattingModel, reader: FrameReader, chunk: int
-) -> Iterator[FrameBatch]:
+) -> Generator[FrameBatch, None, None]:
     """The warm-up frames, then the segment's own, in chunks that never hold some of both."""
     streaming = job.settings.streaming
     warmup = model.warmup_frames if streaming.warmup_frames is None else streaming.warmup_frames
@@ -166,7 +176,7 @@ def _matted(
     prepared: Prepared,
     refiner: StereoRefiner,
     meter: MatteMeter,
-) -> Iterator[tuple[FrameBatch, MatteBatch]]:
+) -> Generator[tuple[FrameBatch, MatteBatch], None, None]:
     """What the model makes of each batch, the eyes in agreement; warm-up is dropped."""
     state = model.start(job.video.eyes, *_eye_size(job), prepared)
     for batch in frames:
@@ -189,7 +199,7 @@ def _planes(
     mattes: Iterator[tuple[FrameBatch, MatteBatch]],
     samples: list[Sample],
     rings: Sequence[HostRing],
-) -> Iterator[list[HostCopy]]:
+) -> Generator[list[HostCopy], None, None]:
     """The planes of each deliverable, on their way to the host: all that leaves the device, but
     for what an encoder takes from the device's own memory.
 

@@ -622,6 +622,28 @@ class BorderFrame:
     cut: bool = False
 
 
+StageName = Literal["decode", "matte", "planes", "encode"]
+
+
+@dataclass(frozen=True, slots=True)
+class StageTimes:
+    """Seconds that each stage of the way of a frame was at work; see `pipeline/stage_clock.py`.
+
+    Attributes:
+        wall_s: from the segment's beginning to its files' names; of several, added up.
+        decode_s: from the file to RGB.
+        matte_s: the model, and what is made of its matte before it is shown.
+        planes_s: what the encoders are given, and its copy to the host.
+        encode_s: writing, checking and naming the files.
+    """
+
+    wall_s: float
+    decode_s: float
+    matte_s: float
+    planes_s: float
+    encode_s: float
+
+
 @dataclass(frozen=True, slots=True)
 class SegmentResult:
     """What a finished segment left.
@@ -637,6 +659,8 @@ class SegmentResult:
         dropped_flags: how many there were beside them; the worst are kept.
         area: the matte's share of the picture, means over equal parts of the segment.
         border: its first and last frames.
+        stages: what took its time; None where nobody measured. Nothing of what makes two results
+            the same.
     """
 
     files: tuple[str, ...]
@@ -649,6 +673,7 @@ class SegmentResult:
     dropped_flags: int = 0
     area: tuple[float, ...] = ()
     border: tuple[BorderFrame, ...] = ()
+    stages: StageTimes | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
