@@ -1,4 +1,4 @@
-"""The output disk's failures by name: full, over quota, read-only, gone; and folders that last.
+"""A disk's failures by name: full, over quota, read-only, gone; and folders that last.
 
 Every file that the program leaves in OUT is written under another name, forced to the disk,
 renamed, and its folder forced: a name that is there after a power cut stands for a whole file.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,13 +21,19 @@ _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.ENODEV, errno.ENXIO, e
 #: What a file system says that knows no fsync of folders (some network shares).
 _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP)
 
+#: The folder of one life of a worker in a scratch folder (`workers/scratch.py`). By it a path tells
+#: that it is not in OUT, whoever meets its disk's error: an encoder, a reader, a copy.
+LIFE_FOLDER = re.compile(r"vrmatte-(?P<host>.+)-(?P<boot>[0-9a-f]{8})-w\d+-\d+-[0-9a-f]{8}")
+
 
 def disk_error(error: OSError, path: Path | str) -> VrmatteError:
-    """What it means that `path`, a file of ours in OUT, cannot be written.
+    """What it means that `path`, a file of ours in OUT or in a scratch folder, cannot be written.
 
     Returns:
         A DiskError; an EncodeError where only this one file is too large for the disk.
     """
+    if (scratch := _scratch_of(Path(path))) is not None:
+        return _scratch_error(error, scratch)
     if error.errno in _FULL:
         return DiskError(
             f"{_FULL[error.errno]} for {path}",
@@ -55,6 +62,31 @@ def disk_error(error: OSError, path: Path | str) -> VrmatteError:
         f"cannot write {path}: {error.strerror or error}",
         "check the disk of the output folder, then run again: it goes on where it stopped",
     )
+
+
+def _scratch_of(path: Path) -> Path | None:
+    """The scratch folder in which a file lies, if it lies in one."""
+    lives = (folder for folder in path.parents if LIFE_FOLDER.fullmatch(folder.name))
+    return next((life.parent for life in lives), None)
+
+
+def _scratch_error(error: OSError, scratch: Path) -> VrmatteError:
+    shown = f"the scratch folder {scratch}"
+    other = "or give another one (output.scratch), then run again: it goes on where it stopped"
+    if error.errno in _FULL:
+        return DiskError(f"{_FULL[error.errno]} in {shown}", f"make room on that disk, {other}")
+    if error.errno == errno.EROFS:
+        return DiskError(f"the disk of {shown} is read-only", f"make it writable, {other}")
+    if error.errno == errno.EFBIG:
+        return EncodeError(
+            f"a segment is larger than the disk of {shown} lets a file be",
+            "give a scratch folder on another disk (output.scratch)",
+        )
+    if error.errno in _GONE:
+        return DiskError(
+            f"{shown}, or what was in it, is gone ({error.strerror})", f"bring it back, {other}"
+        )
+    return DiskError(f"cannot use {shown}: {error.strerror or error}", f"check its disk, {other}")
 
 
 @contextmanager

@@ -63,7 +63,7 @@ class ResourceError(VrmatteError):
 
 
 class DiskError(VrmatteError):
-    """The output disk is full, read-only or gone: the whole run stops, and can go on later."""
+    """A disk of the run is full, read-only or gone: the whole run stops, and can go on later."""
 
     kind = "disk"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 
@@ -25,8 +25,8 @@ from pipeline.matte_meter import MatteMeter
 from pipeline.models.base import MattingModel, Prepared
 from pipeline.overlap import overlap
 from pipeline.projection import field_of_view
-from pipeline.publish import file_digest, publish
 from pipeline.refine.stereo import StereoRefiner
+from pipeline.segment_files import commit, segment_drafts
 from pipeline.source import require_unchanged
 from pipeline.spec import (
     AS_ASKED,
@@ -52,6 +52,7 @@ def run_segment(
     device: torch.device,
     *,
     concession: Concession = AS_ASKED,
+    scratch: Path | None = None,
     on_progress: Callable[[int], None] = lambda frames_done: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> SegmentResult:
@@ -59,6 +60,8 @@ def run_segment(
 
     Args:
         concession: what is made easier than the settings ask; no frame is left out.
+        scratch: a folder of this process alone, in which the files are written and checked before
+            they get to the work folder; None: in that one itself.
         on_progress: called with the number of frames given to the encoders so far.
         should_stop: asked between batches; when it says yes the segment is dropped.
 
@@ -110,7 +113,10 @@ def run_segment(
             for ring in rings:
                 ends.enter_context(closing(ring))
             ends.enter_context(clock.at("encode"))
-            digests = _encode(job, deliverables, targets, planes, samples, on_progress, should_stop)
+            with segment_drafts(targets, scratch) as drafts:
+                _encode(job, deliverables, drafts, planes, samples, on_progress, should_stop)
+                pairs = zip(drafts, targets, strict=True)
+                digests = tuple(commit(draft, target) for draft, target in pairs)
         measures = meter.measures(refiner.disagreement())
         stages = clock.times()  # the measures came after all that the device was asked for
     flags, dropped_flags = segment_flags(measures, float(job.video.frame_rate))
@@ -222,20 +228,17 @@ def _planes(
 def _encode(
     job: SegmentJob,
     deliverables: Sequence[Deliverable],
-    targets: Sequence[Path],
+    drafts: Sequence[Path],
     planes: Iterator[list[HostCopy]],
     samples: Sequence[Sample],
     on_progress: Callable[[int], None],
     should_stop: Callable[[], bool],
-) -> tuple[str, ...]:
-    """Write every batch to every encoder, then check and commit the files; their digests."""
-    drafts = [target.with_name(f".{target.name}.part") for target in targets]
+) -> None:
+    """Write every batch to every encoder, then check the files."""
     encoders: list[Encoder] = []
     done = 0
     try:
         for deliverable, draft in zip(deliverables, drafts, strict=True):
-            with writing(draft):  # one that was killed may have a last write under way in the old
-                draft.unlink(missing_ok=True)
             encoders.append(deliverable.open_segment(draft))
         for batch in planes:
             if should_stop():
@@ -257,13 +260,4 @@ def _encode(
     except BaseException:
         for encoder in encoders:
             encoder.abort()
-        for draft in drafts:
-            with suppress(OSError):
-                draft.unlink()
         raise
-    digests = []
-    for draft, target in zip(drafts, targets, strict=True):
-        publish(draft, target)
-        with writing(target):
-            digests.append(file_digest(target))
-    return tuple(digests)
