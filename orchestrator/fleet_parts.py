@@ -17,8 +17,9 @@ from orchestrator.snapshot import (
     WorkerState,
     WorkerStatus,
 )
+from orchestrator.stage_shares import added
 from pipeline.errors import ErrorRecord
-from pipeline.spec import Concession, OutputFile, SegmentResult
+from pipeline.spec import Concession, OutputFile, SegmentResult, StageTimes
 from workers.messages import DoTask, TaskId
 
 #: `Task.number` of joining a video's segments.
@@ -101,7 +102,8 @@ class Video:
         self._state: VideoState | None = None  # as it was last told, if nothing has changed since
         self._ended_at: float | None = None
         self._results: dict[int, SegmentResult] = {}
-        self._matte: MatteSummary | None = None  # of the results as they are
+        self._matte: MatteSummary | None = None  # of the results as they are, and so the next one
+        self._stages: StageTimes | None = None
         self._in_hand: set[Task] = set()
         self._frames_committed = 0
         self._retries = 0
@@ -224,6 +226,7 @@ class Video:
         job, results = self.job, self._results.values()
         if self._matte is None:
             self._matte = summarised(job.segments, self._results, job.info.frame_rate)
+            self._stages = added(result.stages for result in results)
         frames = self._frames_committed + sum(t.frames_done for t in self._in_hand)
         return VideoState(
             id=job.id,
@@ -246,6 +249,7 @@ class Video:
             mended_frames=sum(len(r.stereo.mended_frames) for r in results if r.stereo),
             subject_depth_m=_middle(r.stereo.subject_depth_m for r in results if r.stereo),
             matte=self._matte,
+            stages=self._stages,
         )
 
     def _status(self) -> VideoStatus:

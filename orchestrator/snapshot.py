@@ -7,7 +7,7 @@ from typing import Literal
 
 from orchestrator.flags import NO_MATTE, MatteSummary
 from pipeline.errors import ErrorRecord
-from pipeline.spec import OutputFile
+from pipeline.spec import OutputFile, StageTimes
 from workers.messages import TaskId
 
 VideoStatus = Literal["pending", "running", "finishing", "done", "failed"]
@@ -31,6 +31,7 @@ class VideoState:
         work_s: seconds that workers spent on its finished tasks, added up.
         decoders: what decoded its segments, in words, each once.
         matte: what is known of its matte, of an earlier run's segments too.
+        stages: what took the time of its segments, an earlier run's too; None where none told.
     """
 
     id: str
@@ -53,6 +54,7 @@ class VideoState:
     mended_frames: int = 0
     subject_depth_m: float | None = None
     matte: MatteSummary = NO_MATTE
+    stages: StageTimes | None = None
 
 
 @dataclass(frozen=True, slots=True)

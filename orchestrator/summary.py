@@ -18,6 +18,7 @@ from orchestrator.flags import TimedFlag, in_words, timed
 from orchestrator.jobs import Plan, SetAside, VideoJob
 from orchestrator.load import LoadPoint, mean
 from orchestrator.snapshot import Snapshot, VideoState
+from orchestrator.stage_shares import StageShares, shares
 from orchestrator.words import clock, counted, printable, readable_size
 from pipeline.disk import write_file
 from pipeline.errors import ErrorRecord
@@ -103,6 +104,8 @@ class VideoReport:
         flags: runs of frames whose matte deserves a look, by time; the worst, if there are many.
         dropped_flags: how many there are beside them.
         area: see `MatteSummary`.
+        stages: how busy each stage was, over all segments, an earlier run's too; null where none
+            told.
     """
 
     name: str
@@ -129,6 +132,7 @@ class VideoReport:
     flags: tuple[TimedFlag, ...] = ()
     dropped_flags: int = 0
     area: tuple[float | None, ...] = ()
+    stages: StageShares | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +281,7 @@ def _video_report(
         flags=flags,
         dropped_flags=dropped,
         area=state.matte.area,
+        stages=shares(state.stages),
     )
 
 
