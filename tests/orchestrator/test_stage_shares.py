@@ -1,0 +1,60 @@
+"""What took a video's time: segments put together, and what is said of it."""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.stage_shares import StageShares, added, in_words, shares
+from pipeline.spec import StageTimes
+
+SHARE = st.floats(0, 1)
+SEGMENT = st.tuples(st.floats(0.01, 1000), st.tuples(SHARE, SHARE, SHARE, SHARE))
+
+
+@given(st.lists(SEGMENT, min_size=1, max_size=8), st.integers(0, 3))
+def test_segments_together_have_the_mean_of_their_shares_weighted_by_their_time(
+    segments: list[tuple[float, tuple[float, ...]]], unmeasured: int
+) -> None:
+    times = [StageTimes(wall, *(wall * share for share in own)) for wall, own in segments]
+    found = shares(added([*times, *[None] * unmeasured]))
+    assert found is not None
+    whole = sum(wall for wall, _ in segments)
+    for place, share in enumerate(astuple(found)):
+        assert 0 <= share <= 1
+        mean = sum(wall * own[place] for wall, own in segments) / whole
+        assert share == pytest.approx(mean, abs=0.001)
+    # However they are put together.
+    halves = [added(times[: len(times) // 2]), added(times[len(times) // 2 :])]
+    again = shares(added(halves))
+    assert again is not None
+    assert astuple(again) == pytest.approx(astuple(found), abs=0.0011)
+
+
+def test_what_nobody_measured_is_not_told() -> None:
+    assert added([None, None]) is None
+    assert shares(None) is None
+    assert shares(StageTimes(0, 0, 0, 0, 0)) is None
+    # A device's clock may go faster than the host's.
+    assert shares(StageTimes(10, 0, 10.01, 0, 0)) == StageShares(0, 1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (StageShares(0.12, 0.81, 0, 0.34), ""),
+        (StageShares(0.12, 0.86, 0.03, 0.34), "; matte is the bottleneck: the rest waits for it"),
+        (StageShares(0, 0.4, 0.1, 0.99), "; encode is the bottleneck: the rest waits for it"),
+        (StageShares(0.9, 0, 0, 0.9), "; decode and encode are the bottleneck"),
+        (StageShares(0.1, 0.5, 0.4, 0.1), "; matte and planes, which take turns, are the bottle"),
+    ],
+)
+def test_the_bottleneck_is_named(found: StageShares, said: str) -> None:
+    words = in_words(found)
+    figures, mark, rest = words.partition(";")
+    assert figures.startswith(f"decode {found.decode:.0%}, matte {found.matte:.0%}, planes ")
+    assert (mark + rest).startswith(said)
+    assert bool(mark) == bool(said)
