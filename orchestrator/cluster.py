@@ -239,7 +239,7 @@ def joined(address: str, wanted: Wanted) -> Iterator[tuple[Cluster, list[WorkerS
             "GPUs cannot be chosen by number on a cluster",
             "`ray start --num-gpus` says how many each node gives; use --gpus all or none",
         )
-    with _connected(address):
+    with connected(address):
         from orchestrator.backends.ray import RayBackend
 
         cluster = Cluster(wanted, RayBackend({}))
@@ -265,7 +265,12 @@ def require_ray() -> None:
 
 
 @contextmanager
-def _connected(address: str) -> Iterator[None]:
+def connected(address: str) -> Iterator[None]:
+    """Be a driver of the Ray cluster at `address`, as long as it lasts.
+
+    Raises:
+        MachineError: Ray is not installed, or there is no cluster.
+    """
     require_ray()
     require_answer(address)
     import ray

@@ -61,14 +61,18 @@ def this_node() -> Node:
 
 def versions() -> dict[str, str]:
     """Of what must be the same on all nodes; the driver's where there is a GPU."""
+    driver = _driver()
+    return package_versions() | ({"driver": driver} if driver else {})
+
+
+def package_versions() -> dict[str, str]:
+    """The same without the driver's, which may hang who asks it."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
             found[package] = "missing"
-    if driver := _driver():
-        found["driver"] = driver
     return found
 
 
