@@ -16,6 +16,7 @@ from orchestrator.load import DeviceLoad, LoadPoint
 from orchestrator.report.page import Album
 from orchestrator.report.pictures import Pictures, moments
 from orchestrator.report.state import PageState
+from orchestrator.stage_shares import StageShares
 from orchestrator.summary import (
     SCHEMA_VERSION,
     Loss,
@@ -67,6 +68,7 @@ def video(
         ended_s=20.0 * number + 95.0,
         flags=flags,
         area=tuple(0.08 + 0.03 * math.sin(part / 7 + number) for part in range(120)),
+        stages=StageShares(0.12, 0.81, 0.03, 0.34),
     )
 
 
@@ -81,6 +83,7 @@ def unfinished(number: int, name: str, frames_done: int) -> VideoReport:
         started_s=None,
         ended_s=None,
         area=(),
+        stages=None,
     )
 
 
@@ -139,6 +142,7 @@ def every_kind(out: str = "/out") -> PageState:
             retries=2,
             losses=(Loss(1, 1, 0, memory), Loss(2, 1, 0, memory)),
             dropped_flags=3,
+            stages=StageShares(0.12, 0.5, 0.41, 0.34),
         ),
         replace(unfinished(2, HOSTILE[0], 1200), result="failed", error=damaged),
         unfinished(3, HOSTILE[2], 960),

@@ -28,7 +28,7 @@ from orchestrator.entries import (
 from orchestrator.jobs import VideoJob
 from orchestrator.journal import Journal
 from pipeline.errors import DiskError, ErrorRecord, SettingsError
-from pipeline.spec import BorderFrame, MatteFlag, OutputFile, SegmentResult
+from pipeline.spec import BorderFrame, MatteFlag, OutputFile, SegmentResult, StageTimes
 from tests.orchestrator.worlds import make_job
 
 ERROR = ErrorRecord("decode", "täuschend: \u2028 \n two lines", "do this", "Traceback ...")
@@ -70,19 +70,28 @@ def test_every_kind_of_entry_comes_back_as_it_was(tmp_path: Path) -> None:
     assert {(line["v"], line["at"]) for line in lines} == {(1, 1234.5)}
 
 
-def test_flags_come_back_and_lines_of_before_there_were_any_have_none(tmp_path: Path) -> None:
+def test_what_a_segment_tells_comes_back_and_older_lines_have_none_of_it(tmp_path: Path) -> None:
     old = SegmentCommitted("a", "s1", 0, 0, 10, SegmentResult(("x.webm",), 10), (5,))
     flag = MatteFlag("jump", 3, 4, 1, 0.25)
     border = (BorderFrame(0, (0.1, 0.125)), BorderFrame(9, (0.1, 0.0), cut=True))
     result = SegmentResult(
-        ("x.webm",), 10, flags=(flag,), dropped_flags=2, area=(0.1, 0.2), border=border
+        ("x.webm",),
+        10,
+        flags=(flag,),
+        dropped_flags=2,
+        area=(0.1, 0.2),
+        border=border,
+        stages=StageTimes(2.5, 0.25, 1.5, 0.125, 0.75),
     )
     new = replace(old, segment=1, result=result)
     path = tmp_path / "journal.jsonl"
     content = write(path, [old, new]).splitlines(keepends=True)
     assert read(path) == ([old, new], 0)
+    found = read(path)[0][1]
+    assert isinstance(found, SegmentCommitted)
+    assert found.result.stages == result.stages  # which two equal results need not have in common
     body = json.loads(content[0])
-    for name in ("flags", "dropped_flags", "area", "border"):
+    for name in ("flags", "dropped_flags", "area", "border", "stages"):
         del body["entry"]["result"][name]
     del body["sum"]
     text = json.dumps(body, separators=(",", ":")).encode()[:-1]

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
+import json
+from dataclasses import astuple, replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.report.cards import cards
+from orchestrator.report.rebuild import read_report
 from orchestrator.stage_shares import StageShares, added, in_words, shares
+from orchestrator.summary import write_report
 from pipeline.spec import StageTimes
+from tests.orchestrator.pages import every_kind
 
 SHARE = st.floats(0, 1)
 SEGMENT = st.tuples(st.floats(0.01, 1000), st.tuples(SHARE, SHARE, SHARE, SHARE))
@@ -58,3 +64,19 @@ def test_the_bottleneck_is_named(found: StageShares, said: str) -> None:
     assert figures.startswith(f"decode {found.decode:.0%}, matte {found.matte:.0%}, planes ")
     assert (mark + rest).startswith(said)
     assert bool(mark) == bool(said)
+
+
+def test_each_card_tells_them_and_a_report_of_before_has_none(tmp_path: Path) -> None:
+    state = every_kind()
+    told = {card.name: dict(card.facts).get("Stages busy") for card in cards(state)}
+    assert told["talk_LR_180.mp4"] == "decode 12%, matte 81%, planes 3%, encode 34%"
+    assert told["bad.mp4"] is None
+
+    path = tmp_path / "report.json"
+    write_report(state.report, path)
+    said = json.loads(path.read_text())
+    for video in said["videos"]:
+        del video["stages"]
+    path.write_text(json.dumps(said))
+    without = tuple(replace(video, stages=None) for video in state.report.videos)
+    assert read_report(path) == replace(state.report, videos=without)
