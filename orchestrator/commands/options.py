@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -96,16 +97,20 @@ def interrupted_by(*numbers: signal.Signals) -> Iterator[None]:
 
 
 def console(*, stderr: bool = False) -> Console:
-    from rich.console import Console
-
-    return Console(stderr=stderr, highlight=False)
+    return _kind_of_console()(stderr=stderr, highlight=False)
 
 
 def lasting_console(*, stderr: bool = False) -> Console:
     """One that takes no harm when whoever reads it goes away: the work goes on."""
-    from rich.console import Console
-
     from orchestrator.terminal import LastingStream
 
     stream = LastingStream(sys.stderr if stderr else sys.stdout)
-    return Console(file=cast("TextIO", stream), highlight=False)
+    return _kind_of_console()(file=cast("TextIO", stream), highlight=False)
+
+
+def _kind_of_console() -> type[Console]:
+    from rich.console import Console
+
+    from orchestrator.commands.ascii_console import AsciiConsole, asked_for
+
+    return AsciiConsole if asked_for(os.environ) else Console

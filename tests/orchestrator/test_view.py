@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
+from orchestrator.commands.ascii_console import AsciiConsole, asked_for
 from orchestrator.live import Live
 from orchestrator.load import DeviceLoad
 from orchestrator.snapshot import WorkerState
@@ -117,9 +118,29 @@ def test_lanes_take_the_longest_form_that_fits_all_workers() -> None:
 
 def test_a_terminal_that_knows_ascii_only_gets_nothing_else() -> None:
     many = a_run(replace(worker(tasks=tuple(running(n, 30) for n in range(8))), lanes=8))
-    for width in (80, 200):
-        rows = drawn(many, width, plain=True)[:2]
-        assert all(line.isascii() for line in rows)
+    for width in (40, 80, 200):
+        stream = io.StringIO()
+        console = AsciiConsole(file=stream, width=width, force_terminal=True)
+        plain = not console.encoding.startswith("utf")
+        console.print(view(many, width, 30, plain=plain))
+        with console.status("looking for the model"):
+            pass
+        assert stream.getvalue().isascii()
+
+
+@pytest.mark.parametrize(
+    ("locale", "plain"),
+    [
+        ({}, False),  # as in a bare pod: nobody has chosen
+        ({"LANG": "C"}, True),
+        ({"LANG": "C", "LC_CTYPE": "C.UTF-8"}, True),  # as Python makes it of LANG=C
+        ({"LANG": "C.UTF-8"}, False),
+        ({"LANG": "en_US.UTF-8", "LC_ALL": "POSIX"}, True),
+        ({"LANG": "C", "LC_ALL": "de_DE.UTF-8"}, False),
+    ],
+)
+def test_whoever_chooses_the_plain_locale_gets_ascii(locale: dict[str, str], plain: bool) -> None:
+    assert asked_for(locale) is plain
 
 
 def test_what_is_to_go_in_words() -> None:
