@@ -31,6 +31,15 @@ from pipeline.errors import VrmatteError
 class Commands(click.Group):
     """Commands that give an exit status; their errors are one line and one of advice."""
 
+    _chosen: str | None = None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        found = super().resolve_command(ctx, args)
+        self._chosen = found[0]
+        return found
+
     def main(self, *args: Any, **kwargs: Any) -> Any:
         kwargs["standalone_mode"] = False
         try:
@@ -43,7 +52,9 @@ class Commands(click.Group):
             _complain(error.format_message(), "")
             status = error.exit_code
         except (click.Abort, KeyboardInterrupt):
-            _complain("stopped", "the same command goes on from here")
+            if self._chosen != "logs":  # for `logs -f` it is the way to end
+                goes_on = self._chosen == "run"
+                _complain("stopped", "the same command goes on from here" if goes_on else "")
             status = INTERRUPTED
         except VrmatteError as error:
             _complain(error.message, error.advice)

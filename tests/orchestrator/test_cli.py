@@ -152,6 +152,20 @@ def test_errors_end_with_their_status_and_no_traceback(
         assert lines[0] == "error: ValueError: what nobody"
 
 
+def test_after_ctrl_c_only_what_goes_on_is_said_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def stopped(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("orchestrator.demo.make_demo", stopped)
+    monkeypatch.setattr("orchestrator.logs.show_logs", stopped)
+    for words, said in ((("demo", "clips"), ["error: stopped"]), (("logs", "out", "-f"), [])):
+        result = typed(*words)
+        assert result.exit_code == 130
+        assert [line for line in result.stderr.splitlines() if line] == said
+
+
 def test_an_unforeseen_error_says_where_it_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(request: Request, around: Surroundings) -> int:
         error = ZeroDivisionError("division by zero")
