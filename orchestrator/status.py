@@ -29,7 +29,9 @@ SILENT_S = 30.0
 #: Lines: what is printed once may scroll.
 _NO_LIMIT = 10_000
 
-Standing = Literal["done", "output is gone", "set aside", "begun", "not begun"]
+Standing = Literal[
+    "done", "output is gone", "output has changed", "set aside", "begun", "not begun"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,9 @@ def _standing(
     if isinstance(last, VideoDone):
         done = grid
         sizes = tuple(output.size_bytes for output in last.outputs)
-        standing = "done" if measure(outputs) == sizes else "output is gone"
+        found = measure(outputs)
+        standing = "output is gone" if found is None else "output has changed"
+        standing = "done" if found == sizes else standing
     elif isinstance(last, VideoSetAside):
         standing = "set aside"
     return VideoStanding(

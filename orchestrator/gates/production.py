@@ -76,6 +76,13 @@ def enough_done(finished: Finished) -> str:
         wrong += [f"{item['name']}: {item['reason']}" for item in aside]
         first = printable(wrong[0]) if wrong else "there are none"
         raise CheckFailed(f"{said} done, less than {DONE_SHARE:.0%}: {first}", _AGAIN)
+    # Of whatever share: a file that is cut off or written over is nothing that a run leaves.
+    for video in found:
+        if video.standing == "output has changed":
+            raise CheckFailed(
+                f"an output of {printable(video.name)} is not as long as when it was made",
+                f"delete it, and {_AGAIN}",
+            )
     return f"{said} done"
 
 

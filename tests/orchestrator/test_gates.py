@@ -455,6 +455,18 @@ def test_gate_5_fails_by_files_that_are_gone(site: Site, tmp_path: Path) -> None
     assert "is not there" in shown["spot check of talk03_LR_180_matte.webm"].said
 
 
+def test_gate_5_fails_by_one_file_of_many_that_is_cut_off(site: Site, tmp_path: Path) -> None:
+    """Also by one that no spot check would look at."""
+    site.out = finished_out(tmp_path / "out", 40).path
+    path = site.out / "talk03_LR_180_matte.webm"
+    path.write_bytes(path.read_bytes()[:50])
+    result = looked_at(site)["videos done"]
+    assert (result.status, result.said) == (
+        *("failed", "an output of talk03.mp4 is not as long as when it was made"),
+    )
+    assert "delete it" in result.advice
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
