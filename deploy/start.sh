@@ -10,7 +10,8 @@
 #
 # The note goes when the run has ended by itself: all done, some videos failed, or wrong usage. It
 # stays when the run was stopped, was killed with its pod, or when this machine cannot do it (a pod
-# may come back without its GPU): the next start goes on.
+# may come back without its GPU): the next start goes on. There is one note, so while its run goes
+# on no other is begun this way.
 #
 # Paths must be on the volume. As root, where there is a user `vrmatte` (deploy/Dockerfile makes
 # one), the work is done by that user.
@@ -34,10 +35,21 @@ main() {
     become_vrmatte "$@"
     mkdir -p "$notes"
     case ${1:-} in
-    "") go_on ;;
     --forget) rm -f "$note" ;;
-    *) begin "$@" ;;
+    "") alone && go_on ;;
+    *) alone && begin "$@" ;;
     esac
+}
+
+# Held until this script ends, however it ends. A volume that knows no locks is taken as it is.
+alone() {
+    local status=0
+    exec {lock}>"$notes/lock"
+    flock --nonblock "$lock" 2>/dev/null || status=$?
+    if [[ $status == 1 ]]; then
+        say "the run noted in $note goes on: wait for it, or call \`vrmatte run\` for another OUT"
+        exit 2
+    fi
 }
 
 # The layout of the volume, and its owner: VIDEOS in videos/, OUT in out/.
@@ -68,9 +80,11 @@ go_on() {
     local words=()
     mapfile -d '' words <"$note"
     cd "${words[0]}" || { say "the folder ${words[0]} is gone"; exit 2; }
+    local program status=0
+    program=$(vrmatte_here) || exit 3
     say "vrmatte run ${words[*]:1}"
-    local status=0
-    "$(vrmatte_here)" run "${words[@]:1}" || status=$?
+    # Without the lock, which is this script's: what `--on-done` began may live longer.
+    "$program" run "${words[@]:1}" {lock}>&- || status=$?
     case $status in
     0 | 1 | 2) rm -f "$note" ;;
     *) say "ended with status $status: $script goes on, $script --forget does not" ;;
@@ -83,7 +97,7 @@ vrmatte_here() {
     if [[ -x $own ]]; then
         echo "$own"
     else
-        command -v vrmatte || { say "vrmatte is not installed: make setup" && exit 3; }
+        command -v vrmatte || { say "vrmatte is not installed: make setup" && return 3; }
     fi
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -83,6 +84,30 @@ def test_it_can_be_forgotten(pod: Pod) -> None:
     pod.start("--forget")
     assert pod.start() == 0
     assert pod.called() is None
+
+
+def test_while_the_noted_run_goes_on_no_other_takes_its_note(
+    pod: Pod, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pod.start(*WORDS, ends=130)
+    with (pod.volume / ".vrmatte-start/lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # as the script does that is still there
+        for words in (("others", "-o", "elsewhere"), ()):
+            assert pod.start(*words) == 2
+            assert pod.called() is None
+            assert "goes on: wait for it" in capfd.readouterr().err
+    assert pod.start() == 0
+    assert pod.called() == ["run", *WORDS]
+
+
+def test_without_vrmatte_it_says_so_and_keeps_the_note(
+    pod: Pod, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    (pod.program.parents[1] / ".venv/bin/vrmatte").unlink()
+    assert pod.start(*WORDS) == 3
+    assert capfd.readouterr().err == "start: vrmatte is not installed: make setup\n"
+    assert (pod.volume / ".vrmatte-start/command").exists()
 
 
 def test_without_its_volume_it_says_so(pod: Pod, capfd: pytest.CaptureFixture[str]) -> None:
