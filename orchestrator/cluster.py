@@ -25,6 +25,7 @@ from orchestrator.machine import Devices, choose_devices
 from orchestrator.moves import WorkerSpec
 from orchestrator.nodes import Node, Source, difference, look, this_node
 from orchestrator.out_folder import OutFolder
+from orchestrator.scratch import scratch_folder
 from orchestrator.words import counted, printable
 from pipeline.errors import MachineError, SettingsError
 from pipeline.spec import MattingSettings
@@ -162,7 +163,9 @@ class Cluster:
     @property
     def _ask(self) -> Callable[[], Node | str]:
         wanted = self._wanted
-        arguments = (self._sources, str(wanted.out.work), self._token, self._models, wanted.fetch)
+        scratch = scratch_folder(wanted.settings.output)
+        whole = (self._sources, str(wanted.out.work), self._token, self._models, wanted.fetch)
+        arguments = (*whole, scratch)
         return lambda: look(*arguments)
 
     def _count_on(self, node: Mapping[str, Any]) -> int:

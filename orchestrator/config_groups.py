@@ -64,6 +64,14 @@ class OutputSettings:
     sidecar: Annotated[
         bool, Field(description="write a JSON file beside each output, for DeoVR and HereSphere")
     ] = False
+    scratch: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            description="folder on a local disk (of each node) where the segments in hand are"
+            " written, to be moved to OUT whole; null: they are written in OUT",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +125,12 @@ class LimitSettings:
         ),
     ] = 300.0
     scratch_gb: Annotated[
-        float, Field(gt=0, description="GB of segments that wait to be joined, in OUT/.vrmatte")
+        float,
+        Field(
+            gt=0,
+            description="GB of segments that wait to be joined, in OUT/.vrmatte; what is in hand in"
+            " output.scratch does not count",
+        ),
     ] = 10.0
     ram_gb: Annotated[
         float | None,

@@ -12,6 +12,7 @@ from orchestrator.memory import Share, share, weights_bytes
 from orchestrator.model_memory import further_bytes
 from orchestrator.moves import WorkerSpec
 from orchestrator.out_folder import OutFolder
+from orchestrator.scratch import scratch_folder
 from workers.messages import ModelChoice, WorkerSetup
 from workers.telemetry import gpu_memory_used
 
@@ -112,6 +113,7 @@ def gather(
                 log_level=settings.logging.level,
                 ram_bytes=limit.ram_bytes,
                 vram_bytes=limit.vram_for_segments,
+                scratch=scratch_folder(settings.output),
             )
             for worker, device in enumerate(devices.devices)
         },

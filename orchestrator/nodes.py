@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from orchestrator.machine import Gpu, list_gpus, usable_cores, usable_memory, visible_gpus
+from orchestrator.scratch import refused_scratch
 from orchestrator.words import printable
 from pipeline.disk import refusal
 from pipeline.errors import VrmatteError
@@ -82,6 +83,7 @@ def look(
     token: str,
     models: Sequence[MattingSettings],
     fetch: Callable[[MattingSettings], None],
+    scratch: str | None = None,
 ) -> Node | str:
     """This machine, or in words why it cannot work on the run.
 
@@ -89,11 +91,14 @@ def look(
         out: a folder of the run that must be writable.
         token: a file in `out` that the run has just written.
         models: those that will be needed; they are fetched.
+        scratch: this machine's own folder by that name must be writable too.
     """
     if not Path(out, token).is_file():
         return f"it does not see the output folder {printable(out)}"
     if (trouble := refusal(Path(out))) is not None:
         return f"it cannot write to {printable(out)}: {trouble.strerror}"
+    if (refused := refused_scratch(scratch)) is not None:
+        return refused
     for source in sources:
         if (difference := _differs(source)) is not None:
             return difference

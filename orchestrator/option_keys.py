@@ -13,6 +13,7 @@ OPTION_KEYS: Mapping[str, tuple[str, str]] = {
     "dlc_likelihood": ("matting", "dlc_likelihood"),
     "formats": ("output", "formats"),
     "sidecar": ("output", "sidecar"),
+    "scratch": ("output", "scratch"),
     "layout": ("input", "layout"),
     "projection": ("input", "projection"),
     "quality": ("encoding", "quality"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.metadata import version
@@ -55,6 +55,7 @@ from orchestrator.progress import watching
 from orchestrator.prompting import needs_index, prompts_for
 from orchestrator.report.run_page import RunPage
 from orchestrator.scaling import Scaler
+from orchestrator.scratch import scratch_here
 from orchestrator.sidecars import write_sidecars
 from orchestrator.snapshot import Snapshot
 from orchestrator.stages import StageRequest, Stages, stages_alone
@@ -408,7 +409,8 @@ def _team(
     if request.cluster is None or not jobs:
         backend = LocalBackend(crew.setups, crew.memory_used)
         gpus = {w: (g.number, g.uuid) if (g := crew.gpus.get(w)) else None for w in crew.setups}
-        yield Team(backend, crew.specs(), gpus, backend.pids)
+        with scratch_here(request.settings.output) if jobs else nullcontext():
+            yield Team(backend, crew.specs(), gpus, backend.pids)
         return
 
     def say(line: str) -> None:

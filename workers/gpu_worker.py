@@ -14,7 +14,8 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -36,6 +37,7 @@ from workers.messages import (
     WorkerSetup,
 )
 from workers.result_queue import WorkerEnd
+from workers.scratch import LifeFolder, claim, sweep
 from workers.telemetry import resident_bytes
 
 if TYPE_CHECKING:
@@ -91,16 +93,32 @@ def serve(
     log.info("worker_started", device=setup.device, lanes=setup.lanes)
     began = clock()
     module, _, name = setup.work.partition(":")
+    own: LifeFolder | None = None
     try:
+        if setup.scratch is not None:
+            own = _own_folder(Path(setup.scratch), worker, life, log)
+            setup = replace(setup, scratch=str(own.path))
         work: Work = getattr(importlib.import_module(module), name)(setup)
     except Exception as error:
         record = ErrorRecord.of(error)
         log.error("worker_failed", kind=record.kind, error=str(record), detail=record.detail)
+        if own is not None:
+            own.remove()
         with contextlib.suppress(OSError):  # the parent may be gone; there is nobody to tell
             line.send(WorkerFailed(worker, life, record))
         return FAILED
     log.info("worker_ready", device=work.device, seconds=round(clock() - began, 3))
-    return _Server(line, worker, life, setup, work, log, clock).run()
+    status = _Server(line, worker, life, setup, work, log, clock).run()
+    if own is not None and status == STOPPED:  # else there may be tasks that still write to it
+        own.remove()
+    return status
+
+
+def _own_folder(scratch: Path, worker: int, life: int, log: structlog.BoundLogger) -> LifeFolder:
+    """This life's folder; what those before it left on this machine is removed."""
+    if swept := sweep(scratch):
+        log.info("scratch_swept", folders=swept)
+    return claim(scratch, worker, life)
 
 
 class _Server:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -59,6 +60,7 @@ class Pipeline:
         self._device = torch.device("cpu" if setup.device == "cpu" else "cuda:0")
         self._models = ModelCache(self._load)
         self._ram = RamGuard(setup.ram_bytes)
+        self._scratch = None if setup.scratch is None else Path(setup.scratch)
         self.device = _open(self._device, setup)
         if setup.model is not None:
             torch.set_num_threads(setup.model.processing.intra_op_threads)
@@ -93,6 +95,7 @@ class Pipeline:
                 model,
                 self._device,
                 concession=concession,
+                scratch=self._scratch,
                 on_progress=tell,
                 should_stop=should_stop,
             )

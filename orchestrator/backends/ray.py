@@ -23,7 +23,15 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.backends.base import Handle
 from workers.guest import Guest
-from workers.messages import Command, Report, SegmentDone, WorkerReady, WorkerSetup
+from workers.messages import (
+    Command,
+    Report,
+    SegmentDone,
+    TaskFailed,
+    WorkerFailed,
+    WorkerReady,
+    WorkerSetup,
+)
 from workers.result_queue import LineGone, open_line
 
 #: A network file system may show another machine's new file only after so long, in seconds.
@@ -156,6 +164,9 @@ class RayHandle:
     def _pass_report(self, report: Report) -> None:
         if isinstance(report, WorkerReady):
             report = replace(report, device=f"{report.device} on {self._seat.name}")
+        elif isinstance(report, TaskFailed | WorkerFailed) and report.error.kind == "disk":
+            message = f"on {self._seat.name}: {report.error.message}"  # it may be its own disk
+            report = replace(report, error=replace(report.error, message=message))
         elif isinstance(report, SegmentDone):
             _until_seen(report.result.files, time.monotonic() + SEEN_WITHIN_S)
         self._theirs.send(report)

@@ -76,6 +76,12 @@ from pipeline.errors import SettingsError
     default=None,
     help="A JSON file beside each output, for DeoVR and HereSphere.",
 )
+@click.option(
+    "--scratch",
+    type=PATH,
+    metavar="FOLDER",
+    help="On a local disk: segments are written there and moved to OUT whole.",
+)
 @click.option("--fresh", is_flag=True, help="Forget what earlier runs left in OUT and start anew.")
 @click.option(
     "--dry-run",

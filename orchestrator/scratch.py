@@ -1,0 +1,60 @@
+"""The scratch folder as a person names it (`output.scratch`), tried before work begins.
+
+Whose folders lie in it, and what is removed from it, is in `workers/scratch.py`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from orchestrator.config_groups import OutputSettings
+from orchestrator.words import printable
+from pipeline.disk import refusal
+from pipeline.errors import DiskError, SettingsError
+from workers.scratch import sweep
+
+
+def scratch_folder(output: OutputSettings) -> str | None:
+    """The folder by its absolute path, which is the same on every node; it need not exist."""
+    if output.scratch is None:
+        return None
+    return os.path.abspath(Path(output.scratch).expanduser())  # noqa: PTH100  asks no disk
+
+
+@contextmanager
+def scratch_here(output: OutputSettings) -> Iterator[None]:
+    """This machine's scratch folder, if one is wanted, while the workers of a run use it.
+
+    Raises:
+        SettingsError: it is not there, or cannot be written.
+        DiskError: it has no room at all.
+    """
+    folder = scratch_folder(output)
+    if folder is None:
+        yield
+        return
+    shown = f"the scratch folder {printable(folder)}"
+    if (trouble := refusal(Path(folder))) is not None:
+        if trouble.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskError(
+                f"no room left in {shown}", "make room there, or give another (output.scratch)"
+            )
+        raise SettingsError(
+            f"cannot write to {shown}: {trouble.strerror}",
+            "make it, or give another one (output.scratch)",
+        )
+    try:
+        yield
+    finally:
+        sweep(Path(folder))  # of workers that were killed
+
+
+def refused_scratch(folder: str | None) -> str | None:
+    """Why a node cannot use its scratch folder, in words; None if it can, or needs none."""
+    if folder is None or (trouble := refusal(Path(folder))) is None:
+        return None
+    return f"it cannot write to its scratch folder {printable(folder)}: {trouble.strerror}"
