@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from pipeline.matte_meter import MatteMeter
 from pipeline.models.base import load_model
 from pipeline.overlap import overlap
 from pipeline.probe import read_video
-from pipeline.spec import SegmentJob, StageTimes
+from pipeline.spec import SegmentJob, StageTimes, StreamingSettings
 from pipeline.stage_clock import StageClock, device_marks
 from tests.clips import X264, ClipSpec
 from tests.render import CPU, chroma_settings
@@ -203,7 +203,8 @@ def job(clip: GetClip, tmp_path_factory: pytest.TempPathFactory) -> SegmentJob:
     folder = tmp_path_factory.mktemp("stages")
     index_path = folder / "index.json"
     video = read_video(clip(ClipSpec("h264.mp4", X264)), index_path, "sbs")
-    return SegmentJob(video, chroma_settings(), 0, 0, 20, str(index_path), str(folder))
+    settings = replace(chroma_settings(), streaming=StreamingSettings(chunk_frames=2))
+    return SegmentJob(video, settings, 0, 0, 6, str(index_path), str(folder))
 
 
 def measured(job: SegmentJob) -> StageTimes:
