@@ -15,7 +15,7 @@ from pipeline.matte_flags import (
     without_echoes,
     worst,
 )
-from pipeline.spec import FlagKind, MatteFlag, SegmentResult
+from pipeline.spec import FlagKind, MatteFlag, SegmentResult, Side
 
 #: Flags of a video that are kept, and those that are named in one line.
 MOST_FLAGS, MOST_NAMED = 100, 4
@@ -28,7 +28,7 @@ _WORDS: Mapping[FlagKind, str] = {
     "eyes_disagree": "eyes disagree",
     "jump": "matte jumps",
     "flicker": "matte flickers",
-    "touches_edge": "subject cut off at the edge",
+    "touches_edge": "subject cut off",
 }
 
 
@@ -67,6 +67,7 @@ class TimedFlag:
     value: float
     start_s: float
     end_s: float
+    side: Side | None = None
 
 
 def timed(flag: MatteFlag, frame_rate: Fraction) -> TimedFlag:
@@ -79,6 +80,7 @@ def timed(flag: MatteFlag, frame_rate: Fraction) -> TimedFlag:
         flag.value,
         round(float(start), 3),
         round(float(end), 3),
+        flag.side,
     )
 
 
@@ -131,9 +133,20 @@ def in_words(flags: Sequence[TimedFlag], dropped: int = 0) -> str:
     order = list(_WORDS)
     named = sorted(flags, key=lambda f: (order.index(f.kind), f.first_frame - f.last_frame))
     named = sorted(named[:MOST_NAMED], key=lambda f: f.first_frame)
-    lines = dict.fromkeys(f"{_span(flag)} {_WORDS[flag.kind]}" for flag in named)
+    lines = dict.fromkeys(f"{_span(flag)} {_words(flag)}" for flag in named)
     more = len(flags) + dropped - len(named)
     return ", ".join(lines) + (f" and {more} more" if more else "")
+
+
+def _words(flag: TimedFlag) -> str:
+    return _WORDS[flag.kind] + at_the_edge(flag)
+
+
+def at_the_edge(flag: TimedFlag) -> str:
+    """`` at the left edge``, where it is known which; nothing for flags of other kinds."""
+    if flag.kind != "touches_edge":
+        return ""
+    return f" at the {flag.side} edge" if flag.side else " at the edge"
 
 
 def _span(flag: TimedFlag) -> str:

@@ -28,7 +28,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from pipeline.spec import BorderFrame, FlagKind, MatteFlag
+from pipeline.spec import BorderFrame, FlagKind, MatteFlag, Side
 
 #: Flags of a segment that are kept.
 MOST_FLAGS = 40
@@ -89,7 +89,7 @@ class FrameMeasures:
         frame: number in the source.
         area: share of the picture that is matte, 0..1.
         restless: see flicker; 0 where nothing is known of the frame before.
-        edge: see touches_edge.
+        edge: see touches_edge; of `sides`, that at which most is cut off.
         moved: share of the picture that changed since the frame before.
         disagreement: see eyes_disagree; 0 for one eye.
     """
@@ -100,6 +100,7 @@ class FrameMeasures:
     edge: tuple[float, ...]
     moved: float
     disagreement: float
+    sides: tuple[Side | None, ...] = ()
 
     def as_border(self) -> BorderFrame:
         return BorderFrame(self.frame, self.area, self.moved >= _CUT)
@@ -185,15 +186,18 @@ def _marks(measures: Sequence[FrameMeasures]) -> Iterator[MatteFlag]:
         yield from _mark("empty", m.frame, [round(1 - max(m.area), 5)])
         yield from _mark("eyes_disagree", m.frame, [m.disagreement])
         yield from _mark("flicker", m.frame, m.restless)
-        yield from _mark("touches_edge", m.frame, m.edge)
+        yield from _mark("touches_edge", m.frame, m.edge, m.sides)
 
 
-def _mark(kind: FlagKind, frame: int, values: Sequence[float]) -> Iterator[MatteFlag]:
+def _mark(
+    kind: FlagKind, frame: int, values: Sequence[float], sides: Sequence[Side | None] = ()
+) -> Iterator[MatteFlag]:
     """A flag of one frame, if any of the values (one for all, or one an eye) reaches `low`."""
     high = [value >= RULES[kind].low for value in values]
     if any(high):
         eye = high.index(True) if len(high) > 1 and not all(high) else None
-        yield MatteFlag(kind, frame, frame, eye, max(values))
+        side = sides[values.index(max(values))] if sides else None
+        yield MatteFlag(kind, frame, frame, eye, max(values), side)
 
 
 def joined(flags: Iterable[MatteFlag], frame_rate: float) -> list[MatteFlag]:
@@ -209,6 +213,7 @@ def joined(flags: Iterable[MatteFlag], frame_rate: float) -> list[MatteFlag]:
                 max(before.last_frame, flag.last_frame),
                 before.eye if before.eye == flag.eye else None,
                 max(before.value, flag.value),
+                flag.side if flag.value > before.value else before.side,
             )
         elif before:
             runs.append(before)

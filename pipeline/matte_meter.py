@@ -8,7 +8,7 @@ smaller one), and nothing comes to the host before the segment's end. What the n
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from torch import Tensor
 from pipeline.frames import EyeBatch, MatteBatch
 from pipeline.matte_flags import LEAST_AREA, FrameMeasures
 from pipeline.refine.disparity import dilate
-from pipeline.spec import ProjectionName
+from pipeline.spec import ProjectionName, Side
 
 #: Pixels looked at along the longer side of an eye, at the least.
 _SIDE = 128
@@ -45,7 +45,9 @@ class MatteMeter:
         self._step = max(1, max(height, width) // _SIDE)
         self._first = self._step // 2
         size = [len(range(self._first, side, self._step)) for side in (height, width)]
-        self._sides = [torch.tensor(side) for side in cut_sides(size[0], size[1], projection)]
+        sides = cut_sides(size[0], size[1], projection)
+        self._names = tuple(sides)
+        self._sides = [torch.tensor(places) for places in sides.values()]
         self._start = start
         self._before: tuple[Tensor, Tensor] | None = None
         self._numbers: list[int] = []
@@ -71,26 +73,32 @@ class MatteMeter:
         moved = (change > _STILL).float()
         coming = (alphas[1:] - alphas[:-1]).abs_()
         coming = coming * ((coming > _UNSEEN) & (dilate(moved, _AROUND) == 0))
+        edge, side = self._edge(alpha)
         subject = torch.maximum(area, areas[:-1]).clamp(min=LEAST_AREA)
         self._measured.append(
             torch.stack(
                 [
                     area,
                     coming.mean(dim=(2, 3)) / subject,
-                    self._edge(alpha),
+                    edge,
                     moved.mean(dim=(2, 3)),
+                    side,
                 ],
                 dim=-1,
             )
         )
         self._numbers.extend(range(matte.start, matte.stop))
 
-    def _edge(self, alpha: Tensor) -> Tensor:
-        """Share of the side at which most is cut off: ``[T, E]``."""
+    def _edge(self, alpha: Tensor) -> tuple[Tensor, Tensor]:
+        """Share of the side at which most is cut off, and its number: both float ``[T, E]``."""
         held = (alpha > 0.5).flatten(2)
         self._sides = [side.to(held.device) for side in self._sides]
         shares = [held[..., side].float().mean(dim=-1) for side in self._sides]
-        return torch.stack(shares).amax(dim=0) if shares else held.new_zeros(held.shape[:2]).float()
+        if not shares:
+            none = held.new_zeros(held.shape[:2]).float()
+            return none, none
+        most, side = torch.stack(shares).max(dim=0)
+        return most, side.float()
 
     def measures(self, disagreement: Mapping[int, float] | None) -> list[FrameMeasures]:
         """What was measured, but for the warm-up. Waits for the device, once.
@@ -100,23 +108,27 @@ class MatteMeter:
         """
         rows = torch.cat(self._measured).tolist()
         return [
-            _frame(number, row, None if disagreement is None else disagreement[number])
+            _frame(number, row, self._names, None if disagreement is None else disagreement[number])
             for number, row in zip(self._numbers, rows, strict=True)
             if number >= self._start
         ]
 
 
-def _frame(number: int, eyes: list[list[float]], disagreement: float | None) -> FrameMeasures:
+def _frame(
+    number: int, eyes: list[list[float]], names: Sequence[Side], disagreement: float | None
+) -> FrameMeasures:
     """Rounded: the numbers are written down, and must be the same when they are read again."""
     area, restless, edge, moved = (
         tuple(round(eye[place], 5) for eye in eyes) for place in range(4)
     )
     if disagreement is None:
         disagreement = 1 - min(area) / max(area) if max(area) >= LEAST_AREA else 0.0
-    return FrameMeasures(number, area, restless, edge, min(moved), round(disagreement, 4))
+    sides = tuple(names[int(eye[4])] if names and eye[2] > 0 else None for eye in eyes)
+    disagreement = round(disagreement, 4)
+    return FrameMeasures(number, area, restless, edge, min(moved), disagreement, sides)
 
 
-def cut_sides(height: int, width: int, projection: ProjectionName) -> list[list[int]]:
+def cut_sides(height: int, width: int, projection: ProjectionName) -> dict[Side, list[int]]:
     """Pixels, counted by rows, along each side of a picture at which its subject would be cut off.
 
     In a flat picture people are cut off by its lower side all the time, and nobody minds. What an
@@ -125,12 +137,15 @@ def cut_sides(height: int, width: int, projection: ProjectionName) -> list[list[
     quarters count.
     """
     if projection == "equirect360":
-        return []
+        return {}
     if projection.startswith("fisheye"):
-        return [_arc(height, width, turn) for turn in (-90, 0, 90)]
-    left = [row * width for row in range(height)]
-    right = [row * width + width - 1 for row in range(height)]
-    return [left, right] if projection == "equirect180" else [left, right, list(range(width))]
+        turns: dict[Side, int] = {"left": -90, "top": 0, "right": 90}
+        return {side: _arc(height, width, turn) for side, turn in turns.items()}
+    sides: dict[Side, list[int]] = {
+        "left": [row * width for row in range(height)],
+        "right": [row * width + width - 1 for row in range(height)],
+    }
+    return sides if projection == "equirect180" else {**sides, "top": list(range(width))}
 
 
 def _arc(height: int, width: int, turn: int) -> list[int]:

@@ -589,6 +589,9 @@ class StereoSummary:
 
 FlagKind = Literal["empty", "eyes_disagree", "jump", "flicker", "touches_edge"]
 
+#: Of an eye's picture, at which a subject may be cut off.
+Side = Literal["left", "right", "top"]
+
 
 @dataclass(frozen=True, slots=True)
 class MatteFlag:
@@ -598,6 +601,7 @@ class MatteFlag:
         first_frame, last_frame: numbers in the source, both included.
         eye: 0 (left) or 1 where it is only that one of two; None otherwise.
         value: the worst that was measured, in the kind's own measure.
+        side: for touches_edge, where that was; None otherwise.
     """
 
     kind: FlagKind
@@ -605,6 +609,7 @@ class MatteFlag:
     last_frame: int
     eye: int | None
     value: float
+    side: Side | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from orchestrator.flags import TimedFlag
+from orchestrator.flags import TimedFlag, at_the_edge
 from orchestrator.report.charts import area_path, busy_shares
 from orchestrator.report.kept import picture_key
 from orchestrator.report.pictures import Moment, Pictures, moments, shown_output
@@ -24,7 +24,7 @@ FLAGS = {
     "jump": ("⇅", "the matte's area jumps"),
     "eyes_disagree": ("≠", "the eyes disagree"),
     "flicker": ("≈", "the matte flickers"),
-    "touches_edge": ("⊣", "the subject touches the edge"),
+    "touches_edge": ("⊣", "the subject is cut off at the edge"),
 }
 
 _LAYOUTS = {"mono": "one eye", "sbs": "two eyes, side by side", "tb": "two eyes, one over another"}
@@ -257,6 +257,8 @@ def _flag(video: VideoReport, flag: TimedFlag) -> FlagLine:
     times = precise(begin_s)
     if end_s - begin_s >= 0.1:
         times = f"{times} to {precise(end_s)}"
+    if flag.kind == "touches_edge":
+        words = f"the subject is cut off{at_the_edge(flag)}"
     eye = {None: "", 0: ", left eye", 1: ", right eye"}[flag.eye]
     return FlagLine(
         kind=flag.kind,

@@ -20,13 +20,18 @@ from pipeline.matte_flags import (
     segment_flags,
 )
 from pipeline.matte_flags import MOST_FLAGS as MOST_OF_A_SEGMENT
-from pipeline.spec import FlagKind, MatteFlag, SegmentResult
+from pipeline.spec import FlagKind, MatteFlag, SegmentResult, Side
 
 RATE = 30
+SIDES: st.SearchStrategy[Side] = st.sampled_from(get_args(Side))
 
 
 def measures(
-    frame: int, area: float = 0.1, other: float | None = None, **values: float
+    frame: int,
+    area: float = 0.1,
+    other: float | None = None,
+    side: Side = "left",
+    **values: float,
 ) -> FrameMeasures:
     """Of one frame; what is not said is as it should be."""
     return FrameMeasures(
@@ -36,6 +41,7 @@ def measures(
         edge=(0.0, values.get("edge", 0.0)),
         moved=values.get("moved", 0.0),
         disagreement=values.get("disagreement", 0.0),
+        sides=(None, side),
     )
 
 
@@ -85,7 +91,8 @@ def videos(draw: st.DrawFn) -> list[FrameMeasures]:
             "moved": draw(st.sampled_from([0.0, 0.9])),
         }
         for n in range(begin, end):
-            frames[n] = measures(first + n, area, draw(st.sampled_from([area, 0.1])), **values)
+            other, side = draw(st.sampled_from([area, 0.1])), draw(SIDES)
+            frames[n] = measures(first + n, area, other, side, **values)
     return frames
 
 
@@ -191,7 +198,7 @@ def test_the_line_names_the_worst_by_time() -> None:
     made = summary(frames)
     flags = [timed(flag, Fraction(RATE)) for flag in made.flags]
     assert in_words(flags) == (
-        "0:12 matte empty, 0:20 subject cut off at the edge, 0:40-0:43 eyes disagree"
+        "0:12 matte empty, 0:20 subject cut off at the left edge, 0:40-0:43 eyes disagree"
     )
     assert in_words(flags, 7).endswith("eyes disagree and 7 more")
     crowd = [timed(MatteFlag("jump", 30 * n, 30 * n, 0, 0.3), Fraction(RATE)) for n in range(9)]

@@ -12,7 +12,7 @@ from orchestrator.flags import summarised
 from pipeline.frames import EyeBatch, MatteBatch
 from pipeline.matte_flags import FrameMeasures, border_frames, segment_flags
 from pipeline.matte_meter import MatteMeter, cut_sides
-from pipeline.spec import FlagKind, MatteFlag, ProjectionName, SegmentResult
+from pipeline.spec import FlagKind, MatteFlag, ProjectionName, SegmentResult, Side
 
 SIDE, FRAMES, RATE = 64, 60, 30
 NOISE = torch.Generator().manual_seed(1)
@@ -147,29 +147,32 @@ def test_a_matte_that_one_eye_lacks_is_a_disagreement(length: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("projection", "x", "y", "is_cut"),
+    ("projection", "x", "y", "side"),
     [
-        ("equirect180", 2, 32, True),
-        ("equirect180", 61, 32, True),
-        ("equirect180", 32, 2, False),
-        ("equirect180", 32, 61, False),
-        ("equirect360", 2, 32, False),
-        ("flat", 2, 32, True),
-        ("flat", 32, 2, True),
-        ("flat", 32, 61, False),
-        ("fisheye180", 4, 32, True),
-        ("fisheye200", 32, 4, True),
-        ("fisheye180", 32, 59, False),
-        ("fisheye180", 32, 32, False),
+        ("equirect180", 2, 32, "left"),
+        ("equirect180", 61, 32, "right"),
+        ("equirect180", 32, 2, None),
+        ("equirect180", 32, 61, None),
+        ("equirect360", 2, 32, None),
+        ("flat", 2, 32, "left"),
+        ("flat", 32, 2, "top"),
+        ("flat", 32, 61, None),
+        ("fisheye180", 4, 32, "left"),
+        ("fisheye200", 32, 4, "top"),
+        ("fisheye180", 32, 59, None),
+        ("fisheye180", 32, 32, None),
     ],
 )
 def test_where_a_subject_is_cut_off(
-    projection: ProjectionName, x: float, y: float, is_cut: bool
+    projection: ProjectionName, x: float, y: float, side: Side | None
 ) -> None:
     alpha = disc(32, radius=9).expand(FRAMES, 2, SIDE, SIDE).clone()
     alpha[15:45] = disc(x, y, radius=9)
-    seen = found(measured(alpha, painted(alpha), projection))
-    assert (("touches_edge", 15, 44, None) in seen) == is_cut
+    seen = [
+        f for f in flags(measured(alpha, painted(alpha), projection)) if f.kind == "touches_edge"
+    ]
+    expected = [(15, 44, None, side)] if side else []
+    assert [(f.first_frame, f.last_frame, f.eye, f.side) for f in seen] == expected
 
 
 def test_a_touch_in_passing_is_none() -> None:
@@ -180,7 +183,7 @@ def test_a_touch_in_passing_is_none() -> None:
 
 def test_every_side_lies_in_the_picture() -> None:
     for projection in ("flat", "equirect180", "equirect360", "fisheye180", "fisheye220"):
-        for side in cut_sides(9, 17, projection):
+        for side in cut_sides(9, 17, projection).values():
             assert side
             assert all(0 <= place < 9 * 17 for place in side)
 
