@@ -166,7 +166,7 @@ def keep(
     if state is not None:
         now = datetime.now().astimezone()
         ended = replace(state, ending="without a word", now=now, doing=())
-        write(render(ended, gallery.album(ended, {})), False)
+        write(render(ended, _given_up(gallery.album(ended, {}))), False)
 
 
 def _write_last(
@@ -178,15 +178,20 @@ def _write_last(
     """At once, and again with the pictures that were still to be made."""
     deadline = clock() + LAST_DRAW_S
     album = gallery.album(state, {})
-    write(render(state, replace(album, awaited=0, left_out=album.left_out + album.awaited)), True)
-    more = False
     # Whoever stopped the run does not wait for pictures.
-    while album.awaited and state.report.exit_status != STOPPED and clock() < deadline:
+    if not album.awaited or state.report.exit_status == STOPPED:
+        write(render(state, _given_up(album)), True)
+        return
+    write(render(state, album), True)
+    while album.awaited and clock() < deadline:
         gallery.wait(max(0.0, deadline - clock()))
-        album, more = gallery.album(state, {}), True
-    if more:
-        left_out = album.left_out + album.awaited
-        write(render(state, replace(album, awaited=0, left_out=left_out)), True)
+        album = gallery.album(state, {})
+    write(render(state, _given_up(album)), True)
+
+
+def _given_up(album: Album) -> Album:
+    """The album when nobody makes what it awaits."""
+    return replace(album, awaited=0, not_made=album.awaited)
 
 
 def write_page(path: Path, text: str, lasting: bool) -> None:

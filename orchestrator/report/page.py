@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 #: How often a page renews itself in a browser, in seconds.
 REFRESH_S = 10
 
+#: For so long after it was written that of an ended run does, if it awaits pictures; by then they
+#: are there, or nobody makes them (`orchestrator/report/keeper.py`).
+AWAIT_S = 90
+
 _NONE = "\N{EN DASH}"
 
 
@@ -33,11 +37,13 @@ class Album:
 
     Attributes:
         awaited: videos whose pictures are still to be made.
+        not_made: videos whose pictures there was no time for.
         left_out: videos for which there was no room on the page.
     """
 
     pictures: dict[str, tuple[Pictures, ...]]
     awaited: int = 0
+    not_made: int = 0
     left_out: int = 0
 
 
@@ -64,6 +70,7 @@ def render(state: PageState, album: Album) -> str:
         report=state.report,
         moment=_moment,
         refresh_s=REFRESH_S,
+        await_s=AWAIT_S,
         style=_text(environment, "page.css"),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

@@ -29,6 +29,7 @@ from orchestrator.fleet_parts import Video
 from orchestrator.jobs import Plan, SetAside, VideoJob
 from orchestrator.journal import measure, read_entries
 from orchestrator.live import Live, read_live
+from orchestrator.load_file import read_load
 from orchestrator.out_folder import OutFolder
 from orchestrator.report.state import PageState, all_ended
 from orchestrator.snapshot import Snapshot, VideoState
@@ -151,6 +152,7 @@ def _rebuilt(
         Snapshot(began_at, tuple(first), (), False),
         Snapshot(began_at, tuple(last), workers, True),
         entries=entries,
+        load=read_load(out.path, begun),
     )
 
 

@@ -14,6 +14,7 @@ from orchestrator.entries import Entry
 from orchestrator.jobs import Plan
 from orchestrator.live import read_live
 from orchestrator.load import LoadPoint
+from orchestrator.load_file import LoadFile
 from orchestrator.out_folder import OutFolder
 from orchestrator.report.state import PageState, all_ended, doings, standings
 from orchestrator.report.writer import LAST_WAIT_S, STOP_WAIT_S, PageWriter
@@ -36,6 +37,7 @@ class RunPage:
         self._plan = plan
         self._entries = entries
         self._first: Snapshot | None = None
+        self._load_file = LoadFile(out.path)
         infos = {job.id: job.info for job in plan.jobs}
         self._writer = PageWriter(out.page, self._state, infos)
 
@@ -81,6 +83,7 @@ class RunPage:
             entries=self._entries,
             load=self.load(),
         )
+        self._load_file.update(report.load, now)
         live = read_live(self._out.path)
         if live is not None and live.updated < self.facts.started_at:  # an earlier run's
             live = None

@@ -37,7 +37,7 @@ from orchestrator.report.rebuild import read_report
 from orchestrator.report.schema import report_schema, text
 from orchestrator.report.state import PageState, all_ended
 from orchestrator.report.writer import PageWriter
-from orchestrator.summary import Report, VideoReport, write_report
+from orchestrator.summary import STOPPED, Report, VideoReport, write_report
 from orchestrator.words import printable
 from pipeline.errors import ErrorRecord
 from pipeline.spec import FlagKind, VideoInfo
@@ -278,9 +278,12 @@ def test_a_page_that_is_being_made_renews_itself_and_one_that_is_done_does_not()
 
 
 def test_what_is_not_shown_is_said() -> None:
-    page = render(ended(video(0, "a")), Album({}, awaited=2, left_out=7))
-    assert "Pictures of 2 videos are being made" in page
-    assert "for 7 videos there was no room" in page
+    going = render(STATES["in work"], Album({}, awaited=2, left_out=7))
+    assert "Pictures of 2 videos are being made" in going
+    assert "for 7 videos there was no room" in going
+    page = render(ended(video(0, "a")), Album({}, not_made=1))
+    assert "Pictures of 1 video were not made" in page
+    assert 'data-refresh="0"' in page
 
 
 # -- who keeps it --------------------------------------------------------------------------
@@ -311,6 +314,7 @@ def kept(*states: PageState, cut: int = 0) -> list[str]:
 def test_a_run_that_is_killed_leaves_a_page_that_says_so() -> None:
     *_, last = kept(every_kind(), every_kind(), cut=5)
     assert "ended without a word" in last
+    assert "being made" not in last
     assert 'data-refresh="0"' in last
     assert kept() == []
 
@@ -338,7 +342,29 @@ def test_the_last_page_waits_for_the_pictures_of_the_last_video() -> None:
     first, last = written
     assert drawn == [id]
     assert "data:image/webp" not in first
+    # True also if nothing comes after it.
+    assert "pictures of 1 video were still being made: reload it in a minute" in first
+    assert 'data-refresh="10" data-for="90"' in first
     assert last.count("<img") == 9
+    assert "being made" not in last
+    assert 'data-refresh="0"' in last
+
+
+def test_whoever_stops_a_run_is_told_that_its_last_pictures_do_not_come() -> None:
+    state = replace(STATES["one"], report=replace(STATES["one"].report, exit_status=STOPPED))
+    is_written = threading.Event()
+
+    def draw(video: VideoReport, info: VideoInfo) -> tuple[Pictures, ...]:
+        assert is_written.wait(30)
+        return ()
+
+    gallery = Gallery(draw)
+    gallery.album(ended(), {state.report.videos[0].id: video_info(Path(__file__))})
+    written: list[str] = []
+    keep(line(state), lambda page, _: written.append(page), gallery)
+    is_written.set()
+    [only] = written
+    assert "Pictures of 1 video were not made when the run ended" in only
 
 
 def test_pictures_that_cannot_be_made_cost_nothing_else_and_are_not_tried_again() -> None:

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import astuple, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -23,15 +23,16 @@ from rich.console import Console
 import orchestrator.report.page
 from orchestrator.entries import RunEnded, VideoDone
 from orchestrator.journal import read_entries
+from orchestrator.load_file import LoadFile
 from orchestrator.out_folder import OutFolder
 from orchestrator.report.again import write_again
-from orchestrator.report.page import render
+from orchestrator.report.page import Album, render
 from orchestrator.report.pictures import draw, draw_request
 from orchestrator.report.rebuild import found_in
 from orchestrator.summary import Report
 from tests.browser import Browser, find_chromium
 from tests.clips import X264, ClipSpec, read_number
-from tests.orchestrator.pages import HOSTILE, album, every_kind
+from tests.orchestrator.pages import HOSTILE, album, every_kind, load
 from tests.orchestrator.test_report import parsed
 from tests.runs import HereRun, environment, left_behind
 
@@ -145,16 +146,21 @@ def test_the_page_is_written_anew_also_of_a_run_that_was_killed(out: Path, tmp_p
     last = max(n for n, entry in enumerate(entries) if isinstance(entry, VideoDone))
     try:
         journal.write_bytes(b"".join(lines[:last]))
+        LoadFile(out).update(load(), datetime.now().astimezone())
         state = found_in(OutFolder(out), datetime.now().astimezone()).state
     finally:
         journal.write_bytes(kept)
     assert state.ending == "without a word"
+    assert state.report.load == load()
     by_name = {video.name: video for video in state.report.videos}
     assert sorted(video.result for video in by_name.values()) == ["done", "not finished"]
     assert sum(video.frames_done for video in by_name.values()) == 2 * FRAMES
     for video in whole.videos:
         again = by_name[video.name]
         assert (again.facts, again.flags, again.area) == (video.facts, video.flags, video.area)
+        assert again.stages == video.stages
+        assert video.stages is not None
+        assert all(0 < share <= 1 for share in astuple(video.stages))
     assert "ended without a word" in render(state, album(state))
 
 
@@ -351,5 +357,13 @@ def test_a_page_that_is_being_made_renews_itself_and_keeps_what_was_chosen(
     page.with_suffix(".new").write_text(render(replace(state, ending="in order"), album(state)))
     page.with_suffix(".new").replace(page)
     browser.wait_for("document.querySelector('h1').textContent.startsWith('The video is done')")
+    # So does one that was written last while pictures were to come, until they have come.
+    awaits = replace(state, ending="in order", now=datetime.now().astimezone())
+    page.with_suffix(".new").write_text(render(awaits, Album({}, awaited=1)))
+    page.with_suffix(".new").replace(page)
+    browser.open(page)
+    page.with_suffix(".new").write_text(render(awaits, album(awaits)))
+    page.with_suffix(".new").replace(page)
+    browser.wait_for("document.querySelectorAll('img').length > 0")
     assert browser.value("document.getElementById('behind-black').checked")
     page.unlink()

@@ -58,18 +58,26 @@
 
   const every = Number(root.dataset.refresh);
   if (!every) return;
+  const age = () => Date.now() / 1000 - Number(root.dataset.made);
+  // Not while somebody looks at a video.
+  const busy = () => [...document.querySelectorAll("video")].some((video) => !video.paused || video.currentTime > 0);
+  if (root.dataset.for) {  // the run has ended, and its last pictures are about to come
+    setInterval(() => {
+      if (age() < Number(root.dataset.for) && !busy() && !document.hidden) location.reload();
+    }, 1000 * every);
+    return;
+  }
   const renew = document.getElementById("renew");
   renew.checked = store.get("renew") !== "no";
   renew.addEventListener("change", () => store.set("renew", renew.checked ? "yes" : "no"));
-  const minutes = Math.floor((Date.now() / 1000 - Number(root.dataset.made)) / 60);
+  const minutes = Math.floor(age() / 60);
   if (minutes >= 2) {
     const long = minutes < 120 ? `${minutes} minutes` : `${Math.floor(minutes / 60)} hours`;
     document.getElementById("stale").textContent =
       `This page has not been written for ${long}: its machine may have gone. ` +
       "The same command goes on with the run; “vrmatte report” writes this page anew.";
   }
-  // Not while somebody looks at a video, and slowly where nothing changes any more.
-  const busy = () => [...document.querySelectorAll("video")].some((video) => !video.paused || video.currentTime > 0);
+  // Slowly where nothing changes any more.
   setInterval(() => {
     if (renew.checked && !busy() && !document.hidden) location.reload();
   }, 1000 * (minutes >= 2 ? 60 : every));
