@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import sys
@@ -9,14 +10,14 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from orchestrator.child_module import run_module
 from orchestrator.config import Settings, forced_layout, forced_projection, video_settings
 from orchestrator.machine import Gpu, choose_devices, list_gpus, visible_gpus
 from orchestrator.pin import pin_files
 from orchestrator.prompting import prompts_for, settled_prompts
-from orchestrator.words import clock
+from orchestrator.words import clock, printable
 from pipeline.errors import SettingsError, VrmatteError
 from pipeline.models.engines import settled_engine
 from pipeline.probe import probe_video
@@ -59,6 +60,26 @@ class Sheet:
     path: str
     width: int
     device: str
+
+
+def path_below(folder: Path | None, video: Path) -> PurePath:
+    """The path of a video as overrides see it in a run on `folder`; without one, on itself.
+
+    Raises:
+        SettingsError: it does not lie there.
+    """
+    if folder is None:
+        return PurePath(video.name)
+    # As in a run, links below the folder keep their names; those that lead to it have none.
+    parents = os.path.normpath(video.parent.absolute()), os.path.realpath(video.parent)
+    roots = os.path.normpath(folder.absolute()), os.path.realpath(folder)
+    for parent, root in itertools.product(parents, roots):
+        if PurePath(parent).is_relative_to(root):
+            return PurePath(parent, video.name).relative_to(root)
+    raise SettingsError(
+        f"{printable(str(video))} does not lie below {printable(str(folder))}",
+        "give the folder that `vrmatte run` is given",
+    )
 
 
 def preview(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import click
@@ -24,6 +24,13 @@ from orchestrator.commands.options import (
 @click.option("--at", multiple=True, metavar="TIME", help="12.5, 1:02 or 1:00:02; repeatable.")
 @prompting
 @click.option("--config", type=PATH, help="Settings file, as in `vrmatte run`.")
+@click.option(
+    "--input",
+    "folder",
+    type=PATH,
+    metavar="FOLDER",
+    help="INPUT of `vrmatte run`, for overrides that name its folders.",
+)
 @click.option("--preset", metavar="NAME", help="As in `vrmatte run`.")
 @click.option("--model", help="Likewise.")
 @click.option("--layout", type=click.Choice(["auto", "sbs", "tb", "mono"]), help="Likewise.")
@@ -38,6 +45,7 @@ def preview(
     sheet: Path | None,
     at: tuple[str, ...],
     config: Path | None,
+    folder: Path | None,
     preset: str | None,
     width: int,
     **options: Any,
@@ -46,15 +54,16 @@ def preview(
 
     Each row is a frame: the source, the matte, the result over a checkerboard. Without --at, frames
     near the beginning, the middle and the end; with prompts, which are drawn, the frames that
-    have some. Overrides in the settings file go by the name of VIDEO, without its folders.
+    have some. Overrides in the settings file go by the name of VIDEO, as in `vrmatte run VIDEO`;
+    with --input, by its path below that folder.
     """
     from orchestrator.config import load_settings, settings_for
-    from orchestrator.preview import PreviewRequest
+    from orchestrator.preview import PreviewRequest, path_below
     from orchestrator.preview import preview as make_preview
     from orchestrator.run import fetch_model
 
     settings = load_settings(config, overrides(options), preset)
-    settings = settings_for(settings, PurePath(video.name))
+    settings = settings_for(settings, path_below(folder, video))
     sheet = sheet or Path(f"{video.stem}_preview.png")
     with interrupted_by(signal.SIGTERM, signal.SIGHUP):
         make_preview(PreviewRequest(video, settings, sheet, at, width), fetch_model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import pytest
@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from orchestrator.config import load_settings
-from orchestrator.preview import PreviewRequest, chosen_frames, preview
+from orchestrator.discover import discover
+from orchestrator.preview import PreviewRequest, chosen_frames, path_below, preview
 from pipeline.contact_sheet import Mark, Row, contact_sheet, over_checkerboard
 from pipeline.errors import SettingsError
 from pipeline.preview import Shown
@@ -100,6 +101,21 @@ def test_a_sheet_of_a_real_clip(tmp_path: Path, clip: Callable[[ClipSpec], Path]
     assert set(result[-1, 0]) <= {140, 200}
     assert matte.max() == 255  # the marks on the green
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_overrides_see_a_video_as_a_run_on_the_folder_does(tmp_path: Path) -> None:
+    video = tmp_path / "in/talks/one.mp4"
+    video.parent.mkdir(parents=True)
+    video.touch()
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    assert path_below(None, video) == PurePath("one.mp4")
+    for folder in (tmp_path / "in", tmp_path / "link"):
+        [source] = discover([folder], tmp_path / "out")
+        for given in (video, tmp_path / "link/talks/one.mp4"):
+            assert path_below(folder, given) == source.relative
+    for wrong in (tmp_path / "out", video):
+        with pytest.raises(SettingsError, match="does not lie below"):
+            path_below(wrong, video)
 
 
 def test_a_sheet_that_cannot_be_is_refused_before_anything_is_read(tmp_path: Path) -> None:
