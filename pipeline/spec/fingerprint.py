@@ -1,0 +1,31 @@
+"""Which settings decide pixels, and a short name for those that do."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+#: Raised when the same settings begin to give other frames, so that old segments are not reused.
+PIXEL_VERSION = 3
+
+
+#: Metadata of a field that changes how the work is done but never what comes out.
+NO_PIXELS = {"pixels": False}
+
+
+def pixel_fingerprint(settings: Any) -> str:
+    """16 hexadecimal digits that say which pixels a dataclass of settings asks for."""
+    text = json.dumps([PIXEL_VERSION, _pixel_fields(settings)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _pixel_fields(value: Any) -> Any:
+    if not dataclasses.is_dataclass(value):
+        return value
+    return {
+        f.name: _pixel_fields(getattr(value, f.name))
+        for f in dataclasses.fields(value)
+        if f.metadata.get("pixels", True)
+    }
