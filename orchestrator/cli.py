@@ -44,6 +44,9 @@ class Commands(click.Group):
         kwargs["standalone_mode"] = False
         try:
             status = super().main(*args, **kwargs)
+        except click.exceptions.NoArgsIsHelpError as error:  # `vrmatte` or `vrmatte config` alone
+            error.show()
+            status = USAGE
         except click.UsageError as error:
             command = error.ctx.command_path if error.ctx else "vrmatte"
             _complain(error.format_message(), f"`{command} --help` shows what there is")

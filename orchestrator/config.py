@@ -26,7 +26,7 @@ from orchestrator.config_groups import (
     WorkerSettings,
 )
 from orchestrator.config_keys import GROUPS, KEYS, descriptions, unknown
-from orchestrator.option_keys import SHORT_KEYS
+from orchestrator.option_keys import OPTION_KEYS, SHORT_KEYS
 from orchestrator.overrides import Override, Values, laid_over, read_overrides
 from orchestrator.presets import preset_values
 from pipeline.errors import SettingsError
@@ -114,8 +114,9 @@ def load_settings(path: Path | None, typed: Values, preset: str | None = None) -
         settings = _checked(values, name)
     except ValidationError as error:
         problem = _problem(error)
-        where = "" if _in(typed, problem) else file.where(*_keys(problem))
-        raise _wrong_value(problem, where) from None
+        if _in(typed, problem):
+            raise _wrong_value(problem, _option(*_keys(problem)[:2])) from None
+        raise _wrong_value(problem, file.where(*_keys(problem))) from None
     model_line = "" if "model" in typed.get("matting", {}) else file.where("matting", "model")
     _require_model(settings, model_line)
     overrides = tuple(read_overrides(file, typed, preset is not None))
@@ -241,6 +242,12 @@ def _where(file: SettingsFile, number: int, keys: Keys) -> str:
         if target == keys[:2] and ("overrides", number, short) in file.lines:
             return file.where("overrides", number, short, *keys[2:])
     return file.where("overrides", number, *keys)
+
+
+def _option(group: str | int, key: str | int) -> str:
+    """``--scale: ``: what was typed, by its name."""
+    name = next(name for name, target in OPTION_KEYS.items() if target == (group, key))
+    return f"--{name.replace('_', '-')}: "
 
 
 def _problem(error: ValidationError) -> Mapping[str, Any]:

@@ -81,6 +81,8 @@ def read_settings_file(path: Path) -> SettingsFile:
         advice = "check the indentation and the colons"
         if getattr(error, "context", None) == "while scanning an alias":
             advice = _QUOTES
+        if r"'\t'" in problem:
+            problem, advice = "a tab", "YAML takes no tabs: indent with spaces"
         raise SettingsError(f"{path}{where}: this is not YAML: {problem}", advice) from None
     if values is not None and not isinstance(values, dict):
         line = 1 if root is None else root.start_mark.line + 1

@@ -145,14 +145,23 @@ class OutFolder:
             yield held.st_dev, held.st_ino
 
     def in_use(self) -> bool:
-        """Whether a run holds the folder at this moment."""
+        """Whether a run holds the folder at this moment.
+
+        Raises:
+            SettingsError: it cannot be looked into.
+        """
         try:
             with self.lock.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
         except BlockingIOError:
             return True
+        except OSError as error:
+            raise SettingsError(
+                f"cannot look into {printable(str(self.path))}: {error.strerror}",
+                "give the OUT of `vrmatte run`, as a user who may read it",
+            ) from None
         return False
 
     def forget(self) -> None:

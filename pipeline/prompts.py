@@ -166,6 +166,11 @@ def _read(path: Path) -> _File:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark is not None else ""
         raise SettingsError(f"{path}{line}: this is not YAML", "check the indentation") from None
+    if not isinstance(values, dict):
+        raise SettingsError(
+            f"{path} holds no prompts: it must begin with `objects:`",
+            "README.md shows how prompts are written",
+        )
     try:
         return _File.model_validate(values, strict=True)
     except ValidationError as error:

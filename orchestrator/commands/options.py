@@ -17,7 +17,17 @@ from orchestrator.option_keys import OPTION_KEYS
 if TYPE_CHECKING:
     from rich.console import Console
 
-PATH = click.Path(path_type=Path)
+
+class _Named(click.Path):
+    """A path; an empty one is a variable of a script that was not set, not this folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = _Named(path_type=Path)
 
 #: Written out, because what knows them is slow to load; tests compare.
 FORMATS = ["webm", "greenscreen", "alphapack", "matte", "prores", "hevc-alpha", "tiff"]

@@ -107,6 +107,13 @@ def test_what_is_recorded_has_the_numbers_of_the_quality_and_gives_the_same(
     assert video_settings(again).fingerprint() == video_settings(asked).fingerprint()
 
 
+def test_where_segments_are_written_decides_nothing_that_comes_out(tmp_path: Path) -> None:
+    path = written(tmp_path, "output: {scratch: /nvme}\n")
+    there, elsewhere = load_settings(path, {}), load_settings(path, {"output": {"scratch": "x"}})
+    assert (there.output.scratch, elsewhere.output.scratch) == ("/nvme", "x")
+    assert video_settings(there) == video_settings(elsewhere) == VideoSettings()
+
+
 @pytest.mark.parametrize("text", ["", "# nothing\n", "streaming:\n", "---\n"])
 def test_an_empty_file_or_group_changes_nothing(tmp_path: Path, text: str) -> None:
     assert load_settings(written(tmp_path, text), {}) == Settings()
@@ -156,7 +163,7 @@ def test_an_unknown_key_is_named_with_its_line_and_the_nearest(
         ("streaming: 4\n", 1, "key: value"),
         ("- a\n- b\n", 1, "key: value"),
         ("streaming:\n  lanes: [1\n", 3, "not YAML"),
-        ("streaming:\n\tlanes: 1\n", 2, "not YAML"),
+        ("streaming:\n\tlanes: 1\n", 2, "not YAML: a tab (YAML takes no tabs: indent with spaces)"),
         ("a: &x 1\nb: *x\n", 2, "aliases"),
         ("output:\n  formats:\n    - webm\n    - gif\n", 4, "'gif'"),
         ("processing:\n  adaptive_scaling:\n    min_scale: 3\n", 3, "adaptive_scaling.min_scale"),
@@ -196,7 +203,7 @@ def test_files_that_cannot_be_settings(tmp_path: Path) -> None:
 def test_a_wrong_option_is_named_without_a_file() -> None:
     with pytest.raises(SettingsError) as caught:
         load_settings(None, {"processing": {"scale_factor": 3.0}})
-    assert caught.value.message.startswith("processing.scale_factor = 3.0: ")
+    assert caught.value.message.startswith("--scale: processing.scale_factor = 3.0: ")
 
 
 def test_gpus_may_be_a_list(tmp_path: Path) -> None:
