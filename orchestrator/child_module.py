@@ -52,7 +52,7 @@ def run_module(
                 end()
         if status != 0:
             words.seek(0)
-            raise MachineError(f"it did not come to its end: {_reason(words.read(), status)}")
+            raise MachineError(_reason(words.read(), status))
 
 
 def _reason(words: bytes, status: int) -> str:
@@ -61,5 +61,6 @@ def _reason(words: bytes, status: int) -> str:
     telling = [
         line for line in lines if any(mark in line for mark in ("error: ", "failed: ", "aside: "))
     ]
-    last = (telling or lines or [f"status {status}, without a word"])[-1]
-    return last.removeprefix("error: ")[:_LAST_WORDS]
+    last = (telling or lines or [f"status {status}, without a word"])[-1][:_LAST_WORDS]
+    foreseen = last.removeprefix("error: ")
+    return foreseen if foreseen != last else f"it did not come to its end: {last}"

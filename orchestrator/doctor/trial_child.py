@@ -122,8 +122,10 @@ def _expected_brightness(path: Path) -> list[float]:
 def try_disk(trial: DiskTrial) -> Tried:
     """Figures: free and total (bytes), write and read (bytes a second). Words: folder."""
     folder = Path(trial.folder)
-    folder = next(place for place in (folder, *folder.parents) if place.is_dir())
+    folder = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
     words = {"folder": str(folder)}
+    if not folder.is_dir():
+        return Tried("failed", f"{folder} is no folder", words=words)
     room = os.statvfs(folder)
     figures: dict[str, float] = {
         "free": room.f_bavail * room.f_frsize,

@@ -9,8 +9,9 @@ import psutil
 import pytest
 
 from orchestrator.doctor.room import disk_finding
+from orchestrator.doctor.trial_child import try_disk
 from orchestrator.doctor.trial_process import TrialProcess
-from orchestrator.doctor.trials import DecodeTrial
+from orchestrator.doctor.trials import DecodeTrial, DiskTrial
 
 DEADLINE_S, AT_ONCE_S = 60.0, 0.3
 
@@ -61,3 +62,12 @@ def test_a_disk_is_really_written_and_read(tmp_path: Path) -> None:
     assert (finding.level, "cannot be written" in finding.said) == ("broken", True)
     assert disk_finding(Path("/proc"), trials, is_out=False).level == "mind"
     trials.close()
+
+
+def test_a_file_is_no_place_for_outputs(tmp_path: Path) -> None:
+    file = tmp_path / "talk.mp4"
+    file.touch()
+    for place in (file, file / "out"):
+        tried = try_disk(DiskTrial(str(place), 1 << 20))
+        assert (tried.outcome, tried.said) == ("failed", f"{file} is no folder")
+    assert try_disk(DiskTrial(str(tmp_path / "later/out"), 1 << 20)).outcome == "works"
