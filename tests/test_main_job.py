@@ -177,9 +177,11 @@ def test_killed_in_the_middle_and_run_again(
     undisturbed: tuple[Path, dict[str, str]],
     tmp_path: Path,
 ) -> None:
-    out = tmp_path / "out"
+    """Segments are written in a scratch folder; of what was killed nothing is left there."""
+    out, scratch = tmp_path / "out", tmp_path / "nvme"
+    scratch.mkdir()
     process = subprocess.Popen(
-        command(videos, out, "--cpu-workers", "1", "--lanes", "2"),
+        command(videos, out, "--cpu-workers", "1", "--lanes", "2", "--scratch", str(scratch)),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -203,12 +205,16 @@ def test_killed_in_the_middle_and_run_again(
     if victim == "parent":
         assert status == -signal.SIGKILL
         assert outputs(out) != undisturbed[1]
-        done = run(videos, out, "--cpu-workers", "2", "--lanes", "1")
+        [left] = scratch.iterdir()
+        assert left.name.startswith("vrmatte-")
+        options = ("--cpu-workers", "2", "--lanes", "1", "--scratch", str(scratch))
+        done = run(videos, out, *options)
         assert done.returncode == 0, done.stderr
     else:
         assert status == 0
     assert outputs(out) == undisturbed[1]
     assert files_left(out) == set()
+    assert list(scratch.iterdir()) == []
 
 
 def _kill(victim: str, parent: int, children: list[psutil.Process]) -> bool:

@@ -65,6 +65,15 @@ def test_an_out_that_cannot_be_written(asked: Look, monkeypatch: pytest.MonkeyPa
     assert said.endswith(": no way")
 
 
+def test_a_scratch_folder_that_this_node_has_not(asked: Look, tmp_path: Path) -> None:
+    assert isinstance(asked(scratch=str(tmp_path)), Node)
+    missing = tmp_path / "nvme"
+    assert asked(scratch=str(missing)) == (
+        f"it cannot write to its scratch folder {missing}: No such file or directory"
+    )
+    assert not missing.exists()
+
+
 def test_a_source_of_that_name_with_other_content(asked: Look, tmp_path: Path) -> None:
     """Of the same size: the fingerprint tells."""
     (tmp_path / "a.mp4").write_bytes(os.urandom(9000))
