@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
 
 from pipeline.spec import StageTimes
 
@@ -53,20 +53,15 @@ def shares(times: StageTimes | None) -> StageShares | None:
 
 
 def in_words(shares: StageShares) -> str:
-    """``decode 12%, matte 91%, planes 3%, encode 34%; matte is the bottleneck: ...``."""
-    named = {
-        "decode": shares.decode,
-        "matte": shares.matte,
-        "planes": shares.planes,
-        "encode": shares.encode,
-    }
-    said = ", ".join(f"{name} {share:.0%}" for name, share in named.items())
-    busy = [name for name, share in named.items() if share > BUSY]
+    """``decode 12%, matte 81%, planes 3%, encode 34%``."""
+    return ", ".join(f"{name} {share:.0%}" for name, share in asdict(shares).items())
+
+
+def bottleneck(shares: StageShares) -> str | None:
+    """What the others wait for, in words; None where nothing is at work nearly all the time."""
+    busy = [name for name, share in asdict(shares).items() if share > BUSY]
     if busy:
-        return f"{said}; {' and '.join(busy)} {'is' if len(busy) == 1 else 'are'} {_BOTTLENECK}"
+        return f"{' and '.join(busy)}: the rest waits"
     if shares.matte + shares.planes > BUSY:
-        return f"{said}; matte and planes, which take turns, are {_BOTTLENECK}"
-    return said
-
-
-_BOTTLENECK = "the bottleneck: the rest waits for it"
+        return "matte and planes, which take turns: the rest waits"
+    return None

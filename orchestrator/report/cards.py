@@ -14,7 +14,7 @@ from orchestrator.report.charts import area_path, busy_shares
 from orchestrator.report.kept import picture_key
 from orchestrator.report.pictures import Moment, Pictures, moments, shown_output
 from orchestrator.report.state import PageState, Standing
-from orchestrator.stage_shares import in_words
+from orchestrator.stage_shares import bottleneck, in_words
 from orchestrator.summary import VideoReport
 from orchestrator.words import clock, counted, printable, readable_size
 
@@ -296,6 +296,8 @@ def _facts(state: PageState, video: VideoReport) -> Iterator[tuple[str, str]]:
             yield "Busy meanwhile", ", ".join(f"{name} {share:.0%}" for name, share in shares)
     if video.stages is not None:
         yield "Stages busy", in_words(video.stages)
+        if narrow := bottleneck(video.stages):
+            yield "Bottleneck", narrow
     if video.decoders:
         yield "Decoded by", "; ".join(map(printable, video.decoders))
     if video.retries:
