@@ -34,10 +34,10 @@ from pipeline.matte_flags import (
 )
 from pipeline.matte_meter import MatteMeter
 from pipeline.models.base import load_model
-from pipeline.probe import read_video
 from pipeline.projection import field_of_view
 from pipeline.refine.stereo import StereoRefiner
 from pipeline.spec import SegmentJob, chunk_frames
+from pipeline.video_info import read_video
 
 #: Name, eyes, height and width of an eye, frames in a chunk.
 SIZES = (

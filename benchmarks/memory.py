@@ -75,9 +75,9 @@ def measure(clip: Path, chunk: int, model: str, config: Path | None) -> None:
 
     from orchestrator.config import load_settings, video_settings
     from pipeline.models.base import load_model
-    from pipeline.probe import read_video
     from pipeline.segment import run_segment
     from pipeline.spec import SegmentJob
+    from pipeline.video_info import read_video
 
     settings = video_settings(load_settings(config, {"matting": {"model": model}}))
     streaming = replace(settings.streaming, chunk_frames=chunk, warmup_frames=0)
@@ -99,8 +99,8 @@ def measure_encoder(clip: Path) -> None:
     import torch
 
     from pipeline.deliverables.webm import WebM
-    from pipeline.probe import read_video
     from pipeline.spec import VideoSettings
+    from pipeline.video_info import read_video
 
     with tempfile.TemporaryDirectory() as folder:
         video = read_video(clip, Path(folder) / "index.json", None)

@@ -58,8 +58,8 @@ def measure(clip: Path, config: Path | None, model: str | None, threads: int, fr
     from pipeline.eyes import eye_size, split_eyes
     from pipeline.frame_index import FrameIndex
     from pipeline.models.base import load_model
-    from pipeline.probe import read_video
     from pipeline.spec import SegmentJob, VideoSettings
+    from pipeline.video_info import read_video
 
     torch.set_num_threads(threads)
     cpu = torch.device("cpu")

@@ -2,7 +2,7 @@
 
 From the bottom up: defaults, the preset, the file, the file's overrides for some of the videos, and
 what was typed. The groups that decide pixels are the classes that the pipeline obeys
-(`pipeline/spec.py`); the others are in `config_groups.py`.
+(`pipeline/spec`); the others are in `config_groups.py`.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from orchestrator.scratch import refused_scratch
 from orchestrator.words import printable
 from pipeline.disk import refusal
 from pipeline.errors import VrmatteError
-from pipeline.probe import fingerprint
+from pipeline.source import fingerprint
 from pipeline.spec import MattingSettings
 
 #: What decides what frames come out, or whether two nodes understand each other.

@@ -5,6 +5,7 @@ A file that is written on while it is read makes no output.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from pathlib import Path
@@ -12,6 +13,8 @@ from pathlib import Path
 from pipeline.errors import InputError
 from pipeline.spec import VideoInfo
 from pipeline.text import one_line
+
+_FINGERPRINT_BYTES = 1 << 20
 
 
 def regular_file(path: Path) -> os.stat_result:
@@ -50,3 +53,13 @@ def require_unchanged(video: VideoInfo) -> None:
             f"{shown} was changed while it was worked on",
             "let it be whole first, then run again: it begins anew",
         )
+
+
+def fingerprint(path: Path, size: int) -> str:
+    """sha256 of the head and the tail of a file of `size` bytes, hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        digest.update(file.read(_FINGERPRINT_BYTES))
+        file.seek(max(0, size - _FINGERPRINT_BYTES))
+        digest.update(file.read(_FINGERPRINT_BYTES))
+    return digest.hexdigest()

@@ -11,7 +11,6 @@ import torch
 from pipeline.deliverables.base import make_deliverable
 from pipeline.finish import finish_video
 from pipeline.models.base import load_model
-from pipeline.probe import read_video
 from pipeline.segment import run_segment
 from pipeline.spec import (
     FinishJob,
@@ -23,6 +22,7 @@ from pipeline.spec import (
     VideoSettings,
 )
 from pipeline.spec import segment_frames as frames_of_a_segment
+from pipeline.video_info import read_video
 
 CPU = torch.device("cpu")
 

@@ -29,8 +29,8 @@ from orchestrator.run import Request, Supervise, Surroundings, run
 from orchestrator.supervisor import Outcome
 from orchestrator.supervisor import run as supervise
 from pipeline.errors import VrmatteError
-from pipeline.probe import read_video
 from pipeline.spec import Layout, ProjectionName, VideoInfo
+from pipeline.video_info import read_video
 from tests.test_main_job import outputs
 
 #: What is left of a run must be gone so soon after its parent, in seconds.

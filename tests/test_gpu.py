@@ -22,7 +22,6 @@ from pipeline.decode import FrameReader
 from pipeline.eyes import split_eyes
 from pipeline.frame_index import FrameIndex
 from pipeline.models.base import load_model
-from pipeline.probe import read_video
 from pipeline.segment import run_segment
 from pipeline.spec import (
     MattingSettings,
@@ -31,6 +30,7 @@ from pipeline.spec import (
     VideoSettings,
     chunk_frames,
 )
+from pipeline.video_info import read_video
 from tests.clips import SVT_AV1, X264, X265, ClipSpec, read_frames, read_numbers
 from tests.render import CPU
 

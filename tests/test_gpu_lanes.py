@@ -29,7 +29,6 @@ from pipeline.models.base import MattingModel, load_model
 from pipeline.models.cuda_graph import capture_lock, cuda_capture
 from pipeline.models.rvm_device import DeviceMatting
 from pipeline.overlap import overlap
-from pipeline.probe import read_video
 from pipeline.segment import run_segment
 from pipeline.spec import (
     EncodingSettings,
@@ -40,6 +39,7 @@ from pipeline.spec import (
     VideoSettings,
 )
 from pipeline.streams import segment_stream
+from pipeline.video_info import read_video
 from tests.clips import X264, ClipSpec, read_numbers
 from tests.finished import decoded, rgba
 from tests.pipeline.test_rvm_network import make_network

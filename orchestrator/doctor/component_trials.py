@@ -21,7 +21,6 @@ from pipeline.finish import finish_video
 from pipeline.frames import EyeBatch
 from pipeline.models.base import load_model
 from pipeline.models.names import WITH_PROMPTS
-from pipeline.probe import read_video
 from pipeline.segment import run_segment
 from pipeline.spec import (
     FinishJob,
@@ -32,6 +31,7 @@ from pipeline.spec import (
     VideoSettings,
 )
 from pipeline.streams import segment_stream
+from pipeline.video_info import read_video
 
 #: A walk across the room that a clean plate can be found in.
 MODEL_FRAMES, MODEL_EYE = 12, 256

@@ -72,7 +72,7 @@ def try_decode(trial: DecodeTrial, device: torch.device) -> Tried:
     """Words: decoder."""
     from pipeline.decode import FrameReader
     from pipeline.frame_index import FrameIndex
-    from pipeline.probe import read_video
+    from pipeline.video_info import read_video
 
     with tempfile.TemporaryDirectory(dir=trial.folder) as folder:
         index = Path(folder, "index.json")

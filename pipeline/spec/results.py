@@ -79,7 +79,6 @@ class StereoSummary:
 
 FlagKind = Literal["empty", "eyes_disagree", "jump", "flicker", "touches_edge"]
 
-
 #: Of an eye's picture, at which a subject may be cut off.
 Side = Literal["left", "right", "top"]
 

@@ -38,7 +38,6 @@ class StreamingSettings:
 
 LONGEST_SEGMENT = 600
 
-
 #: The least that is worth a segment of its own: its warm-up of 24 frames is a quarter then.
 _SHORTEST_SEGMENT = 100
 
@@ -58,8 +57,6 @@ def segment_frames(video: VideoInfo, streaming: StreamingSettings) -> int:
 #: Frames of a chunk have this many pixels together at the most where the settings leave it open:
 #: a small network wants several frames at once, but at 8K one is enough work and memory.
 CHUNK_PIXELS = 8192 * 4096
-
-
 LONGEST_CHUNK = 4
 
 

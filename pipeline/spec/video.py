@@ -8,7 +8,6 @@ from typing import Literal
 
 Layout = Literal["mono", "sbs", "tb"]
 
-
 #: How one eye's picture shows the directions around it; see `pipeline/projection.py`. "flat" is
 #: what an ordinary lens gives.
 ProjectionName = Literal[

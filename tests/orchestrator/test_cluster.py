@@ -15,7 +15,7 @@ import pytest
 from orchestrator.cluster import require_answer
 from orchestrator.nodes import Node, Source, difference, look, this_node, versions
 from pipeline.errors import MachineError, SettingsError
-from pipeline.probe import fingerprint
+from pipeline.source import fingerprint
 from pipeline.spec import MattingSettings
 
 Look = Callable[..., Node | str]

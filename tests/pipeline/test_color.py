@@ -144,7 +144,7 @@ def test_opaque_areas_of_the_output_look_as_in_the_source(
 def test_decoding_gives_the_colours_that_were_painted(
     matrix: str, value_range: str, clip: Callable[[ClipSpec], Path], tmp_path: Path
 ) -> None:
-    from pipeline.probe import read_video
+    from pipeline.video_info import read_video
     from tests.clips import EYE_COLOURS, GREEN, SQUARE
 
     spec = ClipSpec(f"{matrix}-{value_range}.mp4", X264, num_frames=6, color=(matrix, value_range))

@@ -14,7 +14,7 @@ from pipeline.decode import FrameReader
 from pipeline.encode import ffmpeg_command, run_ffmpeg
 from pipeline.errors import DecodeError
 from pipeline.frame_index import FrameIndex
-from pipeline.probe import read_video
+from pipeline.video_info import read_video
 from tests.clips import SVT_AV1, VP9, X264, X265, ClipSpec, read_number
 from tests.render import CPU
 

@@ -24,7 +24,6 @@ from pipeline.errors import EncodeError
 from pipeline.finish import finish_video
 from pipeline.frames import EyeBatch, FrameBatch, MatteBatch
 from pipeline.models.base import ClipSampler, MattingModel, Prepared, load_model
-from pipeline.probe import read_video
 from pipeline.projection import Equirectangular, Fisheye, project
 from pipeline.segment import run_segment
 from pipeline.spec import (
@@ -35,6 +34,7 @@ from pipeline.spec import (
     VideoInfo,
     VideoSettings,
 )
+from pipeline.video_info import read_video
 from tests.clips import (
     BITS,
     SQUARE,

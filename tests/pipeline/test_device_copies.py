@@ -25,9 +25,9 @@ from pipeline.errors import EncodeError, Stopped
 from pipeline.frames import EyeBatch, MatteBatch
 from pipeline.models.base import ClipSampler, Prepared, load_model
 from pipeline.overlap import overlap
-from pipeline.probe import read_video
 from pipeline.spec import SegmentJob, StreamingSettings
 from pipeline.streams import segment_stream
+from pipeline.video_info import read_video
 from tests.clips import X264, ClipSpec
 from tests.render import CPU, chroma_settings
 

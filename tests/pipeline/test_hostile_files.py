@@ -22,14 +22,16 @@ import psutil
 import pytest
 import torch
 
+from pipeline.container import LARGEST_SIDE
 from pipeline.decode import FrameReader
 from pipeline.deliverables.audio import WEBM_SOUND, plan_audio
 from pipeline.deliverables.readback import inspect_file
 from pipeline.errors import EncodeError, InputError
 from pipeline.frame_index import FrameIndex
-from pipeline.probe import LARGEST_SIDE, probe_video, read_video
+from pipeline.probe import probe_video
 from pipeline.signature import CONTAINERS, container_of, find_container
 from pipeline.spec import AudioTrack, EncodingSettings
+from pipeline.video_info import read_video
 from tests.clips import SVT_AV1, VP9, X264, X265, ClipSpec
 from tests.pipeline.canary import Canary, canary
 from tests.pipeline.hostile import SCRIPTS, dash_that_begins_like_mp4, hls, targets

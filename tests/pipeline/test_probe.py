@@ -15,9 +15,10 @@ import pytest
 from pipeline.encode import ffmpeg_command, run_ffmpeg
 from pipeline.errors import InputError, MachineError
 from pipeline.layout import find_view
-from pipeline.probe import info_from_json, info_to_json, probe_video, read_video
+from pipeline.probe import info_from_json, info_to_json, probe_video
 from pipeline.spec import ColorTags
 from pipeline.spherical import SphericalTags, placeholder_options, write_tags
+from pipeline.video_info import read_video
 from tests.clips import X264, X265, ClipSpec
 
 GetClip = Callable[[ClipSpec], Path]

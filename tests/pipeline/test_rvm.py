@@ -22,8 +22,8 @@ from pipeline.decode import FrameReader
 from pipeline.frame_index import FrameIndex
 from pipeline.frames import FrameBatch, MatteBatch
 from pipeline.models.base import load_model
-from pipeline.probe import read_video
 from pipeline.spec import MattingSettings, ProcessingSettings, SegmentJob, VideoSettings
+from pipeline.video_info import read_video
 from tests.clips import read_frames
 from tests.render import CPU, render
 

@@ -21,7 +21,7 @@ from pipeline.decode import FrameReader
 from pipeline.errors import DecodeError
 from pipeline.frame_index import FrameIndex
 from pipeline.models.sam2_frames import EyePictures, LazyFrames
-from pipeline.probe import read_video
+from pipeline.video_info import read_video
 from tests.clips import X264, ClipSpec, read_number
 
 SIZE = 4

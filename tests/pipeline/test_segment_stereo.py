@@ -15,7 +15,6 @@ from pipeline.eyes import split_eyes
 from pipeline.frame_index import FrameIndex
 from pipeline.frames import EyeBatch, FrameBatch, MatteBatch
 from pipeline.models.base import ClipSampler, Prepared
-from pipeline.probe import read_video
 from pipeline.segment import run_segment
 from pipeline.spec import (
     SegmentJob,
@@ -24,6 +23,7 @@ from pipeline.spec import (
     StreamingSettings,
     VideoSettings,
 )
+from pipeline.video_info import read_video
 from tests.clips import read_frames
 from tests.pipeline.demo_truth import demo_folder, demo_scene
 from tests.render import CPU

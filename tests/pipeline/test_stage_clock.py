@@ -16,9 +16,9 @@ from pipeline import segment
 from pipeline.matte_meter import MatteMeter
 from pipeline.models.base import load_model
 from pipeline.overlap import overlap
-from pipeline.probe import read_video
 from pipeline.spec import SegmentJob, StageTimes, StreamingSettings
 from pipeline.stage_clock import StageClock, device_marks
+from pipeline.video_info import read_video
 from tests.clips import X264, ClipSpec
 from tests.render import CPU, chroma_settings
 
