@@ -64,9 +64,9 @@ def choose_lanes(
     if sum(work.values()) < WORTH_PIXELS:
         return by_cores
     start, last = job.segments[0][0], job.segments[-1][1]
-    stop = min(last, start + TRIAL_FRAMES)
-    request = StageRequest(job.info, job.settings, start, stop, job.index_path)
-    on_trial(f"trying {stop - start} frames of {job.name}, to share out the machine")
+    request = StageRequest(job.info, job.settings, start, last, job.index_path)
+    request = request.middle(TRIAL_FRAMES)
+    on_trial(f"trying {TRIAL_FRAMES} frames of {job.name}, to share out the machine")
     log = structlog.get_logger("vrmatte")
     try:
         stages = measure(request)

@@ -16,6 +16,7 @@ from orchestrator.jobs import Plan, SetAside, VideoJob
 from orchestrator.words import printable, readable_size
 from pipeline.disk import disk_error
 from pipeline.errors import ErrorRecord, MachineError
+from pipeline.quality import Quality
 from pipeline.spec import VideoInfo
 
 #: A VP9 matte as a share of its source, as expected. Measured at crf 30, realtime 5, on real
@@ -45,6 +46,12 @@ SHARE_OF_FORMAT: Mapping[str, float] = {
     "tiff": 3.0,
 }
 
+#: A quality's files as a multiple of a balanced one's (docs/benchmarks/009-disk.md).
+SHARE_OF_QUALITY: Mapping[Quality, float] = {"draft": 0.9, "balanced": 1.0, "best": 1.4}
+
+#: Formats that are as large whatever the quality.
+_OF_NO_QUALITY = frozenset({"tiff", "prores"})
+
 #: ProRes 4444 has about its own rate, whatever the source had: bytes per pixel, expected and least.
 #: The subject of that demo clip 0.37; test patterns all over 0.23; an empty picture 0.015.
 PRORES_BYTES_PER_PIXEL = (0.4, 0.01)
@@ -59,29 +66,42 @@ def output_bytes(
     info: VideoInfo,
     num_frames: int,
     formats: Sequence[str] = ("webm",),
+    quality: Quality = "balanced",
     *,
     least: bool = False,
 ) -> int:
-    """About how large the outputs of a video will be, or surely, all formats together."""
+    """About how large the outputs of a video will be, or surely, all formats together, by its
+    source and no look at its pictures; without sound."""
     pixels = info.even_width * info.even_height * num_frames
     rate = LEAST_BYTES_PER_PIXEL if least else EXPECTED_BYTES_PER_PIXEL
     most = EXPECTED_SHARE_OF_SOURCE * info.size_bytes * num_frames / info.num_frames
     one = min(pixels * rate, most)
-    total = one * sum(SHARE_OF_FORMAT.get(name, 1.0) for name in formats if name != "prores")
+    share = SHARE_OF_QUALITY[quality]
+    total = one * sum(
+        SHARE_OF_FORMAT.get(name, 1.0) * (1.0 if name in _OF_NO_QUALITY else share)
+        for name in formats
+        if name != "prores"
+    )
     if "prores" in formats:
         total += pixels * PRORES_BYTES_PER_PIXEL[least]
     return round(total)
 
 
-def scratch_bytes(info: VideoInfo, num_frames: int, formats: Sequence[str] = ("webm",)) -> int:
+def scratch_bytes(
+    info: VideoInfo,
+    num_frames: int,
+    formats: Sequence[str] = ("webm",),
+    quality: Quality = "balanced",
+) -> int:
     """About how much a video will hold under ``work/`` besides the file that is joined."""
-    return output_bytes(info, num_frames, formats)
+    return output_bytes(info, num_frames, formats, quality)
 
 
 def least_bytes(job: VideoJob) -> int:
     """What its outputs, and as much again its scratch, will surely take."""
     formats = job.settings.deliverables
-    return output_bytes(job.info, job.num_frames, formats, least=True)
+    quality = job.settings.encoding.quality
+    return output_bytes(job.info, job.num_frames, formats, quality, least=True)
 
 
 def check_room(

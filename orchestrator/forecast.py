@@ -8,7 +8,7 @@ through with that (`orchestrator/makespan.py`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
@@ -58,11 +58,11 @@ class Trials:
         """
         kind = kind_of(request)
         if kind not in self._found:
-            stop = min(request.info.num_frames, request.start + TRIAL_FRAMES)
+            asked = request.middle(TRIAL_FRAMES)
             name = Path(request.info.path).name
-            self.on_trial(printable(f"trying {stop - request.start} frames of {name}"))
+            self.on_trial(printable(f"trying {asked.stop - asked.start} frames of {name}"))
             try:
-                self._found[kind] = self.measure(replace(request, stop=stop))
+                self._found[kind] = self.measure(asked)
             except MachineError as error:
                 structlog.get_logger("vrmatte").warning("trial_failed", error=str(error))
                 self._found[kind] = error

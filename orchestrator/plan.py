@@ -212,7 +212,9 @@ class Planner:
             segments=segment_grid(start, stop, segment_frames(info, settings.streaming)),
             index_path=str(index_path),
             work_dir=str(work_dir),
-            scratch_bytes=scratch_bytes(info, stop - start, settings.deliverables),
+            scratch_bytes=scratch_bytes(
+                info, stop - start, settings.deliverables, settings.encoding.quality
+            ),
             differing=wanted.differing,
         )
         for output in outputs:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.disk import output_bytes
 from orchestrator.forecast import Forecast
 from orchestrator.jobs import Plan, VideoJob
+from orchestrator.sizes import Size, foretold
 from orchestrator.words import about, counted, printable, readable_size
 from pipeline.deliverables.fit import BY_CODEC
 from pipeline.encoders import family
@@ -53,12 +53,17 @@ class DryRun:
 
     @property
     def output_bytes(self) -> int:
-        return sum(map(_size, self.unfinished))
+        return sum(self.size(job).output for job in self.unfinished)
 
     @property
     def scratch_bytes(self) -> int:
         """What lies under the work folder at the most, beside the outputs."""
-        return sum(sorted(map(_size, self.unfinished), reverse=True)[: self.in_flight])
+        pictures = sorted((self.size(job).pictures for job in self.unfinished), reverse=True)
+        return sum(pictures[: self.in_flight])
+
+    def size(self, job: VideoJob) -> Size:
+        """By the trial of such videos, if there was one."""
+        return foretold(job, self.forecast.stages.get(job.id))
 
     @property
     def cost(self) -> float | None:
@@ -110,7 +115,9 @@ def _video(found: DryRun, place: int, job: VideoJob) -> Iterator[str]:
         f"worker {worker} ({found.devices[worker]}) first; model {job.settings.matting.model};"
         f" decoder {decoder(found.forecast, job)}; encoder {', '.join(encoders(job))}"
     )
-    size = readable_size(_size(job))
+    found_size = found.size(job)
+    how = "by a trial" if found_size.by_trial else "guessed"
+    size = f"{readable_size(found_size.output)} ({how})"
     if job.id in told.problems:
         yield f"about {size}; no time, for the trial failed: {told.problems[job.id]}"
         return
@@ -142,7 +149,7 @@ def _totals(found: DryRun) -> Iterator[tuple[str, str]]:
     room += f" {readable_size(found.reserve_bytes)} must stay so"
     yield (
         "disk",
-        f"about {readable_size(found.output_bytes)} of outputs, and"
+        f"about {readable_size(found.output_bytes)} of outputs{_how(found)}, and"
         f" {readable_size(found.scratch_bytes)} more while they are made; {room}",
     )
     if not found.unfinished:
@@ -160,6 +167,14 @@ def _totals(found: DryRun) -> Iterator[tuple[str, str]]:
     if found.price_per_hour is not None:
         price = f"at {found.price_per_hour:g} an hour"
         yield "cost", f"about {found.cost:.2f} {price}" if found.cost is not None else "not known"
+
+
+def _how(found: DryRun) -> str:
+    """What the sizes go by, in words."""
+    ways = {found.size(job).by_trial for job in found.unfinished}
+    if len(ways) == 2:
+        return ", some of them guessed"
+    return "".join(" by trials of 20 frames" if way else ", guessed" for way in ways)
 
 
 def plan_fields(found: DryRun) -> dict[str, Any]:
@@ -181,7 +196,8 @@ def plan_fields(found: DryRun) -> dict[str, Any]:
                 "model": job.settings.matting.model,
                 "decoder": told.stages[job.id].decoder if job.id in told.stages else None,
                 "encoders": list(encoders(job)),
-                "output_bytes": _size(job),
+                "output_bytes": found.size(job).output,
+                "output_bytes_by": "trial" if found.size(job).by_trial else "guess",
                 "fps": told.frames_per_second.get(job.id),
                 "done": job.id in found.done,
                 "problem": told.problems.get(job.id),
@@ -200,7 +216,3 @@ def plan_fields(found: DryRun) -> dict[str, Any]:
         "seconds": told.seconds,
         "cost": found.cost,
     }
-
-
-def _size(job: VideoJob) -> int:
-    return output_bytes(job.info, job.num_frames, job.settings.deliverables)

@@ -17,8 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.stages import Stage, StageRequest, Stages
-from pipeline.errors import SettingsError, VrmatteError
+from orchestrator.stages import CodedBytes, Stage, StageRequest, Stages
+from pipeline.errors import EncodeError, SettingsError, VrmatteError
 
 if TYPE_CHECKING:
     import torch
@@ -110,8 +110,10 @@ def measure(request: StageRequest, folder: Path, device_name: str) -> Stages:
     ):
         batches = one_core.submit(_decode, job, reader, chunk, meter).result()
         planes = _mattes_and_planes(job, model, prepared, batches, meter, one_core)
-    for place, name in enumerate(settings.deliverables):
+    coded = [
         _encode(job, name, [group[place] for group in planes], meter)
+        for place, name in enumerate(settings.deliverables)
+    ]
     warmup = settings.streaming.warmup_frames
     return Stages(
         device="cpu" if device.type == "cpu" else torch.cuda.get_device_name(device),
@@ -122,6 +124,7 @@ def measure(request: StageRequest, folder: Path, device_name: str) -> Stages:
         load_s=loaded - imported,
         prepare_s=seen - loaded,
         stages=meter.stages(),
+        coded=tuple(coded),
     )
 
 
@@ -175,7 +178,7 @@ def _mattes_and_planes(
     return made
 
 
-def _encode(job: SegmentJob, name: str, planes: list[Tensor], meter: _Meter) -> None:
+def _encode(job: SegmentJob, name: str, planes: list[Tensor], meter: _Meter) -> CodedBytes:
     from pipeline.deliverables.base import make_deliverable
 
     maker = make_deliverable(name, job.video, job.settings)
@@ -189,7 +192,21 @@ def _encode(job: SegmentJob, name: str, planes: list[Tensor], meter: _Meter) -> 
         except BaseException:
             encoder.abort()
             raise
+    coded = _coded_bytes(name, path, job.num_frames)
     path.unlink()
+    return coded
+
+
+def _coded_bytes(name: str, path: Path, num_frames: int) -> CodedBytes:
+    from pipeline.deliverables.readback import packet_sizes
+
+    try:
+        sizes = packet_sizes(path)
+    except EncodeError:  # no film but a stack of pictures, one like the other
+        return CodedBytes(name, 0, 0, num_frames, path.stat().st_size)
+    key = [size for size, is_keyframe in sizes if is_keyframe]
+    others = [size for size, is_keyframe in sizes if not is_keyframe]
+    return CodedBytes(name, len(key), sum(key), len(others), sum(others))
 
 
 def main(request_path: str, result: str, device: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.child_module import run_module
@@ -36,6 +36,21 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
+class CodedBytes:
+    """What the pictures of one format took; sums of bytes, without container and sound.
+
+    Attributes:
+        keyframes, others: how many there were of each; at least one of either.
+    """
+
+    format: str
+    keyframes: int
+    keyframe_bytes: int
+    others: int
+    other_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stages:
     """All stages, one after the other in one process.
 
@@ -45,6 +60,7 @@ class Stages:
         warmup_frames: computed and thrown away before each segment but a video's first.
         import_s, load_s, prepare_s: importing libraries, loading the model, and what it looks at
             before a video's first segment; in no stage.
+        coded: of each format, how large it came out.
     """
 
     device: str
@@ -55,6 +71,7 @@ class Stages:
     load_s: float
     prepare_s: float
     stages: tuple[Stage, ...]
+    coded: tuple[CodedBytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +87,12 @@ class StageRequest:
     start: int
     stop: int
     index_path: str
+
+    def middle(self, num_frames: int) -> StageRequest:
+        """The same for so many frames in the middle: a title, or a room that nobody has entered
+        yet, tells little of how large the outputs will be."""
+        start = self.start + max(0, self.stop - self.start - num_frames) // 2
+        return replace(self, start=start, stop=min(self.info.num_frames, start + num_frames))
 
 
 def stages_alone(request: StageRequest, device: int | str) -> Stages:

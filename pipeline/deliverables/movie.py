@@ -25,7 +25,6 @@ from pipeline.deliverables.selfcheck import (
     Sample,
     difference,
     grid,
-    keyframe_interval,
     shown_picture,
 )
 from pipeline.disk import writing
@@ -33,6 +32,7 @@ from pipeline.encode import Encoder, PipeEncoder, ffmpeg_command, run_ffmpeg
 from pipeline.errors import EncodeError
 from pipeline.eyes import JoinedEyes, join_eyes
 from pipeline.frames import FrameBatch, MatteBatch
+from pipeline.keyframes import keyframe_interval
 from pipeline.spec import VideoInfo, VideoSettings
 from pipeline.spherical import SphericalTags, placeholder_options, readable, write_tags
 

@@ -17,6 +17,9 @@ from pipeline.spherical import FoundTags, tags_of_frame
 
 _ALLOWED = {"protocol_whitelist": "file,pipe", "format_whitelist": "mov,matroska"}
 
+#: Where the alpha of a WebM's picture is.
+_VP9_ALPHA: Any = "matroska_block_additional"
+
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
@@ -106,6 +109,24 @@ def inspect_file(path: Path, *, decode_ends: bool = False) -> FileFacts:
             said,
             ends,
         )
+
+
+def packet_sizes(path: Path) -> list[tuple[int, bool]]:
+    """Bytes of each coded picture, its alpha included, and whether it is a keyframe.
+
+    Raises:
+        EncodeError: FFmpeg cannot read the file.
+    """
+    sizes = []
+    with _opened(path) as container:
+        (stream,) = container.streams.video
+        for packet in container.demux(stream):
+            if packet.pts is not None and packet.size:
+                size = packet.size
+                if packet.has_sidedata(_VP9_ALPHA):
+                    size += packet.get_sidedata(_VP9_ALPHA).buffer_size
+                sizes.append((size, bool(packet.is_keyframe)))
+    return sizes
 
 
 def sampled_frames(path: Path, numbers: set[int]) -> Iterator[tuple[int, Any]]:

@@ -19,6 +19,7 @@ from pipeline.color import YuvFormat, knows_matrix, yuv_to_rgb
 from pipeline.color_tags import color_tags
 from pipeline.eyes import split
 from pipeline.frames import FrameBatch, MatteBatch
+from pipeline.keyframes import keyframe_interval
 from pipeline.labels import object_labels
 from pipeline.spec import Layout, VideoInfo, VideoSettings
 
@@ -57,11 +58,6 @@ def sample_every(video: VideoInfo, settings: VideoSettings) -> int:
     """How many frames lie between two samples of a segment; its first frame is one."""
     interval = keyframe_interval(video, settings)
     return interval * max(1, round(_SAMPLE_S / settings.encoding.keyframe_s))
-
-
-def keyframe_interval(video: VideoInfo, settings: VideoSettings) -> int:
-    """Frames from one keyframe of an output to the next."""
-    return max(1, round(settings.encoding.keyframe_s * video.frame_rate))
 
 
 def take_sample(

@@ -10,7 +10,7 @@ from orchestrator.forecast import EFFICIENCY, MOST_TRIALS, TRIAL_FRAMES, Forecas
 from orchestrator.jobs import Plan, SetAside, VideoJob
 from orchestrator.moves import WorkerSpec
 from orchestrator.plan_view import DryRun, encoders, plan_fields, plan_lines
-from orchestrator.stages import Stage, StageRequest, Stages
+from orchestrator.stages import CodedBytes, Stage, StageRequest, Stages
 from pipeline.errors import ErrorRecord, MachineError
 from pipeline.spec import EncodingSettings, VideoSettings
 from tests.orchestrator.clockwork import Clockwork, sized, videos
@@ -24,7 +24,8 @@ def stages(*wall: float, cpu: float | None = None, warmup: int = 0) -> Stages:
         Stage(name, 1, seconds, seconds if cpu is None else cpu / len(wall))
         for name, seconds in zip(names, wall, strict=False)
     )
-    return Stages("cpu", "CPU", 1, warmup, 2.0, 3.0, 0.0, each)
+    coded = (CodedBytes("webm", 1, 10_000, 19, 19_000),)
+    return Stages("cpu", "CPU", 1, warmup, 2.0, 3.0, 0.0, each, coded)
 
 
 class Measured:
@@ -53,6 +54,8 @@ def test_one_trial_for_all_videos_that_are_alike() -> None:
         (256, TRIAL_FRAMES),
         (128, TRIAL_FRAMES),
     ]
+    # In the middle, where the subject is there if it ever is.
+    assert [each.start for each in measured.asked] == [40, 90]
     assert told.frames_per_second == pytest.approx(
         {"v0": EFFICIENCY * 10, "v1": EFFICIENCY * 10, "v2": EFFICIENCY * 2.5}
     )
@@ -163,7 +166,9 @@ def test_the_plan_fits_and_says_why(width: int) -> None:
         "worker 0 (CPU) first; model rvm; decoder CPU; encoder webm: VP9 (libvpx)",
         "worker 1 (CPU) first; model rvm; decoder not tried;",
         "no time, for the trial failed: the trial failed: no weights",
-        "disk about ",
+        "about 2.8 MB (by a trial)",
+        "about 1.0 kB (guessed)",
+        "of outputs, some of them guessed, and",
         "100.0 GB free, of which 1.0 GB must stay so",
         "on 2 workers of 1 lane, start-up 5 s of it",
         "at 0.5 an hour",
