@@ -24,10 +24,11 @@ from pipeline.models.sam2_weights import fetch_checkpoint
 from pipeline.spec import MattingSettings, ProcessingSettings
 
 #: Of the guided filter: its radius in cells of the network's answer, the variance of a flat
-#: picture, and the radius of its coefficients' planes (see `pipeline/models/depth.py`). And how far
-#: it may move the edge, in cells. By the demo's figure, see docs/decisions/009-sam2.md.
+#: picture, and the radius of its coefficients' planes (see `pipeline/models/depth.py`). By how much
+#: its contrast is raised, and how far it may move the edge, in cells. By the demo's figure, see
+#: docs/benchmarks/006-sam2.md.
 _RADIUS_CELLS, _EPS, _SMALL_RADIUS = 2, 3e-4, 4
-_MOST_MOVED = 1
+_CONTRAST, _MOST_MOVED = 1.2, 1
 
 #: Prompted frames that are read when another is tracked: the nearest of them. It bounds memory and
 #: time however often the subject is pointed out again.
@@ -132,6 +133,11 @@ def of_any(logits: Tensor) -> Tensor:
 def soft_matte(logits: Tensor, rgb: Tensor) -> Tensor:
     """Alpha at the picture's size, along its edges.
 
+    A window's line is fitted with a ridge, ``a = cov / (var + eps)``, and a pixel has the mean of
+    the lines of all windows around it (He et al., "Guided Image Filtering", eq. 5 and 8). Both take
+    contrast: beside a textured background alpha is 0.9 a cell inside of the edge and deeper. So
+    alpha is stretched about one half, which leaves the edge where it is.
+
     Where the logits are sure, and so is all around, no edge of the picture says otherwise: hair
     before a dark wall does not become a part of it.
 
@@ -155,6 +161,7 @@ def soft_matte(logits: Tensor, rgb: Tensor) -> Tensor:
     guide = rgb[None].float().div_(255)
     scale = max(1, radius // _SMALL_RADIUS)
     alpha = guided_filter(guide, coarse, radius, _EPS, scale=scale)
+    alpha = alpha.sub_(0.5).mul_(_CONTRAST).add_(0.5)
     return torch.minimum(torch.maximum(alpha, least), most)[0]
 
 
