@@ -177,6 +177,29 @@ def test_a_worker_whose_parent_is_gone_ends_at_once(tmp_path: Path) -> None:
     assert it.status == [ORPHANED]
 
 
+def test_a_life_has_a_folder_in_scratch_until_it_ends_well(tmp_path: Path) -> None:
+    scratch = tmp_path / "nvme"
+    setup = dataclasses.replace(setup_for(tmp_path), scratch=str(scratch))
+    with served(setup) as it:
+        failed = it.hear()
+        assert isinstance(failed, WorkerFailed)
+        assert failed.error.kind == "disk"
+        assert str(scratch) in failed.error.message
+    scratch.mkdir()
+    with served(setup) as it:
+        assert isinstance(it.hear(), WorkerReady)
+        assert ["-w3-7-" in path.name for path in scratch.iterdir()] == [True]
+        it.line.send(StopWorker())
+        assert isinstance(it.hear(), LineGone)
+    with served(dataclasses.replace(setup, work="tests.workers.doubles:NoModel")) as it:
+        assert isinstance(it.hear(), WorkerFailed)
+    assert list(scratch.iterdir()) == []
+    with served(setup) as it:  # whose tasks, if it had any, would write until its process ends
+        assert isinstance(it.hear(), WorkerReady)
+        it.line.hang_up()
+    assert len(list(scratch.iterdir())) == 1
+
+
 def test_progress_is_told_no_more_often_than_asked_for() -> None:
     clock = iter([100.0, 100.4, 100.5, 100.6, 101.0])
     told: list[int] = []
