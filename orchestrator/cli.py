@@ -17,7 +17,6 @@ from orchestrator.commands.bench import bench
 from orchestrator.commands.config import config
 from orchestrator.commands.demo import demo
 from orchestrator.commands.doctor import doctor
-from orchestrator.commands.exit_status import FAILED, INTERRUPTED, USAGE, status_of
 from orchestrator.commands.gates import gates
 from orchestrator.commands.logs import logs
 from orchestrator.commands.models import models
@@ -25,6 +24,7 @@ from orchestrator.commands.preview import preview
 from orchestrator.commands.report import report
 from orchestrator.commands.run import run
 from orchestrator.commands.status import status
+from orchestrator.exit_status import FAILED, STOPPED, USAGE, status_of
 from pipeline.errors import VrmatteError
 
 
@@ -58,7 +58,7 @@ class Commands(click.Group):
             if self._chosen != "logs":  # for `logs -f` it is the way to end
                 goes_on = self._chosen == "run"
                 _complain("stopped", "the same command goes on from here" if goes_on else "")
-            status = INTERRUPTED
+            status = STOPPED
         except VrmatteError as error:
             _complain(error.message, error.advice)
             status = status_of(error)

@@ -10,8 +10,8 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
+from orchestrator.exit_status import STOPPED
 from orchestrator.out_folder import OutFolder
-from orchestrator.summary import STOPPED
 
 #: A command that takes longer is ended: a pod that cannot be stopped costs money either way.
 DEADLINE_S = 300.0

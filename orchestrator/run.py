@@ -31,6 +31,7 @@ from orchestrator.disk import DiskWatch, check_room, gigabytes, within_scratch
 from orchestrator.dry_run import look_ahead
 from orchestrator.entries import Entry, RunEnded
 from orchestrator.events import json_object
+from orchestrator.exit_status import ALL_DONE, FAILED, STOPPED
 from orchestrator.forecast import Trials
 from orchestrator.jobs import Plan, VideoJob
 from orchestrator.journal import Journal
@@ -54,19 +55,13 @@ from orchestrator.plan_view import plan_fields
 from orchestrator.progress import watching
 from orchestrator.prompting import needs_index, prompts_for
 from orchestrator.report.run_page import RunPage
+from orchestrator.run_report import RunFacts, write_report
 from orchestrator.scaling import Scaler
 from orchestrator.scratch import scratch_here
 from orchestrator.sidecars import write_sidecars
 from orchestrator.snapshot import Snapshot
 from orchestrator.stages import StageRequest, Stages, stages_alone
-from orchestrator.summary import (
-    ALL_DONE,
-    SOME_FAILED,
-    STOPPED,
-    RunFacts,
-    make_report,
-    write_report,
-)
+from orchestrator.summary import make_report
 from orchestrator.supervisor import Outcome
 from orchestrator.supervisor import run as supervise
 from orchestrator.terminal import (
@@ -207,7 +202,7 @@ def run(request: Request, around: Surroundings) -> int:
                     )
                 show_plan(around.answers, found)
                 around.say_json("plan", plan_fields(found))
-                return SOME_FAILED if plan.set_aside else ALL_DONE
+                return FAILED if plan.set_aside else ALL_DONE
             _require_what_is_needed(request, around, out, plan, devices, journal)
             team = stack.enter_context(_team(request, around, out, crew, unfinished))
             out.drop_videos(replaced_videos(out.path, plan.jobs))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -12,16 +12,12 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, TextIO
 
 from orchestrator.calibration import Lanes
+from orchestrator.exit_status import STOPPED
 from orchestrator.jobs import Plan
 from orchestrator.machine import Devices
 from orchestrator.plan_view import DryRun, plan_lines
-from orchestrator.summary import (
-    STOPPED,
-    Report,
-    plan_remarks,
-    remarks,
-    summary_table,
-)
+from orchestrator.run_report import Report
+from orchestrator.summary_table import remarks, summary_table
 from orchestrator.words import counted, printable
 from workers.messages import WorkerSetup
 
@@ -108,6 +104,22 @@ def announce(console: Console, plan: Plan, devices: Devices, lanes: Lanes) -> No
     )
     for line in plan_remarks(plan):
         _say(console, line)
+
+
+def plan_remarks(plan: Plan) -> Iterator[str]:
+    """Settings of some videos, notes of the probes, and what was set aside, one line each."""
+    for job in plan.jobs:
+        if job.differing:
+            own = "; ".join(f"{key}: {_plain(value)}" for key, value in job.differing)
+            yield printable(f"{job.name}: {own}")
+        for note in job.info.notes:
+            yield printable(f"{job.name}: {note}")
+    for aside in plan.set_aside:
+        yield printable(f"{aside.name}: set aside: {aside.error}")
+
+
+def _plain(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def show_plan(console: Console, found: DryRun) -> None:

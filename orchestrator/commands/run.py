@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-from orchestrator.commands.exit_status import USAGE, status_of
 from orchestrator.commands.options import (
     FORMATS,
     PATH,
@@ -22,6 +21,7 @@ from orchestrator.commands.options import (
     overrides,
     prompting,
 )
+from orchestrator.exit_status import USAGE, status_of
 from orchestrator.presets import PRESETS
 from pipeline.errors import SettingsError
 

@@ -14,8 +14,8 @@ from orchestrator.report.charts import area_path, busy_shares
 from orchestrator.report.kept import picture_key
 from orchestrator.report.pictures import Moment, Pictures, moments, shown_output
 from orchestrator.report.state import PageState, Standing
+from orchestrator.run_report import VideoReport
 from orchestrator.stage_shares import bottleneck, in_words
-from orchestrator.summary import VideoReport
 from orchestrator.words import clock, counted, printable, readable_size
 
 #: A symbol and words for each kind of flag; both are shown, whatever the colour.

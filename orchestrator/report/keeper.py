@@ -20,12 +20,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO
 
+from orchestrator.exit_status import STOPPED
 from orchestrator.report.cards import look_order
 from orchestrator.report.kept import kept_pictures, picture_key
 from orchestrator.report.page import Album, render
 from orchestrator.report.pictures import Pictures, draw, draw_request
 from orchestrator.report.state import PageState
-from orchestrator.summary import STOPPED, VideoReport
+from orchestrator.run_report import VideoReport
 from pipeline.disk import write_file
 from pipeline.errors import DiskError
 from pipeline.spec import VideoInfo

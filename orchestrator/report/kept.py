@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from orchestrator.report.pictures import Pictures, moments, shown_output
-from orchestrator.summary import VideoReport
+from orchestrator.run_report import VideoReport
 
 #: A page has some 30 MB at the most; what is larger was not made here.
 _MOST_BYTES = 100_000_000

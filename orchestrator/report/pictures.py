@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from orchestrator.report.draw_request import DrawRequest
-from orchestrator.summary import VideoReport
+from orchestrator.run_report import VideoReport
 from pipeline.child import tied
 from pipeline.spec import OutputFile, VideoInfo
 

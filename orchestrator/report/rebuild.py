@@ -32,8 +32,9 @@ from orchestrator.live import Live, read_live
 from orchestrator.load_file import read_load
 from orchestrator.out_folder import OutFolder
 from orchestrator.report.state import PageState, all_ended
+from orchestrator.run_report import SCHEMA_VERSION, Report, RunFacts
 from orchestrator.snapshot import Snapshot, VideoState
-from orchestrator.summary import SCHEMA_VERSION, Report, RunFacts, make_report
+from orchestrator.summary import make_report
 from orchestrator.words import printable
 from pipeline.errors import ErrorRecord, MachineError
 from pipeline.probe import info_from_json

@@ -11,6 +11,7 @@ from typing import Self
 import structlog
 
 from orchestrator.entries import Entry
+from orchestrator.exit_status import STOPPED
 from orchestrator.jobs import Plan
 from orchestrator.live import read_live
 from orchestrator.load import LoadPoint
@@ -18,8 +19,9 @@ from orchestrator.load_file import LoadFile
 from orchestrator.out_folder import OutFolder
 from orchestrator.report.state import PageState, all_ended, doings, standings
 from orchestrator.report.writer import LAST_WAIT_S, STOP_WAIT_S, PageWriter
+from orchestrator.run_report import Report, RunFacts
 from orchestrator.snapshot import Snapshot
-from orchestrator.summary import STOPPED, Report, RunFacts, make_report
+from orchestrator.summary import make_report
 
 
 class RunPage:

@@ -16,8 +16,7 @@ from orchestrator.load import DeviceLoad, LoadPoint
 from orchestrator.report.page import Album
 from orchestrator.report.pictures import Pictures, moments
 from orchestrator.report.state import PageState
-from orchestrator.stage_shares import StageShares
-from orchestrator.summary import (
+from orchestrator.run_report import (
     SCHEMA_VERSION,
     Loss,
     Report,
@@ -26,6 +25,7 @@ from orchestrator.summary import (
     VideoReport,
     WorkerReport,
 )
+from orchestrator.stage_shares import StageShares
 from pipeline.errors import ErrorRecord
 from pipeline.spec import FlagKind, OutputFile
 

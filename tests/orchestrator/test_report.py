@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 from tinyhtml5.parser import HTMLParser
 
 import orchestrator.report.writer
+from orchestrator.exit_status import STOPPED
 from orchestrator.report.cards import FLAGS, address, cards, precise
 from orchestrator.report.charts import area_path, busy_shares, load_charts
 from orchestrator.report.keeper import Gallery, keep, send_state, sent_states, write_page
@@ -37,7 +38,7 @@ from orchestrator.report.rebuild import read_report
 from orchestrator.report.schema import report_schema, text
 from orchestrator.report.state import PageState, all_ended
 from orchestrator.report.writer import PageWriter
-from orchestrator.summary import STOPPED, Report, VideoReport, write_report
+from orchestrator.run_report import Report, VideoReport, write_report
 from orchestrator.words import printable
 from pipeline.errors import ErrorRecord
 from pipeline.spec import FlagKind, VideoInfo

@@ -29,7 +29,7 @@ from orchestrator.report.again import write_again
 from orchestrator.report.page import Album, render
 from orchestrator.report.pictures import draw, draw_request
 from orchestrator.report.rebuild import found_in
-from orchestrator.summary import Report
+from orchestrator.run_report import Report
 from tests.browser import Browser, find_chromium
 from tests.clips import X264, ClipSpec, read_number
 from tests.orchestrator.pages import HOSTILE, album, every_kind, load

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from orchestrator.report.cards import cards
 from orchestrator.report.rebuild import read_report
+from orchestrator.run_report import write_report
 from orchestrator.stage_shares import StageShares, added, bottleneck, shares
-from orchestrator.summary import write_report
 from pipeline.spec import StageTimes
 from tests.orchestrator.pages import every_kind
 

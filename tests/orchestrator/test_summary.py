@@ -11,23 +11,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from orchestrator.exit_status import ALL_DONE, CANNOT, FAILED, STOPPED, USAGE
 from orchestrator.flags import MatteSummary
 from orchestrator.jobs import Plan, SetAside, VideoJob
+from orchestrator.run_report import Report, RunFacts, write_report
 from orchestrator.snapshot import VideoState, WorkerState
-from orchestrator.summary import (
-    ALL_DONE,
-    CANNOT,
-    SOME_FAILED,
-    STOPPED,
-    USAGE,
-    Report,
-    RunFacts,
-    make_report,
-    plan_remarks,
-    remarks,
-    summary_table,
-    write_report,
-)
+from orchestrator.summary import make_report
+from orchestrator.summary_table import remarks, summary_table
+from orchestrator.terminal import plan_remarks
 from pipeline.errors import ErrorRecord
 from pipeline.spec import MatteFlag, OutputFile, VideoSettings
 from tests.orchestrator.snapshots import snapshot, video, video_info, worker
@@ -130,16 +121,16 @@ def failed() -> VideoState:
     ("made", "status"),
     [
         (report(done()), ALL_DONE),
-        (report(done(), aside=(BROKEN,)), SOME_FAILED),
-        (report(done(), failed()), SOME_FAILED),
-        (report(aside=(BROKEN,)), SOME_FAILED),
+        (report(done(), aside=(BROKEN,)), FAILED),
+        (report(done(), failed()), FAILED),
+        (report(aside=(BROKEN,)), FAILED),
         (report(done(), video(id="b"), stopping=True), STOPPED),
         (report(done(), stopping=True), ALL_DONE),
-        (report(done(), failed(), stopping=True), SOME_FAILED),
+        (report(done(), failed(), stopping=True), FAILED),
         (report(failed(), workers=(retired("machine"),)), CANNOT),
         (report(failed(), workers=(retired("settings"),)), USAGE),
-        (report(failed(), workers=(retired("device"),)), SOME_FAILED),
-        (report(failed(), workers=(retired("machine"), worker(1))), SOME_FAILED),
+        (report(failed(), workers=(retired("device"),)), FAILED),
+        (report(failed(), workers=(retired("machine"), worker(1))), FAILED),
         (report(done(), workers=(retired("machine"),)), ALL_DONE),
     ],
 )
@@ -153,7 +144,7 @@ def test_the_report_is_whole_json_and_leaves_nothing_beside_it(tmp_path: Path) -
     assert [entry.name for entry in tmp_path.iterdir()] == ["report.json"]
     read = json.loads(path.read_text())
     assert read["schema_version"] == 2
-    assert read["exit_status"] == SOME_FAILED
+    assert read["exit_status"] == FAILED
     assert read["seconds"] == 90
     assert read["run"]["started_at"] == "2026-01-02T03:04:05+01:00"
     assert read["videos"][0]["outputs"][0]["size_bytes"] == 1_234_567
