@@ -22,6 +22,7 @@ from tests.clips import X264, ClipSpec
 from tests.ray_cluster import QUIET, RayCluster
 from tests.runs import command_line, environment, family, left_behind
 from tests.test_main_job import files_left, journal, outputs
+from workers.scratch import sweep
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -66,7 +67,10 @@ def start(
         "input: {follow_links: true}\nmatting: {model: chroma}\n"
         "streaming: {segment_frames: 4, lanes: 1}\nworkers: {gpus: none}\n"
     )
-    where = [] if cluster is None else ["--backend", "ray", "--address", cluster.address]
+    where: list[str] = []
+    if cluster is not None:
+        scratch = str(scratch_of(out))
+        where = ["--backend", "ray", "--address", cluster.address, "--scratch", scratch]
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "orchestrator.cli", "run", str(videos), "-o", str(out)),
@@ -78,6 +82,13 @@ def start(
         text=True,
         env={**environment(mark), **QUIET},
     )
+
+
+def scratch_of(out: Path) -> Path:
+    """A folder that all nodes take for a local one of their own."""
+    folder = out.with_name("nvme")
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 def watched(process: subprocess.Popen[str], on_line: Callable[[str], object]) -> str:
@@ -133,6 +144,8 @@ def test_a_node_that_ends_costs_its_attempts_and_one_that_comes_gets_work(
     assert f"worker 2: ready on cpu on {socket.gethostname()}" in said
     assert outputs(out) == undisturbed
     assert files_left(out) == set()
+    sweep(scratch_of(out))  # of those that were killed last
+    assert list(scratch_of(out).iterdir()) == []
     # One lane: no more than the segment, or the joining, that the node had in hand.
     assert len(entries(out, "task-lost")) <= 1
     # Which of the first two the node had, Ray decides.
@@ -173,3 +186,5 @@ def test_a_run_goes_on_from_one_backend_to_the_other_and_after_its_driver_ended(
     assert len(segments) == len(set(segments)) == SEGMENTS, "something was made again"
     assert outputs(out) == undisturbed
     assert files_left(out) == set()
+    sweep(scratch_of(out))  # of those that were killed last
+    assert list(scratch_of(out).iterdir()) == []
