@@ -15,7 +15,7 @@ import structlog
 
 from orchestrator.balance import Cost
 from orchestrator.jobs import VideoJob
-from orchestrator.kinds import Kind, joining_seconds, kind_of, pixels
+from orchestrator.kinds import Kind, frame_work, joining_seconds, kind_of
 from orchestrator.makespan import VideoAhead, WorkerAhead, seconds_left
 from orchestrator.moves import WorkerSpec
 from orchestrator.stages import StageRequest, Stages
@@ -163,12 +163,12 @@ class _Costs:
             self._frame_s[job.id] = bound / EFFICIENCY
             tried_s += bound / EFFICIENCY * job.num_frames
             alone_s += cost.slowest_s / EFFICIENCY * job.num_frames
-        #: Of those that were not tried: by their pixels.
-        self._pixel_s = tried_s / sum(map(_work, known))
+        #: Of those that were not tried: by their size.
+        self._work_s = tried_s / sum(map(_work, known))
         self.gain = max(1.0, tried_s / alone_s) if alone_s > 0 else 1.0
 
     def frame_s(self, job: VideoJob) -> float:
-        return self._frame_s.get(job.id, self._pixel_s * pixels(job))
+        return self._frame_s.get(job.id, self._work_s * frame_work(job))
 
     def warmup_frames(self, job: VideoJob) -> int:
         if job.id in self._stages:
@@ -197,5 +197,5 @@ def _lanes(job: VideoJob, worker: WorkerSpec) -> int:
     return max(1, min(fit))
 
 
-def _work(job: VideoJob) -> int:
-    return job.num_frames * pixels(job)
+def _work(job: VideoJob) -> float:
+    return job.num_frames * frame_work(job)

@@ -12,6 +12,11 @@ from orchestrator.stages import StageRequest
 #: for 120 frames of 1280x640.
 JOINING_S, JOINING_PIXEL_S = 0.4, 1.2e-9
 
+#: A frame of four times the pixels takes 2.8 times as long: a part of each does not grow with it.
+#: CPU seconds of a frame at 640x320, 1280x640 and 2560x1280: depth 0.120, 0.370, 0.961
+#: (docs/benchmarks/007-time-to-go.md).
+GROWTH = 0.75
+
 Kind = tuple[object, ...]
 
 
@@ -28,6 +33,11 @@ def kind_of(what: VideoJob | StageRequest) -> Kind:
 def pixels(job: VideoJob) -> int:
     """Pixels of one frame, both eyes."""
     return job.info.even_width * job.info.even_height
+
+
+def frame_work(job: VideoJob) -> float:
+    """What a frame takes by its size alone, 1 for a million pixels: a guess for kinds not seen."""
+    return float((pixels(job) / 1e6) ** GROWTH)
 
 
 def share_done(jobs: Sequence[VideoJob], snapshot: Snapshot) -> float:

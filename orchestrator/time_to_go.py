@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from orchestrator.jobs import VideoJob
-from orchestrator.kinds import Kind, joining_seconds, kind_of, pixels
+from orchestrator.kinds import Kind, frame_work, joining_seconds, kind_of
 from orchestrator.makespan import VideoAhead, WorkerAhead, seconds_left
 from orchestrator.snapshot import RunningTask, Snapshot, VideoState, WorkerState
 from workers.messages import TaskId
@@ -92,7 +92,7 @@ class TimeToGo:
         self._jobs = list(jobs)
         self._place = {job.id: place for place, job in enumerate(jobs)}
         self._kinds = [kind_of(job) for job in jobs]
-        self._pixels = {kind: pixels(job) for job, kind in zip(jobs, self._kinds, strict=True)}
+        self._work = {kind: frame_work(job) for job, kind in zip(jobs, self._kinds, strict=True)}
         self._began: float | None = None
         self._last: Snapshot | None = None
         self._hand: dict[_Key, _InHand] = {}
@@ -302,13 +302,13 @@ class TimeToGo:
         return ahead
 
     def _frame_s(self, kind: Kind) -> float:
-        """Seconds of a lane for a frame; of a kind not seen yet, by its pixels."""
+        """Seconds of a lane for a frame; of a kind not seen yet, by its size."""
         cost = self._cost.get(kind)
         if cost is not None and cost.value:
             return cost.value
-        seen = [(cost, self._pixels[k]) for k, cost in self._cost.items() if cost.value]
-        total = sum(cost.under * size for cost, size in seen)
-        return self._pixels[kind] * sum(cost.over for cost, _ in seen) / total if total else 0.0
+        seen = [(cost, self._work[k]) for k, cost in self._cost.items() if cost.value]
+        total = sum(cost.under * work for cost, work in seen)
+        return self._work[kind] * sum(cost.over for cost, _ in seen) / total if total else 0.0
 
     def _head_s(self, kind: Kind, later: bool) -> float:
         head = self._head.get((kind, later))

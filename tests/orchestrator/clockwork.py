@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.fleet import Fleet
 from orchestrator.jobs import VideoJob
+from orchestrator.kinds import GROWTH
 from orchestrator.moves import (
     AskToStop,
     Assign,
@@ -51,7 +52,8 @@ class Clockwork:
     """Steps of `step_s`; all lanes share the machine.
 
     Attributes:
-        pixel_s: seconds of a lane for a pixel, while all lanes are busy.
+        pixel_s: seconds of a lane for a pixel of a frame of 1 Mpixel, while all lanes are busy.
+        growth: the power of its pixels that a frame's cost goes by.
         speeds: of each worker; 1 where it is not named.
         gain: how much faster a lane goes alone.
         warmup_frames: before each segment but a video's first.
@@ -74,13 +76,17 @@ class Clockwork:
     step_s: float = 0.25
     report_s: float = 0.5
     lump: int = 1
+    growth: float = GROWTH
 
     def snapshots(self) -> Iterator[Snapshot]:
         """One a step, and one at the end."""
         specs = [WorkerSpec(number, self.lanes) for number in range(self.workers)]
         patient = Rules(stall_s=1e9, first_frame_s=1e9, finish_s=1e9, start_s=1e9)
         self._fleet = Fleet(self.jobs, specs, patient)
-        self._size = {job.id: job.info.width * job.info.height for job in self.jobs}
+        self._size = {
+            job.id: 1e6 * (job.info.width * job.info.height / 1e6) ** self.growth
+            for job in self.jobs
+        }
         self._now = 0.0
         self._ready_at: dict[int, float] = {}
         self._hand: dict[int, list[_Task]] = {}

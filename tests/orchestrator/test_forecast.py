@@ -8,6 +8,7 @@ import pytest
 
 from orchestrator.forecast import EFFICIENCY, MOST_TRIALS, TRIAL_FRAMES, Forecast, Trials, forecast
 from orchestrator.jobs import Plan, SetAside, VideoJob
+from orchestrator.kinds import GROWTH
 from orchestrator.moves import WorkerSpec
 from orchestrator.plan_view import DryRun, encoders, plan_fields, plan_lines
 from orchestrator.stages import CodedBytes, Stage, StageRequest, Stages
@@ -47,7 +48,7 @@ def crew(workers: int = 1, lanes: int = 1, ram: int | None = None) -> list[Worke
 
 
 def test_one_trial_for_all_videos_that_are_alike() -> None:
-    jobs = videos((1, 100, 64), (2, 100, 64), (1, 100, 128))
+    jobs = videos((1, 100, 64), (2, 100, 64), (1, 120, 128))
     measured = Measured({128: stages(0.1), 256: stages(0.4)})
     told = forecast(jobs, crew(), 1, False, Trials(measured))
     assert [(each.info.width, each.stop - each.start) for each in measured.asked] == [
@@ -55,12 +56,12 @@ def test_one_trial_for_all_videos_that_are_alike() -> None:
         (128, TRIAL_FRAMES),
     ]
     # In the middle, where the subject is there if it ever is.
-    assert [each.start for each in measured.asked] == [40, 90]
+    assert [each.start for each in measured.asked] == [50, 90]
     assert told.frames_per_second == pytest.approx(
         {"v0": EFFICIENCY * 10, "v1": EFFICIENCY * 10, "v2": EFFICIENCY * 2.5}
     )
-    joined = 0.4 + 100 * 256 * 128 * 1.2e-9
-    assert told.seconds == pytest.approx(5 + (300 * 0.1 + 100 * 0.4) / EFFICIENCY + joined)
+    joined = 0.4 + 120 * 256 * 128 * 1.2e-9
+    assert told.seconds == pytest.approx(5 + (300 * 0.1 + 120 * 0.4) / EFFICIENCY + joined)
     assert told.start_s == 5
 
 
@@ -97,7 +98,7 @@ def test_memory_leaves_fewer_lanes() -> None:
     assert told.frames_per_second["v0"] == pytest.approx(EFFICIENCY * 20)
 
 
-def test_what_cannot_be_tried_is_told_and_counted_by_its_pixels() -> None:
+def test_what_cannot_be_tried_is_told_and_counted_by_its_size() -> None:
     jobs = videos((2, 100, 64), (2, 100, 128), (2, 50, 128))
     measured = Measured({128: stages(0.1)})
     told = forecast(jobs, crew(), 1, False, Trials(measured))
@@ -105,7 +106,7 @@ def test_what_cannot_be_tried_is_told_and_counted_by_its_pixels() -> None:
     assert told.problems == dict.fromkeys(
         ("v1", "v2"), "the trial failed: no weights (vrmatte models fetch)"
     )
-    assert told.frames_per_second["v1"] == pytest.approx(told.frames_per_second["v0"] / 4)
+    assert told.frames_per_second["v1"] == pytest.approx(told.frames_per_second["v0"] / 4**GROWTH)
     nothing = forecast(jobs[1:], crew(), 1, False, Trials(measured))
     assert (nothing.seconds, set(nothing.problems)) == (None, {"v1", "v2"})
     assert forecast([], crew(), 1, False, Trials(measured)) == Forecast()
@@ -124,7 +125,7 @@ def test_it_agrees_with_a_run_that_goes_by_the_clock() -> None:
     jobs = videos((6, 100, 64), (1, 300, 128), (3, 80, 256))
     pixel_s = 1e-5
     costs = {job.info.width: job.info.width * job.info.height * pixel_s for job in jobs}
-    run = Clockwork(jobs, 2, 1, pixel_s / EFFICIENCY, warmup_frames=24, begin_s=0.0)
+    run = Clockwork(jobs, 2, 1, pixel_s / EFFICIENCY, warmup_frames=24, begin_s=0.0, growth=1.0)
     *_, last = run.snapshots()
     # The clock's seconds are those of a lane while the other is busy: half of the cores.
     measured = Measured({width: stages(cost, warmup=24) for width, cost in costs.items()})

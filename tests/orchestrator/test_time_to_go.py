@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.kinds import pixels, share_done
+from orchestrator.kinds import frame_work, share_done
 from orchestrator.makespan import MOST_PIECES, VideoAhead, WorkerAhead, seconds_left
 from orchestrator.time_to_go import GAIN, TAIL_S, TimeToGo
 from tests.orchestrator.clockwork import Clockwork, videos
@@ -86,9 +86,10 @@ shapes = st.tuples(st.integers(1, 6), st.integers(60, 300), st.sampled_from([128
 @settings(max_examples=8)
 @given(st.lists(shapes, min_size=3, max_size=8), st.integers(1, 3), st.integers(1, 3))
 def test_whatever_the_videos(made: list[tuple[int, int, int]], workers: int, lanes: int) -> None:
-    """Where lanes share a machine as is guessed, and cost goes by pixels, all else is learned."""
+    """Where lanes share a machine as is guessed, and cost goes by size, all else is learned."""
     jobs = videos(*made)
-    pixel_s = 150 * workers * lanes / sum(job.num_frames * pixels(job) for job in jobs)
+    work = 1e6 * sum(job.num_frames * frame_work(job) for job in jobs)
+    pixel_s = 150 * workers * lanes / work
     run = Clockwork(jobs, workers, lanes, pixel_s, gain=GAIN, begin_s=0.2, start_s=1.0, step_s=0.5)
     told, end = foretold(run)
     errors = [
