@@ -72,7 +72,8 @@
   renew.addEventListener("change", () => store.set("renew", renew.checked ? "yes" : "no"));
   const minutes = Math.floor(age() / 60);
   if (minutes >= 2) {
-    const long = minutes < 120 ? `${minutes} minutes` : `${Math.floor(minutes / 60)} hours`;
+    const hours = Math.floor(minutes / 60);
+    const long = hours < 2 ? `${minutes} minutes` : hours < 48 ? `${hours} hours` : `${Math.floor(hours / 24)} days`;
     document.getElementById("stale").textContent =
       `This page has not been written for ${long}: its machine may have gone. ` +
       "The same command goes on with the run; “vrmatte report” writes this page anew.";
