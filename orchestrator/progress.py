@@ -32,7 +32,7 @@ from orchestrator.time_to_go import TimeToGo
 from orchestrator.words import printable
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.live import Live as RichLive
 
 #: How often the outlets are shown how the run stands, when nothing happens.
@@ -229,14 +229,33 @@ class Screen:
 
     def __init__(self, screen: RichLive) -> None:
         self._screen = screen
+        self._drawn: tuple[RenderableType, int] | None = None
 
     def show(self, live: Live, events: Sequence[RunEvent]) -> None:
         from orchestrator.view import view
 
         console = self._screen.console
         plain = not console.encoding.startswith("utf")
-        drawn = view(live, console.width, console.height, plain=plain)
+        width = console.width
+        drawn = view(live, width, console.height, plain=plain)
+        self._erase_folds(width)
         self._screen.update(drawn, refresh=True)
+        self._drawn = drawn, width
+
+    def _erase_folds(self, width: int) -> None:
+        """A terminal made narrower folds what was drawn into more lines than rich knows of."""
+        from rich.control import Control
+        from rich.segment import ControlType, Segment
+
+        if self._drawn is None or self._drawn[1] <= width:
+            return
+        console = self._screen.console
+        before, before_width = self._drawn
+        lines = console.render_lines(before, console.options.update_width(before_width), pad=False)
+        folds = sum((max(1, Segment.get_line_length(line)) - 1) // width for line in lines)
+        console.control(
+            *[Control((ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1))] * folds
+        )
 
 
 class JsonLines:

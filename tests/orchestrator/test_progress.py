@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,12 @@ from rich.console import Console
 from orchestrator.events import RunEvent
 from orchestrator.live import Live, live_path, read_live
 from orchestrator.load import DeviceLoad, LoadPoint
-from orchestrator.progress import JsonLines, Watch, watching
+from orchestrator.progress import JsonLines, Watch, shown_on, watching
 from orchestrator.time_to_go import TimeToGo
 from pipeline.errors import ErrorRecord
 from tests.orchestrator.clockwork import Clockwork, videos
 from tests.orchestrator.snapshots import snapshot, video, worker
+from tests.orchestrator.test_live import live
 from tests.orchestrator.worlds import make_job
 
 STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -175,3 +177,20 @@ def test_on_a_terminal_the_view_goes_away_at_the_end(
     written = stream.getvalue()
     assert "36 of 240 frames" in written
     assert "\x1b[" in written
+
+
+def test_a_terminal_made_narrower_keeps_nothing_of_what_it_folded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=80, height=24)
+    climbed = []
+    with shown_on(console) as screen:
+        for width in (80, 80, 39, 39):
+            console.width = width
+            screen.show(live(), ())
+            climbed.append(stream.getvalue().count("\x1b[1A"))
+    rises = [after - before for before, after in pairwise(climbed)]
+    # Five lines: the head, a worker and the bar are folded twice, the counts once, "a line" never.
+    assert rises == [4, 4 + 3 * 2 + 1, 4]

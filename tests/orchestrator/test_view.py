@@ -13,7 +13,7 @@ from orchestrator.commands.ascii_console import AsciiConsole, asked_for
 from orchestrator.live import Live
 from orchestrator.load import DeviceLoad
 from orchestrator.snapshot import WorkerState
-from orchestrator.view import lanes, lanes_form, to_go, view
+from orchestrator.view import doing, lanes, lanes_form, to_go, view
 from tests.orchestrator.snapshots import running, snapshot, video, worker
 from tests.orchestrator.test_live import live
 
@@ -96,6 +96,12 @@ def test_a_worker_on_the_cpu_shows_its_share_and_memory() -> None:
     assert row.startswith("0 CPU ")
     assert "waits" in row
     assert row.endswith("50%  1.0 GB")
+
+
+def test_a_worker_that_nobody_has_needed_is_not_called_down() -> None:
+    down = worker(status="down")
+    assert doing(replace(down, life=0), {}) == "not started"
+    assert doing(replace(down, life=1), {}) == "starts again"
 
 
 def test_more_workers_than_lines() -> None:
