@@ -147,6 +147,9 @@ def _totals(found: DryRun) -> Iterator[tuple[str, str]]:
     told = found.forecast
     room = f"{readable_size(found.free_bytes)} free, of which"
     room += f" {readable_size(found.reserve_bytes)} must stay so"
+    needed = found.output_bytes + found.scratch_bytes + found.reserve_bytes
+    if needed > found.free_bytes:
+        room += f": {readable_size(needed - found.free_bytes)} too little"
     yield (
         "disk",
         f"about {readable_size(found.output_bytes)} of outputs{_how(found)}, and"

@@ -202,6 +202,11 @@ def test_a_tiny_clip_end_to_end(clip: Callable[[ClipSpec], Path]) -> None:
         *((f"encode {name}", 12) for name in ("webm", "matte")),
     ]
     assert all(stage.cpu_s > 0 and stage.wall_s > 0 for stage in found.alone.stages)
+    assert [(each.format, each.keyframes, each.others) for each in found.alone.coded] == [
+        ("webm", 1, 11),
+        ("matte", 1, 11),
+    ]
+    assert all(each.keyframe_bytes > each.other_bytes / 11 > 0 for each in found.alone.coded)
     whole = found.whole
     moments = (0, whole.ready_s, whole.first_frame_s, whole.last_segment_s, whole.wall_s)
     assert list(moments) == sorted(moments)

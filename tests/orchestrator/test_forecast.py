@@ -12,6 +12,7 @@ from orchestrator.kinds import GROWTH
 from orchestrator.moves import WorkerSpec
 from orchestrator.plan_view import DryRun, encoders, plan_fields, plan_lines
 from orchestrator.stages import CodedBytes, Stage, StageRequest, Stages
+from orchestrator.words import readable_size
 from pipeline.errors import ErrorRecord, MachineError
 from pipeline.spec import EncodingSettings, VideoSettings
 from tests.orchestrator.clockwork import Clockwork, sized, videos
@@ -184,6 +185,14 @@ def test_the_cost_is_the_time_at_its_price() -> None:
     assert dry(jobs, told).cost is None
     assert dry(jobs, Forecast(), price_per_hour=1.0).cost is None
     assert "cost  not known" in list(plan_lines(dry(jobs, Forecast(), price_per_hour=1.0), 80))
+
+
+def test_too_little_room_is_told_by_how_much() -> None:
+    jobs, told = long_forecast()
+    found = dry(jobs, told, free_bytes=10**9 + 10**6)
+    taken = found.output_bytes + found.scratch_bytes
+    text = " ".join(" ".join(plan_lines(found, 200)).split())
+    assert f"1.0 GB must stay so: {readable_size(taken - 10**6)} too little" in text
 
 
 def test_what_is_done_needs_nothing_more() -> None:

@@ -18,11 +18,13 @@ from pipeline.alphapack import unpack
 from pipeline.deliverables.base import BUILT_IN, Deliverable, make_deliverable
 from pipeline.deliverables.fit import BY_CODEC
 from pipeline.deliverables.movie import concat_list, ticks_per_second
+from pipeline.deliverables.readback import packet_sizes
 from pipeline.deliverables.selfcheck import Sample, take_sample
 from pipeline.encode import ffmpeg_command, run_ffmpeg
 from pipeline.errors import EncodeError
 from pipeline.finish import finish_video
 from pipeline.frames import EyeBatch, FrameBatch, MatteBatch
+from pipeline.keyframes import count_keyframes, keyframe_interval
 from pipeline.models.base import ClipSampler, MattingModel, Prepared, load_model
 from pipeline.projection import Equirectangular, Fisheye, project
 from pipeline.segment import run_segment
@@ -229,6 +231,20 @@ def test_the_time_of_every_frame_is_its_own(made: Made) -> None:
     slack_s = 0.001 if made.case.format == "webm" else 1e-6
     expected = [float(k / made.video.frame_rate) for k in range(TOTAL)]
     assert times == pytest.approx(expected, abs=slack_s)
+
+
+def test_the_bytes_of_every_picture_are_told_and_keyframes_are_where_they_should_be(
+    made: Made,
+) -> None:
+    interval = keyframe_interval(made.video, made.case.settings)
+    for part, length in zip(made.parts, LENGTHS, strict=True):
+        sizes = packet_sizes(part)
+        assert len(sizes) == length
+        # What is besides them is the container's: an index, and for each frame a few bytes.
+        assert 0 <= part.stat().st_size - sum(size for size, _ in sizes) <= 3000 + 64 * length
+        keyframes = length if made.case.format == "prores" else count_keyframes(length, interval)
+        assert sum(is_keyframe for _, is_keyframe in sizes) == keyframes
+        assert sizes[0][1]
 
 
 def test_alpha_is_what_the_model_gave(made: Made) -> None:
