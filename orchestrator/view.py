@@ -107,8 +107,8 @@ def doing(worker: WorkerState, names: dict[str, str]) -> str:
     """The videos that a worker has in hand, or what else it does."""
     if not worker.tasks:
         idle = {"ready": "waits", "starting": "loads the model", "retired": "given up"}
-        if worker.status == "down":  # either nobody has needed it, or it is about to come back
-            return "starts again" if worker.life else "not started"
+        if worker.status == "down":
+            return "ended" if worker.life else "not started"
         return idle.get(worker.status, worker.status)
     videos = dict.fromkeys(running.task.video for running in worker.tasks)
     return ", ".join(names.get(video, video) for video in videos)

@@ -101,7 +101,7 @@ def test_a_worker_on_the_cpu_shows_its_share_and_memory() -> None:
 def test_a_worker_that_nobody_has_needed_is_not_called_down() -> None:
     down = worker(status="down")
     assert doing(replace(down, life=0), {}) == "not started"
-    assert doing(replace(down, life=1), {}) == "starts again"
+    assert doing(replace(down, life=1), {}) == "ended"
 
 
 def test_more_workers_than_lines() -> None:
