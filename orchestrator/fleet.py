@@ -386,7 +386,7 @@ class Fleet:
         """An attempt came to nothing through no fault of the task: it waits again."""
         worker.drop(task)
         task.video.give_up(task)
-        task.video.requeue(task)
+        task.video.requeue(task, stopping=self._stopping)
         if error is not None:
             self._record_loss(worker, task, error)
 

@@ -161,10 +161,14 @@ class Video:
         self._in_hand.discard(task)
         self._state = None
 
-    def requeue(self, task: Task) -> None:
-        """Let a task wait again, unless the video is settled by now."""
+    def requeue(self, task: Task, *, stopping: bool = False) -> None:
+        """Let a task wait again, unless the video is settled by now.
+
+        Args:
+            stopping: it was dropped because the run is to end: no attempt was lost.
+        """
         if not self.settled:
-            self._retries += 1
+            self._retries += not stopping
             insort(self.pending, task, key=lambda waiting: waiting.number)
             self.frames_pending += task.num_frames
             if task.failures:

@@ -16,7 +16,7 @@ from orchestrator.journal import measure, read_entries
 from orchestrator.live import Live, read_live
 from orchestrator.out_folder import OutFolder
 from orchestrator.snapshot import Snapshot
-from orchestrator.words import clock, printable
+from orchestrator.words import clock, counted, printable
 from pipeline.errors import ErrorRecord
 
 if TYPE_CHECKING:
@@ -81,7 +81,9 @@ def show_status(
     now = _state(going_on, live, wall_clock())
     if not going_on and done < len(videos):
         now += ": the same command goes on from here"
-    lines.append(f"{done} of {len(videos)} videos done, begun {record['started']}; {now}")
+    lines.append(
+        f"{done} of {counted(len(videos), 'video')} done, begun {record['started']}; {now}"
+    )
     for line in lines:
         console.print(printable(line), markup=False, soft_wrap=True)
 

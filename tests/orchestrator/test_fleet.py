@@ -699,6 +699,7 @@ def test_the_second_stop_kills() -> None:
     assert run.fleet.finished
     assert run.entries == []
     assert [run.video(v).status for v in "ab"] == ["running", "running"]
+    assert [run.video(v).retries for v in "ab"] == [0, 0]  # none was lost: the run was stopped
 
 
 def test_words_of_a_dead_life_are_ignored() -> None:
