@@ -41,7 +41,7 @@ def videos(clip: GetClip, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_of(videos: Path, out: Path, scratch: Path | str | None) -> HereRun:
     settings: dict[str, dict[str, object]] = {
         "matting": {"model": "chroma"},
-        "streaming": {"segment_frames": 4, "lanes": 2},
+        "streaming": {"segment_frames": 4, "lanes": 1},
         "workers": {"gpus": "none"},
         "limits": {"reserve_gb": 0.0},
         "output": {"formats": FORMATS, "scratch": None if scratch is None else str(scratch)},
@@ -79,55 +79,39 @@ def left(out: Path) -> set[str]:
     return drafts | {name for name in files_left(out) if not name.endswith(".mp4")}
 
 
-def test_the_files_are_the_same_byte_for_byte_and_encoders_write_in_scratch_alone(
+def test_a_full_scratch_stops_the_run_and_with_another_the_files_are_the_same_byte_for_byte(
     videos: Path, undisturbed: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scratch = tmp_path / "nvme"
-    scratch.mkdir()
-    (scratch / "film.mp4").write_bytes(b"somebody else's")
-    written: list[Path] = []
-
-    def seen(deliverable: WebM, path: Path) -> Any:
-        written.append(path)
-        return OPEN_SEGMENT(deliverable, path)
-
-    monkeypatch.setattr(WebM, "open_segment", seen)
-    run = run_of(videos, tmp_path / "out", scratch)
-    assert run.run() == 0, run.said.getvalue()
-    assert files(run.out) == undisturbed
-    assert left(run.out) == set()
-    assert len(written) == 2
-    assert all(path.is_relative_to(scratch) for path in written)
-    assert [path.name for path in scratch.iterdir()] == ["film.mp4"]
-
-
-def test_a_scratch_that_fills_stops_the_run_and_it_goes_on_with_another_or_with_none(
-    videos: Path, undisturbed: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    begun: list[Path] = []
     place = tmp_path / "disk"
     place.mkdir()
     with small_disk(place, "1m") as disk:
-        begun: list[Path] = []
 
         def fill(deliverable: WebM, path: Path) -> Any:
-            begun.append(path)
-            if len(begun) == 2:
+            if not begun:
                 (disk.seen / "filler").write_bytes(bytes(shutil.disk_usage(disk.seen).free))
+            begun.append(path)
             return OPEN_SEGMENT(deliverable, path)
 
         run = run_of(videos, tmp_path / "out", disk.seen)
-        with monkeypatch.context() as patch:
-            patch.setattr(WebM, "open_segment", fill)
-            assert run.run() == 130, run.said.getvalue()
+        monkeypatch.setattr(WebM, "open_segment", fill)
+        assert run.run() == 130, run.said.getvalue()
         said = "".join(run.said.getvalue().split())  # its lines are wrapped
         assert f"noroomleftinthescratchfolder{disk.seen}(makeroom" in said, run.said.getvalue()
         assert [path.name for path in disk.seen.iterdir()] == ["filler"]
     assert left(run.out) == set()
-    assert len(segments(run.out)) < 2
-    again = run_of(videos, run.out, None)
+    assert segments(run.out) == []
+
+    begun.append(place)  # nothing is filled any more
+    scratch = tmp_path / "nvme"
+    scratch.mkdir()
+    (scratch / "film.mp4").write_bytes(b"somebody else's")
+    again = run_of(videos, run.out, scratch)
     assert again.run() == 0, again.said.getvalue()
     assert files(run.out) == undisturbed
-    assert len(segments(run.out)) == 2
+    assert left(run.out) == set()
+    assert [path.is_relative_to(scratch) for path in begun[-2:]] == [True, True]
+    assert [path.name for path in scratch.iterdir()] == ["film.mp4"]
 
 
 @pytest.mark.parametrize("number", [errno.ENOENT, errno.EACCES])
