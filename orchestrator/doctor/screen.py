@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Self
 
 from orchestrator.doctor.findings import Finding, worst
@@ -11,6 +11,8 @@ from orchestrator.words import counted, printable
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.status import Status
+
+    from orchestrator.doctor.everywhere import NodeReport
 
 STYLE = {
     "ok": "green",
@@ -73,18 +75,40 @@ def show_findings(
         lines.show(finding.group, finding.level, finding.name, finding.said, finding.advice)
         shown.append(finding)
     pause()
+    _show_verdict(console, "machine", shown)
+    return shown
+
+
+def show_reports(console: Console, reports: Iterable[NodeReport]) -> list[Finding]:
+    """Show what is said of each node, then what it comes to; all findings."""
+    from rich.text import Text
+
+    shown: list[Finding] = []
+    for report in reports:
+        where = ", this machine" if report.here else ""
+        title = printable(f"node {report.name} ({report.address}){where}")
+        style = f"reverse {STYLE[worst(report.findings)]}"
+        console.print(Text("\n").append(title, style))
+        lines = Lines(console, _NAME_WIDTH)
+        for finding in report.findings:
+            lines.show(finding.group, finding.level, finding.name, finding.said, finding.advice)
+        shown += report.findings
+    _show_verdict(console, "cluster", shown)
+    return shown
+
+
+def _show_verdict(console: Console, what: str, shown: Sequence[Finding]) -> None:
     counts = {
         level: sum(f.level == level for f in shown) for level in ("broken", "mind", "skipped")
     }
     told = [f"{count} {level}" for level, count in counts.items() if count]
     verdict = {
-        "ok": "this machine is ready",
-        "mind": "this machine works; mind the yellow lines",
-        "broken": f"this machine is not ready: {counted(counts['broken'], 'thing')} to mend",
+        "ok": f"this {what} is ready",
+        "mind": f"this {what} works; mind the yellow lines",
+        "broken": f"this {what} is not ready: {counted(counts['broken'], 'thing')} to mend",
     }[worst(shown)]
     rest = f" ({', '.join(told)})" if told else ""
     console.print(f"\n{verdict}{rest}", markup=False)
-    return shown
 
 
 class Working:
