@@ -42,6 +42,7 @@ class Commands(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         kwargs["standalone_mode"] = False
+        _open_streams()
         try:
             status = super().main(*args, **kwargs)
         except click.exceptions.NoArgsIsHelpError as error:  # `vrmatte` or `vrmatte config` alone
@@ -74,6 +75,18 @@ class Commands(click.Group):
             _complain(f"{type(error).__name__}: {first_line}", notes[0])
             status = FAILED
         sys.exit(status if isinstance(status, int) else 0)
+
+
+def _open_streams() -> None:
+    """Where a stream was closed (``2>&-``) its number would be taken by the next file opened."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            os.set_inheritable(number, True)  # workers need it as much
+            setattr(sys, name, os.fdopen(number, "w" if number else "r"))
 
 
 def _complain(message: str, advice: str) -> None:

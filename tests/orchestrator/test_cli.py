@@ -161,6 +161,14 @@ def test_a_group_alone_says_what_there_is(group: tuple[str, ...]) -> None:
     assert "Commands:" in lines
 
 
+def test_streams_that_are_closed_do_no_harm() -> None:
+    command = f"'{sys.executable}' -P -m orchestrator.cli models list 0<&- 2>&-"
+    done = subprocess.run(["sh", "-c", command], stdout=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, "chroma" in done.stdout) == (0, True)
+    done = subprocess.run(["sh", "-c", f"{command} >&-"], check=False)
+    assert done.returncode == 0
+
+
 def test_an_empty_path_is_not_this_folder() -> None:
     """As when a script's variable is not set."""
     for words in (("run", "in", "-o", ""), ("run", "", "-o", "out"), ("status", "")):
