@@ -9,7 +9,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator
 from itertools import chain, groupby
 
-from orchestrator.fleet_parts import Video
+from orchestrator.fleet_video import Video
 
 
 class Backlog:

@@ -22,22 +22,21 @@ from collections.abc import Mapping, Sequence
 from typing import assert_never
 
 from orchestrator.backlog import Backlog
-from orchestrator.entries import SegmentCommitted, TaskLost, VideoDone, VideoSetAside, WorkerLost
-from orchestrator.fleet_parts import Task, Video, Worker
+from orchestrator.entries import Entry, TaskLost, VideoDone, VideoSetAside, WorkerLost
+from orchestrator.fleet_dispatch import BegunVideos, Dispatch
+from orchestrator.fleet_video import Task, Video, videos_of
+from orchestrator.fleet_worker import Worker
 from orchestrator.jobs import VideoJob
 from orchestrator.moves import (
-    ATTEMPTS_BY_KIND,
     FATAL_KINDS,
     HOPELESS_KINDS,
     KILLS,
     Action,
     AskToStop,
-    Assign,
     Event,
     Kill,
     Record,
     Rules,
-    Spawn,
     StopRequested,
     Tick,
     WorkerExited,
@@ -80,28 +79,13 @@ class Fleet:
             raise ValueError("a fleet needs at least one worker")
         self._rules = rules
         self._workers = {spec.id: Worker(spec) for spec in workers}
-        self._backlog = Backlog()
-        self._videos = {
-            job.id: Video(job, workers[turn % len(workers)].id, self._backlog.note)
-            for turn, job in enumerate(jobs)
-        }
-        if len(self._videos) != len(jobs):
-            raise ValueError("two videos have the same id")
-        for video, outputs in (published or {}).items():
-            self._videos[video].publish(outputs, earlier=True)
-        for task, result in (committed or {}).items():
-            self._videos[task.video].resume(task, result)
-        self._unsettled = sum(not video.settled for video in self._videos.values())
-        self._begun = {
-            video.job.id: video.job.scratch_bytes
-            for video in self._videos.values()
-            if video.begun and not video.settled
-        }
-        self._begun_bytes = sum(self._begun.values())
-        # Workers that may find something to do. One that found nothing need not look again until
-        # it has given something back, or something is new for all.
-        self._seekers: set[int] = set()
-        self._anew = False
+        backlog = Backlog()
+        homes = [spec.id for spec in workers]
+        self._videos = videos_of(jobs, homes, backlog.note, committed or {}, published or {})
+        unsettled = [video for video in self._videos.values() if not video.settled]
+        self._unsettled = len(unsettled)
+        begun = BegunVideos(rules.scratch_bytes, (v.job for v in unsettled if v.begun))
+        self._dispatch = Dispatch(self._workers, backlog, begun)
         self._stopping = False
         self._stop_reason: ErrorRecord | None = None
         # No worker is left: until when one may join, and how the last one was lost.
@@ -140,7 +124,7 @@ class Fleet:
             return self._actions
         # What else may have changed is worth a look by everybody; these two happen all the time.
         if not isinstance(event, SegmentDone | VideoFinished):
-            self._news()
+            self._dispatch.news()
         self._go_on()
         assert 0 <= self._unsettled <= len(self._videos)
         return self._actions
@@ -203,24 +187,18 @@ class Fleet:
         if found := self._in_hand(event):
             worker, task = found
             worker.complete(task)
-            video, number = task.video, task.number
-            self._seekers.add(worker.spec.id)
+            video = task.video
+            self._dispatch.look_again(worker)
             if video.suspect:  # its tasks may run beside others again
-                self._news()
-            video.commit(task, event.result, event.seconds)
-            start, stop = video.job.segments[number]
-            self._record(
-                SegmentCommitted(
-                    video.job.id, video.settings, number, start, stop, event.result, ()
-                )
-            )
+                self._dispatch.news()
+            self._record(video.commit(task, event.result, event.seconds))
 
     def _on_video_finished(self, event: VideoFinished) -> None:
         if found := self._in_hand(event):
             worker, task = found
             worker.complete(task)
             video = task.video
-            self._seekers.add(worker.spec.id)
+            self._dispatch.look_again(worker)
             video.publish(event.outputs, seconds=event.seconds)
             self._settle(video)
             self._record(VideoDone(video.job.id, video.settings, event.outputs))
@@ -283,14 +261,7 @@ class Fleet:
     def _bury(self, worker: Worker) -> None:
         others = any(w.status != "retired" for w in self._workers.values() if w is not worker)
         worker.note_fault(self._now)
-        if others:
-            recent = worker.unexplained(self._now - self._rules.window_s)
-            drained = len(recent) >= self._rules.window_faults
-            worker.drained_for = recent if drained else ()
-            in_a_row = worker.deaths_in_a_row >= self._rules.faults
-            retired = worker.hopeless or in_a_row or drained
-        else:
-            retired = worker.is_past_hope(self._rules)
+        retired = worker.is_to_retire(self._now, self._rules, last=not others)
         worker.enter("retired" if retired else "down", self._now)
         assert worker.error is not None
         self._record(WorkerLost(worker.spec.id, worker.life, worker.error, retired))
@@ -318,25 +289,13 @@ class Fleet:
             waited = f"none joined for {self._rules.join_s:g} s"
             self._give_up(f"no worker is left, and {waited}: {last.message}", last)
         for worker in self._workers.values():
-            due = [what for when, what in worker.deadlines(self._rules) if when <= self._now]
-            if not due:
-                continue
-            if worker.kills >= KILLS:
-                self._abandon(worker)
-                continue
-            stalled = [what for what in due if isinstance(what, Task)]
-            in_hand = list(worker.running.values())
-            for task in stalled:
-                limit = task.patience_s(self._rules)
-                error = ErrorRecord("stalled", f"nothing came of {task.id} for {limit:g} s")
-                worker.doom(error, self._now, blamed=in_hand)
-                worker.stalled[task.id] = error
-            if not stalled and worker.status == "starting":
-                error = ErrorRecord(
-                    "stalled", f"the worker did not start within {self._rules.start_s:g} s"
-                )
-                worker.doom(error, self._now)
-            self._kill(worker, str(worker.error) if worker.cause_known else "it did not stop")
+            if overdue := worker.overdue(self._now, self._rules):
+                if worker.kills >= KILLS:
+                    self._abandon(worker)
+                else:
+                    worker.blame(overdue, self._now, self._rules)
+                    why = str(worker.error) if worker.cause_known else "it did not stop"
+                    self._kill(worker, why)
 
     def _on_stop(self, reason: ErrorRecord | None) -> None:
         if reason is not None:
@@ -366,21 +325,14 @@ class Fleet:
         """Count a failed attempt; try again or set the video aside."""
         worker.drop(task)
         video = task.video
-        video.give_up(task)
-        task.failures.append(error.kind)
-        if error.kind == "resource":  # what one segment lacked, the next will lack too
-            video.halvings = max(video.halvings, task.failures.count("resource"))
+        video.charge(task, error.kind, worker.spec.id)
         self._record_loss(worker, task, error)
-        if error.kind in FATAL_KINDS or error.kind in ("lost", "stalled"):
-            task.tried_on.add(worker.spec.id)
-        allowed = ATTEMPTS_BY_KIND.get(error.kind, self._rules.attempts)
-        spent = len(task.failures) >= self._rules.attempts
         if video.settled:
             return
-        if spent or task.failures.count(error.kind) >= allowed:
+        if task.is_spent(self._rules):
             self._set_aside(video, error)
-            return
-        video.requeue(task)
+        else:
+            video.requeue(task)
 
     def _release(self, worker: Worker, task: Task, error: ErrorRecord | None = None) -> None:
         """An attempt came to nothing through no fault of the task: it waits again."""
@@ -409,19 +361,14 @@ class Fleet:
         self._record(VideoSetAside(video.job.id, video.settings, error))
 
     def _settle(self, video: Video) -> None:
-        if (freed := self._begun.pop(video.job.id, None)) is not None:
-            self._begun_bytes -= freed
-            if self._rules.scratch_bytes is not None:
-                self._news()
+        self._dispatch.settled(video)
         video.end(self._now)
         self._unsettled -= 1
 
     def _record_loss(self, worker: Worker, task: Task, error: ErrorRecord) -> None:
         self._record(TaskLost(task.id.video, task.id.segment, task.attempt, worker.spec.id, error))
 
-    def _record(
-        self, entry: SegmentCommitted | VideoDone | VideoSetAside | TaskLost | WorkerLost
-    ) -> None:
+    def _record(self, entry: Entry) -> None:
         self._actions.append(Record(entry))
 
     # -- what comes next -------------------------------------------------------------------
@@ -436,96 +383,14 @@ class Fleet:
                     worker.enter("stopping", self._now)
                     self._actions.append(AskToStop(worker.spec.id))
             return
-        anew, self._anew = self._anew, False
-        if anew:
+        if self._dispatch.has_news:
             self._reinstate()
-        while self._assign_round():
-            pass
-        if self._backlog.has_new_joining() and not anew:
-            self._news()  # the worker that made its last segment has its hands full
-            while self._assign_round():
-                pass
-        if not self._anew and not anew:
-            return
-        self._anew = False
-        down = [worker for worker in self._workers.values() if worker.status == "down"]
-        takers = sum(worker.may_take_more for worker in self._workers.values()) if down else 0
-        for worker in down:
-            if self._backlog.tasks > takers:
-                worker.be_born(self._now)
-                takers += 1
-                self._actions.append(Spawn(worker.spec.id, worker.life))
-
-    def _news(self) -> None:
-        """Something has changed by which any worker may find something to do."""
-        self._seekers.update(self._workers)
-        self._anew = True
+        self._actions += self._dispatch.decide(self._now)
 
     def _reinstate(self) -> None:
         """Take back drained workers whose faults a task turned out to explain."""
         for worker in self._workers.values():
-            if worker.status == "retired" and worker.drained_for and not worker.hopeless:
-                guilty = sum(not fault.explained for fault in worker.drained_for)
-                if guilty < self._rules.window_faults:
-                    worker.drained_for = ()
-                    worker.enter("down", self._now)
-                    self._alone = None
-
-    def _assign_round(self) -> bool:
-        """Give each ready worker one task, who has least first; whether there was any to give."""
-        given = False
-        seekers = [self._workers[number] for number in sorted(self._seekers)]
-        for worker in sorted(seekers, key=lambda worker: len(worker.running)):
-            task = self._next_for(worker)
-            if task is None:
-                self._seekers.discard(worker.spec.id)
-                continue
-            given = True
-            command = task.video.start(task, self._now)
-            if self._begun.setdefault(task.video.job.id, 0) == 0:
-                self._begun[task.video.job.id] = task.video.job.scratch_bytes
-                self._begun_bytes += task.video.job.scratch_bytes
-            worker.take(task)
-            self._actions.append(Assign(worker.spec.id, command))
-        return given
-
-    def _next_for(self, worker: Worker) -> Task | None:
-        """What this worker had best begin now, if there is anything that it may."""
-        if worker.status != "ready" or any(task.runs_alone for task in worker.running.values()):
-            return None
-        full = worker.segments_in_hand == worker.spec.lanes
-        for video in self._backlog.in_order(worker.spec.id, joining_only=full):
-            # Whether there is room is the same for all tasks of a video that wait together.
-            if video.suspect or not worker.has_room_for(video.pending[0]):
-                continue
-            if self._has_scratch_for(video):
-                for task in video.pending:
-                    if not task.runs_alone and not self._better_elsewhere(task, worker):
-                        return task
-        return None if worker.running else self._lonely_for(worker)
-
-    def _lonely_for(self, worker: Worker) -> Task | None:
-        """The best of the tasks that get a worker to themselves."""
-        lonely: list[Task] = []
-        # Videos that failed least first: most of them only ran beside one that is to blame.
-        worst: dict[Video, int] = {}
-        for video in self._backlog.in_order(worker.spec.id, joining_only=False):
-            if self._has_scratch_for(video) and (tasks := list(video.lonely())):
-                lonely += tasks
-                worst[video] = max(len(task.failures) for task in tasks)
-        lonely.sort(key=lambda task: (worst[task.video], -len(task.failures)))
-        return next((task for task in lonely if not self._better_elsewhere(task, worker)), None)
-
-    def _has_scratch_for(self, video: Video) -> bool:
-        """Whether it may begin beside those that have; one always may."""
-        limit, job = self._rules.scratch_bytes, video.job
-        if limit is None or job.id in self._begun or not self._begun:
-            return True
-        return self._begun_bytes + job.scratch_bytes <= limit
-
-    def _better_elsewhere(self, task: Task, worker: Worker) -> bool:
-        """It failed in this worker, and there is another in which it has not."""
-        return worker.spec.id in task.tried_on and any(
-            other.status in ("starting", "ready") and other.spec.id not in task.tried_on
-            for other in self._workers.values()
-        )
+            if worker.is_cleared(self._rules):
+                worker.drained_for = ()
+                worker.enter("down", self._now)
+                self._alone = None

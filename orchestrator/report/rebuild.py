@@ -25,7 +25,7 @@ from orchestrator.entries import (
     VideoDone,
     VideoSetAside,
 )
-from orchestrator.fleet_parts import Video
+from orchestrator.fleet_video import Video
 from orchestrator.jobs import Plan, SetAside, VideoJob
 from orchestrator.journal import measure, read_entries
 from orchestrator.live import Live, read_live

@@ -8,7 +8,8 @@ import pytest
 
 from orchestrator.entries import SegmentCommitted
 from orchestrator.fleet import Fleet
-from orchestrator.fleet_parts import Task, Video, Worker
+from orchestrator.fleet_video import Task, Video
+from orchestrator.fleet_worker import Worker
 from orchestrator.moves import Event, WorkerSpec
 from tests.orchestrator.test_fleet import random_world, settled
 from tests.orchestrator.timeline import Timeline, unequal_videos
@@ -57,12 +58,13 @@ class Watched(World):
     def tell(self, event: Event) -> None:
         super().tell(event)
         if not self.fleet.stopping:
+            dispatch = self.fleet._dispatch
             for worker in self.fleet._workers.values():
-                order = list(self.fleet._backlog.in_order(worker.spec.id, joining_only=False))
+                order = list(dispatch.backlog.in_order(worker.spec.id, joining_only=False))
                 waiting = [v for v in self.fleet._videos.values() if v.pending]
                 assert Counter(order) == Counter(waiting)
                 assert_ordered(order, worker.spec.id, list(self.fleet._videos.values()))
-                assert self.fleet._next_for(worker) is None
+                assert dispatch.next_for(worker) is None
 
 
 def assert_ordered(order: list[Video], home: int, turns: list[Video]) -> None:

@@ -1,22 +1,22 @@
-"""What the fleet moves: tasks, videos and workers, each with its own small bookkeeping."""
+"""A video on its way and its tasks: what waits, what is in hand, what is done."""
 
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+from orchestrator.entries import SegmentCommitted
 from orchestrator.flags import MatteSummary, summarised
 from orchestrator.jobs import VideoJob
-from orchestrator.moves import DECODER_MAY_BE_TO_BLAME, Rules, WorkerSpec
-from orchestrator.snapshot import (
-    RunningTask,
-    VideoState,
-    VideoStatus,
-    WorkerState,
-    WorkerStatus,
+from orchestrator.moves import (
+    ATTEMPTS_BY_KIND,
+    DECODER_MAY_BE_TO_BLAME,
+    FATAL_KINDS,
+    Rules,
 )
+from orchestrator.snapshot import VideoState, VideoStatus
 from orchestrator.stage_shares import added
 from pipeline.errors import ErrorRecord
 from pipeline.spec import Concession, OutputFile, SegmentResult, StageTimes
@@ -68,6 +68,12 @@ class Task:
         if self.number == FINISH:
             return rules.finish_s
         return rules.stall_s if self.frames_done else rules.first_frame_s
+
+    def is_spent(self, rules: Rules) -> bool:
+        """Whether its last failure was one too many."""
+        kind = self.failures[-1]
+        allowed = ATTEMPTS_BY_KIND.get(kind, rules.attempts)
+        return len(self.failures) >= rules.attempts or self.failures.count(kind) >= allowed
 
     @property
     def runs_alone(self) -> bool:
@@ -161,6 +167,15 @@ class Video:
         self._in_hand.discard(task)
         self._state = None
 
+    def charge(self, task: Task, kind: str, worker: int) -> None:
+        """An attempt failed in a worker, by an error of that kind: it is held against the task."""
+        self.give_up(task)
+        task.failures.append(kind)
+        if kind == "resource":  # what one segment lacked, the next will lack too
+            self.halvings = max(self.halvings, task.failures.count("resource"))
+        if kind in FATAL_KINDS or kind in ("lost", "stalled"):
+            task.tried_on.add(worker)
+
     def requeue(self, task: Task, *, stopping: bool = False) -> None:
         """Let a task wait again, unless the video is settled by now.
 
@@ -175,14 +190,18 @@ class Video:
                 self._troubled[task] = None
             self._changed()
 
-    def commit(self, task: Task, result: SegmentResult, seconds: float) -> None:
-        """A segment is done; after the last one the joining waits for a worker."""
+    def commit(self, task: Task, result: SegmentResult, seconds: float) -> SegmentCommitted:
+        """A segment is done, to be recorded; after the last one the joining waits for a worker."""
         self._in_hand.discard(task)
         self._work_s += seconds
         self._eased += task.concession.chunk_divisor > 1
         task.done = True
         self.suspect = False
         self._take(task, result)
+        start, stop = self.job.segments[task.number]
+        return SegmentCommitted(
+            self.job.id, self.settings, task.number, start, stop, result, sizes=()
+        )
 
     def remake(self, numbers: Iterable[int]) -> None:
         """Some finished segments are damaged: let them wait again, and the joining for them."""
@@ -291,175 +310,29 @@ class Video:
         self._note(self)
 
 
+def videos_of(
+    jobs: Sequence[VideoJob],
+    homes: Sequence[int],
+    note: Callable[[Video], None],
+    committed: Mapping[TaskId, SegmentResult],
+    published: Mapping[str, tuple[OutputFile, ...]],
+) -> dict[str, Video]:
+    """The videos of a run as an earlier one left them, by their ids; homes take turns.
+
+    Raises:
+        ValueError: two jobs have the same id.
+    """
+    videos = {job.id: Video(job, homes[turn % len(homes)], note) for turn, job in enumerate(jobs)}
+    if len(videos) != len(jobs):
+        raise ValueError("two videos have the same id")
+    for video, outputs in published.items():
+        videos[video].publish(outputs, earlier=True)
+    for task, result in committed.items():
+        videos[task.video].resume(task, result)
+    return videos
+
+
 def _middle(values: Iterable[float | None]) -> float | None:
     """The median of those that are known."""
     known = sorted(value for value in values if value is not None)
     return known[len(known) // 2] if known else None
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One death of a worker's process; one of `blamed` may have been the cause."""
-
-    at: float
-    blamed: tuple[Task, ...]
-
-    @property
-    def explained(self) -> bool:
-        """Whether a task is to blame rather than the worker: it has ended others too."""
-        return any(len(task.tried_on) > 1 and not task.done for task in self.blamed)
-
-
-@dataclass(slots=True, eq=False)
-class Worker:
-    """One worker over all of its lives.
-
-    Attributes:
-        since: when it came to its present status, in seconds.
-        cause_known: why this life ends is known, so the tasks in hand are not to blame.
-        stalled: tasks in hand that are to blame; they wait again when the process is gone, for
-            until then it may go on writing.
-        kills: how often this life was told to end.
-        hopeless: a new life would fail in the same way.
-        faults: the deaths of its processes in this run.
-        drained_for: faults for which it was retired though a new life might do better.
-    """
-
-    spec: WorkerSpec
-    life: int = 0
-    status: WorkerStatus = "down"
-    since: float = 0.0
-    device: str = ""
-    running: dict[TaskId, Task] = field(default_factory=dict)
-    segments_in_hand: int = 0
-    error: ErrorRecord | None = None
-    cause_known: bool = False
-    stalled: dict[TaskId, ErrorRecord] = field(default_factory=dict)
-    kills: int = 0
-    hopeless: bool = False
-    faults: list[Fault] = field(default_factory=list)
-    drained_for: tuple[Fault, ...] = ()
-    deaths_in_a_row: int = 0
-    blameless_in_a_row: int = 0
-    blamed: tuple[Task, ...] = ()
-    blamed_in_a_row: set[str] = field(default_factory=set)
-
-    @property
-    def alive(self) -> bool:
-        return self.status not in ("down", "retired")
-
-    @property
-    def may_take_more(self) -> bool:
-        """Whether it will take a task soon, so that none needs to be started for it."""
-        return self.status == "starting" or (self.status == "ready" and not self.running)
-
-    def has_room_for(self, task: Task) -> bool:
-        if task.number == FINISH:
-            return len(self.running) == self.segments_in_hand
-        in_hand = self.segments_in_hand
-        return in_hand == 0 or (in_hand < self.spec.lanes and self._has_memory_for(task.video.job))
-
-    def _has_memory_for(self, job: VideoJob) -> bool:
-        jobs = [task.video.job for task in self.running.values() if task.number != FINISH]
-        ram, vram = self.spec.ram_bytes, self.spec.vram_bytes
-        return (ram is None or sum(j.ram_bytes for j in jobs) + job.ram_bytes <= ram) and (
-            vram is None or sum(j.vram_bytes for j in jobs) + job.vram_bytes <= vram
-        )
-
-    def enter(self, status: WorkerStatus, now: float) -> None:
-        self.status, self.since = status, now
-        assert self.alive or not self.running, "a dead worker holds tasks"
-
-    def be_born(self, now: float) -> None:
-        self.life += 1
-        self.cause_known = self.hopeless = False
-        self.stalled = {}
-        self.kills = 0
-        self.blamed = ()
-        self.enter("starting", now)
-
-    def take(self, task: Task) -> None:
-        assert task.id not in self.running, "a task is in two hands"
-        self.running[task.id] = task
-        self.segments_in_hand += task.number != FINISH
-        assert self.segments_in_hand <= self.spec.lanes, "more segments than lanes"
-        assert len(self.running) - self.segments_in_hand <= 1, "two joinings at once"
-
-    def drop(self, task: Task) -> None:
-        del self.running[task.id]
-        self.segments_in_hand -= task.number != FINISH
-
-    def complete(self, task: Task) -> None:
-        """A task is done: the worker is healthy."""
-        self.drop(task)
-        self.deaths_in_a_row = self.blameless_in_a_row = 0
-        self.blamed_in_a_row.clear()
-
-    def doom(
-        self,
-        error: ErrorRecord,
-        now: float,
-        *,
-        blamed: Sequence[Task] = (),
-        hopeless: bool = False,
-    ) -> None:
-        """This life is over, because of one of `blamed`, though its process may still be there."""
-        if not self.cause_known:
-            self.error = error
-            self.blamed = tuple(blamed)
-        self.cause_known = True
-        self.hopeless = self.hopeless or hopeless
-        if self.status != "stopping":
-            self.enter("ending", now)
-
-    def note_fault(self, now: float) -> None:
-        """A life has ended by a fault."""
-        self.faults.append(Fault(now, self.blamed))
-        self.deaths_in_a_row += 1
-        if not self.blamed:
-            self.blameless_in_a_row += 1
-        elif len(self.blamed) == 1:
-            self.blamed_in_a_row.add(self.blamed[0].video.job.id)
-
-    def unexplained(self, since: float) -> tuple[Fault, ...]:
-        """Faults from `since` on for which no task is to blame."""
-        return tuple(f for f in self.faults if f.at >= since and not f.explained)
-
-    def is_past_hope(self, rules: Rules) -> bool:
-        """Whether even the last worker is given up, though then the run ends.
-
-        One bad file must not do that, nor a few: what counts is lives that ended without a task to
-        blame, and very many *different* videos that each ended a life by itself, with nothing done
-        in between.
-        """
-        return (
-            self.hopeless
-            or self.blameless_in_a_row >= rules.faults
-            or len(self.blamed_in_a_row) >= rules.faults**2
-        )
-
-    def deadlines(self, rules: Rules) -> Iterator[tuple[float, Task | WorkerStatus]]:
-        """When patience ends, and with what: its present status, or a task."""
-        if self.status == "starting":
-            yield self.since + rules.start_s, self.status
-        elif self.status == "stopping":
-            yield self.since + rules.grace_s, self.status
-        elif self.status == "ending":
-            yield self.since + rules.end_s, self.status
-        for task in self.running.values() if self.status == "ready" else ():
-            yield task.progress_at + task.patience_s(rules), task
-
-    def state(self) -> WorkerState:
-        return WorkerState(
-            id=self.spec.id,
-            life=self.life,
-            status=self.status,
-            device=self.device,
-            lanes=self.spec.lanes,
-            faults=len(self.faults),
-            tasks=tuple(
-                RunningTask(task.id, task.attempt, task.num_frames, task.frames_done)
-                for task in self.running.values()
-            ),
-            error=self.error,
-        )
