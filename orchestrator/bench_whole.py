@@ -109,7 +109,9 @@ def main(settings_path: str, clip: str, out: str, result: str) -> int:
 
     from orchestrator.config import load_settings
     from orchestrator.report.run_page import NoPage
-    from orchestrator.run import Request, Surroundings, fetch_model, run
+    from orchestrator.request import Request, Surroundings
+    from orchestrator.run import run
+    from pipeline.models.fetch import fetch_model
 
     console = Console(stderr=True, highlight=False)
     watch = Watch(Path(result).with_name(INDEX_NAME))

@@ -59,7 +59,7 @@ class Wanted:
     crew: Crew
     jobs: Sequence[VideoJob]
     out: OutFolder
-    fetch: Callable[[MattingSettings], None]
+    fetch: Callable[[MattingSettings], object]
     say: Callable[[str], object]
 
 

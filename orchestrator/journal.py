@@ -12,7 +12,7 @@ import os
 import re
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, BinaryIO
@@ -131,6 +131,10 @@ class Journal:
             return None
         sizes = tuple(output.size_bytes for output in entry.outputs)
         return entry.outputs if measure(job.outputs) == sizes else None
+
+    def unfinished(self, jobs: Iterable[VideoJob]) -> list[VideoJob]:
+        """Those of which something is still to be done."""
+        return [job for job in jobs if self.published(job) is None]
 
     def committed(self, job: VideoJob) -> dict[int, SegmentResult]:
         """The segments of a video that need not be made again, by number."""

@@ -82,7 +82,7 @@ def look(
     out: str,
     token: str,
     models: Sequence[MattingSettings],
-    fetch: Callable[[MattingSettings], None],
+    fetch: Callable[[MattingSettings], object],
     scratch: str | None = None,
 ) -> Node | str:
     """This machine, or in words why it cannot work on the run.

@@ -84,7 +84,7 @@ def path_below(folder: Path | None, video: Path) -> PurePath:
 
 def preview(
     request: PreviewRequest,
-    fetch_model: Callable[[MattingSettings], None],
+    fetch_model: Callable[[MattingSettings], object],
     gpus: Callable[[], list[Gpu]] = list_gpus,
 ) -> tuple[int, ...]:
     """Write the sheet; the frames that are on it.

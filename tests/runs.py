@@ -25,7 +25,8 @@ from orchestrator.backends.base import Backend
 from orchestrator.backends.local import LocalBackend, ThreadBackend
 from orchestrator.config import load_settings
 from orchestrator.report.run_page import NoPage, RunPage
-from orchestrator.run import Request, Supervise, Surroundings, run
+from orchestrator.request import Request, Supervise, Surroundings
+from orchestrator.run import run
 from orchestrator.supervisor import Outcome
 from orchestrator.supervisor import run as supervise
 from pipeline.errors import VrmatteError

@@ -30,7 +30,7 @@ from orchestrator.commands.doctor import doctor
 from orchestrator.commands.gates import gates
 from orchestrator.commands.models import fetch_models
 from orchestrator.config import load_settings
-from orchestrator.run import Request, Surroundings
+from orchestrator.request import Request, Surroundings
 from pipeline.prompts import require_prompts_file
 from tests.clips import X264, ClipSpec
 from tests.runs import HereRun

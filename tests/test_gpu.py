@@ -164,7 +164,7 @@ def test_want_of_memory_is_met_by_smaller_chunks(clip: GetClip, tmp_path: Path) 
     )
     (tmp_path / "small_gpu.py").write_text(program)
     start = (
-        "import sys; from dataclasses import replace; import orchestrator.run as r\n"
+        "import sys; from dataclasses import replace; import orchestrator.team as r\n"
         "real = r.LocalBackend\n"
         "r.LocalBackend = lambda setups, used: real(\n"
         "    {w: replace(s, work='small_gpu:Small') for w, s in setups.items()}, used)\n"

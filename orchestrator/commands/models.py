@@ -34,19 +34,11 @@ def fetch_models(config: Path | None, **options: Any) -> None:
     """
     from orchestrator.config import load_settings
     from orchestrator.per_file import possible_mattings
-    from pipeline.models.sam2_weights import fetch_checkpoint
-    from pipeline.models.weights import fetch_rvm
+    from pipeline.models.fetch import fetch_model
 
     found: dict[Path, None] = {}
     for matting in possible_mattings(load_settings(config, overrides(options))):
-        names = {matting.model}
-        if matting.model in ("sam2", "sam2+rvm"):
-            found[fetch_checkpoint(matting)] = None
-            names.add(matting.sam2_seed)
-        if matting.model == "sam2+rvm":
-            names.add(matting.sam2_edge)
-        if "rvm" in names:
-            found.update(dict.fromkeys(fetch_rvm(matting)))
+        found.update(dict.fromkeys(fetch_model(matting)))
     for path in found:
         click.echo(path)
     if not found:

@@ -60,7 +60,7 @@ def preview(
     from orchestrator.config import load_settings, settings_for
     from orchestrator.preview import PreviewRequest, path_below
     from orchestrator.preview import preview as make_preview
-    from orchestrator.run import fetch_model
+    from pipeline.models.fetch import fetch_model
 
     settings = load_settings(config, overrides(options), preset)
     settings = settings_for(settings, path_below(folder, video))

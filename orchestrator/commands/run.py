@@ -135,9 +135,10 @@ def run(
     failed, 2 usage or settings, 3 this machine cannot do it, 130 stopped and resumable.
     """
     from orchestrator.config import load_settings
-    from orchestrator.run import Request, Surroundings, fetch_model
+    from orchestrator.request import Request, Surroundings
     from orchestrator.run import run as run_job
     from orchestrator.terminal import lasting_lines
+    from pipeline.models.fetch import fetch_model
 
     if price_per_hour is not None and not dry_run:
         raise SettingsError("--price-per-hour is for --dry-run", "add it, or leave the price out")

@@ -14,7 +14,7 @@ import orchestrator.run
 from orchestrator.cli import main
 from orchestrator.commands.options import QUALITIES
 from orchestrator.config import Settings
-from orchestrator.run import Request, Surroundings
+from orchestrator.request import Request, Surroundings
 from pipeline.errors import (
     DiskError,
     EncodeError,

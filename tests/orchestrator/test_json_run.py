@@ -10,7 +10,7 @@ import pytest
 
 import orchestrator.run
 from orchestrator.events import Kind
-from orchestrator.run import Request, Surroundings
+from orchestrator.request import Request, Surroundings
 from tests.orchestrator.test_cli import typed
 from tests.orchestrator.test_run import Place, SupervisorDouble
 from tests.orchestrator.test_run import place as place  # the fixture
@@ -20,7 +20,7 @@ def told(
     place: Place, monkeypatch: pytest.MonkeyPatch, supervise: SupervisorDouble
 ) -> list[dict[str, Any]]:
     lines: list[str] = []
-    real = orchestrator.run.Surroundings
+    real = Surroundings
 
     def around(**neighbours: object) -> Surroundings:
         return real(**neighbours, write_json=lines.append)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 import orchestrator.run
 from orchestrator.cli import main
 from orchestrator.on_done import tell
-from orchestrator.run import Request, Surroundings
+from orchestrator.request import Request, Surroundings
 from pipeline.errors import DiskError, MachineError, SettingsError
 
 COMMAND = 'echo "$VRMATTE_STATUS $VRMATTE_OUT $VRMATTE_REPORT" > told'

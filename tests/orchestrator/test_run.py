@@ -22,7 +22,8 @@ from orchestrator.machine import Gpu
 from orchestrator.moves import Rules, WorkerSpec
 from orchestrator.out_folder import OutFolder
 from orchestrator.report.run_page import NoPage
-from orchestrator.run import Request, Surroundings, run
+from orchestrator.request import Request, Surroundings
+from orchestrator.run import run
 from orchestrator.snapshot import Snapshot, VideoState
 from orchestrator.stages import Stage, StageRequest, Stages
 from orchestrator.status import show_status

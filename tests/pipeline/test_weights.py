@@ -61,7 +61,7 @@ def test_what_is_there_is_found_without_torch(tmp_path: Path) -> None:
     program = (
         "import sys\n"
         "import workers.launch\n"
-        "from orchestrator.run import fetch_model\n"
+        "from pipeline.models.fetch import fetch_model\n"
         "from pipeline.spec import MattingSettings\n"
         "folder = sys.argv[1]\n"
         "weights = folder + '/weights.pth'\n"

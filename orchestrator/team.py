@@ -1,0 +1,51 @@
+"""The workers of a run: this machine's, or those of a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+
+from orchestrator.backends.base import Arrivals, Backend
+from orchestrator.backends.local import LocalBackend
+from orchestrator.cluster import Wanted, joined
+from orchestrator.crew import Crew
+from orchestrator.jobs import VideoJob
+from orchestrator.moves import WorkerSpec
+from orchestrator.out_folder import OutFolder
+from orchestrator.request import Request, Surroundings
+from orchestrator.scratch import scratch_here
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """The workers of a run, wherever they are.
+
+    Attributes:
+        gpus: number and UUID of the GPU of each worker on this machine; None on the CPU.
+        pids: the processes of those workers.
+        arrivals: tells of further workers, where any may come.
+    """
+
+    backend: Backend
+    workers: Sequence[WorkerSpec]
+    gpus: Mapping[int, tuple[int, str] | None]
+    pids: Callable[[], Mapping[int, int]]
+    arrivals: Arrivals | None = None
+
+
+@contextmanager
+def gathered(
+    request: Request, around: Surroundings, out: OutFolder, crew: Crew, jobs: Sequence[VideoJob]
+) -> Iterator[Team]:
+    """This machine's workers, or those of the cluster if there is anything to do for them."""
+    if request.cluster is None or not jobs:
+        backend = LocalBackend(crew.setups, crew.memory_used)
+        gpus = {w: (g.number, g.uuid) if (g := crew.gpus.get(w)) else None for w in crew.setups}
+        with scratch_here(request.settings.output) if jobs else nullcontext():
+            yield Team(backend, crew.specs(), gpus, backend.pids)
+        return
+
+    wanted = Wanted(request.settings, crew, jobs, out, around.fetch_model, around.say)
+    with joined(request.cluster, wanted) as (cluster, workers):
+        yield Team(cluster.backend, workers, {}, dict, cluster)
