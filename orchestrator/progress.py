@@ -138,7 +138,8 @@ class Watch:
             while not self._over:
                 self._wake.wait(SHOW_S)
                 self._wake.clear()
-                self._show()
+                if not self._over:
+                    self._show()
             self._show()
         except Exception:
             structlog.get_logger("vrmatte").exception("nothing_shown")

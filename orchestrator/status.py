@@ -29,6 +29,9 @@ SILENT_S = 30.0
 #: Lines: what is printed once may scroll.
 _NO_LIMIT = 10_000
 
+#: From this width on there is room for the segments beside a name.
+_WIDE = 60
+
 Standing = Literal[
     "done", "output is gone", "output has changed", "set aside", "begun", "not begun"
 ]
@@ -74,7 +77,7 @@ def show_status(
         console.print(view(live, console.width, _NO_LIMIT, plain=plain))
         videos = [_with_hand(video, live.snapshot) for video in videos]
     if videos:
-        console.print(_table(videos))
+        console.print(_table(videos, console.width))
     lines = [f"{video.name}: {video.error}" for video in videos if video.error]
     lines += [f"{aside['name']}: set aside: {aside['reason']}" for aside in record["set_aside"]]
     done = sum(video.standing == "done" for video in videos)
@@ -112,21 +115,22 @@ def _state(going_on: bool, live: Live | None, now: datetime) -> str:
     return f"a run is going on (process {live.pid})"
 
 
-def _table(videos: Sequence[VideoStanding]) -> Table:
+def _table(videos: Sequence[VideoStanding], width: int) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("Video", overflow="fold")
+    table.add_column("Video", overflow="fold", min_width=8)
     table.add_column("State")
-    table.add_column("Segments", justify="right", no_wrap=True)
+    if width >= _WIDE:
+        table.add_column("Segments", justify="right", no_wrap=True)
     table.add_column("Frames", justify="right", no_wrap=True)
     for video in videos:
         table.add_row(
             Text(printable(video.name)),
             video.standing,
-            f"{video.segments_done} of {video.segments}",
+            *([f"{video.segments_done} of {video.segments}"] if width >= _WIDE else []),
             f"{video.frames_done} of {video.frames}",
         )
     return table

@@ -13,28 +13,37 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
-def summary_table(report: Report) -> Table:
-    """One row per video."""
+#: From this width on there is room for every column beside a name.
+_WIDE = 60
+
+
+def summary_table(report: Report, width: int = 80) -> Table:
+    """One row per video; on a narrow terminal without times and rates."""
     from rich import box
     from rich.table import Table
 
     table = Table(title="Result", box=box.SIMPLE_HEAD, title_justify="left")
-    table.add_column("Video", overflow="fold")
+    table.add_column("Video", overflow="fold", min_width=8)
     table.add_column("Result")
-    for heading in ("Frames", "Time", "Frames/s", "Size"):
+    table.add_column("Frames", justify="right")
+    for heading in ("Time", "Frames/s") if width >= _WIDE else ():
         table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("Size", justify="right", no_wrap=True)
     styles = {"done": "green", "done earlier": "green", "not finished": "yellow"}
     for video in report.videos:
         size = sum(output.size_bytes for output in video.outputs)
         frames = str(video.frames or "")
         if video.result == "not finished":
             frames = f"{video.frames_done} of {video.frames}"
+        speed = (
+            clock(video.seconds) if video.seconds is not None else "",
+            f"{video.frames_per_second:.1f}" if video.frames_per_second else "",
+        )
         table.add_row(
             _text(video.name),
             _text(video.result, styles.get(video.result, "red")),
             frames,
-            clock(video.seconds) if video.seconds is not None else "",
-            f"{video.frames_per_second:.1f}" if video.frames_per_second else "",
+            *(speed if width >= _WIDE else ()),
             readable_size(size) if size else "",
         )
     return table

@@ -131,7 +131,7 @@ def show_report(
     console: Console, report: Report, path: Path | None, page: Path | None = None
 ) -> None:
     """`path` and `page` are where they were written, or None where they could not be."""
-    console.print(summary_table(report))
+    console.print(summary_table(report, console.width))
     for line in remarks(report):
         _say(console, line)
     for video in report.videos:

@@ -105,7 +105,7 @@ def spot_checks(finished: Finished) -> list[tuple[str, OutputFile]]:
 def _few(count: int) -> str:
     if count == 0:
         raise CheckFailed("no file is done", _AGAIN)
-    return f"there are only {counted(count, 'file')}"
+    return f"only {counted(count, 'file')} to look into"
 
 
 def look_into(site: Site, finished: Finished, output: OutputFile) -> str:

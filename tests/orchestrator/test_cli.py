@@ -165,7 +165,7 @@ def test_streams_that_are_closed_do_no_harm() -> None:
     command = f"'{sys.executable}' -P -m orchestrator.cli models list 0<&- 2>&-"
     done = subprocess.run(["sh", "-c", command], stdout=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, "chroma" in done.stdout) == (0, True)
-    done = subprocess.run(["sh", "-c", f"{command} >&-"], check=False)
+    done = subprocess.run(["sh", "-c", f"{command} >&-"], text=True, check=False)
     assert done.returncode == 0
 
 

@@ -139,6 +139,7 @@ def test_lines_of_json_tell_a_whole_run() -> None:
     assert events.count("video-done") == events.count("video-started") == 2
     assert events.count("segments-done") == 5
     assert events[-1] == "progress"
+    assert [line.get("phase") for line in told].count("ended") == 1
     last = told[-1]
     assert (last["phase"], last["frames_done"], last["frames"]) == ("ended", 120, 120)
     assert (last["videos_done"], last["share_done"]) == (2, 1.0)

@@ -165,5 +165,9 @@ def test_the_tables_fit_and_names_are_no_markup(width: int) -> None:
     assert all(len(line) <= width for line in lines)
     assert any("[red]talk_LR_180.mp4" in line for line in lines)
     assert any("1.2 MB" in line and "12.0" in line and "0:20" in line for line in lines)
+    narrow = shown(summary_table(report(state, aside=(BROKEN,)), 40), 40)
+    assert all(len(line) <= 40 for line in narrow)
+    assert any(all(word in line for word in ("done", "240", "1.2 MB")) for line in narrow)
+    assert "[red]talk_LR_180.mp4" in "".join(line.split()[0] for line in narrow if line.split())
     plan = Plan((job(state),), (BROKEN,))
     assert list(plan_remarks(plan))[-1] == "bad.mp4: set aside: holds no video (leave it out)"
