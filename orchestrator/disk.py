@@ -14,10 +14,11 @@ from pathlib import Path
 
 from orchestrator.jobs import Plan, SetAside, VideoJob
 from orchestrator.words import printable, readable_size
+from pipeline.deliverables.fit import BY_CODEC
 from pipeline.disk import disk_error
 from pipeline.errors import ErrorRecord, MachineError
 from pipeline.quality import Quality
-from pipeline.spec import VideoInfo
+from pipeline.spec import EncodingSettings, VideoInfo
 
 #: A VP9 matte as a share of its source, as expected. Measured at crf 30, realtime 5, on real
 #: footage: RVM 1.0 (960x540), a noisy clean plate 1.0 (3840x1920); one third of the picture kept
@@ -46,11 +47,16 @@ SHARE_OF_FORMAT: Mapping[str, float] = {
     "tiff": 3.0,
 }
 
-#: A quality's files as a multiple of a balanced one's (docs/benchmarks/009-disk.md).
-SHARE_OF_QUALITY: Mapping[Quality, float] = {"draft": 0.9, "balanced": 1.0, "best": 1.4}
+#: A quality's files as a multiple of a balanced one's, by codec (docs/benchmarks/009-disk.md). Of
+#: ProRes and of TIFF all are alike. NVENC's are taken for the software's: nobody has measured them.
+SHARE_OF_QUALITY: Mapping[str, Mapping[Quality, float]] = {
+    "vp9": {"draft": 0.9, "balanced": 1.0, "best": 1.2},
+    "hevc": {"draft": 0.65, "balanced": 1.0, "best": 1.5},
+    "h264": {"draft": 0.55, "balanced": 1.0, "best": 1.5},
+    "av1": {"draft": 0.9, "balanced": 1.0, "best": 1.3},
+}
 
-#: Formats that are as large whatever the quality.
-_OF_NO_QUALITY = frozenset({"tiff", "prores"})
+_CODECS = {"webm": "vp9", "hevc-alpha": "hevc"}
 
 #: ProRes 4444 has about its own rate, whatever the source had: bytes per pixel, expected and least.
 #: The subject of that demo clip 0.37; test patterns all over 0.23; an empty picture 0.015.
@@ -66,7 +72,7 @@ def output_bytes(
     info: VideoInfo,
     num_frames: int,
     formats: Sequence[str] = ("webm",),
-    quality: Quality = "balanced",
+    encoding: EncodingSettings = EncodingSettings(),  # noqa: B008  it is frozen
     *,
     least: bool = False,
 ) -> int:
@@ -76,9 +82,8 @@ def output_bytes(
     rate = LEAST_BYTES_PER_PIXEL if least else EXPECTED_BYTES_PER_PIXEL
     most = EXPECTED_SHARE_OF_SOURCE * info.size_bytes * num_frames / info.num_frames
     one = min(pixels * rate, most)
-    share = SHARE_OF_QUALITY[quality]
     total = one * sum(
-        SHARE_OF_FORMAT.get(name, 1.0) * (1.0 if name in _OF_NO_QUALITY else share)
+        SHARE_OF_FORMAT.get(name, 1.0) * _share_of_quality(name, encoding)
         for name in formats
         if name != "prores"
     )
@@ -87,21 +92,26 @@ def output_bytes(
     return round(total)
 
 
+def _share_of_quality(name: str, encoding: EncodingSettings) -> float:
+    """Of one format; 1 where it has nothing to do with the quality, or nobody knows."""
+    codec = encoding.codec if name in BY_CODEC else _CODECS.get(name)
+    return 1.0 if codec is None else SHARE_OF_QUALITY[codec][encoding.quality]
+
+
 def scratch_bytes(
     info: VideoInfo,
     num_frames: int,
     formats: Sequence[str] = ("webm",),
-    quality: Quality = "balanced",
+    encoding: EncodingSettings = EncodingSettings(),  # noqa: B008  it is frozen
 ) -> int:
     """About how much a video will hold under ``work/`` besides the file that is joined."""
-    return output_bytes(info, num_frames, formats, quality)
+    return output_bytes(info, num_frames, formats, encoding)
 
 
 def least_bytes(job: VideoJob) -> int:
     """What its outputs, and as much again its scratch, will surely take."""
     formats = job.settings.deliverables
-    quality = job.settings.encoding.quality
-    return output_bytes(job.info, job.num_frames, formats, quality, least=True)
+    return output_bytes(job.info, job.num_frames, formats, job.settings.encoding, least=True)
 
 
 def check_room(
@@ -122,7 +132,8 @@ def check_room(
     needed = sum(sizes) + sum(sizes[:in_flight]) + reserve_bytes
     if needed > free_bytes:
         raise MachineError(
-            f"no room: the outputs need at least {readable_size(needed)},"
+            f"no room: the outputs, and the {readable_size(reserve_bytes)} that must stay free"
+            f" (limits.reserve_gb), need at least {readable_size(needed)},"
             f" the disk of the output folder has {readable_size(free_bytes)} free",
             "make room, or choose another output folder",
         )

@@ -98,6 +98,8 @@ def preview(
         raise SettingsError(f"there is no folder for {request.sheet}", "make it, or name another")
     if request.sheet.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise SettingsError(f"{request.sheet} is no name of a picture", "end it in .png or .jpg")
+    if request.sheet.is_dir():
+        raise SettingsError(f"{request.sheet} is a folder", "name a picture in it")
     settings = pin_files(request.settings)
     matting = settled_prompts(settings.matting)
     visible = visible_gpus(gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))

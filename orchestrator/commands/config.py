@@ -23,7 +23,12 @@ def init_config(file: Path) -> None:
 
     try:
         with file.open("x", encoding="utf-8") as stream:
-            stream.write(default_text())
+            try:
+                stream.write(default_text())
+                stream.flush()
+            except OSError:  # as on a full disk: half a file would be in the way
+                file.unlink()
+                raise
     except FileExistsError:
         raise SettingsError(f"{file} is there already", "choose another name") from None
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -218,6 +219,18 @@ def test_config_init_and_check(tmp_path: Path) -> None:
         f"error: {path}, line {line}: there is no model named 'rvn'",
         "did you mean 'rvm'?",
     ]
+
+
+def test_a_settings_file_that_cannot_be_whole_is_not_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full() -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("orchestrator.config_text.default_text", full)
+    result = typed("config", "init", str(tmp_path / "s.yaml"))
+    assert (result.exit_code, "No space left" in result.stderr) == (2, True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_models_list_names_them_all() -> None:

@@ -120,7 +120,12 @@ def test_overrides_see_a_video_as_a_run_on_the_folder_does(tmp_path: Path) -> No
 
 def test_a_sheet_that_cannot_be_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     settings = load_settings(None, {})
-    for name, told in (("none/a.png", "there is no folder"), ("a.gif", "is no name of a picture")):
+    (tmp_path / "sheets.png").mkdir()
+    for name, told in (
+        ("none/a.png", "there is no folder"),
+        ("a.gif", "is no name of a picture"),
+        ("sheets.png", "is a folder"),
+    ):
         with pytest.raises(SettingsError, match=told):
             preview(
                 PreviewRequest(tmp_path / "no.mp4", settings, tmp_path / name), lambda matting: None
