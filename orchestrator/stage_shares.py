@@ -17,7 +17,7 @@ class StageShares:
 
     Attributes:
         decode: 0..1, from the file to RGB.
-        matte: 0..1, the model, and what is made of its matte before it is shown.
+        matte: 0..1, the model, its first look at the video too, and what is made of its matte.
         planes: 0..1, what the encoders are given, and its copy to the host; matte and planes take
             turns.
         encode: 0..1, writing, checking and naming the files; not what an encoder goes on with

@@ -88,7 +88,8 @@ def run_segment(
             cpu_decode=concession.cpu_decode,
         )
         chunk = max(1, chunk_frames(job.video, job.settings.streaming) // concession.chunk_divisor)
-        prepared = prepared_data(job, model, ClipReader(job, reader))
+        with clock.at("matte"):
+            prepared = prepared_data(job, model, ClipReader(job, reader))
         depth = _depth(job, device)
         decoded = clock.stage("decode", _decoded(job, model, reader, chunk))
         frames = clock.stage(None, overlap(decoded, depth, on_thread=on_thread))

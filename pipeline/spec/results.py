@@ -48,7 +48,7 @@ class StageTimes:
     Attributes:
         wall_s: from the segment's beginning to its files' names; of several, added up.
         decode_s: from the file to RGB.
-        matte_s: the model, and what is made of its matte before it is shown.
+        matte_s: the model, its first look at the video too, and what is made of its matte.
         planes_s: what the encoders are given, and its copy to the host.
         encode_s: writing, checking and naming the files.
     """
