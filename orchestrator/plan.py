@@ -213,7 +213,7 @@ class Planner:
             index_path=str(index_path),
             work_dir=str(work_dir),
             scratch_bytes=scratch_bytes(
-                info, stop - start, settings.deliverables, settings.encoding.quality
+                info, stop - start, settings.deliverables, settings.encoding
             ),
             differing=wanted.differing,
         )

@@ -59,9 +59,8 @@ def foretold(job: VideoJob, stages: Stages | None) -> Size:
     if all(name in coded for name in job.settings.deliverables):
         pictures = sum(picture_bytes(job, coded[name]) for name in job.settings.deliverables)
         return Size(pictures, sound, by_trial=True)
-    guess = output_bytes(
-        job.info, job.num_frames, job.settings.deliverables, job.settings.encoding.quality
-    )
+    settings = job.settings
+    guess = output_bytes(job.info, job.num_frames, settings.deliverables, settings.encoding)
     return Size(guess, sound, by_trial=False)
 
 

@@ -78,10 +78,15 @@ def test_it_is_guessed_by_the_quality_where_there_was_no_trial_of_every_format()
         size = foretold(job, stages)
         assert size.pictures == output_bytes(job.info, 600, ("webm", "tiff"))
         assert not size.by_trial
-    for quality, share in SHARE_OF_QUALITY.items():
-        settings = VideoSettings(encoding=EncodingSettings(quality=quality))
-        size = foretold(replace(job, settings=settings), None)
-        assert size.pictures == pytest.approx(share * output_bytes(job.info, 600), abs=1)
+    for codec, shares in SHARE_OF_QUALITY.items():
+        name = "webm" if codec == "vp9" else "greenscreen"
+        for quality, share in shares.items():
+            encoding = EncodingSettings(quality=quality)
+            if codec != "vp9":
+                encoding = replace(encoding, codec=codec)  # type: ignore[arg-type]
+            settings = VideoSettings(deliverables=(name,), encoding=encoding)
+            size = foretold(replace(job, settings=settings), None)
+            assert size.pictures == pytest.approx(share * output_bytes(job.info, 600), abs=1)
 
 
 def test_the_sound_of_every_format_is_known() -> None:
