@@ -221,6 +221,7 @@ class Cluster:
                     setup,
                     num_cpus=0 if wanted.crew.on_gpu else min(1.0, cpus / count),
                     num_gpus=int(wanted.crew.on_gpu),
+                    cores=said.cores,
                 ),
             )
             specs.append(replace(spec, id=worker))

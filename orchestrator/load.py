@@ -9,17 +9,20 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
 import structlog
 
-from workers.telemetry import GpuSample, Usage, family_usage, sample_gpus
+from workers.telemetry import GpuSample, Usage, WorkerSample, family_usage, sample_gpus
 
 SAMPLE_S = 2.0
 MOST_POINTS = 600
+
+#: A worker elsewhere of which nothing new was heard for so long is not shown any more.
+STALE_S = 10.0
 
 #: How long the end of a run waits for a sample under way.
 _LAST_WAIT_S = 1.0
@@ -30,13 +33,14 @@ class DeviceLoad:
     """One worker's device. Shares are 0..1, None where the card does not tell.
 
     Attributes:
-        gpu: its number as the run counts GPUs; None for a worker on the CPU.
+        gpu: its number as the run counts GPUs, or the node; None for a worker on the CPU.
         name: of the GPU.
         busy, decoder, encoder: shares of the time in which kernels, NVDEC and NVENC were at work.
         vram: share of the GPU's memory in use, by whatever program.
         temperature_c: of the chip, in degrees Celsius.
-        cpu: share of all cores of the run that the worker's processes took.
+        cpu: share of all cores of the run, on that machine, that the worker's processes took.
         rss_bytes: memory of the worker's processes in RAM.
+        node: the machine's name, where it is one of a cluster.
     """
 
     worker: int
@@ -49,6 +53,23 @@ class DeviceLoad:
     temperature_c: float | None = None
     cpu: float = 0.0
     rss_bytes: int = 0
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A worker that this process has not started, as its machine tells of it.
+
+    Attributes:
+        machine: told apart by this; empty for this one.
+        node: the machine's name.
+        cores: of it that the run may use.
+    """
+
+    sample: WorkerSample
+    machine: str
+    node: str
+    cores: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +78,7 @@ class LoadPoint:
 
     Attributes:
         seconds: from the meter's start to the end of the interval.
-        devices: one a worker.
+        devices: one a worker that is known; on a cluster they come and go.
         cpu: share of all cores of the run that all its processes took, the leading one too.
         rss_bytes: memory of all its processes in RAM.
     """
@@ -78,7 +99,8 @@ class LoadMeter:
     Args:
         gpus: number and UUID of the GPU of each worker; None for a worker on the CPU.
         pids: the process of each worker that has one now.
-        cores: that the run may use.
+        cores: that the run may use on this machine.
+        elsewhere: the workers that other processes have started.
         sample, usage: `workers.telemetry`'s, or doubles.
         clock: seconds that never go back.
     """
@@ -88,6 +110,7 @@ class LoadMeter:
         gpus: Mapping[int, tuple[int, str] | None],
         pids: Callable[[], Mapping[int, int]],
         cores: float,
+        elsewhere: Callable[[], Mapping[int, Elsewhere]] = dict,
         *,
         sample: Callable[[], Iterable[GpuSample]] = sample_gpus,
         usage: Callable[[int, Iterable[int]], tuple[Usage, dict[int, Usage]]] = family_usage,
@@ -96,6 +119,8 @@ class LoadMeter:
         self._gpus = dict(gpus)
         self._pids = pids
         self._cores = cores
+        self._elsewhere = elsewhere
+        self._pace_of: dict[int, _Pace] = {}
         self._sample = sample
         self._usage = usage
         self._clock = clock
@@ -149,17 +174,33 @@ class LoadMeter:
             if gpu is not None:
                 load = _with_gpu(load, gpu[0], samples.get(gpu[1]))
             devices.append(load)
+        others = self._others(now)
+        busy = (whole.cpu_s - self._cpu_s) / core_s * self._cores
+        cores = {there.machine: there.cores for there, _ in others.values() if there.machine}
         point = LoadPoint(
             seconds=now - self._began,
-            devices=tuple(devices),
-            cpu=_share(whole.cpu_s - self._cpu_s, core_s),
-            rss_bytes=whole.rss_bytes,
+            devices=(*devices, *(_load_there(w, *other) for w, other in others.items())),
+            cpu=_share(
+                busy + sum(taken for _, taken in others.values()),
+                self._cores + sum(cores.values()),
+            ),
+            rss_bytes=whole.rss_bytes + sum(t.sample.usage.rss_bytes for t, _ in others.values()),
         )
         self._asked_at, self._cpu_s = now, max(whole.cpu_s, self._cpu_s)
         with self._lock:
             self._last = point
             self._history.add(point)
         return point
+
+    def _others(self, now: float) -> dict[int, tuple[Elsewhere, float]]:
+        """The workers elsewhere of which something is known, each with the cores that it takes."""
+        found = {}
+        for worker, there in sorted(self._elsewhere().items()):
+            pace = self._pace_of.setdefault(worker, _Pace())
+            pace.see(there.sample, now)
+            if now - pace.seen_at <= STALE_S:
+                found[worker] = (there, pace.cores)
+        return found
 
     def _run(self) -> None:
         while True:
@@ -170,6 +211,28 @@ class LoadMeter:
                 return
             if self._over.wait(SAMPLE_S):
                 return
+
+
+@dataclass(slots=True)
+class _Pace:
+    """How many cores a worker elsewhere takes, by its machine's clock.
+
+    Attributes:
+        seen_at: when its newest sample came, by this machine's.
+    """
+
+    sample: WorkerSample | None = None
+    cores: float = 0.0
+    seen_at: float = 0.0
+
+    def see(self, sample: WorkerSample, now: float) -> None:
+        before, self.sample = self.sample, sample
+        if before == sample:
+            return
+        self.seen_at, self.cores = now, 0.0
+        if before is not None and sample.seconds > before.seconds:  # of another life, or node?
+            spent_s = max(0.0, sample.usage.cpu_s - before.usage.cpu_s)
+            self.cores = spent_s / (sample.seconds - before.seconds)
 
 
 class History:
@@ -202,16 +265,19 @@ class History:
 def mean(points: Iterable[LoadPoint]) -> LoadPoint:
     """One point for some that follow each other."""
     found = list(points)
-    by_worker = zip(*(point.devices for point in found), strict=True)
+    by_worker: dict[int, list[DeviceLoad]] = {}
+    for point in found:
+        for device in point.devices:
+            by_worker.setdefault(device.worker, []).append(device)
     return LoadPoint(
         seconds=found[-1].seconds,
-        devices=tuple(map(_mean_device, by_worker)),
+        devices=tuple(_mean_device(by_worker[worker]) for worker in sorted(by_worker)),
         cpu=sum(point.cpu for point in found) / len(found),
         rss_bytes=round(sum(point.rss_bytes for point in found) / len(found)),
     )
 
 
-def _mean_device(group: tuple[DeviceLoad, ...]) -> DeviceLoad:
+def _mean_device(group: Sequence[DeviceLoad]) -> DeviceLoad:
     def over(values: Iterable[float | None]) -> float | None:
         told = [value for value in values if value is not None]
         return sum(told) / len(told) if told else None
@@ -227,6 +293,13 @@ def _mean_device(group: tuple[DeviceLoad, ...]) -> DeviceLoad:
         cpu=sum(load.cpu for load in group) / len(group),
         rss_bytes=round(sum(load.rss_bytes for load in group) / len(group)),
     )
+
+
+def _load_there(worker: int, there: Elsewhere, cores: float) -> DeviceLoad:
+    used = there.sample
+    cpu = _share(cores, there.cores)
+    load = DeviceLoad(worker, cpu=cpu, rss_bytes=used.usage.rss_bytes, node=there.node)
+    return load if used.gpu is None else _with_gpu(load, used.gpu.index, used.gpu)
 
 
 def _with_gpu(load: DeviceLoad, number: int, sample: GpuSample | None) -> DeviceLoad:

@@ -203,7 +203,7 @@ def _work(
     swept: set[str] = set()
     seen: list[Snapshot] = []
     with (
-        LoadMeter(team.gpus, team.pids, usable_cores()) as meter,
+        LoadMeter(team.gpus, team.pids, usable_cores(), team.elsewhere) as meter,
         watching(
             plan.jobs,
             around.progress,

@@ -11,6 +11,7 @@ from orchestrator.backends.local import LocalBackend
 from orchestrator.cluster import Wanted, joined
 from orchestrator.crew import Crew
 from orchestrator.jobs import VideoJob
+from orchestrator.load import Elsewhere
 from orchestrator.moves import WorkerSpec
 from orchestrator.out_folder import OutFolder
 from orchestrator.request import Request, Surroundings
@@ -25,6 +26,7 @@ class Team:
         gpus: number and UUID of the GPU of each worker on this machine; None on the CPU.
         pids: the processes of those workers.
         arrivals: tells of further workers, where any may come.
+        elsewhere: what workers use that are not processes of this machine.
     """
 
     backend: Backend
@@ -32,6 +34,7 @@ class Team:
     gpus: Mapping[int, tuple[int, str] | None]
     pids: Callable[[], Mapping[int, int]]
     arrivals: Arrivals | None = None
+    elsewhere: Callable[[], Mapping[int, Elsewhere]] = dict
 
 
 @contextmanager
@@ -48,4 +51,4 @@ def gathered(
 
     wanted = Wanted(request.settings, crew, jobs, out, around.fetch_model, around.say)
     with joined(request.cluster, wanted) as (cluster, workers):
-        yield Team(cluster.backend, workers, {}, dict, cluster)
+        yield Team(cluster.backend, workers, {}, dict, cluster, cluster.backend.usage)

@@ -185,6 +185,11 @@ def test_nodes_that_end_cost_their_attempts_and_one_that_comes_after_all_does_th
     log = (out / ".vrmatte/logs/orchestrator.jsonl").read_text().splitlines()
     events = [json.loads(line) for line in log]
     assert 2 in {event["worker"] for event in events if event["event"] == "assigned"}
+    load = json.loads((out / "report.json").read_text())["load"]
+    told = [device for point in load for device in point["devices"]]
+    assert {device["worker"] for device in told} >= {2}
+    assert {device["node"] for device in told} == {socket.gethostname()}
+    assert all(device["rss_bytes"] for device in told if device["worker"] == 2)
 
 
 def test_a_run_goes_on_from_one_backend_to_the_other_and_after_its_driver_ended(

@@ -8,6 +8,7 @@ parent could have given its work to another.
 
 from __future__ import annotations
 
+import os
 import queue
 import sys
 import threading
@@ -16,12 +17,16 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from socket import socket
 
-from workers.launch import WorkerHandle, launch
+from workers.launch import WorkerHandle, launch, visible_devices
 from workers.messages import Command, Report, WorkerSetup
 from workers.result_queue import LineGone
+from workers.telemetry import WorkerSample, family_usage, only_gpu, sample_gpus
 
 #: How long the process goes on when nobody asks. Ray takes a node for dead after 15 s at the least.
 LEASE_S = 12.0
+
+#: How often it is looked at what the worker uses.
+SAMPLE_S = 2.0
 
 #: How long an answer waits for something to say.
 ANSWER_S = 1.0
@@ -29,10 +34,15 @@ ANSWER_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the worker said since the last answer; `how` its life ended, once it has."""
+    """What the worker said since the last answer; `how` its life ended, once it has.
+
+    Attributes:
+        sample: what the worker uses, the newest; None before the first.
+    """
 
     reports: tuple[Report, ...]
     how: str | None = None
+    sample: WorkerSample | None = None
 
 
 class Guest:
@@ -48,6 +58,8 @@ class Guest:
         self._commands: dict[int, Command] = {}
         self._next = 0
         self._lock = threading.Lock()
+        self._sample: WorkerSample | None = None
+        self._over = threading.Event()
         self._handle: WorkerHandle | None = None
         # The process ends with the thread that starts it, so that has to stay.
         self._thread = threading.Thread(target=self._live, args=(worker, life, setup), daemon=True)
@@ -69,10 +81,10 @@ class Guest:
                 said.append(one)
                 one = self._said.get_nowait()
         except queue.Empty:
-            return Heard(tuple(said))
+            return Heard(tuple(said), None, self._sample)
         finally:
             self._asked_at = time.monotonic()
-        return Heard(tuple(said), one)
+        return Heard(tuple(said), one, self._sample)
 
     def kill(self) -> None:
         """End the process, and all that it started, at once."""
@@ -88,6 +100,9 @@ class Guest:
         with self._lock:
             self._handle = handle
             self._pass_on()
+        # Apart: a sick driver may not answer, and then only this thread waits.
+        sampled = (handle.pid, visible_devices(setup, os.environ))
+        threading.Thread(target=self._take_samples, args=sampled, daemon=True).start()
         listens = True
         why = ""
         while True:
@@ -104,11 +119,19 @@ class Guest:
             if handle.sentinel in ready:
                 with self._lock:
                     self._handle = None
+                self._over.set()
                 self._said.put(handle.join() + why)
                 return
             if time.monotonic() - self._asked_at > self._lease_s:
                 why = f" (nobody asked for {self._lease_s:g} s)"
                 handle.kill()
+
+    def _take_samples(self, pid: int, visible: str) -> None:
+        while not self._over.is_set():
+            used, _ = family_usage(pid)
+            gpu = only_gpu(sample_gpus(), visible) if visible else None
+            self._sample = WorkerSample(time.monotonic(), used, gpu)
+            self._over.wait(SAMPLE_S)
 
     def _pass_on(self) -> None:
         while self._handle is not None and self._next in self._commands:

@@ -42,6 +42,19 @@ class Usage:
         return Usage(self.cpu_s + other.cpu_s, self.rss_bytes + other.rss_bytes)
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerSample:
+    """What a worker and all that it started have used so far, and how its GPU is now.
+
+    Attributes:
+        seconds: when that was, by a clock of its machine that never goes back.
+    """
+
+    seconds: float
+    usage: Usage
+    gpu: GpuSample | None = None
+
+
 def resident_bytes(pid: int) -> int:
     """Memory of a process and its children that is in RAM; 0 if it is gone."""
     try:
@@ -107,6 +120,18 @@ def sample_gpus() -> tuple[GpuSample, ...]:
         return ()
     finally:
         pynvml.nvmlShutdown()
+
+
+def only_gpu(samples: Iterable[GpuSample], visible: str) -> GpuSample | None:
+    """The GPU that a process sees which sees one.
+
+    Args:
+        visible: its CUDA_VISIBLE_DEVICES: a number, or the beginning of a UUID; empty for none.
+    """
+    for gpu in samples if visible else ():
+        if visible == str(gpu.index) or gpu.uuid.startswith(visible):
+            return gpu
+    return None
 
 
 def gpu_memory_used(uuid: str) -> int | None:

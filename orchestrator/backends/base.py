@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from socket import socket
 from typing import Protocol
 
 from orchestrator.moves import WorkerSpec
 from workers.messages import Command, Report
-from workers.result_queue import LineGone
+from workers.result_queue import LineGone, open_line
 
 
 class Handle(Protocol):
@@ -39,6 +40,33 @@ class Handle(Protocol):
     def join(self) -> str:
         """Release what is left of a life whose sentinel is ready; how it ended, in words."""
         ...
+
+
+class ThreadedHandle:
+    """What handles have in common of which threads of this process are the other end.
+
+    Those have `_theirs`, and close `_end` when the life is over.
+    """
+
+    def __init__(self, worker: int, life: int) -> None:
+        self.worker = worker
+        self.life = life
+        self._line, self._theirs = open_line()
+        self._over, self._end = os.pipe()
+
+    @property
+    def connection(self) -> socket:
+        return self._line.connection
+
+    @property
+    def sentinel(self) -> int:
+        return self._over
+
+    def send(self, command: Command) -> None:
+        self._line.send(command)
+
+    def receive(self) -> list[Report | LineGone]:
+        return self._line.receive()
 
 
 class Arrivals(Protocol):

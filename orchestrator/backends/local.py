@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping
-from socket import socket
 
 import structlog
 
-from orchestrator.backends.base import Handle
+from orchestrator.backends.base import Handle, ThreadedHandle
 from workers.launch import launch
-from workers.messages import Command, Report, WorkerSetup
-from workers.result_queue import LineGone, ParentEnd, WorkerEnd, open_line
+from workers.messages import WorkerSetup
 
 #: Other programs on a GPU come and go; a dead worker's model and context are larger than this.
 TOLERANCE_BYTES = 256 << 20
@@ -65,44 +63,19 @@ class ThreadBackend:
         self._setups = dict(setups)
 
     def launch(self, worker: int, life: int) -> Handle:
-        parent_end, worker_end = open_line()
-        return _ThreadHandle(worker, life, self._setups[worker], parent_end, worker_end)
+        return _ThreadHandle(worker, life, self._setups[worker])
 
     def is_free(self, worker: int) -> bool:
         return True
 
 
-class _ThreadHandle:
-    def __init__(
-        self,
-        worker: int,
-        life: int,
-        setup: WorkerSetup,
-        parent_end: ParentEnd,
-        worker_end: WorkerEnd,
-    ) -> None:
-        self.worker = worker
-        self.life = life
+class _ThreadHandle(ThreadedHandle):
+    def __init__(self, worker: int, life: int, setup: WorkerSetup) -> None:
+        super().__init__(worker, life)
         self._setup = setup
-        self._line = parent_end
         self._status = -1
-        self._over, self._end_of_life = os.pipe()
-        self._thread = threading.Thread(target=self._live, args=(worker_end,), daemon=True)
+        self._thread = threading.Thread(target=self._live, daemon=True)
         self._thread.start()
-
-    @property
-    def connection(self) -> socket:
-        return self._line.connection
-
-    @property
-    def sentinel(self) -> int:
-        return self._over
-
-    def send(self, command: Command) -> None:
-        self._line.send(command)
-
-    def receive(self) -> list[Report | LineGone]:
-        return self._line.receive()
 
     def kill(self) -> None:
         self._line.hang_up()
@@ -113,13 +86,13 @@ class _ThreadHandle:
         os.close(self._over)
         return f"exit status {self._status}"
 
-    def _live(self, line: WorkerEnd) -> None:
+    def _live(self) -> None:
         # Imported here: this makes the parent import torch, which only the debugger wants.
         from workers.gpu_worker import serve
 
         log = structlog.get_logger("vrmatte").bind(worker=self.worker, life=self.life)
         try:
-            self._status = serve(line, self.worker, self.life, self._setup, log)
+            self._status = serve(self._theirs, self.worker, self.life, self._setup, log)
         finally:
-            line.close()
-            os.close(self._end_of_life)
+            self._theirs.close()
+            os.close(self._end)

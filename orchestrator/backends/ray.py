@@ -14,17 +14,16 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from socket import socket
 from typing import Any
 
 import ray
 import ray.exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from orchestrator.backends.base import Handle
+from orchestrator.backends.base import Handle, ThreadedHandle
+from orchestrator.load import Elsewhere
 from workers.guest import Guest
 from workers.messages import (
-    Command,
     Report,
     SegmentDone,
     TaskFailed,
@@ -32,7 +31,7 @@ from workers.messages import (
     WorkerReady,
     WorkerSetup,
 )
-from workers.result_queue import LineGone, open_line
+from workers.telemetry import WorkerSample
 
 #: A network file system may show another machine's new file only after so long, in seconds.
 SEEN_WITHIN_S = 30.0
@@ -46,6 +45,7 @@ class Seat:
         node: Ray's name of the node, in hexadecimal.
         name: what people call it.
         num_cpus, num_gpus: what Ray counts for it.
+        cores: of the node that may be used.
     """
 
     node: str
@@ -53,6 +53,7 @@ class Seat:
     setup: WorkerSetup
     num_cpus: float
     num_gpus: int
+    cores: float
 
 
 class RayBackend:
@@ -60,6 +61,14 @@ class RayBackend:
 
     def __init__(self, seats: Mapping[int, Seat]) -> None:
         self._seats = dict(seats)
+        self._handles: dict[int, RayHandle] = {}
+        self._here = ray.get_runtime_context().get_node_id()
+
+    def usage(self) -> dict[int, Elsewhere]:
+        """What the workers use that are alive, as far as their nodes have said."""
+        handles = list(self._handles.items())
+        said = {worker: handle.usage(self._here) for worker, handle in handles}
+        return {worker: each for worker, each in said.items() if each is not None}
 
     def add(self, worker: int, seat: Seat) -> None:
         """There is one more worker that may be launched."""
@@ -84,24 +93,23 @@ class RayBackend:
             )
         except ray.exceptions.RayError as error:
             raise OSError(_first_line(error)) from error
-        return RayHandle(worker, life, seat, actor)
+        self._handles[worker] = handle = RayHandle(worker, life, seat, actor)
+        return handle
 
     def is_free(self, worker: int) -> bool:
         """Ray gives a GPU to another actor only when the process of the one before has ended."""
         return True
 
 
-class RayHandle:
+class RayHandle(ThreadedHandle):
     """One life of a worker in an actor."""
 
     def __init__(self, worker: int, life: int, seat: Seat, actor: Any) -> None:
-        self.worker = worker
-        self.life = life
+        super().__init__(worker, life)
         self._seat = seat
         self._actor = actor
         self._how = ""
-        self._line, self._theirs = open_line()
-        self._over, self._end = os.pipe()
+        self._sample: WorkerSample | None = None
         self._threads = [
             threading.Thread(target=self._pass_commands, name="commands", daemon=True),
             threading.Thread(target=self._pass_reports, name="reports", daemon=True),
@@ -109,19 +117,17 @@ class RayHandle:
         for thread in self._threads:
             thread.start()
 
-    @property
-    def connection(self) -> socket:
-        return self._line.connection
+    def usage(self, here: str) -> Elsewhere | None:
+        """What the worker uses, as its node said last; None before it has, and afterwards.
 
-    @property
-    def sentinel(self) -> int:
-        return self._over
-
-    def send(self, command: Command) -> None:
-        self._line.send(command)
-
-    def receive(self) -> list[Report | LineGone]:
-        return self._line.receive()
+        Args:
+            here: the node of this machine.
+        """
+        if self._sample is None or self._how:
+            return None
+        seat = self._seat
+        machine = "" if seat.node == here else seat.node
+        return Elsewhere(self._sample, machine, seat.name, seat.cores)
 
     def kill(self) -> None:
         # Ray may be slow to take it; the loop must not wait.
@@ -134,7 +140,7 @@ class RayHandle:
         self._kill()  # an actor whose worker has ended holds its GPU still
         self._theirs.let_go()
         os.close(self._over)
-        return f"{self._how} on node {self._seat.name}"
+        return f"{self._how} (node {self._seat.name})"
 
     def _kill(self) -> None:
         with contextlib.suppress(ray.exceptions.RayError):
@@ -151,11 +157,12 @@ class RayHandle:
         try:
             while not self._how:
                 heard = ray.get(self._actor.answer.remote())
+                self._sample = heard.sample
                 for report in heard.reports:
                     self._pass_report(report)
                 self._how = heard.how or ""
         except ray.exceptions.RayError as error:
-            self._how = f"lost: {_first_line(error)}"
+            self._how = f"lost: {_why_lost(error)}"
         except OSError:  # the supervisor has closed the line
             self._how = self._how or "given up"
         finally:
@@ -195,6 +202,15 @@ def _first_line(error: Exception) -> str:
     """What Ray says, without its pages of advice."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return next((line for line in lines if "because" in line), lines[0] if lines else repr(error))
+
+
+def _why_lost(error: ray.exceptions.RayError) -> str:
+    """Why an actor does not answer."""
+    if isinstance(error, ray.exceptions.ActorUnavailableError):
+        return "the connection to it broke off"
+    if "its node has died" in str(error):
+        return "its node has died"
+    return _first_line(error)
 
 
 def look_everywhere(

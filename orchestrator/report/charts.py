@@ -64,17 +64,19 @@ def load_charts(points: Sequence[LoadPoint]) -> tuple[Chart, ...]:
         return ()
     times = [point.seconds for point in points]
     charts = []
-    for number, device in enumerate(points[-1].devices):
-        if device.gpu is None or number >= len(points[0].devices):
+    seen = {device.worker: device for point in points for device in point.devices}
+    for worker, device in sorted(seen.items()):
+        if device.gpu is None:
             continue
         lines = tuple(
             line
             for place, (name, figure) in enumerate(_OF_A_GPU)
-            if (line := _line(name, f"dash-{place}", times, _of(points, number, figure)))
+            if (line := _line(name, f"dash-{place}", times, _of(points, worker, figure)))
         )
-        heats = [t for t in _of(points, number, lambda d: d.temperature_c) if t is not None]
+        heats = [t for t in _of(points, worker, lambda d: d.temperature_c) if t is not None]
         notes = (f"{max(heats):.0f} °C at the most",) if heats else ()
-        title = f"GPU {device.gpu}" + (f": {device.name}" if device.name else "")
+        where = f" on {device.node}" if device.node else ""
+        title = f"GPU {device.gpu}{where}" + (f": {device.name}" if device.name else "")
         charts.append(Chart(title, lines, times[-1], notes))
     cpu = _line("CPU", "dash-0", times, [point.cpu for point in points])
     memory = f"memory: {readable_size(max(point.rss_bytes for point in points))} at the most"
@@ -119,8 +121,10 @@ def area_path(values: Sequence[float | None]) -> str:
     return "".join(path)
 
 
-def _of(points: Sequence[LoadPoint], number: int, figure: _Figure) -> list[float | None]:
-    return [figure(point.devices[number]) for point in points]
+def _of(points: Sequence[LoadPoint], worker: int, figure: _Figure) -> list[float | None]:
+    """The figures of one worker; None where it was not there."""
+    there = [{device.worker: device for device in point.devices} for point in points]
+    return [figure(point[worker]) if worker in point else None for point in there]
 
 
 def _line(

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.load import DeviceLoad, History, LoadMeter, LoadPoint, mean
-from workers.telemetry import GpuSample, Usage
+from orchestrator.load import DeviceLoad, Elsewhere, History, LoadMeter, LoadPoint, mean
+from workers.telemetry import GpuSample, Usage, WorkerSample
 
 
 def point(seconds: float, cpu: float = 0.5, busy: float | None = 0.5) -> LoadPoint:
@@ -24,6 +24,7 @@ class Machine:
         self.now = 0.0
         self.pids = {0: 100, 1: 200}
         self.cpu_s = {100: 0.0, 200: 0.0}
+        self.elsewhere: dict[int, Elsewhere] = {}
         self.gpus = [
             GpuSample(7, "L4", 93, 6 << 30, 24 << 30, None, 77, None, 71, "GPU-a"),
         ]
@@ -37,6 +38,7 @@ class Machine:
             {0: (0, "GPU-a"), 1: None},
             lambda: self.pids,
             cores=4,
+            elsewhere=lambda: self.elsewhere,
             sample=lambda: self.gpus,
             usage=self.usage,
             clock=lambda: self.now,
@@ -68,6 +70,49 @@ def test_what_was_used_before_it_began_does_not_count() -> None:
     )
     machine.now = 2.0
     assert meter.take().cpu == 0.25
+
+
+def there(seconds: float, cpu_s: float, machine: str = "node-b", busy: int = 40) -> Elsewhere:
+    """A worker on eight cores and the second GPU of another machine."""
+    gpu = GpuSample(1, "H200", busy, 1 << 30, 4 << 30, None)
+    return Elsewhere(WorkerSample(seconds, Usage(cpu_s, 500), gpu), machine, "pod-b", 8)
+
+
+def test_a_worker_of_another_machine_has_that_machines_figures() -> None:
+    machine = Machine()
+    meter = machine.meter()
+    machine.elsewhere = {5: there(1000.0, 50.0)}
+    meter.take()
+    machine.now = 2.0
+    machine.elsewhere = {5: there(1004.0, 66.0)}  # 4 of its 8 cores, by its own clock
+    taken = meter.take()
+    device = taken.devices[-1]
+    assert (device.worker, device.gpu, device.name, device.node) == (5, 1, "H200", "pod-b")
+    assert (device.cpu, device.busy, device.vram, device.rss_bytes) == (0.5, 0.4, 0.25, 500)
+    assert taken.cpu == pytest.approx(4 / 12), "of all cores of both machines"
+    assert taken.rss_bytes == 2550
+    machine.elsewhere = {5: there(1008.0, 82.0, machine="")}
+    machine.now = 4.0
+    assert meter.take().cpu == 1.0, "the very machine of the leading process: counted once"
+
+
+def test_a_worker_of_which_nothing_new_is_heard_is_not_shown() -> None:
+    machine = Machine()
+    meter = machine.meter()
+    machine.elsewhere = {5: there(1000.0, 50.0)}
+    meter.take()
+    machine.now = 9.0
+    assert [device.worker for device in meter.take().devices] == [0, 1, 5]
+    machine.now = 11.0
+    assert [device.worker for device in meter.take().devices] == [0, 1]
+    machine.elsewhere = {5: there(3.0, 1.0)}  # another node, whose clock began later
+    assert [device.cpu for device in meter.take().devices][2:] == [0.0]
+
+
+def test_workers_that_come_and_go_keep_their_own_means() -> None:
+    early, late = DeviceLoad(0, cpu=0.2), DeviceLoad(1, cpu=0.6)
+    points = [LoadPoint(0, (early,), 0.1, 1), LoadPoint(2, (early, late), 0.1, 1)]
+    assert [(d.worker, d.cpu) for d in mean(points).devices] == [(0, 0.2), (1, 0.6)]
 
 
 def test_a_gpu_is_found_by_its_name_and_keeps_the_runs_number() -> None:

@@ -28,6 +28,7 @@ from tinyhtml5.parser import HTMLParser
 
 import orchestrator.report.writer
 from orchestrator.exit_status import STOPPED
+from orchestrator.load import DeviceLoad
 from orchestrator.report.cards import FLAGS, address, cards, precise
 from orchestrator.report.charts import area_path, busy_shares, load_charts
 from orchestrator.report.keeper import Gallery, keep, send_state, sent_states, write_page
@@ -253,6 +254,17 @@ def test_charts_tell_of_each_gpu_and_of_the_cpu() -> None:
         replace(p, devices=tuple(replace(d, gpu=None) for d in p.devices)) for p in load()
     )
     assert [chart.title for chart in load_charts(silent)] == ["CPU cores of the run"]
+
+
+def test_a_gpu_of_a_node_that_joined_late_and_went_has_its_chart_for_that_time() -> None:
+    late = DeviceLoad(9, 0, "H200", busy=0.5, node="pod-b")
+    points = tuple(
+        replace(p, devices=(*p.devices, *([late] if 20 <= p.seconds <= 40 else []))) for p in load()
+    )
+    assert points[-1].seconds > 40
+    chart = load_charts(points)[2]
+    assert chart.title == "GPU 0 on pod-b: H200"
+    assert [line.words for line in chart.lines] == ["GPU 50% on average, 50% at the most"]
 
 
 def test_shares_are_of_the_time_in_which_a_video_was_made() -> None:

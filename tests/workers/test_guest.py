@@ -23,8 +23,13 @@ def ended(guest: Guest) -> str:
 def test_it_says_what_the_worker_says_and_how_it_ended(tmp_path: Path) -> None:
     guest = Guest(3, 1, setup_for(tmp_path))
     reports: list[Report] = []
-    while not reports:
-        reports += guest.answer().reports
+    sample = None
+    while not reports or sample is None:
+        heard = guest.answer()
+        reports += heard.reports
+        sample = heard.sample
+    assert sample.usage.rss_bytes > 1 << 20
+    assert sample.gpu is None
     assert isinstance(reports[0], WorkerReady)
     assert (reports[0].worker, reports[0].life) == (3, 1)
     guest.tell(0, StopWorker())

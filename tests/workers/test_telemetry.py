@@ -7,7 +7,14 @@ import sys
 import pynvml
 import pytest
 
-from workers.telemetry import family_usage, gpu_memory_used, resident_bytes, sample_gpus
+from workers.telemetry import (
+    GpuSample,
+    family_usage,
+    gpu_memory_used,
+    only_gpu,
+    resident_bytes,
+    sample_gpus,
+)
 
 HOLDER = "block = b'x' * 50_000_000; print('ready', flush=True); input()"
 
@@ -85,6 +92,16 @@ def test_memory_of_one_gpu_is_told_by_its_name(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByUUID", lambda uuid: uuid)
     monkeypatch.setattr(pynvml, "nvmlDeviceGetMemoryInfo", lambda handle: Memory)
     assert gpu_memory_used("GPU-a") == 123
+
+
+def test_the_gpu_that_a_process_sees_is_named_by_number_or_uuid() -> None:
+    gpus = [GpuSample(n, "L4", 0, 1, 2, None, uuid=f"GPU-{n}abc") for n in range(2)]
+    assert [only_gpu(gpus, name) for name in ("0", "1", "GPU-1abc", "GPU-1")] == [
+        *gpus,
+        *(gpus[1], gpus[1]),
+    ]
+    assert only_gpu(gpus, "") is None
+    assert only_gpu(gpus, "7") is None
 
 
 def test_memory_of_a_gpu_that_is_gone_cannot_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
