@@ -24,8 +24,8 @@ CPU_SIZE = {"small": (640, 320)}
 #: Enough for a decoder that reorders pictures.
 NUM_FRAMES = 4
 
-#: To encode that many frames of 8K takes some 20 s on two cores.
-_DEADLINE_S = 180.0
+#: To encode that many frames of 8K takes some 20 s on two cores, of the small size one.
+_DEADLINE_S, _SMALL_DEADLINE_S = 180.0, 40.0
 
 _OPTIONS: dict[SourceCodec, tuple[str, ...]] = {
     "h264": ("-c:v", "libx264", "-preset", "ultrafast"),
@@ -38,6 +38,10 @@ _OPTIONS: dict[SourceCodec, tuple[str, ...]] = {
 }
 _SUFFIX = {"h264": ".mp4", "hevc": ".mp4", "av1": ".mkv", "vp9": ".webm"}
 _PIXELS = {8: "yuv420p", 10: "yuv420p10le"}
+
+
+class EncodeHung(EncodeError):
+    """Our ffmpeg did not end; nobody need wait for it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +75,10 @@ def make_sample(folder: Path, sample: Sample) -> Path:
     """Make it in `folder`, unless it is there.
 
     Raises:
-        EncodeError: our ffmpeg cannot, or does not end.
+        EncodeHung: our ffmpeg does not end.
+        EncodeError: it cannot.
     """
+    deadline_s = _SMALL_DEADLINE_S if sample.size in CPU_SIZE else _DEADLINE_S
     path = folder / sample.file_name
     if path.exists():
         return path
@@ -91,11 +97,11 @@ def make_sample(folder: Path, sample: Sample) -> Path:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            timeout=_DEADLINE_S,
+            timeout=deadline_s,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise EncodeError(f"ffmpeg did not make {sample.name} in {_DEADLINE_S:.0f} s") from None
+        raise EncodeHung(f"ffmpeg did not make {sample.name} in {deadline_s:.0f} s") from None
     except OSError as error:
         raise EncodeError(f"ffmpeg cannot be started: {error.strerror}") from error
     if done.returncode != 0:

@@ -13,6 +13,7 @@ from orchestrator.doctor.clips import (
     CPU_SIZE,
     NUM_FRAMES,
     SIZES,
+    EncodeHung,
     Sample,
     SourceCodec,
     make_sample,
@@ -70,6 +71,7 @@ class CodecTrials:
     memory: Memory
     make: Callable[[Path, Sample], Path] = make_sample
     on_step: Callable[[str], None] = lambda what: None
+    _hung: str = ""
 
     def decoded(
         self, device: int | str, trials: Trials, wanted: Sequence[Sample]
@@ -84,10 +86,14 @@ class CodecTrials:
             if (known := self.memory.get(f"decode {device}", sample.name)) is not None:
                 yield sample, known, ""
                 continue
+            if self._hung:
+                yield sample, None, self._hung
+                continue
             self.on_step(f"{where}: decoding {sample.name}")
             try:
                 path = self.make(self.folder, sample)
             except EncodeError as error:
+                self._hung = error.message if isinstance(error, EncodeHung) else ""
                 yield sample, None, error.message
                 continue
             trial = DecodeTrial(str(path), NUM_FRAMES, str(self.folder))

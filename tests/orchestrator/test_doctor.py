@@ -15,7 +15,7 @@ from rich.console import Console
 
 import orchestrator.doctor.doctor
 from orchestrator.cli import main
-from orchestrator.doctor.clips import CODECS, Sample, make_sample, samples
+from orchestrator.doctor.clips import CODECS, EncodeHung, Sample, make_sample, samples
 from orchestrator.doctor.codecs import nvenc_refusal
 from orchestrator.doctor.doctor import examine, here, trials_file
 from orchestrator.doctor.findings import Finding, as_record, worst
@@ -420,3 +420,18 @@ def test_good_answers_are_those_that_the_doubles_give(machine: Machine) -> None:
     findings(machine.with_gpu())
     assert all(good(device, trial).outcome == "works" for device, trial in machine.tried)
     assert len(list(samples({"small": (640, 320)}))) == 8
+
+
+def test_an_ffmpeg_that_hangs_is_waited_for_once(machine: Machine, tmp_path: Path) -> None:
+    asked = []
+
+    def hang(folder: Path, sample: Sample) -> Path:
+        asked.append(sample)
+        raise EncodeHung(f"ffmpeg did not make {sample.name} in 40 s")
+
+    around = replace(machine.around(), make_sample=hang)
+    found = {f.name: f for f in examine(around, tmp_path, MattingSettings(), fresh=True)}
+    for codec in ("h264", "hevc", "av1", "vp9"):
+        assert found[f"encode {codec}"].level == "broken"
+        assert "did not make h264 8 bit" in found[f"encode {codec}"].said
+    assert len(asked) == 1
