@@ -40,7 +40,7 @@ from pipeline.models.known_background import (
 from pipeline.spec import MattingSettings, ProcessingSettings
 
 _SAMPLES = 8  # frames looked at by prepare
-_SAMPLE_SIDE = 512  # they are thinned out to about this many pixels a side
+_SAMPLE_SIDE = 512  # they are thinned out to this many pixels a side at the most
 _BINS = 24  # of each axis of the chromaticity histogram
 _BORDER_WEIGHT = 4  # a pixel near the border of the eye counts as often: there the screen is
 
@@ -196,7 +196,7 @@ class ChromaKey:
 
     def _sample(self, clip: ClipSampler) -> tuple[Tensor, Tensor]:
         """Colours float32 ``[N, 3]``, 0..1, on the CPU, and how much each counts, ``[N]``."""
-        step = max(1, max(clip.height, clip.width) // _SAMPLE_SIDE)
+        step = -(-max(clip.height, clip.width) // _SAMPLE_SIDE)
         count = min(_SAMPLES, clip.num_frames)
         numbers = sorted({(2 * n + 1) * clip.num_frames // (2 * count) for n in range(count)})
         # Copies, not views, which would hold the whole pictures.
