@@ -8,6 +8,8 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
+from weakref import WeakValueDictionary
 
 import structlog
 import torch
@@ -26,6 +28,10 @@ from pipeline.spec import SegmentJob
 _log = structlog.get_logger()
 
 _DIGEST_BYTES = 32  # sha256, before the data in the file
+
+#: Held by the lane that prepares the video of that work folder.
+_preparing: WeakValueDictionary[Path, Lock] = WeakValueDictionary()
+_choosing = Lock()
 
 
 class ClipReader:
@@ -58,13 +64,19 @@ class ClipReader:
 def prepared_data(job: SegmentJob, model: MattingModel, clip: ClipReader) -> Prepared:
     """What `model.prepare` says of the video: read from the work folder, or made and left there.
 
-    Two workers may make it at once: it depends on the video and the settings only, so either will
-    do, and it gets its name when it is whole.
+    Of a worker's lanes one makes it, and the others wait, so that its memory is taken once. Two
+    workers may make it at once: it depends on the video and the settings only, so either will do,
+    and it gets its name when it is whole.
     """
     path = Path(job.work_dir) / "prepared.pt"
-    saved = _read_prepared(path)
-    if saved is not None:
-        return saved
+    with _choosing:
+        preparing = _preparing.setdefault(path, Lock())
+    with preparing:
+        saved = _read_prepared(path)
+        return _prepare(job, model, clip, path) if saved is None else saved
+
+
+def _prepare(job: SegmentJob, model: MattingModel, clip: ClipReader, path: Path) -> Prepared:
     prepared = model.prepare(clip)
     content = io.BytesIO()
     torch.save({name: tensor.cpu() for name, tensor in prepared.items()}, content)
