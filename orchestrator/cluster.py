@@ -313,7 +313,7 @@ def require_answer(address: str) -> None:
     if address == "auto":
         return
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not port.isdecimal() or int(port) > 65535:
         raise SettingsError(f"--address {printable(address)} is not HOST:PORT", "or say auto")
     try:
         create_connection((host, int(port)), CONNECT_S).close()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from orchestrator.cluster import require_ray
+from orchestrator.cluster import require_answer, require_ray
 from orchestrator.config import (
     Settings,
     video_settings,
@@ -71,6 +71,8 @@ def run(request: Request, around: Surroundings) -> int:
     settings = request.settings
     if request.cluster is not None:
         require_ray()
+        if not request.dry_run:
+            require_answer(request.cluster)
     started_at = datetime.now().astimezone()
     visible = visible_gpus(around.gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))
     devices = choose_devices(settings.workers.gpus, settings.workers.cpu_workers, visible)

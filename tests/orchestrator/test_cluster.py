@@ -145,6 +145,10 @@ def test_an_address_without_a_cluster_and_one_without_sense(tmp_path: Path) -> N
     status, said = typed(*options)
     assert status == 2
     assert "--address is for --backend ray" in said
+    pytest.importorskip("ray", reason="the extra cluster is not installed")
+    status, said = typed(*options[:-1], "here", "--backend", "ray")
+    assert (status, "is not HOST:PORT" in said) == (2, True)
+    assert not (tmp_path / "out").exists()  # it was told before anything was looked at
 
 
 def test_where_nobody_listens_one_line_says_so_at_once() -> None:
@@ -152,7 +156,7 @@ def test_where_nobody_listens_one_line_says_so_at_once() -> None:
         taken.bind(("127.0.0.1", 0))  # and does not listen
         with pytest.raises(MachineError, match=r"no Ray cluster answers at 127\.0\.0\.1"):
             require_answer(f"127.0.0.1:{taken.getsockname()[1]}")
-    for nonsense in ("10.0.0.1", "10.0.0.1:", ":6379", "head:port"):
+    for nonsense in ("10.0.0.1", "10.0.0.1:", ":6379", "head:port", "head:99999", "head:\u00b2"):
         with pytest.raises(SettingsError, match="is not HOST:PORT"):
             require_answer(nonsense)
 
