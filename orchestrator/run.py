@@ -97,7 +97,8 @@ def run(request: Request, around: Surroundings) -> int:
             lanes = share_out(request, around, plan, devices, journal, trials)
             unfinished = journal.unfinished(plan.jobs)
             crew = crew.with_lanes(lanes.count).with_models(unfinished)
-            announce(around.progress, plan, devices, lanes)
+            cluster = request.cluster is not None
+            announce(around.progress, plan, devices, lanes, cluster=cluster)
             for line in per_file.remarks():
                 around.say(line)
             if request.dry_run:
@@ -108,7 +109,7 @@ def run(request: Request, around: Surroundings) -> int:
             out.drop_videos(replaced_videos(out.path, plan.jobs))
             out.write_run_file(run_record(request, plan, lanes, out.given_up()))
             watch = DiskWatch(out.path, out.lock, lock, gigabytes(settings.limits.reserve_gb))
-            around.say_json("run-started", run_started(out.path, plan, crew.setups))
+            around.say_json("run-started", run_started(out.path, plan, team.workers, team.devices))
             facts = _facts(request, out, started_at)
             with around.page(out, facts, plan, journal.entries) as page:
                 first, last = _work(settings, around, out, plan, team, journal, watch, page)

@@ -24,6 +24,7 @@ class Team:
 
     Attributes:
         gpus: number and UUID of the GPU of each worker on this machine; None on the CPU.
+        devices: of those workers: that number as the run counts GPUs, or "cpu".
         pids: the processes of those workers.
         arrivals: tells of further workers, where any may come.
         elsewhere: what workers use that are not processes of this machine.
@@ -32,6 +33,7 @@ class Team:
     backend: Backend
     workers: Sequence[WorkerSpec]
     gpus: Mapping[int, tuple[int, str] | None]
+    devices: Mapping[int, int | str]
     pids: Callable[[], Mapping[int, int]]
     arrivals: Arrivals | None = None
     elsewhere: Callable[[], Mapping[int, Elsewhere]] = dict
@@ -46,9 +48,10 @@ def gathered(
         backend = LocalBackend(crew.setups, crew.memory_used)
         gpus = {w: (g.number, g.uuid) if (g := crew.gpus.get(w)) else None for w in crew.setups}
         with scratch_here(request.settings.output) if jobs else nullcontext():
-            yield Team(backend, crew.specs(), gpus, backend.pids)
+            devices = {worker: setup.device for worker, setup in crew.setups.items()}
+            yield Team(backend, crew.specs(), gpus, devices, backend.pids)
         return
 
     wanted = Wanted(request.settings, crew, jobs, out, around.fetch_model, around.say)
     with joined(request.cluster, wanted) as (cluster, workers):
-        yield Team(cluster.backend, workers, {}, dict, cluster, cluster.backend.usage)
+        yield Team(cluster.backend, workers, {}, {}, dict, cluster, cluster.backend.usage)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -15,11 +15,11 @@ from orchestrator.calibration import Lanes
 from orchestrator.exit_status import STOPPED
 from orchestrator.jobs import Plan
 from orchestrator.machine import Devices
+from orchestrator.moves import WorkerSpec
 from orchestrator.plan_view import DryRun, plan_lines
 from orchestrator.run_report import Report
 from orchestrator.summary_table import remarks, summary_table
 from orchestrator.words import counted, printable
-from workers.messages import WorkerSetup
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -94,10 +94,18 @@ class Counter:
             self._say(f"read {self._done} of {self._total} files")
 
 
-def announce(console: Console, plan: Plan, devices: Devices, lanes: Lanes) -> None:
+def announce(
+    console: Console, plan: Plan, devices: Devices, lanes: Lanes, *, cluster: bool = False
+) -> None:
+    """Say what will be done, and by whom.
+
+    Args:
+        cluster: the workers are those of a cluster's nodes, and told of when they are known.
+    """
     frames = sum(job.num_frames for job in plan.jobs)
     segments = sum(len(job.segments) for job in plan.jobs)
-    _say(console, f"{devices.remark}, {counted(lanes.count, 'lane')} each ({lanes.reason})")
+    who = f"planned by this machine ({devices.remark}):" if cluster else f"{devices.remark},"
+    _say(console, f"{who} {counted(lanes.count, 'lane')} each ({lanes.reason})")
     _say(
         console,
         f"{counted(len(plan.jobs), 'video')}, {frames} frames in {counted(segments, 'segment')}",
@@ -145,8 +153,14 @@ def show_report(
         _say(console, "stopped: the same command goes on from here")
 
 
-def run_started(out: Path, plan: Plan, setups: Mapping[int, WorkerSetup]) -> dict[str, Any]:
-    """What the ``run-started`` line of ``--json`` holds."""
+def run_started(
+    out: Path, plan: Plan, workers: Iterable[WorkerSpec], devices: Mapping[int, int | str]
+) -> dict[str, Any]:
+    """What the ``run-started`` line of ``--json`` holds.
+
+    Args:
+        devices: of the workers, as far as they are known before they are ready.
+    """
     return {
         "version": version("vrmatte"),
         "pid": os.getpid(),
@@ -166,8 +180,9 @@ def run_started(out: Path, plan: Plan, setups: Mapping[int, WorkerSetup]) -> dic
             for aside in plan.set_aside
         ],
         "workers": [
-            {"worker": worker, "device": setup.device, "lanes": setup.lanes}
-            for worker, setup in setups.items()
+            {"worker": spec.id, "lanes": spec.lanes}
+            | ({"device": devices[spec.id]} if spec.id in devices else {})
+            for spec in workers
         ],
     }
 

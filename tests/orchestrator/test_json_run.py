@@ -39,6 +39,7 @@ def test_a_run_begins_goes_on_and_ends(place: Place, monkeypatch: pytest.MonkeyP
     first, last = lines[0], lines[-1]
     assert [video["video"] for video in first["videos"]] == ["a.mp4", "sub/b.mp4"]
     assert [(each["worker"], each["device"]) for each in first["workers"]] == [(0, "cpu")]
+    assert first["workers"][0]["lanes"] >= 1
     assert last["exit_status"] == 1
     assert last["results"] == {"a.mp4": "failed", "sub/b.mp4": "done"}
     assert Path(last["report"]).is_file()
