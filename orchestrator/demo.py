@@ -180,9 +180,15 @@ class _Encoder:
         # What it says goes to a file, because nobody reads a pipe while frames are written.
         self._log = log
         with log.open("wb") as said:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said
-            )
+            try:
+                self._process = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said
+                )
+            except OSError as error:  # not the disk's
+                raise EncodeError(
+                    f"ffmpeg cannot be started: {command[0]}: {error.strerror}",
+                    "run `make setup`; if IMAGEIO_FFMPEG_EXE is set, unset it",
+                ) from None
 
     def write(self, frame: bytes) -> None:
         assert self._process.stdin is not None

@@ -165,6 +165,10 @@ def library_findings(trials: Trials) -> Iterator[Finding]:
     yield Finding(GROUP, name, "ok", said)
     version, path = (tried.words.get(name, "") for name in ("ffmpeg", "program"))
     whose = "imageio-ffmpeg's" if "/imageio_ffmpeg/" in path else f"{path}, by IMAGEIO_FFMPEG_EXE"
+    if why := tried.words.get("no_ffmpeg"):
+        advice = "run `make setup`; if IMAGEIO_FFMPEG_EXE is set, unset it"
+        yield Finding(GROUP, "ffmpeg", "broken", f"{path}: {why}", advice)
+        return
     yield Finding(GROUP, "ffmpeg", "ok", f"{version}, {whose}")
 
 

@@ -7,6 +7,8 @@ input ends. What libraries print goes elsewhere.
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 import sys
 import tempfile
 import time
@@ -36,14 +38,17 @@ if TYPE_CHECKING:
 #: Grey levels of 255 by which a frame's mean brightness may differ from what PyAV decodes.
 _BRIGHTNESS = 3.0
 
+#: What an ffmpeg may take to say its version, from a slow disk.
+_VERSION_DEADLINE_S = 30.0
+
 
 def try_libraries(trial: LibrariesTrial, device: torch.device) -> Tried:
     """Figures: ffmpeg (major version). Words: libavcodec (its path), ffmpeg and program (version
-    and path of what encodes), device (its name).
+    and path of what encodes), no_ffmpeg (why it says no version), device (its name).
     """
-    import imageio_ffmpeg
     import torch
     import torchcodec
+    from imageio_ffmpeg import get_ffmpeg_exe
 
     major = torchcodec.ffmpeg_major_version
     if major is None:
@@ -51,14 +56,35 @@ def try_libraries(trial: LibrariesTrial, device: torch.device) -> Tried:
     words = {
         "libavcodec": _loaded_library("libavcodec"),
         "device": "cpu",
-        "ffmpeg": imageio_ffmpeg.get_ffmpeg_version(),
-        "program": imageio_ffmpeg.get_ffmpeg_exe(),
+        "program": get_ffmpeg_exe(),
     }
+    words |= asked_for_its_version(words["program"])
     if device.type == "cuda":
         words["device"] = torch.cuda.get_device_name(device)
         if float(torch.ones(8, device=device).sum()) != 8:
             return Tried("failed", "the GPU cannot add")
     return Tried("works", figures={"ffmpeg": int(major)}, words=words)
+
+
+def asked_for_its_version(program: str) -> dict[str, str]:
+    """By an ffmpeg, which may be another than ours (IMAGEIO_FFMPEG_EXE), or none."""
+    try:
+        done = subprocess.run(
+            [program, "-version"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=_VERSION_DEADLINE_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return {"no_ffmpeg": f"it did not tell its version within {_VERSION_DEADLINE_S:.0f} s"}
+    except OSError as error:
+        return {"no_ffmpeg": f"it cannot be started: {error.strerror}"}
+    found = re.match(rb"ffmpeg version (\S+)", done.stdout)
+    if done.returncode != 0 or found is None:
+        return {"no_ffmpeg": f"it ended with status {done.returncode} instead of its version"}
+    return {"ffmpeg": found[1].decode(errors="replace")}
 
 
 def _loaded_library(name: str) -> str:

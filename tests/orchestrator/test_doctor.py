@@ -96,6 +96,9 @@ def clip_breaks(part: str, tried: Tried, device: int | str) -> Callable[..., obj
 
 HUNG = Tried("hung", "it did not end within 120 s")
 FULL = Tried("works", figures={"free": 1e9, "total": 9e9, "write": 5e8, "read": 5e8})
+MUTE = Tried(
+    "works", figures={"ffmpeg": 8}, words={"program": "/x/ffmpeg", "no_ffmpeg": "it did not end"}
+)
 SLOW = Tried("works", figures={"free": 1e12, "total": 9e12, "write": 9e6, "read": 5e8})
 
 
@@ -128,6 +131,7 @@ SLOW = Tried("works", figures={"free": 1e12, "total": 9e12, "write": 9e6, "read"
             "001-ffmpeg-libraries",
             {"answer": breaks(LibrariesTrial, Tried("failed", "TorchCodec finds no FFmpeg"))},
         ),
+        ("ffmpeg", "/x/ffmpeg: it did not", "unset it", {"answer": breaks(LibrariesTrial, MUTE)}),
         ("encode av1", "cannot make av1 8 bit", "IMAGEIO_FFMPEG_EXE", {"unmade": ("av1",)}),
         (
             "decode vp9",

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from imageio_ffmpeg import get_ffmpeg_exe, get_ffmpeg_version
 
+from orchestrator.doctor import trial_child
 from orchestrator.doctor.room import disk_finding
 from orchestrator.doctor.trial_child import try_disk
 from orchestrator.doctor.trial_process import TrialProcess
@@ -71,3 +73,27 @@ def test_a_file_is_no_place_for_outputs(tmp_path: Path) -> None:
         tried = try_disk(DiskTrial(str(place), 1 << 20))
         assert (tried.outcome, tried.said) == ("failed", f"{file} is no folder")
     assert try_disk(DiskTrial(str(tmp_path / "later/out"), 1 << 20)).outcome == "works"
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        (None, "it cannot be started: No such file or directory"),
+        ("exit 3", "it ended with status 3 instead of its version"),
+        ("exec sleep 1000", "it did not tell its version within 0 s"),
+    ],
+)
+def test_an_ffmpeg_that_does_not_answer_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None, why: str
+) -> None:
+    monkeypatch.setattr(trial_child, "_VERSION_DEADLINE_S", 0.3)
+    program = tmp_path / "ffmpeg"
+    if script is not None:
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+    assert trial_child.asked_for_its_version(str(program)) == {"no_ffmpeg": why}
+
+
+def test_our_own_ffmpeg_tells_its_version() -> None:
+    told = trial_child.asked_for_its_version(get_ffmpeg_exe())
+    assert told == {"ffmpeg": get_ffmpeg_version()}
