@@ -180,6 +180,7 @@ class Worker:
             yield task.progress_at + task.patience_s(rules), task
 
     def overdue(self, now: float, rules: Rules) -> list[Task | WorkerStatus]:
+        """With what patience has ended by now."""
         return [what for when, what in self.deadlines(rules) if when <= now]
 
     def blame(self, overdue: list[Task | WorkerStatus], now: float, rules: Rules) -> None:
