@@ -5,15 +5,13 @@ Ray itself is behind `orchestrator/backends/ray.py`; it is imported when a clust
 
 from __future__ import annotations
 
-import os
 import secrets
-import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from socket import create_connection, socket, socketpair
+from socket import socket, socketpair
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -25,8 +23,9 @@ from orchestrator.machine import Devices, choose_devices
 from orchestrator.moves import WorkerSpec
 from orchestrator.nodes import Node, Source, difference, look, this_node
 from orchestrator.out_folder import OutFolder
+from orchestrator.ray_session import connected
 from orchestrator.scratch import scratch_folder
-from orchestrator.words import counted, printable
+from orchestrator.words import counted
 from pipeline.errors import MachineError, SettingsError
 from pipeline.spec import MattingSettings
 from workers.messages import ModelChoice
@@ -37,11 +36,6 @@ if TYPE_CHECKING:
 #: How often the cluster is asked for new nodes, and how long a node may take to prove itself.
 NEW_NODES_S = 2.0
 LOOK_S = 600.0
-
-#: How long the head of the cluster may take to answer at all.
-CONNECT_S = 10.0
-
-_ADVICE = "`ray start --head` starts one; see Several pods in DEPLOYMENT_GUIDE.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,76 +245,6 @@ def joined(address: str, wanted: Wanted) -> Iterator[tuple[Cluster, list[WorkerS
             yield cluster, cluster.begin()
         finally:
             cluster.end()
-
-
-def require_ray() -> None:
-    """See to it that Ray is there, before anything else is done.
-
-    Raises:
-        MachineError: it is not.
-    """
-    try:
-        import ray  # noqa: F401
-    except ImportError:
-        raise MachineError(
-            "--backend ray needs Ray, which is not installed here",
-            "install the extra `cluster` (pip install 'vrmatte[cluster]') on every node",
-        ) from None
-
-
-@contextmanager
-def connected(address: str) -> Iterator[None]:
-    """Be a driver of the Ray cluster at `address`, as long as it lasts.
-
-    Raises:
-        MachineError: Ray is not installed, or there is no cluster.
-    """
-    require_ray()
-    require_answer(address)
-    import ray
-
-    # Else it prints into the progress what the fleet tells better.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        ray.init(
-            address=address,
-            namespace="vrmatte",
-            log_to_driver=False,
-            configure_logging=False,
-        )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        first = (str(error).splitlines() or [""])[0]
-        raise MachineError(
-            f"no Ray cluster answers at {printable(address)}: {first}",
-            _ADVICE,
-        ) from error
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def require_answer(address: str) -> None:
-    """See that somebody listens there: Ray itself would try for minutes, and print as it does.
-
-    Raises:
-        SettingsError: `address` is neither "auto" nor HOST:PORT.
-        MachineError: nobody listens.
-    """
-    if address == "auto":
-        return
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise SettingsError(f"--address {printable(address)} is not HOST:PORT", "or say auto")
-    try:
-        create_connection((host, int(port)), CONNECT_S).close()
-    except OSError as error:
-        raise MachineError(
-            f"no Ray cluster answers at {printable(address)}: {error.strerror or error}", _ADVICE
-        ) from error
 
 
 @contextmanager

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import structlog
 
-from orchestrator.cluster import require_answer, require_ray
 from orchestrator.config import (
     Settings,
     video_settings,
@@ -42,6 +41,7 @@ from orchestrator.plan import replaced_videos
 from orchestrator.plan_view import plan_fields
 from orchestrator.preparation import make_plan, require_what_is_needed, share_out
 from orchestrator.progress import watching
+from orchestrator.ray_session import require_answer, require_ray
 from orchestrator.report.run_page import RunPage
 from orchestrator.request import Request, Surroundings
 from orchestrator.run_record import run_record

@@ -24,6 +24,9 @@ QUIET = {
     "RAY_PRESTART_WORKER_FIRST_DRIVER": "0",
     "RAY_enable_worker_prestart": "0",
     "RAY_TMPDIR": "/tmp",
+    # As the guide tells to.
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": "of-the-tests",
 }
 
 

@@ -44,6 +44,7 @@ OTHERS = {
     "git",
     "make",
     "source",
+    "export",
     "tmux",
     "rsync",
     "docker",

@@ -154,6 +154,22 @@ def test_the_doctor_goes_to_every_node(cluster: RayCluster, mark: Path, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_cluster_that_wants_another_token_is_told_in_a_line(
+    cluster: RayCluster, mark: Path
+) -> None:
+    shown = {"RAY_AUTH_TOKEN": "another", "RAY_NUM_REDIS_GET_RETRIES": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", DOCTOR, "doctor", "--backend", "ray", "--address", cluster.address],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**environment(mark), **QUIET, **shown},
+    )
+    what, advice = done.stderr.splitlines()
+    assert (done.returncode, "asks for a token" in what) == (3, True)
+    assert "RAY_AUTH_MODE=token" in advice
+
+
 def test_nodes_that_end_cost_their_attempts_and_one_that_comes_after_all_does_the_rest(
     videos: Path, undisturbed: Any, cluster: RayCluster, mark: Path, tmp_path: Path
 ) -> None:

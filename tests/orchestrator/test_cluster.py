@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cluster import require_answer
 from orchestrator.nodes import Node, Source, difference, look, this_node, versions
+from orchestrator.ray_session import require_answer
 from pipeline.errors import MachineError, SettingsError
 from pipeline.source import fingerprint
 from pipeline.spec import MattingSettings
