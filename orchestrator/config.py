@@ -245,9 +245,11 @@ def _where(file: SettingsFile, number: int, keys: Keys) -> str:
 
 
 def _option(group: str | int, key: str | int) -> str:
-    """``--scale: ``: what was typed, by its name."""
-    name = next(name for name, target in OPTION_KEYS.items() if target == (group, key))
-    return f"--{name.replace('_', '-')}: "
+    """``--scale: ``: what was typed, by its name; nothing where no option sets it."""
+    for name, target in OPTION_KEYS.items():
+        if target == (group, key):
+            return f"--{name.replace('_', '-')}: "
+    return ""
 
 
 def _problem(error: ValidationError) -> Mapping[str, Any]:

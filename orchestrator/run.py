@@ -46,6 +46,7 @@ from orchestrator.report.run_page import RunPage
 from orchestrator.request import Request, Surroundings
 from orchestrator.run_record import run_record
 from orchestrator.run_report import RunFacts, write_report
+from orchestrator.scratch import require_scratch
 from orchestrator.sidecars import write_sidecars
 from orchestrator.snapshot import Snapshot
 from orchestrator.summary import make_report
@@ -96,6 +97,8 @@ def run(request: Request, around: Surroundings) -> int:
             trials = Trials(lambda asked: around.stages(asked, devices.devices[0]))
             lanes = share_out(request, around, plan, devices, journal, trials)
             unfinished = journal.unfinished(plan.jobs)
+            if unfinished and request.cluster is None:
+                require_scratch(settings.output)
             crew = crew.with_lanes(lanes.count).with_models(unfinished)
             cluster = request.cluster is not None
             announce(around.progress, plan, devices, lanes, cluster=cluster)

@@ -25,32 +25,36 @@ def scratch_folder(output: OutputSettings) -> str | None:
     return os.path.abspath(Path(output.scratch).expanduser())  # noqa: PTH100  asks no disk
 
 
-@contextmanager
-def scratch_here(output: OutputSettings) -> Iterator[None]:
-    """This machine's scratch folder, if one is wanted, while the workers of a run use it.
+def require_scratch(output: OutputSettings) -> None:
+    """See that this machine's scratch folder, if one is wanted, takes files.
 
     Raises:
         SettingsError: it is not there, or cannot be written.
         DiskError: it has no room at all.
     """
     folder = scratch_folder(output)
-    if folder is None:
-        yield
+    if folder is None or (trouble := refusal(Path(folder))) is None:
         return
     shown = f"the scratch folder {printable(folder)}"
-    if (trouble := refusal(Path(folder))) is not None:
-        if trouble.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskError(
-                f"no room left in {shown}", "make room there, or give another (output.scratch)"
-            )
-        raise SettingsError(
-            f"cannot write to {shown}: {trouble.strerror}",
-            "make it, or give another one (output.scratch)",
+    if trouble.errno in (errno.ENOSPC, errno.EDQUOT):
+        raise DiskError(
+            f"no room left in {shown}", "make room there, or give another (output.scratch)"
         )
+    raise SettingsError(
+        f"cannot write to {shown}: {trouble.strerror}",
+        "make it, or give another one (output.scratch)",
+    )
+
+
+@contextmanager
+def swept_scratch(output: OutputSettings) -> Iterator[None]:
+    """Nothing of workers that were killed meanwhile is left in this machine's scratch folder."""
+    folder = scratch_folder(output)
     try:
         yield
     finally:
-        sweep(Path(folder))  # of workers that were killed
+        if folder is not None:
+            sweep(Path(folder))
 
 
 def refused_scratch(folder: str | None) -> str | None:

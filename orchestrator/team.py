@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from orchestrator.backends.base import Arrivals, Backend
@@ -15,7 +15,7 @@ from orchestrator.load import Elsewhere
 from orchestrator.moves import WorkerSpec
 from orchestrator.out_folder import OutFolder
 from orchestrator.request import Request, Surroundings
-from orchestrator.scratch import scratch_here
+from orchestrator.scratch import swept_scratch
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def gathered(
     if request.cluster is None or not jobs:
         backend = LocalBackend(crew.setups, crew.memory_used)
         gpus = {w: (g.number, g.uuid) if (g := crew.gpus.get(w)) else None for w in crew.setups}
-        with scratch_here(request.settings.output) if jobs else nullcontext():
+        with swept_scratch(request.settings.output):
             devices = {worker: setup.device for worker, setup in crew.setups.items()}
             yield Team(backend, crew.specs(), gpus, devices, backend.pids)
         return
