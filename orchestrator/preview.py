@@ -14,7 +14,15 @@ from pathlib import Path, PurePath
 
 from orchestrator.child_module import run_module
 from orchestrator.config import Settings, forced_layout, forced_projection, video_settings
-from orchestrator.machine import Gpu, choose_devices, list_gpus, visible_gpus
+from orchestrator.machine import (
+    Gpu,
+    choose_devices,
+    list_gpus,
+    usable_cores,
+    usable_memory,
+    visible_gpus,
+)
+from orchestrator.memory import segment_bytes, share
 from orchestrator.pin import pin_files
 from orchestrator.prompting import prompts_for, settled_prompts
 from orchestrator.words import clock, printable
@@ -52,7 +60,7 @@ class PreviewRequest:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """What the process that draws is given."""
+    """What the process that draws is given; `at_once` frames are worked on at a time."""
 
     job: SegmentJob
     frames: tuple[int, ...]
@@ -60,6 +68,7 @@ class Sheet:
     path: str
     width: int
     device: str
+    at_once: int
 
 
 def path_below(folder: Path | None, video: Path) -> PurePath:
@@ -134,6 +143,7 @@ def preview(
             str(request.sheet.absolute()),
             request.width,
             "cpu" if device == "cpu" else f"cuda:{device}",
+            _at_once(info, len(frames)) if device == "cpu" else 1,
         )
         asked = folder / "sheet.json"
         asked.write_bytes(TypeAdapter(Sheet).dump_json(sheet))
@@ -141,6 +151,13 @@ def preview(
         environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
         run_module("orchestrator.preview", [str(asked)], environment)
     return frames
+
+
+def _at_once(info: VideoInfo, frames: int) -> int:
+    """How many frames the cores and the memory of this machine are good for."""
+    room = share(1, usable_memory(), None, None, None).ram_for_segments or 0
+    each, _ = segment_bytes(info, 1, on_gpu=False)
+    return max(1, min(frames, usable_cores(), room // each))
 
 
 def chosen_frames(info: VideoInfo, at: Sequence[str], prompts: Prompts | None) -> tuple[int, ...]:
@@ -186,7 +203,8 @@ def draw(sheet: Sheet) -> None:
     prompts = sheet.prompts.prompts if sheet.prompts is not None else ()
 
     def rows() -> Iterator[Row]:
-        for shown in preview_frames(sheet.job, sheet.frames, torch.device(sheet.device)):
+        device = torch.device(sheet.device)
+        for shown in preview_frames(sheet.job, sheet.frames, device, sheet.at_once):
             seconds = float(shown.number / video.frame_rate)
             model = sheet.job.settings.matting.model
             marks = []

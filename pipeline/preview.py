@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,30 +37,41 @@ class Shown:
     alpha: Tensor
 
 
-def preview_frames(job: SegmentJob, frames: Sequence[int], device: torch.device) -> Iterator[Shown]:
-    """Each of the frames after as many warm-up frames as begin a segment.
+def preview_frames(
+    job: SegmentJob, frames: Sequence[int], device: torch.device, at_once: int = 1
+) -> Iterator[Shown]:
+    """Each of the frames, in order, after as many warm-up frames as begin a segment.
 
     Args:
         job: of the video, for its settings and places; which frames it has does not matter.
+        at_once: how many of them are worked on, each by a thread of its own.
 
     Raises:
         VrmatteError: by its kind.
     """
     video, settings = job.video, job.settings
-    torch.set_num_threads(settings.processing.intra_op_threads)
-    threads = settings.processing.decode_threads
-    reader = FrameReader(video, index_of(video, Path(job.index_path)), device, threads=threads)
+    index = index_of(video, Path(job.index_path))
+
+    def set_threads() -> None:
+        torch.set_num_threads(settings.processing.intra_op_threads)
+
+    def reader() -> FrameReader:
+        threads = settings.processing.decode_threads
+        return FrameReader(video, index, device, threads=threads)
+
+    set_threads()
     model = load_model(settings.matting, settings.processing, device)
-    prepared = prepared_data(job, model, ClipReader(job, reader))
+    prepared = prepared_data(job, model, ClipReader(job, reader()))
     size = eye_size(video.layout, video.even_height, video.even_width)
     asked = settings.streaming.warmup_frames
     warmup = model.warmup_frames if asked is None else asked
-    for number in frames:
+
+    def shown(number: int) -> Shown:
         state = model.start(video.eyes, *size, prepared)
         refiner = StereoRefiner(
             settings.stereo, video.eyes, *size, field_of_view=field_of_view(video.projection)
         )
-        for batch in reader.batches(max(0, number - warmup), number + 1, 1):
+        for batch in reader().batches(max(0, number - warmup), number + 1, 1):
             eyes = split_eyes(batch, video.layout, video.right_first)
             matte = refiner.refine(eyes, model.matte(eyes, state))
         source = batch.rgb[0].cpu()
@@ -68,7 +80,10 @@ def preview_frames(job: SegmentJob, frames: Sequence[int], device: torch.device)
         if matte.foreground is not None:
             joined = join_eyes(matte.foreground.float(), video.layout, video.right_first)
             foreground = _bytes(joined[0])
-        yield Shown(number, source, foreground, _bytes(alpha))
+        return Shown(number, source, foreground, _bytes(alpha))
+
+    with ThreadPoolExecutor(at_once, "preview", initializer=set_threads) as threads:
+        yield from threads.map(shown, frames)
 
 
 def _bytes(values: Tensor) -> Tensor:

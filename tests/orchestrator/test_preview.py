@@ -11,13 +11,15 @@ import pytest
 import torch
 from PIL import Image
 
-from orchestrator.config import load_settings
+from orchestrator.config import load_settings, video_settings
 from orchestrator.discover import discover
 from orchestrator.preview import PreviewRequest, chosen_frames, path_below, preview
 from pipeline.contact_sheet import Mark, Row, contact_sheet, over_checkerboard
 from pipeline.errors import SettingsError
-from pipeline.preview import Shown
+from pipeline.preview import Shown, preview_frames
+from pipeline.probe import probe_video
 from pipeline.prompts import Point, Prompt, Prompts
+from pipeline.spec import SegmentJob
 from tests.clips import GREEN, X264, ClipSpec
 from tests.orchestrator.snapshots import video_info
 
@@ -101,6 +103,24 @@ def test_a_sheet_of_a_real_clip(tmp_path: Path, clip: Callable[[ClipSpec], Path]
     assert set(result[-1, 0]) <= {140, 200}
     assert matte.max() == 255  # the marks on the green
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_frames_that_are_worked_on_at_once_are_the_same(
+    tmp_path: Path, clip: Callable[[ClipSpec], Path]
+) -> None:
+    path = clip(ClipSpec("tiny_LR_180.mp4", X264))
+    index = tmp_path / "index.json"
+    info = probe_video(path, index)
+    settings = video_settings(load_settings(None, {"matting": {"model": "depth"}}))
+    job = SegmentJob(info, settings, 0, 0, info.num_frames, str(index), str(tmp_path))
+    one, three = (
+        list(preview_frames(job, (1, 4, 7), torch.device("cpu"), at_once)) for at_once in (1, 3)
+    )
+    assert [shown.number for shown in three] == [1, 4, 7]
+    for alone, beside in zip(one, three, strict=True):
+        assert torch.equal(alone.source, beside.source)
+        assert torch.equal(alone.alpha, beside.alpha)
+        assert torch.equal(alone.foreground, beside.foreground)
 
 
 def test_overrides_see_a_video_as_a_run_on_the_folder_does(tmp_path: Path) -> None:
