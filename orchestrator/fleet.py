@@ -28,6 +28,7 @@ from orchestrator.fleet_video import Task, Video, videos_of
 from orchestrator.fleet_worker import Worker
 from orchestrator.jobs import VideoJob
 from orchestrator.moves import (
+    DISK_KINDS,
     FATAL_KINDS,
     HOPELESS_KINDS,
     KILLS,
@@ -207,9 +208,9 @@ class Fleet:
         if not (found := self._in_hand(event)):
             return
         worker, task = found
-        if event.error.kind == "disk":
+        if event.error.kind in DISK_KINDS:
             self._release(worker, task, event.error)
-            self._on_stop(event.error)
+            self._on_disk(worker, event.error)
         elif damaged := set(event.damaged) & set(range(len(task.video.job.segments))):
             self._remake(worker, task, damaged, event.error)
         else:
@@ -221,8 +222,19 @@ class Fleet:
         if worker := self._living(event.worker, event.life):
             hopeless = worker.status == "starting" and event.error.kind in HOPELESS_KINDS
             worker.doom(event.error, self._now, hopeless=hopeless)
-            if event.error.kind == "disk":
-                self._on_stop(event.error)
+            if event.error.kind in DISK_KINDS:
+                self._on_disk(worker, event.error)
+
+    def _on_disk(self, worker: Worker, error: ErrorRecord) -> None:
+        """The run stops; where it is a scratch folder and others go on, this worker alone does."""
+        others = (w for w in self._workers.values() if w is not worker)
+        if error.kind == "disk" or all(w.hopeless or w.status == "retired" for w in others):
+            self._on_stop(error)
+            return
+        if worker.status == "ready":
+            worker.enter("stopping", self._now)
+            self._actions.append(AskToStop(worker.spec.id))
+        worker.doom(error, self._now, hopeless=True)
 
     # -- what happens to processes ---------------------------------------------------------
 
@@ -253,7 +265,7 @@ class Fleet:
             for task in lost:
                 task.video.suspect = True
                 self._charge(worker, task, error)
-        if asked:
+        if asked and not (worker.cause_known and worker.hopeless and not self._stopping):
             worker.enter("down", self._now)
         else:
             self._bury(worker)
@@ -270,6 +282,9 @@ class Fleet:
 
     def _be_left_alone(self, last: ErrorRecord) -> None:
         """The last worker is retired: wait for one to join, where any may, or give up."""
+        if last.kind == "scratch":
+            self._on_stop(last)
+            return
         # What is wrong with a setting, a new worker would meet too.
         waits = self._rules.join_s and self._unsettled and not self._stopping
         if waits and last.kind != "settings":

@@ -15,6 +15,9 @@ ATTEMPTS_BY_KIND = {"input": 1, "settings": 1, "machine": 1, "decode": 2, "encod
 #: After these the decoder of the GPU may have been the cause, so the CPU decodes.
 DECODER_MAY_BE_TO_BLAME = frozenset({"decode", "lost", "stalled", "device", "unforeseen"})
 
+#: A disk takes no more: one that all use, or one that only some of the workers may have.
+DISK_KINDS = frozenset({"disk", "scratch"})
+
 #: Errors after which a worker's process ends.
 FATAL_KINDS = frozenset({"device", "unforeseen"})
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pipeline.errors import DiskError, EncodeError, VrmatteError
+from pipeline.errors import DiskError, EncodeError, ScratchError, VrmatteError
 
 _FULL = {errno.ENOSPC: "no room left", errno.EDQUOT: "the quota is used up"}
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTCONN)
@@ -30,7 +30,8 @@ def disk_error(error: OSError, path: Path | str) -> VrmatteError:
     """What it means that `path`, a file of ours in OUT or in a scratch folder, cannot be written.
 
     Returns:
-        A DiskError; an EncodeError where only this one file is too large for the disk.
+        A DiskError, or a ScratchError; an EncodeError where only this one file is too large for
+        the disk.
     """
     if (scratch := _scratch_of(Path(path))) is not None:
         return _scratch_error(error, scratch)
@@ -74,19 +75,21 @@ def _scratch_error(error: OSError, scratch: Path) -> VrmatteError:
     shown = f"the scratch folder {scratch}"
     other = "or give another one (output.scratch), then run again: it goes on where it stopped"
     if error.errno in _FULL:
-        return DiskError(f"{_FULL[error.errno]} in {shown}", f"make room on that disk, {other}")
+        return ScratchError(f"{_FULL[error.errno]} in {shown}", f"make room on that disk, {other}")
     if error.errno == errno.EROFS:
-        return DiskError(f"the disk of {shown} is read-only", f"make it writable, {other}")
+        return ScratchError(f"the disk of {shown} is read-only", f"make it writable, {other}")
     if error.errno == errno.EFBIG:
         return EncodeError(
             f"a segment is larger than the disk of {shown} lets a file be",
             "give a scratch folder on another disk (output.scratch)",
         )
     if error.errno in _GONE:
-        return DiskError(
+        return ScratchError(
             f"{shown}, or what was in it, is gone ({error.strerror})", f"bring it back, {other}"
         )
-    return DiskError(f"cannot use {shown}: {error.strerror or error}", f"check its disk, {other}")
+    return ScratchError(
+        f"cannot use {shown}: {error.strerror or error}", f"check its disk, {other}"
+    )
 
 
 @contextmanager

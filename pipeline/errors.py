@@ -68,6 +68,12 @@ class DiskError(VrmatteError):
     kind = "disk"
 
 
+class ScratchError(DiskError):
+    """The same of a scratch folder: other workers may have another; without them the run stops."""
+
+    kind = "scratch"
+
+
 class EncodeError(VrmatteError):
     """The encoder failed, or what it wrote is not what it was given."""
 

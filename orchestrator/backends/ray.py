@@ -22,6 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.backends.base import Handle, ThreadedHandle
 from orchestrator.load import Elsewhere
+from orchestrator.moves import DISK_KINDS
 from workers.guest import Guest
 from workers.messages import (
     Report,
@@ -171,7 +172,7 @@ class RayHandle(ThreadedHandle):
     def _pass_report(self, report: Report) -> None:
         if isinstance(report, WorkerReady):
             report = replace(report, device=f"{report.device} on {self._seat.name}")
-        elif isinstance(report, TaskFailed | WorkerFailed) and report.error.kind == "disk":
+        elif isinstance(report, TaskFailed | WorkerFailed) and report.error.kind in DISK_KINDS:
             message = f"on {self._seat.name}: {report.error.message}"  # it may be its own disk
             report = replace(report, error=replace(report.error, message=message))
         elif isinstance(report, SegmentDone):

@@ -276,6 +276,40 @@ def test_a_full_disk_drains_the_run_and_costs_no_attempt() -> None:
     assert [type(e) for e in run.entries] == [TaskLost, SegmentCommitted]
 
 
+def test_a_full_scratch_costs_its_worker_alone() -> None:
+    run = Script([make_job("a", segments=3)], lanes=(2, 1))
+    run.ready(0, 1)
+    run.fail("a", 0, "scratch")
+    assert AskToStop(0) in run.actions
+    assert (run.status(0), run.status(1)) == ("stopping", "ready")
+    run.done("a", 1)  # its other lane had room
+    run.exit(0, "exit status 0")
+    assert run.status(0) == "retired"
+    run.done("a", 2)
+    assert run.assigned() == [(1, "a/0")]
+    run.done("a", 0)
+    run.done("a", None)
+    assert run.video("a").status == "done"
+    assert not run.fleet.stopping
+
+
+@pytest.mark.parametrize("first_is_gone", [False, True])
+def test_where_every_scratch_is_full_the_run_stops_and_sets_nothing_aside(
+    first_is_gone: bool,
+) -> None:
+    run = Script([make_job("a", segments=2)], lanes=(1, 1))
+    run.ready(0, 1)
+    run.fail("a", 0, "scratch")
+    if first_is_gone:
+        run.exit(0, "exit status 0")
+    run.fail("a", 1, "scratch")
+    for worker in (0, 1)[first_is_gone:]:
+        run.exit(worker, "exit status 0")
+    assert run.fleet.finished
+    assert run.fleet.snapshot().stop_reason == ErrorRecord("scratch", "scratch trouble")
+    assert run.video("a").status == "running"
+
+
 def test_a_stop_for_a_reason_never_kills() -> None:
     run = Script([make_job("a", segments=3)])
     run.ready(0)

@@ -333,7 +333,8 @@ class World:
             if process.doomed and worker in self.processes:
                 self.say(WorkerFailed(worker, process.life, error))
         elif self.full and self.draw.random() < self.full:
-            self.say(TaskFailed(*who, ErrorRecord("disk", "no room")))
+            kind = self.draw.choice(("disk", "scratch"))
+            self.say(TaskFailed(*who, ErrorRecord(kind, "no room")))
         elif command.task.segment is not None:
             self.say(SegmentDone(*who, segment_result(command), 1.0))
         elif self.draw.random() < self.damage:

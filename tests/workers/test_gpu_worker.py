@@ -183,7 +183,7 @@ def test_a_life_has_a_folder_in_scratch_until_it_ends_well(tmp_path: Path) -> No
     with served(setup) as it:
         failed = it.hear()
         assert isinstance(failed, WorkerFailed)
-        assert failed.error.kind == "disk"
+        assert failed.error.kind == "scratch"
         assert str(scratch) in failed.error.message
     scratch.mkdir()
     with served(setup) as it:
