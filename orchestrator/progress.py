@@ -140,14 +140,14 @@ class Watch:
                 self._wake.clear()
                 if not self._over:
                     self._show()
-            self._show()
+            self._show(ended=True)
         except Exception:
             structlog.get_logger("vrmatte").exception("nothing_shown")
 
-    def _show(self) -> None:
+    def _show(self, *, ended: bool = False) -> None:
         with self._lock:
             events, self._events = self._events, []
-            live = self._now()
+            live = self._now(ended=ended)
         if live is None:
             return
         for outlet in list(self._outlets):
@@ -157,7 +157,7 @@ class Watch:
                 structlog.get_logger("vrmatte").exception("not_shown", outlet=type(outlet).__name__)
                 self._outlets.remove(outlet)
 
-    def _now(self) -> Live | None:
+    def _now(self, *, ended: bool) -> Live | None:
         first, last = self._first, self._last
         if first is None or last is None:
             return None
@@ -174,9 +174,9 @@ class Watch:
             pid=os.getpid(),
             updated=self._wall_clock(),
             started=self._started,
-            phase="ended" if self._over else _phase(first, last),
+            phase="ended" if ended else _phase(first, last),
             elapsed_s=round(now - first.now, 3),
-            to_go_s=None if to_go_s is None or self._over else round(to_go_s, 1),
+            to_go_s=None if to_go_s is None or ended else round(to_go_s, 1),
             share_done=round(share_done(self._jobs, last), 5),
             fps=round(self._pace.run_fps(), 3),
             worker_fps={

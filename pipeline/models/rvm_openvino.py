@@ -106,6 +106,9 @@ class OpenVinoMatting:
         return MatteBatch(alpha, foreground, eyes.start)
 
 
+#: PyTorch's tracer keeps some of what it is at for the whole process, whoever's network it is.
+_TRACING = threading.Lock()
+
 #: Shape of the network's input ``[E, 3, h, w]``, and whether its answer is refined.
 _Key = tuple[tuple[int, ...], bool]
 
@@ -177,7 +180,8 @@ class _Streams:
         part = Coefficients(self._network, key[1]).eval()
         with torch.inference_mode():
             expected = part(sample)
-        model = _convert(part, sample, [tuple(state.shape) for state in expected[2:]])
+        with _TRACING:
+            model = _convert(part, sample, [tuple(state.shape) for state in expected[2:]])
         content = self._core.compile_model(model, "CPU", self._options).export_model().getvalue()
         stream = self._stream(key, content)
         _require_equal(sample, expected, stream)
