@@ -228,7 +228,7 @@ class Fleet:
     def _on_disk(self, worker: Worker, error: ErrorRecord) -> None:
         """The run stops; where it is a scratch folder and others go on, this worker alone does."""
         others = (w for w in self._workers.values() if w is not worker)
-        if error.kind == "disk" or all(w.hopeless or w.status == "retired" for w in others):
+        if error.kind == "disk" or all(w.is_given_up or w.status == "retired" for w in others):
             self._on_stop(error)
             return
         if worker.status == "ready":
@@ -265,7 +265,7 @@ class Fleet:
             for task in lost:
                 task.video.suspect = True
                 self._charge(worker, task, error)
-        if asked and not (worker.cause_known and worker.hopeless and not self._stopping):
+        if asked and (self._stopping or not worker.is_given_up):
             worker.enter("down", self._now)
         else:
             self._bury(worker)

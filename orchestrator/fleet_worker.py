@@ -65,6 +65,11 @@ class Worker:
         return self.status not in ("down", "retired")
 
     @property
+    def is_given_up(self) -> bool:
+        """No other life is to follow this one, which ends for a reason that is known."""
+        return self.cause_known and self.hopeless
+
+    @property
     def may_take_more(self) -> bool:
         """Whether it will take a task soon, so that none needs to be started for it."""
         return self.status == "starting" or (self.status == "ready" and not self.running)

@@ -14,7 +14,7 @@ from pathlib import Path
 from orchestrator.config_groups import OutputSettings
 from orchestrator.words import printable
 from pipeline.disk import refusal
-from pipeline.errors import DiskError, SettingsError
+from pipeline.errors import ScratchError, SettingsError
 from workers.scratch import sweep
 
 
@@ -30,14 +30,14 @@ def require_scratch(output: OutputSettings) -> None:
 
     Raises:
         SettingsError: it is not there, or cannot be written.
-        DiskError: it has no room at all.
+        ScratchError: it has no room at all.
     """
     folder = scratch_folder(output)
     if folder is None or (trouble := refusal(Path(folder))) is None:
         return
     shown = f"the scratch folder {printable(folder)}"
     if trouble.errno in (errno.ENOSPC, errno.EDQUOT):
-        raise DiskError(
+        raise ScratchError(
             f"no room left in {shown}", "make room there, or give another (output.scratch)"
         )
     raise SettingsError(
