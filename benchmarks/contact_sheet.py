@@ -65,10 +65,10 @@ def shown(path: Path, number: int) -> tuple[Picture, Picture]:
         return np.repeat(grey, 3, axis=2), grey / 255
     import torch
 
-    from pipeline.alphapack import unpack
     from pipeline.deliverables.alpha_layer import decoded_rgba_frames
-    from pipeline.deliverables.readback import sampled_frames
-    from pipeline.deliverables.selfcheck import shown_picture
+    from pipeline.pixels.alphapack import unpack
+    from pipeline.verify.readback import sampled_frames
+    from pipeline.verify.selfcheck import shown_picture
 
     read = decoded_rgba_frames if path.stem.endswith("_hevc") else sampled_frames
     _, frame = next(iter(read(path, {number})))

@@ -109,15 +109,15 @@ def material(
     """Matte the clip's first frames, and write what each format's encoder would be given."""
     import torch
 
-    from orchestrator.config import load_settings, video_settings
+    from orchestrator.settings.settings import load_settings, video_settings
     from pipeline.clip import ClipReader
-    from pipeline.decode import FrameReader
+    from pipeline.contract import SegmentJob
     from pipeline.deliverables.base import make_deliverable
-    from pipeline.eyes import eye_size, split_eyes
-    from pipeline.frame_index import FrameIndex
-    from pipeline.models.base import load_model
-    from pipeline.probe import probe_video
-    from pipeline.spec import SegmentJob
+    from pipeline.pixels.eyes import split_eyes
+    from pipeline.source.decode import FrameReader
+    from pipeline.source.frame_index import FrameIndex
+    from pipeline.source.probe import probe_video
+    from pipeline.stages.matting.base import load_model
 
     overrides = {"matting": {"model": model}} if model else {}
     settings = video_settings(load_settings(config, overrides))
@@ -129,7 +129,7 @@ def material(
     reader = FrameReader(video, FrameIndex.load(folder / "index.json"), cpu)
     job = SegmentJob(video, settings, 0, 0, frames, str(folder / "index.json"), str(folder))
     network = load_model(settings.matting, settings.processing, cpu)
-    size = eye_size(video.layout, video.even_height, video.even_width)
+    size = video.eye_size
     state = network.start(video.eyes, *size, network.prepare(ClipReader(job, reader)))
     planes = {name: folder / f"{name}.yuv" for name in ("webm", "greenscreen", "matte")}
     with ExitStack() as stack:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from orchestrator.bench_result import Bench
+from orchestrator.bench.result import Bench
 
-#: What `tests/test_gpu_lanes.py` prints.
+#: What `tests/gpu/test_lanes.py` prints.
 _DECIDED = re.compile(r"(?:RVM as a CUDA graph|NVENC from the GPU's memory).*")
 _BENCHES = ("rvm-4k", "rvm-8k", "chroma-4k", "chroma-8k", "green-auto", "green-pipe")
 _MORE = ("eager-4k", "eager-8k", "vram6")

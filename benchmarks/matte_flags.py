@@ -18,13 +18,10 @@ from pathlib import Path
 
 import torch
 
-from orchestrator.config import load_settings, video_settings
+from orchestrator.settings.settings import load_settings, video_settings
 from pipeline.clip import ClipReader, prepared_data
-from pipeline.decode import FrameReader
-from pipeline.eyes import eye_size, split_eyes
-from pipeline.frame_index import index_of
-from pipeline.frames import EyeBatch, MatteBatch
-from pipeline.matte_flags import (
+from pipeline.contract import SegmentJob, chunk_frames
+from pipeline.judge.flags import (
     FrameMeasures,
     is_flag,
     joined,
@@ -32,12 +29,15 @@ from pipeline.matte_flags import (
     segment_flags,
     without_echoes,
 )
-from pipeline.matte_meter import MatteMeter
-from pipeline.models.base import load_model
-from pipeline.projection import field_of_view
-from pipeline.refine.stereo import StereoRefiner
-from pipeline.spec import SegmentJob, chunk_frames
-from pipeline.video_info import read_video
+from pipeline.judge.meter import MatteMeter
+from pipeline.pixels.batches import EyeBatch, MatteBatch
+from pipeline.pixels.eyes import split_eyes
+from pipeline.pixels.projection import field_of_view
+from pipeline.source.decode import FrameReader
+from pipeline.source.frame_index import index_of
+from pipeline.source.video_info import read_video
+from pipeline.stages.matting.base import load_model
+from pipeline.stages.stereo.refiner import StereoRefiner
 
 #: Name, eyes, height and width of an eye, frames in a chunk.
 SIZES = (
@@ -92,7 +92,7 @@ def measure(asked: argparse.Namespace, folder: Path) -> None:
     job = SegmentJob(video, settings, 0, 0, stop, str(folder / "index.json"), str(folder))
     reader = FrameReader(video, index_of(video, folder / "index.json"), CPU, threads=1)
     model = load_model(settings.matting, settings.processing, CPU)
-    size = eye_size(video.layout, video.even_height, video.even_width)
+    size = video.eye_size
     state = model.start(video.eyes, *size, prepared_data(job, model, ClipReader(job, reader)))
     view = field_of_view(video.projection)
     refiner = StereoRefiner(settings.stereo, video.eyes, *size, field_of_view=view)

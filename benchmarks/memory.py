@@ -1,4 +1,4 @@
-"""What one segment needs of memory: the figures behind `orchestrator/memory.py`.
+"""What one segment needs of memory: the figures behind `orchestrator/machine/segment_memory.py`.
 
     python benchmarks/memory.py [--model M] [--config FILE] [--sizes 1920x960] [--chunks 1,4]
 
@@ -60,7 +60,7 @@ def show(size: str, what: str, used: int) -> None:
 
 
 def make_clip(folder: Path, size: str) -> Path:
-    from pipeline.encode import ffmpeg_path
+    from pipeline.encode.ffmpeg_pipe import ffmpeg_path
 
     clip = folder / f"{size}_LR.mp4"
     command = [ffmpeg_path(), "-v", "error", "-nostdin", "-f", "lavfi"]
@@ -73,11 +73,11 @@ def make_clip(folder: Path, size: str) -> Path:
 def measure(clip: Path, chunk: int, model: str, config: Path | None) -> None:
     import torch
 
-    from orchestrator.config import load_settings, video_settings
-    from pipeline.models.base import load_model
+    from orchestrator.settings.settings import load_settings, video_settings
+    from pipeline.contract import SegmentJob
     from pipeline.segment import run_segment
-    from pipeline.spec import SegmentJob
-    from pipeline.video_info import read_video
+    from pipeline.source.video_info import read_video
+    from pipeline.stages.matting.base import load_model
 
     settings = video_settings(load_settings(config, {"matting": {"model": model}}))
     streaming = replace(settings.streaming, chunk_frames=chunk, warmup_frames=0)
@@ -98,9 +98,9 @@ def measure(clip: Path, chunk: int, model: str, config: Path | None) -> None:
 def measure_encoder(clip: Path) -> None:
     import torch
 
+    from pipeline.contract import VideoSettings
     from pipeline.deliverables.webm import WebM
-    from pipeline.spec import VideoSettings
-    from pipeline.video_info import read_video
+    from pipeline.source.video_info import read_video
 
     with tempfile.TemporaryDirectory() as folder:
         video = read_video(clip, Path(folder) / "index.json", None)

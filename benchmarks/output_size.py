@@ -19,11 +19,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.jobs import VideoJob
-from orchestrator.out_folder import OutFolder
-from orchestrator.sizes import foretold, sound_bytes
-from pipeline.probe import probe_video
-from pipeline.spec import EncodingSettings, VideoInfo, VideoSettings
+from orchestrator.estimate.output_sizes import foretold, sound_bytes
+from orchestrator.fleet.jobs import VideoJob
+from orchestrator.out.folder import OutFolder
+from pipeline.contract import EncodingSettings, VideoInfo, VideoSettings
+from pipeline.source.probe import probe_video
 
 
 def main(arguments: Sequence[str]) -> None:

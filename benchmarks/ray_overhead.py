@@ -22,7 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from orchestrator.demo import make_demo
+from orchestrator.demo.demo import make_demo
 from tests.ray_cluster import QUIET, RayCluster
 
 

@@ -76,7 +76,7 @@ def role_of(words: str) -> str:
         return "encoders"
     if "spawn_main" in words:
         return "workers"
-    return "trial" if "stage_meter" in words else "others"
+    return "trial" if "estimate.trial_child" in words else "others"
 
 
 def roles(looks: list[Look]) -> list[str]:

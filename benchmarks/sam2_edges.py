@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from orchestrator.scene import Scene
-from pipeline.models.sam2 import soft_matte
+from orchestrator.demo.scene import Scene
+from pipeline.stages.matting.sam2.load import soft_matte
 
 CELLS, FRAME = 256, 20
 

@@ -1,4 +1,5 @@
-"""What SAM 2 takes of memory by its size: the figures behind `orchestrator/memory.py`.
+"""What SAM 2 takes of memory by its size: the figures behind
+`orchestrator/machine/segment_memory.py`.
 
     python benchmarks/sam2_footprint.py [--sizes tiny,small] [--image-size 1024] [--frames 9]
 
@@ -42,8 +43,8 @@ def main() -> None:
 def measure(size: str, image_size: int, num_frames: int, threads: int) -> None:
     import torch
 
-    from pipeline.models.sam2_network import build_network
-    from pipeline.models.sam2_predictor import BoundedPredictor
+    from pipeline.stages.matting.sam2.network import build_network
+    from pipeline.stages.matting.sam2.predictor import BoundedPredictor
 
     torch.set_num_threads(threads)
     torch.manual_seed(1)

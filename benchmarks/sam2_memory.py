@@ -50,8 +50,8 @@ def main() -> None:
 def measure(asked: argparse.Namespace) -> None:
     import torch
 
-    from pipeline.models.sam2_network import build_network
-    from pipeline.models.sam2_predictor import BoundedPredictor
+    from pipeline.stages.matting.sam2.network import build_network
+    from pipeline.stages.matting.sam2.predictor import BoundedPredictor
 
     torch.set_num_threads(asked.threads)
     torch.manual_seed(1)
@@ -110,7 +110,7 @@ def measure(asked: argparse.Namespace) -> None:
 def made_frames(num_frames: int, size: int) -> Any:
     import torch
 
-    from pipeline.models.sam2_frames import LazyFrames
+    from pipeline.stages.matting.sam2.frames import LazyFrames
 
     def read(start: int, stop: int) -> Iterator[Any]:
         for frame in range(start, stop):

@@ -51,15 +51,15 @@ def measure(clip: Path, config: Path | None, model: str | None, threads: int, fr
     import torch
     from torchcodec.decoders import ColorConverter, Demuxer
 
-    from orchestrator.config import load_settings
+    from orchestrator.settings.settings import load_settings
     from pipeline.clip import ClipReader
-    from pipeline.color import YuvFormat, resolve_matrix, yuv_to_rgb
-    from pipeline.decode import FrameReader
-    from pipeline.eyes import eye_size, split_eyes
-    from pipeline.frame_index import FrameIndex
-    from pipeline.models.base import load_model
-    from pipeline.spec import SegmentJob, VideoSettings
-    from pipeline.video_info import read_video
+    from pipeline.contract import SegmentJob, VideoSettings
+    from pipeline.pixels.color import YuvFormat, resolve_matrix, yuv_to_rgb
+    from pipeline.pixels.eyes import split_eyes
+    from pipeline.source.decode import FrameReader
+    from pipeline.source.frame_index import FrameIndex
+    from pipeline.source.video_info import read_video
+    from pipeline.stages.matting.base import load_model
 
     torch.set_num_threads(threads)
     cpu = torch.device("cpu")
@@ -87,7 +87,7 @@ def measure(clip: Path, config: Path | None, model: str | None, threads: int, fr
 
         network = load_model(matting, settings.processing, cpu)
         job = SegmentJob(video, VideoSettings(), 0, 0, 1, str(index_path), folder)
-        height, width = eye_size(video.layout, video.even_height, video.even_width)
+        height, width = video.eye_size
         prepared = network.prepare(ClipReader(job, reader))
         state = network.start(video.eyes, height, width, prepared)
         feed = iter(batches * 2)

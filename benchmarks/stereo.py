@@ -3,10 +3,10 @@
     python benchmarks/stereo.py [--config FILE] [--model M] [--eye 480x540] [--threads N]
                                 [--frames N] [--rounds N] [--device cpu]
 
-The model and `pipeline/refine/stereo.py` take turns on the same pictures of the demo's room, in
-chunks of 4, so that whatever else the machine does slows both. Printed are medians of the wall
-clock and of the processor's time (all threads): the model; the true mattes, with which nothing is
-to be mended; and the same with the lower part of one eye's lost, where every frame is mended.
+The model and `pipeline/stages/stereo/refiner.py` take turns on the same pictures of the demo's
+room, in chunks of 4, so that whatever else the machine does slows both. Printed are medians of the
+wall clock and of the processor's time (all threads): the model; the true mattes, with which nothing
+is to be mended; and the same with the lower part of one eye's lost, where every frame is mended.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ def main() -> None:
 def measure(asked: argparse.Namespace) -> None:
     import torch
 
-    from orchestrator.config import load_settings
-    from orchestrator.scene import Scene
-    from pipeline.frames import EyeBatch, MatteBatch
-    from pipeline.models.base import load_model
-    from pipeline.refine.stereo import StereoRefiner
-    from pipeline.spec import StereoSettings
+    from orchestrator.demo.scene import Scene
+    from orchestrator.settings.settings import load_settings
+    from pipeline.contract import StereoSettings
+    from pipeline.pixels.batches import EyeBatch, MatteBatch
+    from pipeline.stages.matting.base import load_model
+    from pipeline.stages.stereo.refiner import StereoRefiner
 
     torch.set_num_threads(asked.threads)
     device = torch.device(asked.device)

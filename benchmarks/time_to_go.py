@@ -22,8 +22,8 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from orchestrator.demo import make_demo
-from orchestrator.live import Live, read_live
+from orchestrator.demo.demo import make_demo
+from orchestrator.watch.standing import Live, read_live
 
 LOOK_S = 0.5
 WITHIN, OF_THE_WHOLE = 0.2, 0.02

@@ -70,9 +70,9 @@ echo "== RVM's own converter, 4K"
 $python - "$out" >"$out/converter-paths.txt" 2>"$out/converter.txt" <<'PYTHON'
 import sys
 from pathlib import Path
-from orchestrator.bench_clip import SIZES, make_clip
-from pipeline.models.rvm import fetch
-from pipeline.spec import MattingSettings
+from orchestrator.bench.clip import SIZES, make_clip
+from pipeline.stages.matting.rvm.load import fetch
+from pipeline.contract import MattingSettings
 print(*fetch(MattingSettings()), make_clip(Path(sys.argv[1]), SIZES["4k"], 240, "room"), sep="\n")
 PYTHON
 if mapfile -t found <"$out/converter-paths.txt" && ((${#found[@]} == 3)); then

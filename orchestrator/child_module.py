@@ -9,8 +9,8 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from pipeline.child import tied
 from pipeline.errors import MachineError
+from pipeline.files.child import tied
 
 _LAST_WORDS = 300
 

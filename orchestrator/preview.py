@@ -13,8 +13,7 @@ from fractions import Fraction
 from pathlib import Path, PurePath
 
 from orchestrator.child_module import run_module
-from orchestrator.config import Settings, forced_layout, forced_projection, video_settings
-from orchestrator.machine import (
+from orchestrator.machine.devices import (
     Gpu,
     choose_devices,
     list_gpus,
@@ -22,16 +21,22 @@ from orchestrator.machine import (
     usable_memory,
     visible_gpus,
 )
-from orchestrator.memory import segment_bytes, share
-from orchestrator.pin import pin_files
-from orchestrator.prompting import prompts_for, settled_prompts
+from orchestrator.machine.segment_memory import segment_bytes, share
+from orchestrator.plan.prompts_for import prompts_for, settled_prompts
+from orchestrator.settings.file_digests import pin_files
+from orchestrator.settings.settings import (
+    Settings,
+    forced_layout,
+    forced_projection,
+    video_settings,
+)
 from orchestrator.words import clock, printable
+from pipeline.contract import MattingSettings, SegmentJob, VideoInfo
+from pipeline.engines.choice import settled_engine
 from pipeline.errors import SettingsError, VrmatteError
-from pipeline.models.engines import settled_engine
-from pipeline.probe import probe_video
-from pipeline.prompt_store import digest_of, keep_prompts, pack
-from pipeline.prompts import Prompts
-from pipeline.spec import MattingSettings, SegmentJob, VideoInfo
+from pipeline.prompts.prompts import Prompts
+from pipeline.prompts.store import digest_of, keep_prompts, pack
+from pipeline.source.probe import probe_video
 from workers.launch import WORKER_ENVIRONMENT
 
 #: Where nobody says which frames: these shares of the video's length.
@@ -195,8 +200,9 @@ def draw(sheet: Sheet) -> None:
     import torch
 
     from pipeline.contact_sheet import Mark, Row, contact_sheet
-    from pipeline.disk import writing
-    from pipeline.eyes import eye_corner, eye_size
+    from pipeline.contract import eye_size
+    from pipeline.files.disk import writing
+    from pipeline.pixels.eyes import eye_corner
     from pipeline.preview import preview_frames
 
     video = sheet.job.video

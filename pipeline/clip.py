@@ -15,15 +15,15 @@ import structlog
 import torch
 from torch import Tensor
 
-from pipeline.decode import FrameReader
-from pipeline.disk import make_folder, writing
+from pipeline.contract import SegmentJob
 from pipeline.errors import VrmatteError
-from pipeline.eyes import eye_size, split_eyes
-from pipeline.frames import EyeBatch, FrameBatch
-from pipeline.models.base import MattingModel, Prepared
-from pipeline.prompt_store import kept_prompts
-from pipeline.publish import publish
-from pipeline.spec import SegmentJob
+from pipeline.files.disk import make_folder, writing
+from pipeline.files.publish import publish
+from pipeline.pixels.batches import EyeBatch, FrameBatch
+from pipeline.pixels.eyes import split_eyes
+from pipeline.prompts.store import kept_prompts
+from pipeline.source.decode import FrameReader
+from pipeline.stages.matting.base import MattingModel, Prepared
 
 _log = structlog.get_logger()
 
@@ -35,14 +35,12 @@ _choosing = Lock()
 
 
 class ClipReader:
-    """See `pipeline.models.base.ClipSampler`."""
+    """See `pipeline.stages.matting.base.ClipSampler`."""
 
     def __init__(self, job: SegmentJob, reader: FrameReader) -> None:
         self.num_frames = job.video.num_frames
         self.eyes = job.video.eyes
-        self.height, self.width = eye_size(
-            job.video.layout, job.video.even_height, job.video.even_width
-        )
+        self.height, self.width = job.video.eye_size
         self._layout = job.video.layout
         self._right_first = job.video.right_first
         self._reader = reader

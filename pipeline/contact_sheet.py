@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from pipeline.preview import Shown
-from pipeline.prompt_store import read_mask
-from pipeline.prompts import Prompt
+from pipeline.prompts.prompts import Prompt
+from pipeline.prompts.store import read_mask
 
 Picture = NDArray[np.uint8]  # [H, W, 3]
 

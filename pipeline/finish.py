@@ -7,12 +7,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from pipeline.contract import FinishJob, OutputFile, SegmentResult
 from pipeline.deliverables.base import make_deliverable
-from pipeline.disk import writing
 from pipeline.errors import DiskError, SegmentsDamaged, Stopped
-from pipeline.publish import file_digest, publish
-from pipeline.source import require_unchanged
-from pipeline.spec import FinishJob, OutputFile, SegmentResult
+from pipeline.files.disk import writing
+from pipeline.files.publish import file_digest, publish
+from pipeline.source.unchanged import require_unchanged
 
 
 def finish_video(

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from pipeline.clip import ClipReader, prepared_data
-from pipeline.decode import FrameReader
-from pipeline.eyes import eye_size, join_eyes, split_eyes
-from pipeline.frame_index import index_of
-from pipeline.models.base import load_model
-from pipeline.projection import field_of_view
-from pipeline.refine.stereo import StereoRefiner
-from pipeline.spec import SegmentJob
+from pipeline.contract import SegmentJob
+from pipeline.pixels.eyes import join_eyes, split_eyes
+from pipeline.pixels.projection import field_of_view
+from pipeline.source.decode import FrameReader
+from pipeline.source.frame_index import index_of
+from pipeline.stages.matting.base import load_model
+from pipeline.stages.stereo.refiner import StereoRefiner
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def preview_frames(
     set_threads()
     model = load_model(settings.matting, settings.processing, device)
     prepared = prepared_data(job, model, ClipReader(job, reader()))
-    size = eye_size(video.layout, video.even_height, video.even_width)
+    size = video.eye_size
     asked = settings.streaming.warmup_frames
     warmup = model.warmup_frames if asked is None else asked
 

@@ -10,25 +10,7 @@ from pathlib import Path
 import torch
 
 from pipeline.clip import ClipReader, prepared_data
-from pipeline.decode import FrameReader
-from pipeline.deliverables.base import Deliverable, make_deliverable
-from pipeline.deliverables.selfcheck import Sample, sample_every, take_sample
-from pipeline.device_copies import HostCopy, HostRing
-from pipeline.disk import disk_error, refusal, writing
-from pipeline.encode import Encoder
-from pipeline.errors import InputError, Stopped
-from pipeline.eyes import eye_size, split_eyes
-from pipeline.frame_index import FrameIndex, index_of
-from pipeline.frames import FrameBatch, MatteBatch
-from pipeline.matte_flags import area_means, border_frames, segment_flags
-from pipeline.matte_meter import MatteMeter
-from pipeline.models.base import MattingModel, Prepared
-from pipeline.overlap import overlap
-from pipeline.projection import field_of_view
-from pipeline.refine.stereo import StereoRefiner
-from pipeline.segment_files import commit, segment_drafts
-from pipeline.source import require_unchanged
-from pipeline.spec import (
+from pipeline.contract import (
     AS_ASKED,
     Concession,
     SegmentJob,
@@ -36,8 +18,26 @@ from pipeline.spec import (
     chunk_frames,
     is_huge,
 )
-from pipeline.stage_clock import StageClock, device_marks
-from pipeline.streams import segment_stream
+from pipeline.deliverables.base import Deliverable, make_deliverable
+from pipeline.encode.ffmpeg_pipe import Encoder
+from pipeline.errors import InputError, Stopped
+from pipeline.files.disk import disk_error, refusal, writing
+from pipeline.files.segment_files import commit, segment_drafts
+from pipeline.flow.cuda_streams import segment_stream
+from pipeline.flow.device_copies import HostCopy, HostRing
+from pipeline.flow.overlap import overlap
+from pipeline.flow.stage_clock import StageClock, device_marks
+from pipeline.judge.flags import area_means, border_frames, segment_flags
+from pipeline.judge.meter import MatteMeter
+from pipeline.pixels.batches import FrameBatch, MatteBatch
+from pipeline.pixels.eyes import split_eyes
+from pipeline.pixels.projection import field_of_view
+from pipeline.source.decode import FrameReader
+from pipeline.source.frame_index import FrameIndex, index_of
+from pipeline.source.unchanged import require_unchanged
+from pipeline.stages.matting.base import MattingModel, Prepared
+from pipeline.stages.stereo.refiner import StereoRefiner
+from pipeline.verify.selfcheck import Sample, sample_every, take_sample
 
 #: Batches that may wait between two stages.
 _DEPTH = 2
@@ -96,10 +96,10 @@ def run_segment(
         refiner = StereoRefiner(
             job.settings.stereo,
             job.video.eyes,
-            *_eye_size(job),
+            *job.video.eye_size,
             field_of_view=field_of_view(job.video.projection),
         )
-        meter = MatteMeter(*_eye_size(job), job.video.projection, job.start)
+        meter = MatteMeter(*job.video.eye_size, job.video.projection, job.start)
         mattes = clock.stage("matte", _matted(job, model, frames, prepared, refiner, meter))
         samples: list[Sample] = []
         waiting = partial(clock.at, None)
@@ -172,10 +172,6 @@ def _depth(job: SegmentJob, device: torch.device) -> int:
     return 0 if device.type == "cpu" else 1
 
 
-def _eye_size(job: SegmentJob) -> tuple[int, int]:
-    return eye_size(job.video.layout, job.video.even_height, job.video.even_width)
-
-
 def _matted(
     job: SegmentJob,
     model: MattingModel,
@@ -185,7 +181,7 @@ def _matted(
     meter: MatteMeter,
 ) -> Generator[tuple[FrameBatch, MatteBatch], None, None]:
     """What the model makes of each batch, the eyes in agreement; warm-up is dropped."""
-    state = model.start(job.video.eyes, *_eye_size(job), prepared)
+    state = model.start(job.video.eyes, *job.video.eye_size, prepared)
     for batch in frames:
         eyes = split_eyes(batch, job.video.layout, job.video.right_first)
         matte = refiner.refine(eyes, model.matte(eyes, state))

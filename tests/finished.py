@@ -12,7 +12,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.encode import ffmpeg_command
+from pipeline.encode.ffmpeg_pipe import ffmpeg_command
 
 Floats = NDArray[np.float64]
 

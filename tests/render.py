@@ -8,11 +8,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline.deliverables.base import make_deliverable
-from pipeline.finish import finish_video
-from pipeline.models.base import load_model
-from pipeline.segment import run_segment
-from pipeline.spec import (
+from pipeline.contract import (
     FinishJob,
     Layout,
     MattingSettings,
@@ -21,8 +17,12 @@ from pipeline.spec import (
     VideoInfo,
     VideoSettings,
 )
-from pipeline.spec import segment_frames as frames_of_a_segment
-from pipeline.video_info import read_video
+from pipeline.contract import segment_frames as frames_of_a_segment
+from pipeline.deliverables.base import make_deliverable
+from pipeline.finish import finish_video
+from pipeline.segment import run_segment
+from pipeline.source.video_info import read_video
+from pipeline.stages.matting.base import load_model
 
 CPU = torch.device("cpu")
 

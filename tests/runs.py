@@ -23,16 +23,16 @@ from rich.console import Console
 
 from orchestrator.backends.base import Backend
 from orchestrator.backends.local import LocalBackend, ThreadBackend
-from orchestrator.config import load_settings
 from orchestrator.report.run_page import NoPage, RunPage
-from orchestrator.request import Request, Supervise, Surroundings
-from orchestrator.run import run
-from orchestrator.supervisor import Outcome
-from orchestrator.supervisor import run as supervise
+from orchestrator.run.request import Request, Supervise, Surroundings
+from orchestrator.run.run import run
+from orchestrator.run.supervisor import Outcome
+from orchestrator.run.supervisor import run as supervise
+from orchestrator.settings.settings import load_settings
+from pipeline.contract import Layout, ProjectionName, VideoInfo
 from pipeline.errors import VrmatteError
-from pipeline.spec import Layout, ProjectionName, VideoInfo
-from pipeline.video_info import read_video
-from tests.test_main_job import outputs
+from pipeline.source.video_info import read_video
+from tests.end_to_end.test_main_job import outputs
 
 #: What is left of a run must be gone so soon after its parent, in seconds.
 ORPHANS_END_S = 2.0
@@ -177,7 +177,7 @@ class HereRun:
 def doubled(
     work: str, backend_class: Callable[[dict[int, Any]], Backend] = LocalBackend
 ) -> Supervise:
-    """`orchestrator.supervisor.run`, but the workers do `work`."""
+    """`orchestrator.run.supervisor.run`, but the workers do `work`."""
 
     def supervised(jobs: Sequence[Any], backend: Backend, *rest: Any, **options: Any) -> Outcome:
         assert isinstance(backend, LocalBackend)
@@ -198,6 +198,6 @@ def probe_here(
     projection: ProjectionName | None,
     deadline_s: float | None,
 ) -> VideoInfo:
-    """`pipeline.probe.probe_video` without its child."""
+    """`pipeline.source.probe.probe_video` without its child."""
     index_path.parent.mkdir(parents=True, exist_ok=True)
     return read_video(path, index_path, layout, projection)

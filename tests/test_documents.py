@@ -23,15 +23,15 @@ import yaml
 from click.testing import CliRunner
 
 import orchestrator.gates.record
-import orchestrator.on_done
-import orchestrator.run
+import orchestrator.run.on_done
+import orchestrator.run.run
 from orchestrator.cli import main
 from orchestrator.commands.doctor import doctor
 from orchestrator.commands.gates import gates
 from orchestrator.commands.models import fetch_models
-from orchestrator.config import load_settings
-from orchestrator.request import Request, Surroundings
-from pipeline.prompts import require_prompts_file
+from orchestrator.run.request import Request, Surroundings
+from orchestrator.settings.settings import load_settings
+from pipeline.prompts.prompts import require_prompts_file
 from tests.clips import X264, ClipSpec
 from tests.runs import HereRun
 
@@ -119,8 +119,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         seen.append(request)
         return 0
 
-    monkeypatch.setattr(orchestrator.run, "run", run)
-    monkeypatch.setattr(orchestrator.on_done, "tell", lambda *told: None)
+    monkeypatch.setattr(orchestrator.run.run, "run", run)
+    monkeypatch.setattr(orchestrator.run.on_done, "tell", lambda *told: None)
     monkeypatch.setattr(orchestrator.gates.record, "require_gates", lambda *told: None)
     for command in (doctor, gates, fetch_models):
         monkeypatch.setattr(command, "callback", lambda **options: seen.append(options))

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from pipeline.contract import FinishJob
 from pipeline.errors import DeviceError, ErrorRecord, SegmentsDamaged, VrmatteError
-from pipeline.spec import FinishJob
 from workers.messages import (
     Command,
     DoTask,

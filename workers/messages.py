@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from pipeline.errors import ErrorRecord
-from pipeline.spec import (
+from pipeline.contract import (
     AS_ASKED,
     Concession,
     FinishJob,
@@ -20,6 +19,7 @@ from pipeline.spec import (
     SegmentResult,
     VideoSettings,
 )
+from pipeline.errors import ErrorRecord
 
 #: Models that stay loaded in a worker, unless its lanes use more at the moment. The one before
 #: stays, because videos that follow each other may take turns.
@@ -37,7 +37,7 @@ class ModelChoice:
     def of(cls, settings: VideoSettings) -> ModelChoice:
         """What a video's settings ask for, without what models do not look at.
 
-        Who the subject is reaches a model with each video (`pipeline/prompt_store.py`).
+        Who the subject is reaches a model with each video (`pipeline/prompts/store.py`).
         """
         said, decoded = MattingSettings(), ProcessingSettings()
         matting = replace(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from pipeline.models.base import MattingModel
+from pipeline.stages.matting.base import MattingModel
 from workers.messages import MOST_LOADED, ModelChoice
 from workers.ram import give_back_memory
 

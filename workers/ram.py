@@ -14,8 +14,8 @@ from collections.abc import Callable
 
 import torch
 
+from pipeline.engines.cuda_graph import capture_lock
 from pipeline.errors import ResourceError
-from pipeline.models.cuda_graph import capture_lock
 from workers.telemetry import resident_bytes
 
 LOOK_EVERY_S = 1.0

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.disk import LIFE_FOLDER, writing
+from pipeline.files.disk import LIFE_FOLDER, writing
 
 _LOCK = "lock"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

@@ -9,11 +9,7 @@ from typing import Protocol
 
 import torch
 
-from pipeline.errors import DeviceError, MachineError, ResourceError
-from pipeline.finish import finish_video
-from pipeline.models.base import MattingModel, load_model
-from pipeline.segment import run_segment
-from pipeline.spec import (
+from pipeline.contract import (
     Concession,
     FinishJob,
     OutputFile,
@@ -21,6 +17,10 @@ from pipeline.spec import (
     SegmentResult,
     is_huge,
 )
+from pipeline.errors import DeviceError, MachineError, ResourceError
+from pipeline.finish import finish_video
+from pipeline.segment import run_segment
+from pipeline.stages.matting.base import MattingModel, load_model
 from workers.messages import ModelChoice, WorkerSetup
 from workers.model_cache import ModelCache
 from workers.ram import RamGuard, give_back_memory, keep_no_large_blocks
@@ -77,7 +77,7 @@ class Pipeline:
     ) -> SegmentResult:
         settings = job.settings
         # The number of threads alters bits: it comes from the settings and from nothing else. It is
-        # the whole process's, and the same for all videos (`orchestrator/overrides.py`).
+        # the whole process's, and the same for all videos (`orchestrator/settings/overrides.py`).
         torch.set_num_threads(settings.processing.intra_op_threads)
         if is_huge(job.video):
             keep_no_large_blocks()

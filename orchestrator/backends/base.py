@@ -6,7 +6,7 @@ import os
 from socket import socket
 from typing import Protocol
 
-from orchestrator.moves import WorkerSpec
+from orchestrator.fleet.events_actions import WorkerSpec
 from workers.messages import Command, Report
 from workers.result_queue import LineGone, open_line
 

@@ -21,8 +21,8 @@ import ray.exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.backends.base import Handle, ThreadedHandle
-from orchestrator.load import Elsewhere
-from orchestrator.moves import DISK_KINDS
+from orchestrator.fleet.events_actions import DISK_KINDS
+from orchestrator.watch.device_load import Elsewhere
 from workers.guest import Guest
 from workers.messages import (
     Report,

@@ -49,11 +49,11 @@ def bench(
     **options: Any,
 ) -> None:
     """Measure the stages alone and a whole run, of CLIP or of a clip that is made for it."""
-    from orchestrator.bench import BenchRequest
-    from orchestrator.bench import bench as measure
-    from orchestrator.bench_compare import change_table, differences
-    from orchestrator.bench_result import headline, read_json, stage_table, write_json
-    from orchestrator.config import load_settings, settings_for
+    from orchestrator.bench.bench import BenchRequest
+    from orchestrator.bench.bench import bench as measure
+    from orchestrator.bench.compare import change_table, differences
+    from orchestrator.bench.result import headline, read_json, stage_table, write_json
+    from orchestrator.settings.settings import load_settings, settings_for
 
     old = read_json(compare) if compare else None
     if json_path and not json_path.absolute().parent.is_dir():

@@ -19,7 +19,7 @@ def config() -> None:
 @click.argument("file", type=PATH, metavar="FILE")
 def init_config(file: Path) -> None:
     """Write every setting with its default and its meaning to FILE."""
-    from orchestrator.config_text import default_text
+    from orchestrator.settings.explained import default_text
 
     try:
         with file.open("x", encoding="utf-8") as stream:
@@ -43,8 +43,8 @@ def check_config(file: Path) -> None:
 
     Whether what it names is there (weights, pictures, GPUs) only a run can tell.
     """
-    from orchestrator.config import load_settings
-    from orchestrator.per_file import require_sense
+    from orchestrator.plan.per_file import require_sense
+    from orchestrator.settings.settings import load_settings
 
     require_sense(load_settings(file, {}))
     click.echo(f"{file} is right")
@@ -53,7 +53,7 @@ def check_config(file: Path) -> None:
 @config.command("presets")
 def list_presets() -> None:
     """Name the presets, what each is for, and what it sets."""
-    from orchestrator.presets import PRESETS
+    from orchestrator.settings.presets import PRESETS
 
     for name, preset in PRESETS.items():
         click.echo(f"{name:12} {preset.purpose}")
@@ -72,6 +72,6 @@ def show_schema() -> None:
     """
     import json
 
-    from orchestrator.config_text import config_schema
+    from orchestrator.settings.explained import config_schema
 
     click.echo(json.dumps(config_schema(), indent=2))

@@ -11,7 +11,7 @@ from orchestrator.commands.options import PATH, console
 from pipeline.errors import SettingsError
 
 if TYPE_CHECKING:
-    from pipeline.spec import MattingSettings
+    from pipeline.contract import MattingSettings
 
 
 @click.command()
@@ -52,10 +52,10 @@ def doctor(
     import json
 
     from orchestrator.commands.options import overrides
-    from orchestrator.config import load_settings
     from orchestrator.doctor.doctor import examine, here
     from orchestrator.doctor.findings import as_record, worst
     from orchestrator.doctor.screen import Working, show_findings
+    from orchestrator.settings.settings import load_settings
 
     if address is not None and backend != "ray":
         raise SettingsError("--address is for --backend ray", "add it, or leave the address out")

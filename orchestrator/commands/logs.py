@@ -29,7 +29,7 @@ def logs(
     Each line: date and time, whose log (orchestrator, gpu0, cpu0, ...), level, what happened. OUT's
     own files are OUT/.vrmatte/logs/*.jsonl, one JSON object a line.
     """
-    from orchestrator.logs import show_logs
+    from orchestrator.watch.logs import show_logs
     from pipeline.errors import SettingsError
 
     if gpu is not None and cpu is not None:

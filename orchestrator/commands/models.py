@@ -18,7 +18,7 @@ def models() -> None:
 @models.command("list")
 def list_models() -> None:
     """Name the models that can be chosen."""
-    from pipeline.models.names import DESCRIPTIONS, model_names
+    from pipeline.stages.matting.catalogue import DESCRIPTIONS, model_names
 
     for name in model_names():
         click.echo(f"{name:8} {DESCRIPTIONS.get(name, 'installed by another package')}")
@@ -32,9 +32,9 @@ def fetch_models(config: Path | None, **options: Any) -> None:
 
     Of RVM, or of every model in FILE (overrides too), and of those that these need.
     """
-    from orchestrator.config import load_settings
-    from orchestrator.per_file import possible_mattings
-    from pipeline.models.fetch import fetch_model
+    from orchestrator.plan.per_file import possible_mattings
+    from orchestrator.settings.settings import load_settings
+    from pipeline.stages.matting.fetch import fetch_model
 
     found: dict[Path, None] = {}
     for matting in possible_mattings(load_settings(config, overrides(options))):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import click
 
-from orchestrator.option_keys import OPTION_KEYS
+from orchestrator.settings.option_keys import OPTION_KEYS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -112,7 +112,7 @@ def console(*, stderr: bool = False) -> Console:
 
 def lasting_console(*, stderr: bool = False) -> Console:
     """One that takes no harm when whoever reads it goes away: the work goes on."""
-    from orchestrator.terminal import LastingStream
+    from orchestrator.run.said import LastingStream
 
     stream = LastingStream(sys.stderr if stderr else sys.stdout)
     return _kind_of_console()(file=cast("TextIO", stream), highlight=False)

@@ -57,10 +57,10 @@ def preview(
     have some. Overrides in the settings file go by the name of VIDEO, as in `vrmatte run VIDEO`;
     with --input, by its path below that folder.
     """
-    from orchestrator.config import load_settings, settings_for
     from orchestrator.preview import PreviewRequest, path_below
     from orchestrator.preview import preview as make_preview
-    from pipeline.models.fetch import fetch_model
+    from orchestrator.settings.settings import load_settings, settings_for
+    from pipeline.stages.matting.fetch import fetch_model
 
     settings = load_settings(config, overrides(options), preset)
     settings = settings_for(settings, path_below(folder, video))

@@ -22,7 +22,7 @@ from orchestrator.commands.options import (
     prompting,
 )
 from orchestrator.exit_status import USAGE, status_of
-from orchestrator.presets import PRESETS
+from orchestrator.settings.presets import PRESETS
 from pipeline.errors import SettingsError
 
 
@@ -134,11 +134,11 @@ def run(
     file, also before its overrides for some of the videos. Exit status: 0 all done, 1 some videos
     failed, 2 usage or settings, 3 this machine cannot do it, 130 stopped and resumable.
     """
-    from orchestrator.config import load_settings
-    from orchestrator.request import Request, Surroundings
-    from orchestrator.run import run as run_job
-    from orchestrator.terminal import lasting_lines
-    from pipeline.models.fetch import fetch_model
+    from orchestrator.run.request import Request, Surroundings
+    from orchestrator.run.run import run as run_job
+    from orchestrator.run.said import lasting_lines
+    from orchestrator.settings.settings import load_settings
+    from pipeline.stages.matting.fetch import fetch_model
 
     if price_per_hour is not None and not dry_run:
         raise SettingsError("--price-per-hour is for --dry-run", "add it, or leave the price out")
@@ -168,7 +168,7 @@ def run(
 
 def _and_tell(command: str, out: Path, work: Callable[[], int]) -> int:
     """Do `work`, and have `command` told how it ended, if that is due."""
-    from orchestrator.on_done import stopped_by_somebody, tell
+    from orchestrator.run.on_done import stopped_by_somebody, tell
 
     def word(status: int) -> None:
         trouble = tell(command, status, out)

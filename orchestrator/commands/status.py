@@ -13,6 +13,6 @@ from orchestrator.commands.options import PATH, console
 @click.argument("out", type=PATH, metavar="OUT")
 def status(out: Path) -> None:
     """Show what is done in OUT, and what remains."""
-    from orchestrator.status import show_status
+    from orchestrator.watch.status import show_status
 
     show_status(out, console())

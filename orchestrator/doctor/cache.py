@@ -17,9 +17,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from orchestrator.machine import Gpu, usable_cores, usable_memory
-from pipeline.disk import write_file
+from orchestrator.machine.devices import Gpu, usable_cores, usable_memory
 from pipeline.errors import DiskError
+from pipeline.files.disk import write_file
 
 #: What takes part in decoding, matting and encoding.
 PACKAGES = (

@@ -9,9 +9,9 @@ from itertools import product
 from pathlib import Path
 from typing import Literal
 
-from pipeline.child import tied
-from pipeline.encode import ffmpeg_command
+from pipeline.encode.ffmpeg_pipe import ffmpeg_command
 from pipeline.errors import EncodeError
+from pipeline.files.child import tied
 
 SourceCodec = Literal["h264", "hevc", "av1", "vp9"]
 CODECS: tuple[SourceCodec, ...] = ("h264", "hevc", "av1", "vp9")

@@ -22,10 +22,10 @@ from orchestrator.doctor.clips import (
 from orchestrator.doctor.findings import Finding
 from orchestrator.doctor.trial_process import tried_of, tried_record, visible_device
 from orchestrator.doctor.trials import DecodeTrial, Trials, Tried
-from orchestrator.machine import Gpu
-from pipeline.child import tied
-from pipeline.encoders import LIMITS, TRIAL_DEADLINE_S, Codec, trial_command
+from orchestrator.machine.devices import Gpu
+from pipeline.encode.choice import LIMITS, TRIAL_DEADLINE_S, Codec, trial_command
 from pipeline.errors import EncodeError
+from pipeline.files.child import tied
 
 CPU_GROUP = "codecs on the CPU"
 

@@ -12,17 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from orchestrator.demo.scene import Backdrop, Scene
 from orchestrator.doctor.read_trial import read_back
 from orchestrator.doctor.trials import FormatTrial, ModelTrial, ReadTrial, Tried
-from orchestrator.plan import segment_grid
-from orchestrator.scene import Backdrop, Scene
-from pipeline.deliverables.base import make_deliverable
-from pipeline.finish import finish_video
-from pipeline.frames import EyeBatch
-from pipeline.models.base import load_model
-from pipeline.models.names import WITH_PROMPTS
-from pipeline.segment import run_segment
-from pipeline.spec import (
+from orchestrator.plan.planner import segment_grid
+from pipeline.contract import (
     FinishJob,
     MattingSettings,
     ProcessingSettings,
@@ -30,8 +24,14 @@ from pipeline.spec import (
     StreamingSettings,
     VideoSettings,
 )
-from pipeline.streams import segment_stream
-from pipeline.video_info import read_video
+from pipeline.deliverables.base import make_deliverable
+from pipeline.finish import finish_video
+from pipeline.flow.cuda_streams import segment_stream
+from pipeline.pixels.batches import EyeBatch
+from pipeline.segment import run_segment
+from pipeline.source.video_info import read_video
+from pipeline.stages.matting.base import load_model
+from pipeline.stages.matting.catalogue import WITH_PROMPTS
 
 #: A walk across the room that a clean plate can be found in.
 MODEL_FRAMES, MODEL_EYE = 12, 256
@@ -39,7 +39,7 @@ _CHUNK = 4
 
 
 class _SceneClip:
-    """The scene as `pipeline.models.base.ClipSampler`."""
+    """The scene as `pipeline.stages.matting.base.ClipSampler`."""
 
     def __init__(self, scene: Scene, backdrop: Backdrop, device: torch.device) -> None:
         self.num_frames = scene.num_frames

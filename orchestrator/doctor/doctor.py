@@ -42,10 +42,10 @@ from orchestrator.doctor.software import (
 from orchestrator.doctor.trial_process import TrialProcess
 from orchestrator.doctor.trials import LibrariesTrial, OpenTrials, Trials
 from orchestrator.doctor.weights_here import missing, weights_findings
-from orchestrator.machine import Gpu, visible_gpus
+from orchestrator.machine.devices import Gpu, visible_gpus
 from orchestrator.words import counted, readable_size
+from pipeline.contract import MattingSettings
 from pipeline.errors import DiskError
-from pipeline.spec import MattingSettings
 
 CACHE_GROUP = "machine"
 

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator.backends.node_check import Node, difference, package_versions
+from orchestrator.backends.ray_session import connected
 from orchestrator.doctor.doctor import Surroundings, examine, here
 from orchestrator.doctor.findings import SCHEMA, Finding, as_record, worst
-from orchestrator.machine import usable_cores, usable_memory
-from orchestrator.nodes import Node, difference, package_versions
-from orchestrator.ray_session import connected
+from orchestrator.machine.devices import usable_cores, usable_memory
 from orchestrator.words import counted, printable
-from pipeline.spec import MattingSettings
+from pipeline.contract import MattingSettings
 
 GROUP = "cluster"
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.demo.scene import Scene
 from orchestrator.doctor.trials import ReadTrial, Tried
-from orchestrator.scene import Scene
 
 if TYPE_CHECKING:
     import torch
@@ -95,7 +95,7 @@ def _truths(frames: int, eye: int) -> tuple[Floats, ...]:
 
 
 def _packets(path: Path) -> dict[str, float]:
-    from pipeline.deliverables.readback import inspect_file
+    from pipeline.verify.readback import inspect_file
 
     facts = inspect_file(path)
     step = facts.pts_s[1] - facts.pts_s[0] if len(facts.pts_s) > 1 else 0.0
@@ -112,7 +112,7 @@ def _packets(path: Path) -> dict[str, float]:
 def _movie_alphas(
     trial: ReadTrial, figures: dict[str, float]
 ) -> Iterator[tuple[int, Floats | None]]:
-    from pipeline.deliverables.readback import sampled_frames
+    from pipeline.verify.readback import sampled_frames
 
     path, count = Path(trial.path), int(figures["frames"])
     if trial.format == "hevc-alpha":  # PyAV's FFmpeg decodes its layer of colour alone
@@ -143,7 +143,7 @@ def _decoded(path: Path) -> Iterator[Any]:
 
 def _alpha(frame: Any, format_name: str) -> Floats | None:
     """float32 ``[H, W]``, 0..1; None where the picture has none."""
-    from pipeline.deliverables.selfcheck import frame_planes
+    from pipeline.verify.selfcheck import frame_planes
 
     planes = frame_planes(frame)
     depth = frame.format.components[0].bits
@@ -161,7 +161,7 @@ def _with_alpha_layer(path: Path, most: int | None) -> Iterator[tuple[int, Float
     """By our own ffmpeg, which knows the second layer; `most` frames from the beginning."""
     import av
 
-    from pipeline.encode import ffmpeg_command
+    from pipeline.encode.ffmpeg_pipe import ffmpeg_command
 
     limit = () if most is None else ("-frames:v", str(most))
     raw = ("-map", "0:v:0", "-fps_mode", "passthrough", *limit, "-c:v", "rawvideo", "-f", "nut")

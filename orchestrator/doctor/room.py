@@ -10,7 +10,7 @@ from pathlib import Path
 
 from orchestrator.doctor.findings import Finding
 from orchestrator.doctor.trials import DiskTrial, Trials
-from orchestrator.machine import CORES_PER_LANE, usable_cores, usable_memory
+from orchestrator.machine.devices import CORES_PER_LANE, usable_cores, usable_memory
 from orchestrator.words import counted, printable, readable_size
 
 GROUP = "machine"
@@ -23,8 +23,9 @@ _DISK_BYTES = 64 << 20
 _SLOW_DISK = 30e6
 _LITTLE_ROOM, _NO_ROOM = 20e9, 2e9
 
-#: What `orchestrator/memory.py` plans with, of which it uses nine tenths: a worker (1 GB) and one
-#: segment of RVM's at 3840x1920 (6.5 GB). With less than the other even small pictures do not fit.
+#: What `orchestrator/machine/segment_memory.py` plans with, of which it uses nine tenths: a worker
+#: (1 GB) and one segment of RVM's at 3840x1920 (6.5 GB). With less than the other even small
+#: pictures do not fit.
 _LITTLE_MEMORY, _NO_MEMORY = 8.5e9, 2e9
 
 #: A worker has some 30 threads and processes a lane.

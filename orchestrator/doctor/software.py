@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from orchestrator.doctor.findings import Finding
 from orchestrator.doctor.trials import DriverTrial, LibrariesTrial, Trials
-from orchestrator.machine import Gpu
+from orchestrator.machine.devices import Gpu
 
 GROUP = "software"
 

@@ -96,9 +96,9 @@ def _loaded_library(name: str) -> str:
 
 def try_decode(trial: DecodeTrial, device: torch.device) -> Tried:
     """Words: decoder."""
-    from pipeline.decode import FrameReader
-    from pipeline.frame_index import FrameIndex
-    from pipeline.video_info import read_video
+    from pipeline.source.decode import FrameReader
+    from pipeline.source.frame_index import FrameIndex
+    from pipeline.source.video_info import read_video
 
     with tempfile.TemporaryDirectory(dir=trial.folder) as folder:
         index = Path(folder, "index.json")
@@ -134,7 +134,7 @@ def _expected_brightness(path: Path) -> list[float]:
     """The same by another decoder: means of the luma planes, which are of limited range."""
     import av
 
-    from pipeline.deliverables.selfcheck import frame_planes
+    from pipeline.verify.selfcheck import frame_planes
 
     means = []
     with av.open(str(path)) as container:
@@ -181,7 +181,7 @@ def try_disk(trial: DiskTrial) -> Tried:
 def try_driver() -> Tried:
     """Words: gpus and driver, as JSON."""
     from orchestrator.doctor.software import Driver, find_driver
-    from orchestrator.machine import Gpu, list_gpus
+    from orchestrator.machine.devices import Gpu, list_gpus
 
     gpus = TypeAdapter(list[Gpu]).dump_json(list_gpus())
     driver = TypeAdapter(Driver | None).dump_json(find_driver())

@@ -22,8 +22,8 @@ from typing import IO
 from pydantic import TypeAdapter
 
 from orchestrator.doctor.trials import Trial, Tried
-from pipeline.child import tied
 from pipeline.errors import MachineError
+from pipeline.files.child import tied
 from workers.launch import WORKER_ENVIRONMENT
 
 _TRIAL: TypeAdapter[Trial] = TypeAdapter(Trial)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from pipeline.spec import EncodingSettings, MattingSettings, ProcessingSettings
+from pipeline.contract import EncodingSettings, MattingSettings, ProcessingSettings
 
 #: works: as it should. refused: this device does not do that, and says so. failed: it should, and
 #: does not. hung: no answer within the deadline. crashed: its process ended.

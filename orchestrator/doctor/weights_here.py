@@ -9,9 +9,9 @@ from urllib.parse import urlparse
 
 from orchestrator.doctor.findings import Finding
 from orchestrator.doctor.trials import Trials, Tried, WeightsTrial
-from pipeline.models.sam2_weights import address
-from pipeline.models.weights import hub_folder, sha256_of
-from pipeline.spec import MattingSettings
+from pipeline.contract import MattingSettings
+from pipeline.stages.matting.sam2.weights import address
+from pipeline.stages.matting.weights import hub_folder, sha256_of
 
 GROUP = "models"
 
@@ -110,7 +110,7 @@ def _sam2_lacks(matting: MattingSettings) -> str | None:
 
 
 def _file_lacks(source: str, what: str) -> str | None:
-    """See `pipeline.models.weights.fetch_file`, which would fetch what is missing."""
+    """See `pipeline.stages.matting.weights.fetch_file`, which would fetch what is missing."""
     if _is_file(source):
         path = Path(source).expanduser()
         return None if path.is_file() else f"{what} are not at {path}"

@@ -1,7 +1,7 @@
 """The clips that go through the gates: the drawn figure before a green screen, with a tone.
 
-Its true alpha is known for every frame (`orchestrator/scene.py`), and `chroma` finds it without
-weights. So what comes out is compared with what should, on any machine.
+Its true alpha is known for every frame (`orchestrator/demo/scene.py`), and `chroma` finds it
+without weights. So what comes out is compared with what should, on any machine.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Literal
 
 import numpy as np
 
-from orchestrator.scene import Scene
-from pipeline.child import tied
-from pipeline.encode import ffmpeg_command
+from orchestrator.demo.scene import Scene
+from pipeline.encode.ffmpeg_pipe import ffmpeg_command
 from pipeline.errors import EncodeError
+from pipeline.files.child import tied
 
 ClipCodec = Literal["h264", "av1"]
 

@@ -13,10 +13,10 @@ from orchestrator.doctor.weights_here import LOOK_DEADLINE_S, lacking
 from orchestrator.gates.checks import Check, CheckFailed, CheckSkipped
 from orchestrator.gates.clips import EYE
 from orchestrator.gates.site import Site
-from pipeline.encoders import Codec
-from pipeline.models.engines import settled_engine
-from pipeline.models.names import WITH_PROMPTS, model_names
-from pipeline.spec import EncodingSettings
+from pipeline.contract import EncodingSettings
+from pipeline.encode.choice import Codec
+from pipeline.engines.choice import settled_engine
+from pipeline.stages.matting.catalogue import WITH_PROMPTS, model_names
 
 GATE = 2
 

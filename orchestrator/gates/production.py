@@ -8,18 +8,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from orchestrator.disk import gigabytes
 from orchestrator.doctor.read_trial import ALPHA_AS_GREY, WITH_ALPHA
 from orchestrator.doctor.trials import ReadTrial
-from orchestrator.entries import Entry, SegmentCommitted, VideoDone
+from orchestrator.fleet.journal_entries import Entry, SegmentCommitted, VideoDone
 from orchestrator.gates.checks import Check, CheckFailed
 from orchestrator.gates.site import Site
-from orchestrator.journal import read_entries
-from orchestrator.out_folder import OutFolder
-from orchestrator.plan import read_info
-from orchestrator.status import standings
+from orchestrator.out.folder import OutFolder
+from orchestrator.out.journal import read_entries
+from orchestrator.out.room import gigabytes
+from orchestrator.plan.planner import read_info
+from orchestrator.watch.status import standings
 from orchestrator.words import counted, printable, readable_size
-from pipeline.spec import OutputFile, VideoInfo
+from pipeline.contract import OutputFile, VideoInfo
 
 GATE = 5
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.child import tied
+from pipeline.files.child import tied
 from workers.telemetry import GpuSample, sample_gpus
 
 _DEADLINE_S = 600.0

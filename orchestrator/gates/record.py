@@ -10,14 +10,14 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from orchestrator.config import Settings, with_overrides
 from orchestrator.doctor.cache import Identity, read_record
 from orchestrator.doctor.doctor import Surroundings
 from orchestrator.doctor.weights_here import models_used, weights_of
 from orchestrator.gates.checks import CheckResult
+from orchestrator.settings.settings import Settings, with_overrides
+from pipeline.contract import MattingSettings
 from pipeline.errors import MachineError
-from pipeline.models.names import model_names
-from pipeline.spec import MattingSettings
+from pipeline.stages.matting.catalogue import model_names
 
 SCHEMA = 1
 

@@ -12,7 +12,7 @@ from orchestrator.doctor.trials import ReadTrial, Trial, Trials, Tried
 from orchestrator.gates.checks import CheckSkipped
 from orchestrator.gates.clips import ClipCodec, make_clips
 from orchestrator.gates.real_run import RealRun, RunAsked, RunEnd, real_run
-from pipeline.spec import MattingSettings, ProcessingSettings
+from pipeline.contract import MattingSettings, ProcessingSettings
 
 MakeClips = Callable[[Path, tuple[ClipCodec, ...]], Mapping[str, Path]]
 

@@ -6,14 +6,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.out_folder import OutFolder
+from orchestrator.out.folder import OutFolder
 from orchestrator.report.keeper import Gallery, write_page
-from orchestrator.report.kept import kept_pictures
 from orchestrator.report.page import Album, render
 from orchestrator.report.rebuild import found_in
+from orchestrator.report.stills.reuse import kept_pictures
 from orchestrator.words import counted, printable
-from pipeline.disk import writing
 from pipeline.errors import SettingsError
+from pipeline.files.disk import writing
 
 if TYPE_CHECKING:
     from rich.console import Console

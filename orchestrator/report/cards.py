@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from orchestrator.flags import TimedFlag, at_the_edge
+from orchestrator.fleet.matte_summary import TimedFlag, at_the_edge
+from orchestrator.fleet.stage_shares import bottleneck, in_words
 from orchestrator.report.charts import area_path, busy_shares
-from orchestrator.report.kept import picture_key
-from orchestrator.report.pictures import Moment, Pictures, moments, shown_output
+from orchestrator.report.report import VideoReport
 from orchestrator.report.state import PageState, Standing
-from orchestrator.run_report import VideoReport
-from orchestrator.stage_shares import bottleneck, in_words
+from orchestrator.report.stills.reuse import picture_key
+from orchestrator.report.stills.stills import Moment, Pictures, moments, shown_output
 from orchestrator.words import clock, counted, printable, readable_size
 
 #: A symbol and words for each kind of flag; both are shown, whatever the colour.

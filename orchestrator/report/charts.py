@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from orchestrator.load import DeviceLoad, LoadPoint
+from orchestrator.watch.device_load import DeviceLoad, LoadPoint
 from orchestrator.words import readable_size
 
 #: Coordinates of a chart; the page stretches it.

@@ -22,14 +22,14 @@ from typing import IO
 
 from orchestrator.exit_status import STOPPED
 from orchestrator.report.cards import look_order
-from orchestrator.report.kept import kept_pictures, picture_key
 from orchestrator.report.page import Album, render
-from orchestrator.report.pictures import Pictures, draw, draw_request
+from orchestrator.report.report import VideoReport
 from orchestrator.report.state import PageState
-from orchestrator.run_report import VideoReport
-from pipeline.disk import write_file
+from orchestrator.report.stills.reuse import kept_pictures, picture_key
+from orchestrator.report.stills.stills import Pictures, draw, draw_request
+from pipeline.contract import VideoInfo
 from pipeline.errors import DiskError
-from pipeline.spec import VideoInfo
+from pipeline.files.disk import write_file
 
 #: Of all pictures on a page, as text. A video's are some 100 kB.
 ROOM_BYTES = 20_000_000

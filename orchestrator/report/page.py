@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from orchestrator.report.cards import FIRST_FLAGS, Card, cards
 from orchestrator.report.charts import HEIGHT, WIDTH, load_charts
-from orchestrator.report.pictures import Pictures
 from orchestrator.report.state import PageState
+from orchestrator.report.stills.stills import Pictures
 from orchestrator.words import clock, counted, printable, readable_size
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from orchestrator.entries import (
+from orchestrator.fleet.jobs import Plan, SetAside, VideoJob
+from orchestrator.fleet.journal_entries import (
     Entry,
     RunEnded,
     RunStarted,
@@ -25,20 +26,19 @@ from orchestrator.entries import (
     VideoDone,
     VideoSetAside,
 )
-from orchestrator.fleet_video import Video
-from orchestrator.jobs import Plan, SetAside, VideoJob
-from orchestrator.journal import measure, read_entries
-from orchestrator.live import Live, read_live
-from orchestrator.load_file import read_load
-from orchestrator.out_folder import OutFolder
+from orchestrator.fleet.snapshot import Snapshot, VideoState
+from orchestrator.fleet.video import Video
+from orchestrator.out.folder import OutFolder
+from orchestrator.out.journal import measure, read_entries
+from orchestrator.report.make_report import make_report
+from orchestrator.report.report import SCHEMA_VERSION, Report, RunFacts
 from orchestrator.report.state import PageState, all_ended
-from orchestrator.run_report import SCHEMA_VERSION, Report, RunFacts
-from orchestrator.snapshot import Snapshot, VideoState
-from orchestrator.summary import make_report
+from orchestrator.watch.device_load_file import read_load
+from orchestrator.watch.standing import Live, read_live
 from orchestrator.words import printable
+from pipeline.contract import PIXEL_VERSION, MattingSettings, VideoInfo, VideoSettings
 from pipeline.errors import ErrorRecord, MachineError
-from pipeline.probe import info_from_json
-from pipeline.spec import PIXEL_VERSION, MattingSettings, VideoInfo, VideoSettings
+from pipeline.source.probe import info_from_json
 from workers.messages import TaskId
 
 

@@ -10,18 +10,18 @@ from typing import Self
 
 import structlog
 
-from orchestrator.entries import Entry
 from orchestrator.exit_status import STOPPED
-from orchestrator.jobs import Plan
-from orchestrator.live import read_live
-from orchestrator.load import LoadPoint
-from orchestrator.load_file import LoadFile
-from orchestrator.out_folder import OutFolder
+from orchestrator.fleet.jobs import Plan
+from orchestrator.fleet.journal_entries import Entry
+from orchestrator.fleet.snapshot import Snapshot
+from orchestrator.out.folder import OutFolder
+from orchestrator.report.make_report import make_report
+from orchestrator.report.report import Report, RunFacts
 from orchestrator.report.state import PageState, all_ended, doings, standings
 from orchestrator.report.writer import LAST_WAIT_S, STOP_WAIT_S, PageWriter
-from orchestrator.run_report import Report, RunFacts
-from orchestrator.snapshot import Snapshot
-from orchestrator.summary import make_report
+from orchestrator.watch.device_load import LoadPoint
+from orchestrator.watch.device_load_file import LoadFile
+from orchestrator.watch.standing import read_live
 
 
 class RunPage:

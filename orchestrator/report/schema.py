@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from orchestrator.run_report import SCHEMA_VERSION, Report
+from orchestrator.report.report import SCHEMA_VERSION, Report
 
 
 def report_schema() -> dict[str, Any]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from orchestrator.run_report import Report
-from orchestrator.snapshot import Snapshot, VideoState, WorkerState
+from orchestrator.fleet.snapshot import Snapshot, VideoState, WorkerState
+from orchestrator.report.report import Report
 from orchestrator.words import counted
 
 Standing = Literal["waits", "in work", "is joined", "ended"]

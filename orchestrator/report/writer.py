@@ -19,10 +19,10 @@ from typing import Self
 
 import structlog
 
+from orchestrator.fleet.snapshot import Snapshot
 from orchestrator.report.keeper import send_state
 from orchestrator.report.state import PageState
-from orchestrator.snapshot import Snapshot
-from pipeline.spec import VideoInfo
+from pipeline.contract import VideoInfo
 
 #: How often the keeper is told, in seconds.
 TELL_S = 5.0

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pipeline.child import tied
-from pipeline.encode import ffmpeg_command
+from pipeline.encode.ffmpeg_pipe import ffmpeg_command
 from pipeline.errors import EncodeError
+from pipeline.files.child import tied
 
 _ALLOWED = {"protocol_whitelist": "file,pipe", "format_whitelist": "mov"}
 _DECODER_THREADS = 4

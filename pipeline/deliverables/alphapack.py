@@ -1,7 +1,7 @@
 """`alphapack`: a fisheye with the matte in its corners, for headsets: passthrough from one file.
 
 The real background is kept, so that the file plays as it is as well. A source of 180 degrees
-becomes an equidistant fisheye of 180; a fisheye keeps its lens. See `pipeline/alphapack.py`.
+becomes an equidistant fisheye of 180; a fisheye keeps its lens. See `pipeline/pixels/alphapack.py`.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from pipeline.alphapack import pack, unpack
-from pipeline.color import YuvFormat, rgb_planes
+from pipeline.contract import VideoInfo, VideoSettings
 from pipeline.deliverables.audio import MP4_SOUND, SoundForm
 from pipeline.deliverables.fit import packed_height, packed_projection
 from pipeline.deliverables.movie import Movie
-from pipeline.deliverables.selfcheck import Decoded, Sample, grid, shown_picture
-from pipeline.encoders import encoder_options
-from pipeline.eyes import eye_size, join_eyes, split_eyes
-from pipeline.frames import FrameBatch, MatteBatch
-from pipeline.projection import Projection, named_projection, project
-from pipeline.spec import VideoInfo, VideoSettings
-from pipeline.spherical import SphericalTags
+from pipeline.encode.choice import encoder_options
+from pipeline.pixels.alphapack import pack, unpack
+from pipeline.pixels.batches import FrameBatch, MatteBatch
+from pipeline.pixels.color import YuvFormat, rgb_planes
+from pipeline.pixels.eyes import join_eyes, split_eyes
+from pipeline.pixels.projection import Projection, named_projection, project
+from pipeline.verify.selfcheck import Decoded, Sample, grid, shown_picture
+from pipeline.vr_tags.in_files import SphericalTags
 
 
 class AlphaPack(Movie):
@@ -58,7 +58,7 @@ class AlphaPack(Movie):
 
     def planes(self, frames: FrameBatch, matte: MatteBatch) -> Tensor:
         video, height = self._video, self._height
-        source = eye_size(video.layout, video.even_height, video.even_width)
+        source = video.eye_size
         eyes = split_eyes(frames, video.layout, video.right_first).rgb
         views = self._projections(*source, height)
         pixels = 2 * height * height

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pipeline.signature import CONTAINERS
-from pipeline.spec import AudioTrack, EncodingSettings, VideoInfo
+from pipeline.contract import AudioTrack, EncodingSettings, VideoInfo
+from pipeline.source.signature import CONTAINERS
 
 # Opus knows these loudspeaker layouts (RFC 7845, mapping family 1). Anything else, first-order
 # ambisonics with its 4 channels among them, keeps its channels as they are (family 255).

@@ -14,11 +14,11 @@ from typing import ClassVar, Protocol
 
 from torch import Tensor
 
-from pipeline.deliverables.selfcheck import Sample
-from pipeline.encode import Encoder
+from pipeline.contract import VideoInfo, VideoSettings
+from pipeline.encode.ffmpeg_pipe import Encoder
 from pipeline.errors import SettingsError
-from pipeline.frames import FrameBatch, MatteBatch
-from pipeline.spec import VideoInfo, VideoSettings
+from pipeline.pixels.batches import FrameBatch, MatteBatch
+from pipeline.verify.selfcheck import Sample
 
 
 class Deliverable(Protocol):

@@ -16,8 +16,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.child import tied
 from pipeline.errors import VrmatteError
+from pipeline.files.child import tied
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -105,8 +105,8 @@ def film_problem(
     """
     import torch
 
-    from pipeline.deliverables.readback import inspect_file
-    from pipeline.device_encoder import DeviceEncoder
+    from pipeline.encode.nvenc import DeviceEncoder
+    from pipeline.verify.readback import inspect_file
 
     shown = colours(width, height)
     path = folder / "trial.mp4"
@@ -140,8 +140,8 @@ def _picture_problem(path: Path, shown: Tensor, options: dict[str, str]) -> str 
     import av
     import torch.nn.functional as F
 
-    from pipeline.color_tags import color_tags
-    from pipeline.deliverables.selfcheck import shown_picture
+    from pipeline.source.color_tags import color_tags
+    from pipeline.verify.selfcheck import shown_picture
 
     with av.open(str(path)) as container:
         keys = [p.is_keyframe for p in container.demux(video=0) if p.size]

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import structlog
 
+from pipeline.contract import EncodingSettings, ProjectionName, VideoInfo, VideoSettings
 from pipeline.deliverables.device_trial import LEAST_CQ, MATRICES, DeviceTrial
-from pipeline.encoders import Trial, encoder_options, nvenc_works, settled, size_problem
+from pipeline.encode.choice import Trial, encoder_options, nvenc_works, settled, size_problem
 from pipeline.errors import InputError
-from pipeline.spec import EncodingSettings, ProjectionName, VideoInfo, VideoSettings
 
 _log = structlog.get_logger()
 

@@ -12,15 +12,15 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from pipeline.color import YuvFormat, rgb_planes
+from pipeline.contract import VideoInfo, VideoSettings
 from pipeline.deliverables.audio import MP4_SOUND, SoundForm
 from pipeline.deliverables.movie import Movie
-from pipeline.deliverables.selfcheck import Decoded, Sample, grid
-from pipeline.device_encoder import DeviceEncoder
-from pipeline.encode import Encoder
-from pipeline.encoders import encoder_options
-from pipeline.frames import FrameBatch, MatteBatch
-from pipeline.spec import VideoInfo, VideoSettings
+from pipeline.encode.choice import encoder_options
+from pipeline.encode.ffmpeg_pipe import Encoder
+from pipeline.encode.nvenc import DeviceEncoder
+from pipeline.pixels.batches import FrameBatch, MatteBatch
+from pipeline.pixels.color import YuvFormat, rgb_planes
+from pipeline.verify.selfcheck import Decoded, Sample, grid
 
 _NEAR = 32 / 255  # what keyers take for the screen at the very least
 _COVERAGE_TOLERANCE = 0.02

@@ -14,7 +14,6 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
-from pipeline.color import YuvFormat, rgba_planes
 from pipeline.deliverables.alpha_layer import (
     Layers,
     decoded_rgba_frames,
@@ -25,7 +24,8 @@ from pipeline.deliverables.alpha_layer import (
 from pipeline.deliverables.audio import MP4_SOUND, SoundForm
 from pipeline.deliverables.movie import Transparent
 from pipeline.errors import EncodeError
-from pipeline.frames import FrameBatch, MatteBatch
+from pipeline.pixels.batches import FrameBatch, MatteBatch
+from pipeline.pixels.color import YuvFormat, rgba_planes
 
 
 class HevcAlpha(Transparent):

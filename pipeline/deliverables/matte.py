@@ -15,10 +15,10 @@ from torch import Tensor
 
 from pipeline.deliverables.audio import SoundForm
 from pipeline.deliverables.movie import Movie
-from pipeline.deliverables.selfcheck import Decoded, Sample, grid
-from pipeline.encoders import encoder_options
-from pipeline.eyes import join_eyes
-from pipeline.frames import FrameBatch, MatteBatch
+from pipeline.encode.choice import encoder_options
+from pipeline.pixels.batches import FrameBatch, MatteBatch
+from pipeline.pixels.eyes import join_eyes
+from pipeline.verify.selfcheck import Decoded, Sample, grid
 
 _BLACK, _STEPS, _NO_COLOUR = 16, 219, 128  # Rec. ITU-T H.273, section 8.3, 8 bit limited range
 

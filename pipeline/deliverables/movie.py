@@ -17,24 +17,24 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from pipeline.color import output_tags
+from pipeline.contract import VideoInfo, VideoSettings
 from pipeline.deliverables.audio import AudioPlan, SoundForm, plan_audio
-from pipeline.deliverables.readback import FileFacts, inspect_file, sampled_frames
-from pipeline.deliverables.selfcheck import (
+from pipeline.encode.ffmpeg_pipe import Encoder, PipeEncoder, ffmpeg_command, run_ffmpeg
+from pipeline.encode.keyframes import keyframe_interval
+from pipeline.errors import EncodeError
+from pipeline.files.disk import writing
+from pipeline.pixels.batches import FrameBatch, MatteBatch
+from pipeline.pixels.color import output_tags
+from pipeline.pixels.eyes import JoinedEyes, join_eyes
+from pipeline.verify.readback import FileFacts, inspect_file, sampled_frames
+from pipeline.verify.selfcheck import (
     Decoded,
     Sample,
     difference,
     grid,
     shown_picture,
 )
-from pipeline.disk import writing
-from pipeline.encode import Encoder, PipeEncoder, ffmpeg_command, run_ffmpeg
-from pipeline.errors import EncodeError
-from pipeline.eyes import JoinedEyes, join_eyes
-from pipeline.frames import FrameBatch, MatteBatch
-from pipeline.keyframes import keyframe_interval
-from pipeline.spec import VideoInfo, VideoSettings
-from pipeline.spherical import SphericalTags, placeholder_options, readable, write_tags
+from pipeline.vr_tags.in_files import SphericalTags, placeholder_options, readable, write_tags
 
 _FINEST_TICKS = 1_000_000  # a second; a rate that needs more has odd numbers, and is rounded
 _INDEX_BYTES = 64  # of the container, for a frame and for a packet of sound, at the most

@@ -11,10 +11,10 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from pipeline.color import YuvFormat, rgba_planes_444
 from pipeline.deliverables.audio import MOV_SOUND, SoundForm
 from pipeline.deliverables.movie import Transparent
-from pipeline.frames import FrameBatch, MatteBatch
+from pipeline.pixels.batches import FrameBatch, MatteBatch
+from pipeline.pixels.color import YuvFormat, rgba_planes_444
 
 
 class ProRes(Transparent):

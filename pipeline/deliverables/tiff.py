@@ -21,14 +21,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.deliverables.selfcheck import Sample, grid
-from pipeline.disk import writing
-from pipeline.encode import Encoder
+from pipeline.contract import VideoInfo, VideoSettings
+from pipeline.encode.ffmpeg_pipe import Encoder
 from pipeline.errors import EncodeError
-from pipeline.eyes import join_eyes, split
-from pipeline.frames import FrameBatch, MatteBatch
-from pipeline.labels import object_labels
-from pipeline.spec import VideoInfo, VideoSettings
+from pipeline.files.disk import writing
+from pipeline.pixels.batches import FrameBatch, MatteBatch
+from pipeline.pixels.eyes import join_eyes, split
+from pipeline.pixels.labels import object_labels
+from pipeline.verify.selfcheck import Sample, grid
 
 #: Pixels of a strip, at the most: a reader that wants a part of a page unpacks so much.
 _STRIP_PIXELS = 1 << 18
@@ -160,7 +160,7 @@ class Tiff:
 
 
 class StackEncoder:
-    """Writes one segment page by page, holding none. See `pipeline.encode.Encoder`.
+    """Writes one segment page by page, holding none. See `pipeline.encode.ffmpeg_pipe.Encoder`.
 
     Args:
         shape: (height, width) of a page.

@@ -11,12 +11,12 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from pipeline import vp9_alpha
-from pipeline.color import YuvFormat, rgba_planes
 from pipeline.deliverables.audio import WEBM_SOUND, SoundForm
 from pipeline.deliverables.movie import Transparent
-from pipeline.deliverables.readback import FileFacts
-from pipeline.frames import FrameBatch, MatteBatch
+from pipeline.encode import vp9_alpha
+from pipeline.pixels.batches import FrameBatch, MatteBatch
+from pipeline.pixels.color import YuvFormat, rgba_planes
+from pipeline.verify.readback import FileFacts
 
 
 class WebM(Transparent):

@@ -6,10 +6,8 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from orchestrator.fleet import Fleet
-from orchestrator.jobs import VideoJob
-from orchestrator.kinds import GROWTH
-from orchestrator.moves import (
+from orchestrator.estimate.cost_class import GROWTH
+from orchestrator.fleet.events_actions import (
     AskToStop,
     Assign,
     Event,
@@ -19,8 +17,10 @@ from orchestrator.moves import (
     WorkerExited,
     WorkerSpec,
 )
-from orchestrator.snapshot import Snapshot
-from pipeline.spec import FinishJob
+from orchestrator.fleet.fleet import Fleet
+from orchestrator.fleet.jobs import VideoJob
+from orchestrator.fleet.snapshot import Snapshot
+from pipeline.contract import FinishJob
 from tests.orchestrator.worlds import make_job, outputs_of, segment_result
 from workers.messages import DoTask, SegmentDone, TaskProgress, VideoFinished, WorkerReady
 

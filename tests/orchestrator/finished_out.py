@@ -7,12 +7,12 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from orchestrator.entries import SegmentCommitted, VideoDone, VideoSetAside
-from orchestrator.journal import Journal
-from orchestrator.out_folder import OutFolder
-from orchestrator.plan import write_info
+from orchestrator.fleet.journal_entries import SegmentCommitted, VideoDone, VideoSetAside
+from orchestrator.out.folder import OutFolder
+from orchestrator.out.journal import Journal
+from orchestrator.plan.planner import write_info
+from pipeline.contract import PIXEL_VERSION, AudioTrack, OutputFile, SegmentResult
 from pipeline.errors import ErrorRecord
-from pipeline.spec import PIXEL_VERSION, AudioTrack, OutputFile, SegmentResult
 from tests.orchestrator.snapshots import video_info
 
 SETTINGS = "5e77" * 4

@@ -24,7 +24,7 @@ from orchestrator.doctor.trials import (
 )
 from orchestrator.doctor.weights_here import look
 from orchestrator.gates.clips import FRAMES, RATE
-from orchestrator.machine import Gpu
+from orchestrator.machine.devices import Gpu
 from pipeline.errors import EncodeError
 
 L4 = Gpu(0, "GPU-aaaa", "NVIDIA L4", 24 << 30)

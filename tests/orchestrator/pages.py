@@ -11,12 +11,10 @@ from functools import cache
 
 from PIL import Image, ImageDraw
 
-from orchestrator.flags import TimedFlag
-from orchestrator.load import DeviceLoad, LoadPoint
+from orchestrator.fleet.matte_summary import TimedFlag
+from orchestrator.fleet.stage_shares import StageShares
 from orchestrator.report.page import Album
-from orchestrator.report.pictures import Pictures, moments
-from orchestrator.report.state import PageState
-from orchestrator.run_report import (
+from orchestrator.report.report import (
     SCHEMA_VERSION,
     Loss,
     Report,
@@ -25,9 +23,11 @@ from orchestrator.run_report import (
     VideoReport,
     WorkerReport,
 )
-from orchestrator.stage_shares import StageShares
+from orchestrator.report.state import PageState
+from orchestrator.report.stills.stills import Pictures, moments
+from orchestrator.watch.device_load import DeviceLoad, LoadPoint
+from pipeline.contract import FlagKind, OutputFile
 from pipeline.errors import ErrorRecord
-from pipeline.spec import FlagKind, OutputFile
 
 BEGIN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=1)))
 RATE = 30.0

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from orchestrator.snapshot import RunningTask, Snapshot, VideoState, WorkerState
+from orchestrator.fleet.snapshot import RunningTask, Snapshot, VideoState, WorkerState
+from pipeline.contract import ColorTags, Layout, ProjectionName, VideoInfo
 from pipeline.errors import ErrorRecord, InputError
-from pipeline.frame_index import FrameIndex
-from pipeline.spec import ColorTags, Layout, ProjectionName, VideoInfo
+from pipeline.source.frame_index import FrameIndex
 from workers.messages import TaskId
 
 

@@ -13,9 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from orchestrator.fleet import Fleet
-from orchestrator.jobs import VideoJob
-from orchestrator.moves import (
+from orchestrator.fleet.events_actions import (
     AskToStop,
     Assign,
     Event,
@@ -28,7 +26,9 @@ from orchestrator.moves import (
     WorkerJoined,
     WorkerSpec,
 )
-from pipeline.spec import FinishJob
+from orchestrator.fleet.fleet import Fleet
+from orchestrator.fleet.jobs import VideoJob
+from pipeline.contract import FinishJob
 from tests.orchestrator.worlds import make_job, outputs_of, segment_result
 from workers.messages import DoTask, SegmentDone, TaskProgress, VideoFinished, WorkerReady
 

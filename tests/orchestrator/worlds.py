@@ -7,10 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from orchestrator.entries import SegmentCommitted, VideoDone, VideoSetAside
-from orchestrator.fleet import Fleet
-from orchestrator.jobs import VideoJob
-from orchestrator.moves import (
+from orchestrator.fleet.events_actions import (
     KILLS,
     Action,
     AskToStop,
@@ -26,8 +23,10 @@ from orchestrator.moves import (
     WorkerJoined,
     WorkerSpec,
 )
-from pipeline.errors import ErrorRecord
-from pipeline.spec import (
+from orchestrator.fleet.fleet import Fleet
+from orchestrator.fleet.jobs import VideoJob
+from orchestrator.fleet.journal_entries import SegmentCommitted, VideoDone, VideoSetAside
+from pipeline.contract import (
     ColorTags,
     FinishJob,
     OutputFile,
@@ -36,6 +35,7 @@ from pipeline.spec import (
     VideoInfo,
     VideoSettings,
 )
+from pipeline.errors import ErrorRecord
 from workers.messages import (
     DoTask,
     SegmentDone,

@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from orchestrator.demo import make_demo
-from orchestrator.scene import Backdrop, Scene
-from pipeline.frames import EyeBatch
-from pipeline.models.base import MattingModel, Prepared
+from orchestrator.demo.demo import make_demo
+from orchestrator.demo.scene import Backdrop, Scene
+from pipeline.pixels.batches import EyeBatch
+from pipeline.stages.matting.base import MattingModel, Prepared
 
 SECONDS, EYE = 2.0, 640
 SMALL_FRAMES, SMALL = 7, 240

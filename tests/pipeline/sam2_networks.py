@@ -10,7 +10,7 @@ from sam2.build_sam import build_sam2_video_predictor
 from sam2.sam2_video_predictor import SAM2VideoPredictor
 from torch import Tensor, nn
 
-from pipeline.models.sam2_frames import LazyFrames
+from pipeline.stages.matting.sam2.frames import LazyFrames
 
 # The tiny network's parts, all of them, with fewer channels and blocks.
 _WIDTH, _MEMORY_WIDTH, _TRUNK_WIDTH = 64, 16, 8

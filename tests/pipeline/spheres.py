@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from pipeline.projection import Projection
+from pipeline.pixels.projection import Projection
 
 
 def paint_world(view: Projection, *, fineness: float = 30.0, seed: int = 1) -> Tensor:

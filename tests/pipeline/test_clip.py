@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from pipeline.clip import prepared_data
+from pipeline.contract import SegmentJob, VideoSettings
 from pipeline.errors import InputError
-from pipeline.models.base import Prepared
-from pipeline.spec import SegmentJob, VideoSettings
+from pipeline.stages.matting.base import Prepared
 from tests.orchestrator.worlds import make_job
 
 LANES = 4

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.frame_index import FrameIndex
+from pipeline.source.frame_index import FrameIndex
 from tests.clips import (
     SVT_AV1,
     VP9,

@@ -51,9 +51,9 @@ KEY = """
 import re
 from pathlib import Path
 import torch
-from pipeline.frames import EyeBatch
-from pipeline.models.chroma import load
-from pipeline.spec import MattingSettings, ProcessingSettings
+from pipeline.pixels.batches import EyeBatch
+from pipeline.stages.matting.chroma import load
+from pipeline.contract import MattingSettings, ProcessingSettings
 from tests.pipeline.demo_truth import Clip
 
 def held(what):

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+from pipeline.contract import Concession, FinishJob, OutputFile, SegmentJob, SegmentResult
 from pipeline.errors import (
     DecodeError,
     DeviceError,
@@ -20,7 +21,6 @@ from pipeline.errors import (
     MachineError,
     VrmatteError,
 )
-from pipeline.spec import Concession, FinishJob, OutputFile, SegmentJob, SegmentResult
 from workers.messages import WorkerSetup
 
 ERRORS: dict[str, type[VrmatteError]] = {

@@ -17,12 +17,12 @@ import imageio_ffmpeg
 import torch
 
 import pipeline.segment
-from pipeline import vp9_alpha
-from pipeline.decode import FrameReader
-from pipeline.frames import EyeBatch, FrameBatch, MatteBatch
-from pipeline.models.base import ClipSampler, MattingModel, Prepared
+from pipeline.contract import Concession, SegmentJob, SegmentResult
+from pipeline.encode import vp9_alpha
+from pipeline.pixels.batches import EyeBatch, FrameBatch, MatteBatch
 from pipeline.segment import run_segment
-from pipeline.spec import Concession, SegmentJob, SegmentResult
+from pipeline.source.decode import FrameReader
+from pipeline.stages.matting.base import ClipSampler, MattingModel, Prepared
 from workers.messages import ModelChoice, WorkerSetup
 from workers.work import Pipeline, _named_errors
 

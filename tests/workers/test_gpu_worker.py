@@ -10,8 +10,8 @@ from pathlib import Path
 
 import structlog
 
-from orchestrator.jobs import VideoJob
-from pipeline.spec import Concession
+from orchestrator.fleet.jobs import VideoJob
+from pipeline.contract import Concession
 from tests.orchestrator.worlds import make_job
 from workers.gpu_worker import FAILED, ORPHANED, STOPPED, ProgressReports, serve
 from workers.messages import (

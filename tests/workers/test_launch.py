@@ -17,10 +17,10 @@ import pytest
 import torch
 
 from orchestrator.backends.local import LocalBackend
-from orchestrator.entries import TaskLost, WorkerLost
-from orchestrator.journal import Journal
-from orchestrator.moves import WorkerSpec
-from orchestrator.supervisor import run
+from orchestrator.fleet.events_actions import WorkerSpec
+from orchestrator.fleet.journal_entries import TaskLost, WorkerLost
+from orchestrator.out.journal import Journal
+from orchestrator.run.supervisor import run
 from tests.orchestrator.worlds import make_job
 from tests.workers.test_gpu_worker import job_in, segment_task, setup_for
 from workers.launch import WorkerHandle, launch, visible_devices
@@ -40,7 +40,7 @@ def reports(handle: WorkerHandle) -> Iterator[object]:
 
 def test_the_parent_does_not_import_torch() -> None:
     code = (
-        "import sys, orchestrator.cli, orchestrator.run, orchestrator.backends.local;"
+        "import sys, orchestrator.cli, orchestrator.run.run, orchestrator.backends.local;"
         "import workers.launch;"
         "sys.exit('torch' in sys.modules)"
     )
@@ -173,9 +173,9 @@ RUNNER = """
 import sys
 from pathlib import Path
 from orchestrator.backends.local import LocalBackend
-from orchestrator.journal import Journal
-from orchestrator.moves import WorkerSpec
-from orchestrator.supervisor import run
+from orchestrator.out.journal import Journal
+from orchestrator.fleet.events_actions import WorkerSpec
+from orchestrator.run.supervisor import run
 from tests.workers.test_gpu_worker import job_in, setup_for
 from workers.log import log_to
 

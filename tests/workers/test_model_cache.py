@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.contract import MattingSettings, ProcessingSettings, VideoSettings
 from pipeline.errors import MachineError
-from pipeline.models.base import MattingModel
-from pipeline.spec import MattingSettings, ProcessingSettings, VideoSettings
+from pipeline.stages.matting.base import MattingModel
 from workers.messages import ModelChoice
 from workers.model_cache import ModelCache
 

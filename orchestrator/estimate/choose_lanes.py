@@ -1,0 +1,89 @@
+"""How many lanes each worker gets: as the settings say, by a short trial, or by the cores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+
+from orchestrator.estimate.lanes_wanted import lanes_wanted
+from orchestrator.estimate.network_scale import TRIAL_FRAMES, Measure
+from orchestrator.estimate.trial import StageRequest
+from orchestrator.fleet.jobs import VideoJob
+from orchestrator.machine.devices import default_lanes
+from pipeline.contract import is_huge
+from pipeline.errors import MachineError
+
+#: A trial takes ten to thirty seconds. So many pixels take minutes on whatever machine: 5,400
+#: frames of 1920x960, or 300 of 8192x4096.
+WORTH_PIXELS = 10_000_000_000
+
+_BY_THE_CORES = "by the cores"
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """Segments at once in a worker, and why so many."""
+
+    count: int
+    reason: str
+
+
+def choose_lanes(
+    asked: int | None,
+    unfinished: Sequence[VideoJob],
+    workers: int,
+    cores: int,
+    on_gpu: bool,
+    measure: Measure,
+    on_trial: Callable[[str], None] = lambda what: None,
+) -> Lanes:
+    """Lanes never alter frames: a trial that goes another way costs time and nothing else.
+
+    Of pictures beyond 5760x2880 a lane takes gigabytes on a CPU, and its stages fill two cores by
+    themselves (docs/benchmarks/005-8k-memory.md): there is none to spare.
+
+    Args:
+        asked: what the settings insist on.
+        cores: for all workers together.
+        measure: `orchestrator.estimate.trial.stages_alone` on a worker's device, or a double.
+        on_trial: told what is tried, in words.
+    """
+    if asked is not None:
+        return Lanes(asked, "as asked")
+    if not unfinished:
+        return Lanes(default_lanes(cores, workers), _BY_THE_CORES)
+    work = {job.id: job.num_frames * _pixels(job) for job in unfinished}
+    job = max(unfinished, key=lambda job: work[job.id])
+    huge = is_huge(job.info) and not on_gpu
+    by_cores = Lanes(default_lanes(cores, workers, spare=not huge), _BY_THE_CORES)
+    if huge:
+        size = f"{job.info.even_width}x{job.info.even_height}"
+        by_cores = replace(by_cores, reason=f"{_BY_THE_CORES}, and no spare one for {size}")
+    if sum(work.values()) < WORTH_PIXELS:
+        return by_cores
+    start, last = job.segments[0][0], job.segments[-1][1]
+    request = StageRequest(job.info, job.settings, start, last, job.index_path)
+    request = request.middle(TRIAL_FRAMES)
+    on_trial(f"trying {TRIAL_FRAMES} frames of {job.name}, to share out the machine")
+    log = structlog.get_logger("vrmatte")
+    try:
+        stages = measure(request)
+    except MachineError as error:
+        # The run itself says what is wrong, if anything is, and deals with it.
+        log.warning("trial_failed", error=str(error))
+        return replace(by_cores, reason=f"{by_cores.reason}, for a trial failed")
+    count = lanes_wanted(stages, cores / workers, on_gpu, huge)
+    log.info(
+        "trial",
+        lanes=count,
+        decoder=stages.decoder,
+        ms_a_frame={s.name: round(1000 * s.wall_s / s.frames, 2) for s in stages.stages},
+        cpu_ms_a_frame={s.name: round(1000 * s.cpu_s / s.frames, 2) for s in stages.stages},
+    )
+    return Lanes(count, "by a trial")
+
+
+def _pixels(job: VideoJob) -> int:
+    return job.info.even_width * job.info.even_height

@@ -1,0 +1,92 @@
+"""How large a video's outputs will be: by what a trial's pictures took, or else guessed.
+
+A trial is short, and begins with a keyframe, which is many times larger than the frames after it;
+the two are told apart, and multiplied by how many there will be of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from orchestrator.estimate.trial import CodedBytes, Stages
+from orchestrator.fleet.jobs import VideoJob
+from orchestrator.out.room import output_bytes
+from pipeline.contract import EncodingSettings
+from pipeline.deliverables.audio import MOV_SOUND, MP4_SOUND, WEBM_SOUND, SoundForm
+from pipeline.encode.keyframes import count_keyframes, keyframe_interval
+
+#: Formats that have sound, and what it is there.
+SOUND_OF_FORMAT: Mapping[str, SoundForm] = {
+    "webm": WEBM_SOUND,
+    "greenscreen": MP4_SOUND,
+    "alphapack": MP4_SOUND,
+    "hevc-alpha": MP4_SOUND,
+    "prores": MOV_SOUND,
+}
+
+#: 48000 samples a second of 24 bit, in kbit/s.
+_PCM_KBPS = 1152
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What one video will take, in bytes.
+
+    Attributes:
+        pictures: of all formats; as much lies under ``work/`` until they are joined.
+        sound: what joining adds.
+        by_trial: whether the pictures' part was found out by a trial.
+    """
+
+    pictures: int
+    sound: int
+    by_trial: bool
+
+    @property
+    def output(self) -> int:
+        return self.pictures + self.sound
+
+
+def foretold(job: VideoJob, stages: Stages | None) -> Size:
+    """How large the outputs of a video will be.
+
+    Args:
+        stages: of a trial of it, or of one like it; None where there was none.
+    """
+    sound = sum(sound_bytes(job, name) for name in job.settings.deliverables)
+    coded = {} if stages is None else {each.format: each for each in stages.coded}
+    if all(name in coded for name in job.settings.deliverables):
+        pictures = sum(picture_bytes(job, coded[name]) for name in job.settings.deliverables)
+        return Size(pictures, sound, by_trial=True)
+    settings = job.settings
+    guess = output_bytes(job.info, job.num_frames, settings.deliverables, settings.encoding)
+    return Size(guess, sound, by_trial=False)
+
+
+def picture_bytes(job: VideoJob, coded: CodedBytes) -> int:
+    """What the pictures of one format will take, if they are like those of a trial."""
+    interval = keyframe_interval(job.info, job.settings)
+    keyframes = sum(count_keyframes(stop - start, interval) for start, stop in job.segments)
+    one = (coded.keyframe_bytes + coded.other_bytes) / (coded.keyframes + coded.others)
+    keyframe = coded.keyframe_bytes / coded.keyframes if coded.keyframes else one
+    other = coded.other_bytes / coded.others if coded.others else one
+    return round(keyframes * keyframe + (job.num_frames - keyframes) * other)
+
+
+def sound_bytes(job: VideoJob, name: str) -> int:
+    """What the sound of one format will take; a track that is copied counts as if it were not."""
+    form = SOUND_OF_FORMAT.get(name)
+    if form is None:
+        return 0
+    channels = sum(track.channels for track in job.info.audio)
+    seconds = float(job.num_frames / job.info.frame_rate)
+    return round(seconds * channels * _kbps(form, job.settings.encoding) * 125)
+
+
+def _kbps(form: SoundForm, encoding: EncodingSettings) -> int:
+    """Of one channel."""
+    if form.encoder == "pcm_s24le":
+        return _PCM_KBPS
+    libopus = form.encoder == "libopus"
+    return encoding.opus_kbps_per_channel if libopus else encoding.aac_kbps_per_channel

@@ -1,0 +1,226 @@
+"""Measures stages, each alone: one after the other, in a process like a worker's.
+
+It follows the way of the frame in `pipeline/segment.py`, and leaves out that stages overlap: each
+has the cores that it has there, and waits for the one before. Run as
+``python -m orchestrator.estimate.trial_child REQUEST RESULT DEVICE``, in a worker's environment.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.estimate.trial import CodedBytes, Stage, StageRequest, Stages
+from pipeline.errors import EncodeError, SettingsError, VrmatteError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from pipeline.contract import SegmentJob
+    from pipeline.deliverables.base import Deliverable
+    from pipeline.pixels.batches import FrameBatch, MatteBatch
+    from pipeline.source.decode import FrameReader
+    from pipeline.stages.matting.base import MattingModel
+
+#: Frames and planes are held between stages up to this many bytes; that bounds how many there are.
+HELD_BYTES = 1_500_000_000
+
+
+class _Meter:
+    """Adds up wall and CPU seconds by stage; a GPU's work is over before a clock is read."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._sums: dict[str, tuple[int, float, float]] = {}
+
+    @contextmanager
+    def of(self, name: str, frames: int) -> Iterator[None]:
+        """Measure what happens inside, as a part of `name`; 0 frames: it does not count."""
+        wall, cpu = self._now()
+        yield
+        ended, cpu_ended = self._now()
+        if frames:
+            count, wall_s, cpu_s = self._sums.get(name, (0, 0.0, 0.0))
+            self._sums[name] = count + frames, wall_s + ended - wall, cpu_s + cpu_ended - cpu
+
+    def _now(self) -> tuple[float, float]:
+        import torch
+
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = time.process_time() + children.ru_utime + children.ru_stime
+        return time.perf_counter(), cpu
+
+    def stages(self) -> tuple[Stage, ...]:
+        return tuple(Stage(name, *sums) for name, sums in self._sums.items())
+
+
+def measure(request: StageRequest, folder: Path, device_name: str) -> Stages:
+    """All stages, on as many of the frames as memory holds.
+
+    The first chunk goes through the stages before the encoders without being counted: memory is
+    taken and kernels are chosen then. An encoder's time is from its start to its whole file.
+
+    Args:
+        folder: for the encoders' files.
+    """
+    begin = time.perf_counter()
+    import torch
+    from torchcodec.decoders import Demuxer  # noqa: F401  what decoding imports
+
+    from pipeline.clip import ClipReader
+    from pipeline.contract import SegmentJob, chunk_frames
+    from pipeline.flow.cuda_streams import segment_stream
+    from pipeline.source.decode import FrameReader
+    from pipeline.source.frame_index import index_of
+    from pipeline.stages.matting.base import load_model
+
+    device = torch.device(device_name)
+    # Prompts lie in the work folder of a run, and cost no time that would count.
+    settings, video = replace(request.settings, prompts_sha256=None), request.info
+    index_path = Path(request.index_path)
+    torch.set_num_threads(settings.processing.intra_op_threads)
+    imported = time.perf_counter()
+    model = load_model(settings.matting, settings.processing, device)
+    loaded = time.perf_counter()
+    chunk = chunk_frames(video, settings.streaming)
+    start = request.start
+    frame_bytes = video.even_width * video.even_height * (3 + 2.5 * len(settings.deliverables))
+    stop = min(request.stop, start + max(2 * chunk, int(HELD_BYTES / frame_bytes)))
+    job = SegmentJob(video, settings, 0, start, stop, str(index_path), str(folder))
+    reader = FrameReader(
+        video, index_of(video, index_path), device, threads=settings.processing.decode_threads
+    )
+    prepared = model.prepare(ClipReader(job, reader))
+    seen = time.perf_counter()
+    meter = _Meter(device)
+    # Threads keep what they were told once: small stages have one of their own.
+    with (
+        segment_stream(device) as use_stream,
+        ThreadPoolExecutor(1, initializer=use_stream) as one_core,
+    ):
+        batches = one_core.submit(_decode, job, reader, chunk, meter).result()
+        planes = _mattes_and_planes(job, model, prepared, batches, meter, one_core)
+    coded = [
+        _encode(job, name, [group[place] for group in planes], meter)
+        for place, name in enumerate(settings.deliverables)
+    ]
+    warmup = settings.streaming.warmup_frames
+    return Stages(
+        device="cpu" if device.type == "cpu" else torch.cuda.get_device_name(device),
+        decoder=reader.decoder,
+        chunk_frames=chunk,
+        warmup_frames=model.warmup_frames if warmup is None else warmup,
+        import_s=imported - begin,
+        load_s=loaded - imported,
+        prepare_s=seen - loaded,
+        stages=meter.stages(),
+        coded=tuple(coded),
+    )
+
+
+def _decode(job: SegmentJob, reader: FrameReader, chunk: int, meter: _Meter) -> list[FrameBatch]:
+    """Decode to RGB, and hold it: a decoder that worked ahead would disturb the next stages."""
+    source = reader.batches(job.start, job.stop, chunk)
+    held = [next(source)]
+    with meter.of("decode", job.num_frames - len(held[0])):
+        held += source
+    return held
+
+
+def _mattes_and_planes(
+    job: SegmentJob,
+    model: MattingModel,
+    prepared: object,
+    batches: list[FrameBatch],
+    meter: _Meter,
+    one_core: ThreadPoolExecutor,
+) -> list[list[Tensor]]:
+    """Each batch through eyes, model, refiner and planes; the planes of each, by format."""
+    from pipeline.deliverables.base import make_deliverable
+    from pipeline.pixels.eyes import split_eyes
+    from pipeline.pixels.projection import field_of_view
+    from pipeline.stages.stereo.refiner import StereoRefiner
+
+    video = job.video
+    size = video.eye_size
+    state = model.start(video.eyes, *size, prepared)  # type: ignore[arg-type]
+    angle = field_of_view(video.projection)
+    refiner = StereoRefiner(job.settings.stereo, video.eyes, *size, field_of_view=angle)
+    makers = [make_deliverable(name, video, job.settings) for name in job.settings.deliverables]
+
+    def planes(maker: Deliverable, batch: FrameBatch, matte: MatteBatch) -> Tensor:
+        return maker.planes(batch, matte).cpu()
+
+    made = []
+    for number, batch in enumerate(batches):
+        frames = len(batch) if number else 0
+        with meter.of("eyes", frames):
+            eyes = split_eyes(batch, video.layout, video.right_first)
+        with meter.of("model", frames):
+            matte = model.matte(eyes, state)
+        with meter.of("refine", frames):
+            matte = refiner.refine(eyes, matte)
+        group = []
+        for maker in makers:
+            with meter.of(f"planes {maker.name}", frames):
+                group.append(one_core.submit(planes, maker, batch, matte).result())
+        made.append(group)
+    return made
+
+
+def _encode(job: SegmentJob, name: str, planes: list[Tensor], meter: _Meter) -> CodedBytes:
+    from pipeline.deliverables.base import make_deliverable
+
+    maker = make_deliverable(name, job.video, job.settings)
+    path = Path(job.work_dir) / f"alone-{name}{maker.suffix}"
+    with meter.of(f"encode {name}", job.num_frames):
+        encoder = maker.open_segment(path)
+        try:
+            for part in planes:
+                encoder.write(part)
+            encoder.close()
+        except BaseException:
+            encoder.abort()
+            raise
+    coded = _coded_bytes(name, path, job.num_frames)
+    path.unlink()
+    return coded
+
+
+def _coded_bytes(name: str, path: Path, num_frames: int) -> CodedBytes:
+    from pipeline.verify.readback import packet_sizes
+
+    try:
+        sizes = packet_sizes(path)
+    except EncodeError:  # no film but a stack of pictures, one like the other
+        return CodedBytes(name, 0, 0, num_frames, path.stat().st_size)
+    key = [size for size, is_keyframe in sizes if is_keyframe]
+    others = [size for size, is_keyframe in sizes if not is_keyframe]
+    return CodedBytes(name, len(key), sum(key), len(others), sum(others))
+
+
+def main(request_path: str, result: str, device: str) -> None:
+    from pydantic import TypeAdapter
+
+    request = TypeAdapter(StageRequest).validate_json(Path(request_path).read_bytes())
+    if request.stop - request.start < 2:
+        raise SettingsError("one frame tells nothing about speed", "take a longer clip")
+    stages = measure(request, Path(result).parent, device)
+    Path(result).write_bytes(TypeAdapter(Stages).dump_json(stages))
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except VrmatteError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,69 @@
+"""Videos as the orchestrator sees them: what is to be made of each, in segments, and where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pipeline.contract import FinishJob, SegmentJob, SegmentResult, VideoInfo, VideoSettings
+from pipeline.errors import ErrorRecord
+
+
+@dataclass(frozen=True, slots=True)
+class VideoJob:
+    """A planned video.
+
+    Attributes:
+        id: names the source (path, size, mtime, fingerprint); a folder name under ``work/``.
+        name: what a person calls it: its path relative to the input folder.
+        outputs: final path of each deliverable, in the settings' order.
+        segments: half-open runs of output frames, in order, covering the range without a gap.
+        index_path: the video's frame index, shared by all settings.
+        work_dir: folder of segment files; named by the source and the settings, so that changed
+            settings never meet old segments.
+        scratch_bytes: what it is expected to hold under ``work/`` at the most.
+        ram_bytes, vram_bytes: what one of its segments is expected to need.
+        differing: settings that are not as for most videos, by ``group.key``, as plain values.
+    """
+
+    id: str
+    name: str
+    info: VideoInfo
+    settings: VideoSettings
+    outputs: tuple[str, ...]
+    segments: tuple[tuple[int, int], ...]
+    index_path: str
+    work_dir: str
+    scratch_bytes: int = 0
+    ram_bytes: int = 0
+    vram_bytes: int = 0
+    differing: tuple[tuple[str, object], ...] = field(default=(), hash=False)
+
+    @property
+    def num_frames(self) -> int:
+        return self.segments[-1][1] - self.segments[0][0]
+
+    def segment_job(self, number: int) -> SegmentJob:
+        start, stop = self.segments[number]
+        return SegmentJob(
+            self.info, self.settings, number, start, stop, self.index_path, self.work_dir
+        )
+
+    def finish_job(self, results: tuple[SegmentResult, ...]) -> FinishJob:
+        return FinishJob(self.info, self.settings, results, self.outputs, self.work_dir)
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A source that is not processed, and why."""
+
+    name: str
+    path: str
+    error: ErrorRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done, in order, and what cannot be."""
+
+    jobs: tuple[VideoJob, ...]
+    set_aside: tuple[SetAside, ...]

@@ -1,0 +1,95 @@
+"""What the journal remembers of a run: one frozen value per line. Knows no files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.contract import OutputFile, SegmentResult
+from pipeline.errors import ErrorRecord
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """A run began, or went on with what an earlier one left."""
+
+    videos: int
+    workers: int
+    kind: Literal["run-started"] = "run-started"
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentCommitted:
+    """A segment's files are whole and bear their names.
+
+    Attributes:
+        video: id of the video.
+        settings: fingerprint of the settings it was made with.
+        segment, start, stop: number of the segment and its frames, half open.
+        sizes: bytes of each of `result.files`.
+    """
+
+    video: str
+    settings: str
+    segment: int
+    start: int
+    stop: int
+    result: SegmentResult
+    sizes: tuple[int, ...]
+    kind: Literal["segment"] = "segment"
+
+
+@dataclass(frozen=True, slots=True)
+class VideoDone:
+    """All deliverables of a video are published."""
+
+    video: str
+    settings: str
+    outputs: tuple[OutputFile, ...]
+    kind: Literal["video-done"] = "video-done"
+
+
+@dataclass(frozen=True, slots=True)
+class VideoSetAside:
+    """A video was given up; the next run tries it again."""
+
+    video: str
+    settings: str
+    error: ErrorRecord
+    kind: Literal["set-aside"] = "set-aside"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskLost:
+    """An attempt at a task failed; `segment` is None for the joining of segments."""
+
+    video: str
+    segment: int | None
+    attempt: int
+    worker: int
+    error: ErrorRecord
+    kind: Literal["task-lost"] = "task-lost"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLost:
+    """A worker's process ended without being asked to."""
+
+    worker: int
+    life: int
+    error: ErrorRecord
+    retired: bool
+    kind: Literal["worker-lost"] = "worker-lost"
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    """The run ended in order; `stopped` if it was asked to before everything was done."""
+
+    done: int
+    failed: int
+    stopped: bool
+    kind: Literal["run-ended"] = "run-ended"
+
+
+Entry = RunStarted | SegmentCommitted | VideoDone | VideoSetAside | TaskLost | WorkerLost | RunEnded

@@ -1,0 +1,106 @@
+"""How the run stands, as values: what progress, summary and status show. Decides nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from orchestrator.fleet.matte_summary import NO_MATTE, MatteSummary
+from pipeline.contract import OutputFile, StageTimes
+from pipeline.errors import ErrorRecord
+from workers.messages import TaskId
+
+VideoStatus = Literal["pending", "running", "finishing", "done", "failed"]
+WorkerStatus = Literal["down", "starting", "ready", "stopping", "ending", "retired"]
+
+
+@dataclass(frozen=True, slots=True)
+class VideoState:
+    """One video.
+
+    Attributes:
+        status: "pending" until a worker has had a task of it; "finishing" once all segments are
+            there; "failed" when it is set aside.
+        frames_done: frames of finished segments and of those in hand.
+        retries: attempts that failed or were lost and are made again, over all of its tasks.
+        mended_frames: frames in which one eye's matte was mended from the other's.
+        subject_depth_m: median distance of the subject in metres; None where it is not known.
+        eased_segments: segments that were made with smaller chunks after trouble.
+        earlier: it was already done when this run began.
+        started_at, ended_at: on the supervisor's clock, in seconds.
+        work_s: seconds that workers spent on its finished tasks, added up.
+        decoders: what decoded its segments, in words, each once.
+        matte: what is known of its matte, of an earlier run's segments too.
+        stages: what took the time of its segments, an earlier run's too; None where none told.
+    """
+
+    id: str
+    name: str
+    status: VideoStatus
+    num_frames: int
+    frames_done: int
+    num_segments: int
+    segments_done: int
+    retries: int
+    error: ErrorRecord | None
+    outputs: tuple[OutputFile, ...]
+    earlier: bool
+    started_at: float | None
+    ended_at: float | None
+    work_s: float
+    concealed_frames: int
+    decoders: tuple[str, ...]
+    eased_segments: int = 0
+    mended_frames: int = 0
+    subject_depth_m: float | None = None
+    matte: MatteSummary = NO_MATTE
+    stages: StageTimes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunningTask:
+    """A task in a worker's hands; `num_frames` is 0 for the joining of segments."""
+
+    task: TaskId
+    attempt: int
+    num_frames: int
+    frames_done: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """One worker; `life` counts its processes from 1 and is 0 before the first.
+
+    Attributes:
+        device: what it runs on, in words; empty until it has said so.
+        faults: its processes that ended without being asked to, in this run.
+        error: the last thing that ended one of its lives, if anything did.
+    """
+
+    id: int
+    life: int
+    status: WorkerStatus
+    device: str
+    lanes: int
+    faults: int
+    tasks: tuple[RunningTask, ...]
+    error: ErrorRecord | None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The whole run at one moment.
+
+    Attributes:
+        now: the moment, on the supervisor's clock, in seconds.
+        stopping: the run was told to stop.
+        stop_reason: why, where nobody asked for it.
+        waits_s: no worker is left, and for so long one may join; None while there are any.
+    """
+
+    now: float
+    videos: tuple[VideoState, ...]
+    workers: tuple[WorkerState, ...]
+    stopping: bool
+    stop_reason: ErrorRecord | None = None
+    waits_s: float | None = None

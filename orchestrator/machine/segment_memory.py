@@ -1,0 +1,185 @@
+"""What a segment needs of memory, and what a worker may use: so many lanes fit, and no more.
+
+The figures are measured on the CPU in 32 bits (`benchmarks/memory.py`): per pixel of the whole
+frame, both eyes. What they say of a GPU is derived from them (the network's tensors have 16 bits
+there) and has not been measured. They only decide how much is begun at once; what does not fit
+after all is met by smaller chunks, one segment at a time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from orchestrator.fleet.jobs import VideoJob
+from pipeline.contract import (
+    EncodingSettings,
+    MattingSettings,
+    VideoInfo,
+    VideoSettings,
+    chunk_frames,
+)
+from pipeline.deliverables.fit import BY_CODEC
+from pipeline.stages.matting.catalogue import WITH_PROMPTS
+
+_MB = 1_000_000
+
+#: RVM: 0.64, 1.64 and 3.15 GiB with one frame a chunk at 1920x960, 3840x1920 and 5760x2880; each
+#: further frame of a chunk the same again. The other models stay below.
+_SEGMENT_BYTES = 200 * _MB
+_CHUNK_FRAME_BYTES = 130 * _MB
+_CHUNK_FRAME_BYTES_PER_PIXEL = 180
+
+#: SAM 2 by its size: the weights that a worker holds, and what a segment takes to follow an object
+#: through a frame, with 1024 pixels a side (docs/benchmarks/006-sam2.md), beside its other models.
+_SAM2_WEIGHTS = {"tiny": 160 * _MB, "small": 190 * _MB, "base_plus": 325 * _MB, "large": 900 * _MB}
+_SAM2_BYTES = {"tiny": 870 * _MB, "small": 870 * _MB, "base_plus": 1075 * _MB, "large": 1090 * _MB}
+_SAM2_SIDE = 1024
+
+#: Of each format, per pixel of 3840x1920, with 4 threads: x264 105 to 162, ProRes 158; and up to
+#: `fast`, from `medium` on: x265 149, 179; with an alpha layer 250, 307; SVT-AV1 300, 486.
+_ENCODER_BYTES_PER_PIXEL = 165
+_SLOW_ENCODER_BYTES_PER_PIXEL = 180
+_HEVC_ALPHA_BYTES_PER_PIXEL = {False: 250, True: 310}
+_AV1_BYTES_PER_PIXEL = {False: 300, True: 490}
+_SLOW = ("medium", "slow")
+
+#: VP9 with alpha takes 1.92 GB at 8192x4096 (docs/benchmarks/005-8k-memory.md). Masks are deflated
+#: a page at a time.
+_BYTES_PER_PIXEL_OF = {"webm": 60, "tiff": 5}
+
+#: On a GPU: the surfaces of its decoder, which PyTorch does not know of (20 of 8 bit).
+_SURFACE_BYTES_PER_PIXEL = 30
+
+#: Beside a GPU: frames of a CPU decoder (16 of them, 10 bit) and planes on their way out.
+_HOST_BYTES_PER_PIXEL = 60
+
+#: What a worker holds with its model loaded, and before anything else runs on a GPU.
+_WORKER_BYTES = 1_000 * _MB
+_CUDA_CONTEXT_BYTES = 600 * _MB
+
+#: Share of what a device or a machine has that is planned with where no limit is set.
+_USABLE = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one worker may use, in bytes; None where that is not known.
+
+    Attributes:
+        ram_bytes: of the machine's memory, all of its processes together.
+        vram_bytes: of its GPU; None on the CPU.
+        weights_bytes: of it, what weights take that are larger than most.
+    """
+
+    ram_bytes: int | None = None
+    vram_bytes: int | None = None
+    weights_bytes: int = 0
+
+    @property
+    def ram_for_segments(self) -> int | None:
+        if self.ram_bytes is None:
+            return None
+        weights = self.weights_bytes if self.vram_bytes is None else 0
+        return max(0, self.ram_bytes - _WORKER_BYTES - weights)
+
+    @property
+    def vram_for_segments(self) -> int | None:
+        if self.vram_bytes is None:
+            return None
+        return max(0, self.vram_bytes - _CUDA_CONTEXT_BYTES - self.weights_bytes)
+
+
+def share(
+    workers: int,
+    machine_bytes: int,
+    gpu_bytes: int | None,
+    ram_gb: float | None,
+    vram_gb: float | None,
+) -> Share:
+    """What each of `workers` may use.
+
+    Args:
+        machine_bytes: memory of the machine, or of its container.
+        gpu_bytes: memory of the worker's GPU; None on the CPU.
+        ram_gb: `limits.ram_gb`, for all workers together.
+        vram_gb: `limits.vram_gb`, for each.
+    """
+    ram = _USABLE * machine_bytes if ram_gb is None else ram_gb * 1e9
+    if gpu_bytes is None:
+        return Share(round(ram / workers))
+    vram = _USABLE * gpu_bytes
+    return Share(round(ram / workers), round(vram if vram_gb is None else min(vram, vram_gb * 1e9)))
+
+
+def with_needs(job: VideoJob, on_gpu: bool) -> VideoJob:
+    """The job with what one of its segments is expected to need."""
+    chunk = chunk_frames(job.info, job.settings.streaming)
+    ram, vram = segment_bytes(job.info, chunk, on_gpu, encoders_bytes_per_pixel(job.settings))
+    tracking = tracking_bytes(job.settings.matting, on_gpu)
+    if on_gpu:
+        return replace(job, ram_bytes=ram, vram_bytes=vram + tracking)
+    return replace(job, ram_bytes=ram + tracking, vram_bytes=vram)
+
+
+def weights_bytes(matting: MattingSettings) -> int:
+    """What a worker's network takes where that is more than most do."""
+    return _SAM2_WEIGHTS[matting.sam2_size] if matting.model in WITH_PROMPTS else 0
+
+
+def tracking_bytes(matting: MattingSettings, on_gpu: bool) -> int:
+    """What SAM 2 takes of a segment's RAM, or of its GPU's memory."""
+    if matting.model not in WITH_PROMPTS:
+        return 0
+    whole = _SAM2_BYTES[matting.sam2_size] * (matting.sam2_image_size / _SAM2_SIDE) ** 2
+    return round(whole * 0.6 if on_gpu else whole)
+
+
+def encoders_bytes_per_pixel(settings: VideoSettings) -> int:
+    """RAM of the encoders of all formats of one segment together, per pixel of the frame."""
+    return sum(_encoder_bytes_per_pixel(name, settings.encoding) for name in settings.deliverables)
+
+
+def _encoder_bytes_per_pixel(name: str, encoding: EncodingSettings) -> int:
+    point = encoding.point()
+    if name == "hevc-alpha":
+        return _HEVC_ALPHA_BYTES_PER_PIXEL[point.hevc_preset in _SLOW]
+    if name in BY_CODEC and encoding.codec == "av1":
+        return _AV1_BYTES_PER_PIXEL[point.av1_preset in _SLOW]
+    if name in BY_CODEC and encoding.codec == "hevc" and point.hevc_preset in _SLOW:
+        return _SLOW_ENCODER_BYTES_PER_PIXEL
+    return _BYTES_PER_PIXEL_OF.get(name, _ENCODER_BYTES_PER_PIXEL)
+
+
+def segment_bytes(
+    info: VideoInfo,
+    chunk: int,
+    on_gpu: bool,
+    encoder_bytes_per_pixel: int = _ENCODER_BYTES_PER_PIXEL,
+) -> tuple[int, int]:
+    """RAM and GPU memory of one segment in flight, in bytes."""
+    pixels = info.even_width * info.even_height
+    model = _SEGMENT_BYTES + chunk * (_CHUNK_FRAME_BYTES + _CHUNK_FRAME_BYTES_PER_PIXEL * pixels)
+    encoder = encoder_bytes_per_pixel * pixels
+    if on_gpu:
+        surfaces = _SURFACE_BYTES_PER_PIXEL * pixels
+        return encoder + _HOST_BYTES_PER_PIXEL * pixels, surfaces + round(model * 0.6)
+    return encoder + model, 0
+
+
+def fitted(info: VideoInfo, settings: VideoSettings, limit: Share, on_gpu: bool) -> VideoSettings:
+    """The settings with chunks that fit into a limit that was set, down to one frame.
+
+    The size of the chunks alters the lowest bits: it follows from the settings and the video, never
+    from the machine, so that the same command goes on elsewhere with what it has.
+    """
+    chunk = chunk_frames(info, settings.streaming)
+    room = limit.vram_for_segments if on_gpu else limit.ram_for_segments
+    encoders = encoders_bytes_per_pixel(settings)
+    tracking = tracking_bytes(settings.matting, on_gpu)
+    while room is not None and chunk > 1:
+        if segment_bytes(info, chunk, on_gpu, encoders)[on_gpu] + tracking <= room:
+            break
+        chunk //= 2
+    if chunk == chunk_frames(info, settings.streaming):
+        return settings
+    return replace(settings, streaming=replace(settings.streaming, chunk_frames=chunk))

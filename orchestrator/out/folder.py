@@ -1,0 +1,288 @@
+"""The output folder: its lock, what belongs to the program in it, and what a run records there.
+
+Everything but the outputs lies in ``OUT/.vrmatte``; nothing else in OUT is ever removed.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+import yaml
+
+from orchestrator.fleet.jobs import VideoJob
+from orchestrator.settings.settings import STATE_FOLDER
+from orchestrator.words import printable
+from pipeline.errors import MachineError, SettingsError, VrmatteError
+from pipeline.files.disk import disk_error, make_folder, write_file, writing
+
+_VIDEO_ID = re.compile(r"[0-9a-f]{16}")
+
+#: Names under which files are written before they are whole.
+_DRAFT = re.compile(r"\..+\.part(\.txt)?", re.DOTALL)
+_REPORT_DRAFT = re.compile(r"\.report\.(json|html)(\.\d+)?\.part")
+
+
+@dataclass(frozen=True, slots=True)
+class OutFolder:
+    """An output folder by its absolute path; it need not exist."""
+
+    path: Path
+
+    @property
+    def state(self) -> Path:
+        return self.path / STATE_FOLDER
+
+    @property
+    def journal(self) -> Path:
+        return self.state / "journal.jsonl"
+
+    @property
+    def logs(self) -> Path:
+        return self.state / "logs"
+
+    @property
+    def work(self) -> Path:
+        return self.state / "work"
+
+    @property
+    def scales(self) -> Path:
+        """What `orchestrator.estimate.network_scale` chose for each video."""
+        return self.state / "scales"
+
+    @property
+    def run_file(self) -> Path:
+        return self.state / "run.yaml"
+
+    @property
+    def lock(self) -> Path:
+        return self.state / "lock"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.json"
+
+    @property
+    def page(self) -> Path:
+        return self.path / "report.html"
+
+    def create(self) -> None:
+        """Make the folder and what is always in it.
+
+        Raises:
+            SettingsError: it cannot be made or written.
+            DiskError: there is no room for it.
+        """
+        shown = printable(str(self.path))
+        try:
+            str(self.path).encode()
+        except UnicodeEncodeError:
+            raise SettingsError(
+                f"the path of the output folder {shown} is not valid UTF-8", "choose another"
+            ) from None
+        self._refuse_links()
+        try:
+            for folder in (self.logs, self.work):
+                make_folder(folder)
+        except OSError as error:
+            raise _not_writable(shown, error) from None
+
+    def _refuse_links(self) -> None:
+        """What belongs to the program lies in OUT itself: a link could lead anywhere."""
+        own = (self.state, self.logs, self.work, self.state / "probed", self.scales, self.journal)
+        for path in (*own, *_entries(self.logs)):
+            if path.is_symlink():
+                raise SettingsError(
+                    f"{printable(str(path))} is a symbolic link", "remove it, or choose another OUT"
+                )
+
+    @contextmanager
+    def locked(self) -> Iterator[tuple[int, int]]:
+        """Hold the folder for this run alone; the lock ends with the process, however it ends.
+
+        So a lock file that an earlier run left means nothing.
+
+        Yields:
+            Device and inode of the lock that is held.
+
+        Raises:
+            SettingsError: another run holds it.
+            MachineError: the file system knows no locks.
+            DiskError: there is no room for the lock.
+        """
+        shown = printable(str(self.path))
+        try:
+            descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        except OSError as error:
+            raise _not_writable(shown, error) from None
+        with os.fdopen(descriptor, "r+b", buffering=0) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = file.read(20).decode("ascii", "replace").strip() or "?"
+                raise SettingsError(
+                    f"another run (process {holder}) is using the output folder {shown}",
+                    "wait until it is done, or choose another output folder",
+                ) from None
+            except OSError as error:
+                raise MachineError(
+                    f"the output folder {shown} cannot be locked: {error.strerror}",
+                    "choose one on another disk",
+                ) from None
+            with suppress(OSError):  # a full disk; the number is for people only
+                file.truncate(0)
+                file.write(f"{os.getpid()}\n".encode())
+            held = os.fstat(file.fileno())
+            yield held.st_dev, held.st_ino
+
+    def in_use(self) -> bool:
+        """Whether a run holds the folder at this moment.
+
+        Raises:
+            SettingsError: it cannot be looked into.
+        """
+        try:
+            with self.lock.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except BlockingIOError:
+            return True
+        except OSError as error:
+            raise SettingsError(
+                f"cannot look into {printable(str(self.path))}: {error.strerror}",
+                "give the OUT of `vrmatte run`, as a user who may read it",
+            ) from None
+        return False
+
+    def forget(self) -> None:
+        """Drop the journal and the work of earlier runs; outputs and logs stay.
+
+        Raises:
+            DiskError: something cannot be removed.
+        """
+        with writing(self.state):
+            self.journal.unlink(missing_ok=True)
+            self.run_file.unlink(missing_ok=True)
+            if self.scales.is_dir():
+                shutil.rmtree(self.scales)
+            for folder in _folders_in(self.work):
+                if _VIDEO_ID.fullmatch(folder.name):
+                    shutil.rmtree(folder)
+
+    def sweep(self, work_dir: Path) -> None:
+        """Drop the segments of a video that is done, and its index if nothing else needs it.
+
+        What cannot be removed is left there and logged: the outputs are whole.
+        """
+        folder = work_dir.parent
+        try:
+            if work_dir.is_dir():
+                shutil.rmtree(work_dir)
+            if folder.is_dir() and not any(path.is_dir() for path in folder.iterdir()):
+                shutil.rmtree(folder)
+        except OSError as error:
+            structlog.get_logger("vrmatte").warning("not_swept", folder=folder, why=str(error))
+
+    def drop_videos(self, ids: Iterable[str]) -> None:
+        """Drop what earlier runs left of videos that are no more; what cannot be removed stays."""
+        for video_id in ids:
+            folder = self.work / video_id
+            if _VIDEO_ID.fullmatch(video_id) and not folder.is_symlink():
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def write_run_file(self, record: Mapping[str, Any]) -> None:
+        """Record settings, inputs and videos of the run in ``run.yaml``.
+
+        Raises:
+            DiskError: the disk is full, or cannot be written any more.
+        """
+        text = yaml.safe_dump(dict(record), sort_keys=False)
+        write_file(self.run_file, text.encode())
+
+    def read_run_file(self) -> dict[str, Any]:
+        """What the last run recorded.
+
+        Raises:
+            SettingsError: there was none.
+        """
+        try:
+            record = yaml.safe_load(self.run_file.read_text(encoding="utf-8"))
+        except OSError:
+            raise SettingsError(
+                f"no run was started in {printable(str(self.path))}",
+                "give the OUT of `vrmatte run`",
+            ) from None
+        except (yaml.YAMLError, ValueError) as error:
+            raise MachineError(
+                f"{self.run_file} is damaged ({str(error).splitlines()[0]})", "run again"
+            ) from None
+        if not isinstance(record, dict):
+            raise MachineError(f"{self.run_file} is damaged", "run again")
+        return record
+
+    def given_up(self) -> tuple[str, ...]:
+        """Outputs of others' making that the last run was told to replace, by their paths."""
+        try:
+            paths = self.read_run_file().get("given_up")
+        except VrmatteError:
+            return ()
+        return tuple(map(str, paths)) if isinstance(paths, list) else ()
+
+    def sweep_drafts(self) -> None:
+        """Remove what earlier runs were writing when they ended; nobody would ever read it.
+
+        Only for whoever holds the lock. What cannot be removed stays: it is in nobody's way.
+        """
+        folders = [self.path, self.state, self.state / "probed", self.work, self.scales]
+        folders += [path for path in _folders_in(self.work) if _VIDEO_ID.fullmatch(path.name)]
+        folders += [path for folder in folders[5:] for path in _folders_in(folder)]
+        for folder in folders:
+            drafts = _REPORT_DRAFT if folder == self.path else _DRAFT
+            with suppress(OSError):
+                for path in [path for path in folder.iterdir() if drafts.fullmatch(path.name)]:
+                    path.unlink()
+
+    def work_bytes(self, jobs: Iterable[VideoJob]) -> int:
+        """Bytes that lie under the work folder for these videos under their settings."""
+        return sum(
+            path.lstat().st_size
+            for job in jobs
+            for path in Path(job.work_dir).rglob("*")
+            if path.is_file()
+        )
+
+    def free_bytes(self) -> int:
+        """Free on the disk of the folder."""
+        return shutil.disk_usage(self.path).free
+
+
+def _not_writable(shown: str, error: OSError) -> VrmatteError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):  # later there may be room
+        return disk_error(error, shown)
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+    return SettingsError(
+        f"cannot write to the output folder {shown}: {error.strerror}",
+        "look at its disk, then run again" if full else "choose a folder that you may write to",
+    )
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    return [path for path in _entries(folder) if path.is_dir() and not path.is_symlink()]
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What is in a folder; nothing where it cannot be read, which its writing will tell."""
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []

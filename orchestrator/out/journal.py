@@ -1,0 +1,223 @@
+"""What was done, on disk: JSON lines, only ever appended, each forced to the disk before it counts.
+
+Written by the parent process alone. What a crash left at the end of the file is cut off when it
+is opened; a line counts only with its checksum, a segment only with its line and its file.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import time
+import zlib
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from orchestrator.fleet.jobs import VideoJob
+from orchestrator.fleet.journal_entries import Entry, SegmentCommitted, VideoDone
+from pipeline.contract import OutputFile, SegmentResult
+from pipeline.errors import DiskError, SettingsError
+from pipeline.files.disk import disk_error, force_folder
+
+#: Raised when old lines can no longer be understood.
+VERSION = 1
+
+_LINE = re.compile(rb'(\{.*),"sum":"([0-9a-f]{8})"\}\n', re.DOTALL)
+
+_ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="kind")])
+
+
+class Journal:
+    """An open journal.
+
+    Attributes:
+        entries: what it says, oldest first, with what was appended since.
+        dropped_lines: lines that could not be read when it was opened.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        file: BinaryIO,
+        entries: list[Entry],
+        dropped_lines: int,
+        clock: Callable[[], float],
+    ) -> None:
+        self.path = path
+        self.entries: list[Entry] = []
+        self.dropped_lines = dropped_lines
+        self._file = file
+        self._whole_bytes = os.fstat(file.fileno()).st_size
+        self._clock = clock
+        self._done: dict[tuple[str, str], VideoDone] = {}
+        self._segments: dict[tuple[str, str], dict[int, SegmentCommitted]] = {}
+        for entry in entries:
+            self._remember(entry)
+
+    @classmethod
+    def open(cls, path: Path, *, clock: Callable[[], float] = time.time) -> Journal:
+        """Read what is there, cut off what is broken at its end, and be ready to append.
+
+        Args:
+            path: the file; it is made, in a folder that exists, if it is not there.
+            clock: seconds since 1970, written beside each entry for people who read the file.
+
+        Raises:
+            SettingsError: it was written by another version of this program.
+            DiskError: it cannot be read or written.
+        """
+        try:
+            is_new = not path.exists()
+            content = b"" if is_new else path.read_bytes()
+            good_bytes, entries, dropped = _read(content, path)
+            file = path.open("ab", buffering=0)
+            try:
+                if is_new:
+                    force_folder(path.parent)
+                elif good_bytes < len(content):
+                    file.truncate(good_bytes)
+                    os.fsync(file.fileno())
+            except OSError:
+                file.close()
+                raise
+        except OSError as error:
+            raise _trouble(path, error) from error
+        return cls(path, file, entries, dropped, clock)
+
+    def append(self, entry: Entry) -> None:
+        """Write an entry; it is on the disk when this returns.
+
+        Raises:
+            DiskError: the disk is full or gone. Nothing of the entry remains then.
+        """
+        body = {"v": VERSION, "at": round(self._clock(), 3), "entry": _ENTRY.dump_python(entry)}
+        text = json.dumps(body, separators=(",", ":")).encode()[:-1]
+        line = text + b',"sum":"%08x"}\n' % zlib.crc32(text)
+        try:
+            self._write(line)
+        except OSError as error:
+            raise _trouble(self.path, error) from error
+        self._whole_bytes += len(line)
+        self._remember(entry)
+
+    def _write(self, line: bytes) -> None:
+        if os.fstat(self._file.fileno()).st_nlink == 0:
+            raise FileNotFoundError(errno.ENOENT, "it was deleted")
+        try:
+            written = self._file.write(line)
+            if written != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(self._file.fileno())
+        except OSError:
+            # Half a line would swallow the next one. After a failed fsync the kernel may hold the
+            # line to be written though it is not, so it must not stay as it is.
+            with suppress(OSError):
+                self._file.truncate(self._whole_bytes)
+            raise
+
+    def close(self) -> None:
+        self._file.close()
+
+    def published(self, job: VideoJob) -> tuple[OutputFile, ...] | None:
+        """The deliverables of a video that is done: journaled, there, and of the recorded size."""
+        entry = self._done.get((job.id, job.settings.fingerprint()))
+        if entry is None:
+            return None
+        sizes = tuple(output.size_bytes for output in entry.outputs)
+        return entry.outputs if measure(job.outputs) == sizes else None
+
+    def unfinished(self, jobs: Iterable[VideoJob]) -> list[VideoJob]:
+        """Those of which something is still to be done."""
+        return [job for job in jobs if self.published(job) is None]
+
+    def committed(self, job: VideoJob) -> dict[int, SegmentResult]:
+        """The segments of a video that need not be made again, by number."""
+        return {
+            number: entry.result
+            for number, entry in self._segments_of(job).items()
+            if measure(entry.result.files, job.work_dir) == entry.sizes
+        }
+
+    def told(self, job: VideoJob) -> dict[int, SegmentResult]:
+        """What was said of a video's segments, by number, whether their files are there or not."""
+        return {number: entry.result for number, entry in self._segments_of(job).items()}
+
+    def _segments_of(self, job: VideoJob) -> dict[int, SegmentCommitted]:
+        entries = self._segments.get((job.id, job.settings.fingerprint()), {})
+        return {
+            number: entry
+            for number, entry in entries.items()
+            if 0 <= number < len(job.segments) and (entry.start, entry.stop) == job.segments[number]
+        }
+
+    def _remember(self, entry: Entry) -> None:
+        self.entries.append(entry)
+        if isinstance(entry, VideoDone):
+            self._done[entry.video, entry.settings] = entry
+        elif isinstance(entry, SegmentCommitted):
+            self._segments.setdefault((entry.video, entry.settings), {})[entry.segment] = entry
+
+
+def read_entries(path: Path) -> list[Entry]:
+    """What a journal says, oldest first; nothing where there is none. Changes nothing.
+
+    Raises:
+        SettingsError: it was written by another version of this program.
+    """
+    return _read(path.read_bytes(), path)[1] if path.is_file() else []
+
+
+def measure(files: tuple[str, ...], folder: str = "") -> tuple[int, ...] | None:
+    """Sizes of files in bytes; None if one of them is not there.
+
+    Args:
+        files: paths, absolute or relative to `folder`.
+    """
+    paths = [Path(folder, name) for name in files]
+    if not all(path.is_file() for path in paths):
+        return None
+    return tuple(path.stat().st_size for path in paths)
+
+
+def _read(content: bytes, path: Path) -> tuple[int, list[Entry], int]:
+    """Bytes up to the end of the last good line, the entries, and the number of bad lines."""
+    good_bytes, position, dropped = 0, 0, 0
+    entries: list[Entry] = []
+    for line in content.splitlines(keepends=True):
+        position += len(line)
+        entry = _parse(line, path)
+        if entry is None:
+            dropped += 1
+        else:
+            entries.append(entry)
+            good_bytes = position
+    return good_bytes, entries, dropped
+
+
+def _parse(line: bytes, path: Path) -> Entry | None:
+    """The entry in a line, or None if the line is broken."""
+    match = _LINE.fullmatch(line)
+    if match is None or int(match[2], 16) != zlib.crc32(match[1]):
+        return None
+    body = json.loads(line)
+    if body["v"] != VERSION:
+        raise SettingsError(
+            f"{path} was written by another version of vrmatte",
+            "go on with that version, or start afresh with --fresh",
+        )
+    try:
+        return _ENTRY.validate_python(body["entry"], strict=False)
+    except ValidationError:
+        return None
+
+
+def _trouble(path: Path, error: OSError) -> DiskError:
+    """Always the whole run's trouble: without a journal nothing that is done would count."""
+    told = disk_error(error, path)
+    return DiskError(f"the journal cannot be written: {told.message}", told.advice)

@@ -1,0 +1,203 @@
+"""INPUT... -> the source files, in the order in which a person would list them.
+
+Looks at names and folders only; what a file holds is the probe's business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Literal
+
+from orchestrator.out.output_names import LONGEST_ENDING_BYTES, is_output_name
+from orchestrator.settings.settings import STATE_FOLDER
+from orchestrator.words import printable
+from pipeline.errors import SettingsError
+from pipeline.vr_tags.in_names import strip_tags
+
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts"}
+)
+
+#: Longest output name in bytes; file systems allow 255, and temporary names are longer.
+LONGEST_NAME_BYTES = 220
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One video file that was found.
+
+    Attributes:
+        path: absolute; a link keeps its own name, for what the name says about the layout.
+        relative: path below the input folder it was found in, or the bare file name.
+        root: name of that input folder; of the file's own folder where a file was given.
+    """
+
+    path: Path
+    relative: PurePath
+    root: str
+
+    @property
+    def name(self) -> str:
+        """What a person calls it; printable whatever bytes the file name holds."""
+        return printable(str(self.relative))
+
+
+def natural_key(text: str) -> tuple[object, ...]:
+    """Sorts as a person would: ``clip2`` before ``clip10``, case ignored. No two texts tie."""
+    parts = re.split(r"([0-9]+)", text)
+    # Odd parts are digits: numbers meet numbers and text meets text, whatever the names.
+    key = (int(part) if i % 2 else part.casefold() for i, part in enumerate(parts))
+    return (tuple(key), text)
+
+
+def discover(inputs: Sequence[Path], out: Path, *, follow_links: bool = False) -> list[Source]:
+    """All videos in the given folders and files, each once.
+
+    Order: as the inputs were given, natural inside a folder. Hidden files and folders, folders
+    that vrmatte wrote into, and files named like our outputs are passed over.
+
+    Raises:
+        SettingsError: an input is missing or unreadable, lies in OUT or holds it; no videos found.
+    """
+    out = Path(os.path.realpath(out))
+    found: dict[tuple[int, int], Source] = {}
+    for given in inputs:
+        for source in _sources(given, out, follow_links):
+            status = source.path.stat()
+            found.setdefault((status.st_dev, status.st_ino), source)
+    if not found:
+        where = ", ".join(printable(str(given)) for given in inputs)
+        kinds = " ".join(sorted(suffix[1:] for suffix in VIDEO_SUFFIXES))
+        raise SettingsError(f"no videos found in {where}", f"taken are: {kinds}")
+    return list(found.values())
+
+
+def _sources(given: Path, out: Path, follow_links: bool) -> Iterator[Source]:
+    shown = printable(str(given))
+    path = Path(os.path.realpath(given))
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise SettingsError(
+            f"cannot read the input {shown}: {error.strerror}", "check the path"
+        ) from None
+    if stat.S_ISDIR(mode):
+        if out.is_relative_to(path):
+            raise SettingsError(
+                f"the output folder {printable(str(out))} lies in the input {shown}",
+                "choose an output folder outside of the inputs",
+            )
+        if path.is_relative_to(out) or (path / STATE_FOLDER).is_dir():
+            raise SettingsError(
+                f"the input {shown} is an output folder of vrmatte",
+                "give the folder with the sources",
+            )
+        yield from _in_folder(path, follow_links)
+    elif not stat.S_ISREG(mode):
+        raise SettingsError(f"the input {shown} is neither a folder nor a file", "check the path")
+    elif given.suffix.lower() not in VIDEO_SUFFIXES:
+        raise SettingsError(
+            f"the input {shown} is not a video by its name",
+            f"taken are: {' '.join(sorted(suffix[1:] for suffix in VIDEO_SUFFIXES))}",
+        )
+    elif is_output_name(given.name):
+        raise SettingsError(
+            f"the input {shown} is named like an output of vrmatte", "rename it if it is a source"
+        )
+    else:
+        yield Source(given.absolute(), PurePath(given.name), given.absolute().parent.name)
+
+
+def _in_folder(root: Path, follow_links: bool) -> Iterator[Source]:
+    """Videos below `root`; the files of a folder before its sub-folders, each in natural order."""
+    visited: set[tuple[int, int]] = set()
+
+    def walk(folder: Path, below: PurePath) -> Iterator[Source]:
+        status = folder.stat()
+        if (status.st_dev, status.st_ino) in visited:  # a link that leads back up
+            return
+        visited.add((status.st_dev, status.st_ino))
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: natural_key(entry.name))
+        except OSError as error:
+            raise SettingsError(
+                f"cannot read the folder {printable(str(folder))}: {error.strerror}",
+                "check its permissions",
+            ) from None
+        if any(entry.name == STATE_FOLDER for entry in entries):
+            return
+        folders: list[os.DirEntry[str]] = []
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            target = Path(os.path.realpath(entry.path))
+            if entry.is_symlink() and not follow_links and not target.is_relative_to(root):
+                continue
+            kind = _kind(entry)
+            if kind == "folder":
+                folders.append(entry)
+            elif kind == "file" and _is_source_name(entry.name):
+                yield Source(folder / entry.name, below / entry.name, root.name)
+        for entry in folders:
+            yield from walk(Path(os.path.realpath(entry.path)), below / entry.name)
+
+    yield from walk(root, PurePath())
+
+
+def _kind(entry: os.DirEntry[str]) -> Literal["file", "folder", "other"]:
+    """What an entry, or what it links to, is; it is not opened."""
+    try:
+        return "folder" if entry.is_dir() else "file" if entry.is_file() else "other"
+    except OSError:  # a link to itself, or out of reach
+        return "other"
+
+
+def _is_source_name(name: str) -> bool:
+    return PurePath(name).suffix.lower() in VIDEO_SUFFIXES and not is_output_name(name)
+
+
+def output_stems(sources: Sequence[Source]) -> list[PurePath]:
+    """For each source the path of its outputs below OUT, without tags and endings; all distinct.
+
+    It is the source's path without its suffix and the tags in its name. Sources that would meet
+    (``a.mp4`` and ``a.mov``, or the same name in two inputs) all take, in turn, their suffix, their
+    input folder's name, and a digest of their path into the name, so that what one is called does
+    not depend on the order.
+    """
+    levels = [0] * len(sources)
+    while True:
+        stems = [_stem(source, level) for source, level in zip(sources, levels, strict=True)]
+        # Case-blind, because OUT may lie on a file system that is.
+        uses = Counter(str(stem).casefold() for stem in stems)
+        crowded = [i for i, stem in enumerate(stems) if uses[str(stem).casefold()] > 1]
+        if not crowded:
+            return stems
+        for i in crowded:
+            levels[i] += 1
+
+
+def _stem(source: Source, level: int) -> PurePath:
+    parts = [_writable(part) for part in source.relative.parts]
+    name = strip_tags(_writable(source.relative.stem))
+    suffix = source.relative.suffix[1:].lower()
+    # Two digests of the same length differ in practice at once, and in theory when they grow.
+    digest = hashlib.sha256(os.fsencode(source.path)).hexdigest()
+    ending = ["", f"_{suffix}", f"_{_writable(source.root)}"]
+    tail = ending[level] if level < len(ending) else f"_{suffix}_{digest[: 8 * (level - 2)]}"
+    limit = LONGEST_NAME_BYTES - LONGEST_ENDING_BYTES
+    if len((name + tail).encode()) > limit:
+        tail = f"_{digest[:8]}{tail}" if len(tail) < 80 else f"_{digest[:16]}"
+        name = name.encode()[: limit - len(tail.encode())].decode("utf-8", "ignore")
+    return PurePath(*parts[:-1], name + tail)
+
+
+def _writable(name: str) -> str:
+    """`name` as valid UTF-8: libraries that open files by name take no other."""
+    return os.fsencode(name).decode("utf-8", "replace").replace("\N{REPLACEMENT CHARACTER}", "_")

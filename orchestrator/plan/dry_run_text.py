@@ -1,0 +1,221 @@
+"""What ``--dry-run`` says: each video's plan and why, disk, time, cost; for people and programs."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.estimate.before_run import Forecast
+from orchestrator.estimate.output_sizes import Size, foretold
+from orchestrator.fleet.jobs import Plan, VideoJob
+from orchestrator.words import about, counted, printable, readable_size
+from pipeline.deliverables.fit import BY_CODEC
+from pipeline.encode.choice import family
+
+_SOFTWARE = {"h264": "x264", "hevc": "x265", "av1": "SVT-AV1"}
+_ENCODERS = {
+    "webm": "VP9 (libvpx)",
+    "prores": "ProRes 4444",
+    "hevc-alpha": "HEVC with alpha (x265)",
+    "tiff": "TIFF, deflated",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """All that a dry run found out.
+
+    Attributes:
+        devices: what each worker runs on, in words.
+        done: ids of the videos of which nothing remains to be done.
+        free_bytes: on the disk of the output folder, with what earlier runs left of these videos.
+        in_flight: videos that hold scratch at a time.
+        reserve_bytes: what must remain free.
+        price_per_hour: in whatever money; None where it was not said.
+    """
+
+    plan: Plan
+    devices: tuple[str, ...]
+    lanes: int
+    done: frozenset[str]
+    forecast: Forecast
+    free_bytes: int
+    in_flight: int
+    reserve_bytes: int
+    price_per_hour: float | None = None
+
+    @property
+    def unfinished(self) -> list[VideoJob]:
+        return [job for job in self.plan.jobs if job.id not in self.done]
+
+    @property
+    def output_bytes(self) -> int:
+        return sum(self.size(job).output for job in self.unfinished)
+
+    @property
+    def scratch_bytes(self) -> int:
+        """What lies under the work folder at the most, beside the outputs."""
+        pictures = sorted((self.size(job).pictures for job in self.unfinished), reverse=True)
+        return sum(pictures[: self.in_flight])
+
+    def size(self, job: VideoJob) -> Size:
+        """By the trial of such videos, if there was one."""
+        return foretold(job, self.forecast.stages.get(job.id))
+
+    @property
+    def cost(self) -> float | None:
+        if self.price_per_hour is None or self.forecast.seconds is None:
+            return None
+        return self.price_per_hour * self.forecast.seconds / 3600
+
+
+def plan_lines(found: DryRun, width: int) -> Iterator[str]:
+    """The plan in lines of no more than `width` columns, but for names that are longer."""
+    for place, job in enumerate(found.plan.jobs):
+        outputs = ", ".join(Path(output).name for output in job.outputs)
+        yield printable(f"{job.name} -> {outputs}")
+        for line in _video(found, place, job):
+            yield from _folded(printable(line), width)
+        yield ""
+    for name, text in _totals(found):
+        yield from _folded(f"{name:6}{printable(text)}", width, indent="", rest=" " * 6)
+
+
+def _folded(line: str, width: int, indent: str = "  ", rest: str = "    ") -> list[str]:
+    return textwrap.wrap(
+        line,
+        max(width, 20),
+        initial_indent=indent,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _video(found: DryRun, place: int, job: VideoJob) -> Iterator[str]:
+    info, told = job.info, found.forecast
+    swapped = ", right eye first" if info.right_first else ""
+    yield (
+        f"{info.layout}{swapped} ({info.layout_reason}), {info.projection}"
+        f" ({info.projection_reason})"
+    )
+    yield (
+        f"{info.width}x{info.height}, {float(info.frame_rate):.5g} frames/s, {info.codec}"
+        f" {info.bit_depth} bit; {counted(job.num_frames, 'frame')} in"
+        f" {counted(len(job.segments), 'segment')}"
+    )
+    if job.id in found.done:
+        yield "done already: nothing is made again"
+        return
+    worker = place % len(found.devices)
+    yield (
+        f"worker {worker} ({found.devices[worker]}) first; model {job.settings.matting.model};"
+        f" decoder {decoder(found.forecast, job)}; encoder {', '.join(encoders(job))}"
+    )
+    found_size = found.size(job)
+    how = "by a trial" if found_size.by_trial else "guessed"
+    size = f"{readable_size(found_size.output)} ({how})"
+    if job.id in told.problems:
+        yield f"about {size}; no time, for the trial failed: {told.problems[job.id]}"
+        return
+    fps = told.frames_per_second.get(job.id)
+    speed = "" if fps is None else f"; {fps:.3g} frames/s, {about(job.num_frames / fps)} of the run"
+    yield f"about {size}{speed}"
+
+
+def decoder(told: Forecast, job: VideoJob) -> str:
+    """What the trial decoded with."""
+    return told.stages[job.id].decoder if job.id in told.stages else "not tried"
+
+
+def encoders(job: VideoJob) -> Iterator[str]:
+    """What encodes each format, in words."""
+    encoding = job.settings.encoding
+    codec = encoding.codec
+    for name in job.settings.deliverables:
+        words = _ENCODERS.get(name, "its own")
+        if name in BY_CODEC:
+            nvenc = family(encoding) == "nvenc"
+            words = f"{codec.upper()} ({'NVENC' if nvenc else _SOFTWARE[codec]})"
+        yield f"{name}: {words}"
+
+
+def _totals(found: DryRun) -> Iterator[tuple[str, str]]:
+    told = found.forecast
+    room = f"{readable_size(found.free_bytes)} free, of which"
+    room += f" {readable_size(found.reserve_bytes)} must stay so"
+    needed = found.output_bytes + found.scratch_bytes + found.reserve_bytes
+    if needed > found.free_bytes:
+        room += f": {readable_size(needed - found.free_bytes)} too little"
+    yield (
+        "disk",
+        f"about {readable_size(found.output_bytes)} of outputs{_how(found)}, and"
+        f" {readable_size(found.scratch_bytes)} more while they are made; {room}",
+    )
+    if not found.unfinished:
+        yield "time", "none: all is done"
+        return
+    if told.seconds is None:
+        yield "time", "not known, for no trial succeeded"
+    else:
+        workers = counted(len(found.devices), "worker")
+        yield (
+            "time",
+            f"{about(told.seconds)} on {workers} of {counted(found.lanes, 'lane')}, start-up"
+            f" {told.start_s:.0f} s of it, by trials of 20 frames",
+        )
+    if found.price_per_hour is not None:
+        price = f"at {found.price_per_hour:g} an hour"
+        yield "cost", f"about {found.cost:.2f} {price}" if found.cost is not None else "not known"
+
+
+def _how(found: DryRun) -> str:
+    """What the sizes go by, in words."""
+    ways = {found.size(job).by_trial for job in found.unfinished}
+    if len(ways) == 2:
+        return ", some of them guessed"
+    return "".join(" by trials of 20 frames" if way else ", guessed" for way in ways)
+
+
+def plan_fields(found: DryRun) -> dict[str, Any]:
+    """What the ``plan`` line of ``--json`` holds."""
+    told = found.forecast
+    return {
+        "videos": [
+            {
+                "video": printable(job.name),
+                "source": printable(job.info.path),
+                "outputs": [printable(output) for output in job.outputs],
+                "layout": job.info.layout,
+                "layout_reason": printable(job.info.layout_reason),
+                "projection": job.info.projection,
+                "projection_reason": printable(job.info.projection_reason),
+                "frames": job.num_frames,
+                "segments": len(job.segments),
+                "worker": place % len(found.devices),
+                "model": job.settings.matting.model,
+                "decoder": told.stages[job.id].decoder if job.id in told.stages else None,
+                "encoders": list(encoders(job)),
+                "output_bytes": found.size(job).output,
+                "output_bytes_by": "trial" if found.size(job).by_trial else "guess",
+                "fps": told.frames_per_second.get(job.id),
+                "done": job.id in found.done,
+                "problem": told.problems.get(job.id),
+            }
+            for place, job in enumerate(found.plan.jobs)
+        ],
+        "set_aside": [
+            {"video": printable(aside.name), "reason": printable(str(aside.error))}
+            for aside in found.plan.set_aside
+        ],
+        "workers": list(found.devices),
+        "lanes": found.lanes,
+        "output_bytes": found.output_bytes,
+        "scratch_bytes": found.scratch_bytes,
+        "free_bytes": found.free_bytes,
+        "seconds": told.seconds,
+        "cost": found.cost,
+    }

@@ -1,0 +1,147 @@
+"""What holds for each source, once everything that a machine or a file must say has been asked.
+
+Overrides are laid over the settings as they were written, and only then settled, so that a video
+with overrides is made exactly as by a run with these settings alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from orchestrator.estimate.network_scale import require_scalable
+from orchestrator.machine.devices import Devices
+from orchestrator.plan.discover import Source
+from orchestrator.plan.planner import Wanted
+from orchestrator.plan.prompts_for import require_follower, settled_prompts
+from orchestrator.settings.file_digests import pin_files
+from orchestrator.settings.overrides import Override
+from orchestrator.settings.settings import (
+    Settings,
+    differing,
+    forced_layout,
+    forced_projection,
+    video_settings,
+    with_overrides,
+)
+from orchestrator.words import counted
+from pipeline.contract import MattingSettings
+from pipeline.engines.choice import settled_engine
+from pipeline.errors import MachineError, SettingsError
+
+
+@dataclass(frozen=True, slots=True)
+class PerFile:
+    """See `choose`.
+
+    Attributes:
+        general: what holds without overrides, settled; and the overrides, as they were written.
+        wanted: for each source.
+        idle: overrides that match none of them.
+    """
+
+    general: Settings
+    wanted: Mapping[Source, Wanted]
+    idle: tuple[Override, ...]
+
+    def remarks(self) -> Iterator[str]:
+        """What must be said aloud, one line each."""
+        for override in self.idle:
+            yield f"{override.name} matches none of {counted(len(self.wanted), 'video')}"
+
+
+def choose(
+    settings: Settings,
+    general: Settings,
+    sources: Sequence[Source],
+    settle: Callable[[Settings], Settings],
+) -> PerFile:
+    """The settings of each source.
+
+    Args:
+        general: the settings without overrides, settled.
+        settle: decides what settings leave open; called once for all that are the same.
+
+    Raises:
+        SettingsError, MachineError: of `settle`, with the overrides that it comes from.
+    """
+    usual = with_overrides(settings, ())
+    settled = {usual: general}
+    wanted: dict[Source, Wanted] = {}
+    for source in sources:
+        matching = [each for each in settings.overrides if each.matches(source.relative)]
+        own = with_overrides(settings, matching)
+        if own not in settled:
+            try:
+                settled[own] = settle(own)
+            except (SettingsError, MachineError) as error:
+                raise _named(error, matching) from error
+        differs = tuple(differing(own, usual).items()) if matching else ()
+        wanted[source] = _wanted(settled[own], differs)
+    idle = tuple(
+        each
+        for each in settings.overrides
+        if not any(each.matches(source.relative) for source in sources)
+    )
+    return PerFile(general.model_copy(update={"overrides": settings.overrides}), wanted, idle)
+
+
+def settler(devices: Devices) -> Callable[[Settings], Settings]:
+    """Decides for this machine: contents of the files that are named, prompts, the engine.
+
+    The result raises SettingsError or MachineError: what is asked for contradicts itself, or is not
+    to be had here.
+    """
+    kind = "cpu" if devices.devices[0] == "cpu" else "cuda"
+    digests: dict[str, str] = {}
+
+    def settle(settings: Settings) -> Settings:
+        settings = pin_files(settings, digests)
+        require_follower(settings.matting)
+        matting = settled_prompts(settings.matting)
+        processing = settled_engine(settings.processing, settings.matting, kind)
+        require_scalable(settings)
+        return settings.model_copy(update={"matting": matting, "processing": processing})
+
+    return settle
+
+
+def require_sense(settings: Settings) -> None:
+    """Raises SettingsError: settings contradict each other, for all videos or by an override."""
+    for overrides in ((), *((each,) for each in settings.overrides)):
+        own = with_overrides(settings, overrides)
+        try:
+            require_follower(own.matting)
+            require_scalable(own)
+        except SettingsError as error:
+            raise _named(error, overrides) from error
+
+
+def possible_mattings(settings: Settings) -> list[MattingSettings]:
+    """All that could be asked for by some video, whichever overrides match it."""
+    found = {settings.matting: None}
+    for override in settings.overrides:
+        for matting in [*found] if "matting" in override.values else []:
+            before = settings.model_copy(update={"matting": matting})
+            found[with_overrides(before, [override]).matting] = None
+    return [*found]
+
+
+def _wanted(settings: Settings, differs: tuple[tuple[str, object], ...]) -> Wanted:
+    return Wanted(
+        settings=video_settings(settings),
+        layout=forced_layout(settings),
+        projection=forced_projection(settings),
+        deadline_s=settings.input.probe_timeout_s,
+        differing=differs,
+    )
+
+
+def _named(
+    error: SettingsError | MachineError, overrides: Sequence[Override]
+) -> SettingsError | MachineError:
+    """The error, with the overrides that it comes from, if any."""
+    if not overrides:
+        return error
+    names = " and ".join(each.name for each in overrides)
+    return type(error)(f"{names}: {error.message}", error.advice)

@@ -1,0 +1,364 @@
+"""Sources -> probed videos, cut into segments, each with its places on disk.
+
+A file that cannot be used is set aside with its reason; it never stops the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath
+from typing import Protocol
+
+from orchestrator.fleet.jobs import Plan, SetAside, VideoJob
+from orchestrator.out.output_names import output_name
+from orchestrator.out.room import scratch_bytes
+from orchestrator.plan.discover import Source, output_stems
+from orchestrator.settings.settings import STATE_FOLDER
+from orchestrator.words import printable
+from pipeline.contract import (
+    PIXEL_VERSION,
+    Layout,
+    MattingSettings,
+    ProjectionName,
+    VideoInfo,
+    VideoSettings,
+    segment_frames,
+)
+from pipeline.errors import DiskError, ErrorRecord, InputError, MachineError, VrmatteError
+from pipeline.files.disk import make_folder, write_file, writing
+from pipeline.prompts.prompts import Prompts
+from pipeline.prompts.store import digest_of, keep_prompts, pack
+from pipeline.source.frame_index import FrameIndex
+from pipeline.source.probe import end_probes, info_from_json, info_to_json, probe_video
+from pipeline.source.unchanged import regular_file
+
+#: Probes read their files from end to end: more at once only make one disk seek.
+PROBES_AT_ONCE = 4
+
+_DIGEST_BYTES = 1 << 16
+
+
+class Probe(Protocol):
+    """`pipeline.source.probe.probe_video`, or a double of it."""
+
+    def __call__(
+        self,
+        path: Path,
+        index_path: Path,
+        *,
+        layout: Layout | None,
+        projection: ProjectionName | None,
+        deadline_s: float | None,
+    ) -> VideoInfo: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a person wants of one source.
+
+    Attributes:
+        layout, projection: taken if given; otherwise found out.
+        deadline_s: for its probe; by the file's size if None.
+        differing: settings that are not as for most, by ``group.key``, as plain values.
+    """
+
+    settings: VideoSettings = field(default_factory=VideoSettings)
+    layout: Layout | None = None
+    projection: ProjectionName | None = None
+    deadline_s: float | None = None
+    differing: tuple[tuple[str, object], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """How sources become jobs.
+
+    Attributes:
+        out: absolute path of the output folder.
+        wanted: of each source.
+        fit: the settings for one video, given those wanted and where its frame index is.
+        prompts: what is said of a video's subject, given the source and where its index is.
+        needs_index: whether a video's index is needed for that.
+        is_done: whether nothing remains to be done of a job; then a probe of an earlier run is
+            enough, though its frame index is gone.
+        is_ours: whether a file that bears the name of one of a job's outputs was made by an earlier
+            run, or may be replaced.
+        on_probed: told the name of each source that is through; called from several threads.
+    """
+
+    out: Path
+    wanted: Callable[[Source], Wanted] = lambda source: Wanted()
+    fit: Callable[[VideoInfo, VideoSettings, Path], VideoSettings] = lambda info, s, index: s
+    prompts: Callable[[MattingSettings, Path, VideoInfo, Path], Prompts | None] = (
+        lambda matting, source, info, index: None
+    )
+    needs_index: Callable[[MattingSettings, VideoInfo], bool] = lambda matting, info: False
+    probe: Probe = probe_video
+    is_done: Callable[[VideoJob], bool] = lambda job: False
+    is_ours: Callable[[VideoJob, Path], bool] = lambda job, output: True
+    on_probed: Callable[[str], None] = lambda name: None
+
+    def plan(self, sources: Sequence[Source]) -> Plan:
+        """Probe all sources, a few at a time, and plan those that can be processed.
+
+        Raises:
+            DiskError: what the probes found out cannot be kept.
+        """
+        with ThreadPoolExecutor(PROBES_AT_ONCE, "probe") as pool:
+            stems = output_stems(sources)
+            futures = [
+                pool.submit(self._plan_one, *pair) for pair in zip(sources, stems, strict=True)
+            ]
+            try:
+                planned = [future.result() for future in futures]
+            except BaseException:  # Ctrl-C: do not begin the rest, nor wait for what is begun
+                pool.shutdown(wait=False, cancel_futures=True)
+                while running := [future for future in futures if not future.done()]:
+                    end_probes()
+                    wait(running, timeout=0.1)
+                raise
+        return Plan(
+            jobs=tuple(item for item in planned if isinstance(item, VideoJob)),
+            set_aside=tuple(item for item in planned if isinstance(item, SetAside)),
+        )
+
+    def _plan_one(self, source: Source, stem: PurePath) -> VideoJob | SetAside:
+        try:
+            return self._job(source, stem)
+        except (DiskError, MachineError):  # not the file's fault: the next would meet the same
+            raise
+        except VrmatteError as error:
+            return SetAside(source.name, str(source.path), ErrorRecord.of(error))
+        except OSError as error:
+            reason = InputError(f"cannot read {source.name}: {error.strerror or error}")
+            return SetAside(source.name, str(source.path), ErrorRecord.of(reason))
+        finally:
+            self.on_probed(source.name)
+
+    def _job(self, source: Source, stem: PurePath) -> VideoJob:
+        wanted = self.wanted(source)
+        video_id = source_id(source.path, wanted.layout, wanted.projection)
+        kept = self.out / STATE_FOLDER / "probed" / f"{video_id}-v{PIXEL_VERSION}.json"
+        folder = self.out / STATE_FOLDER / "work" / video_id
+        self._require_no_link(folder, source)
+        known = read_info(kept)
+        if known is not None and _is_of(known, source.path):
+            sound = _is_sound(folder / "index.json", known)
+            if sound or not self.needs_index(wanted.settings.matting, known):
+                job = self._make_job(source, wanted, stem, video_id, folder, known)
+                if sound or self.is_done(job):
+                    return job
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        try:
+            path = _readable_path(source, folder)
+            index = folder / "index.json"
+            info = self.probe(
+                path,
+                index,
+                layout=wanted.layout,
+                projection=wanted.projection,
+                deadline_s=wanted.deadline_s,
+            )
+        except InputError:
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()
+            raise
+        write_info(kept, info)
+        return self._make_job(source, wanted, stem, video_id, folder, info)
+
+    def _make_job(
+        self,
+        source: Source,
+        wanted: Wanted,
+        stem: PurePath,
+        video_id: str,
+        folder: Path,
+        info: VideoInfo,
+    ) -> VideoJob:
+        index_path = folder / "index.json"
+        settings = self.fit(info, wanted.settings, index_path)
+        prompts = self.prompts(settings.matting, source.path, info, index_path)
+        packed = None if prompts is None else pack(prompts)
+        if packed is not None:
+            settings = replace(settings, prompts_sha256=digest_of(packed))
+        work_dir = folder / settings.fingerprint()
+        self._require_no_link(work_dir, source)
+        start = settings.start_frame
+        if start >= info.num_frames:
+            raise InputError(
+                f"{source.name} has {info.num_frames} frames; the range begins at frame {start}",
+                "begin earlier (--start-frame)",
+            )
+        length = settings.max_frames or info.num_frames
+        stop = min(start + length, info.num_frames)
+        outputs = [
+            self.out / stem.parent / output_name(stem.name, name, info)
+            for name in settings.deliverables
+        ]
+        job = VideoJob(
+            id=video_id,
+            name=source.name,
+            info=info,
+            settings=settings,
+            outputs=tuple(str(output) for output in outputs),
+            segments=segment_grid(start, stop, segment_frames(info, settings.streaming)),
+            index_path=str(index_path),
+            work_dir=str(work_dir),
+            scratch_bytes=scratch_bytes(
+                info, stop - start, settings.deliverables, settings.encoding
+            ),
+            differing=wanted.differing,
+        )
+        for output in outputs:
+            self._check_place(output, source)
+            if os.path.lexists(output) and not self.is_ours(job, output):
+                raise InputError(
+                    f"{self._shown(output)} exists and was not made by vrmatte",
+                    "move it away, or let it be replaced with --fresh",
+                )
+        if packed is not None and not self.is_done(job):
+            keep_prompts(work_dir, packed)
+        return job
+
+    def _require_no_link(self, place: Path, source: Source) -> None:
+        if place.is_symlink():
+            raise InputError(
+                f"the work folder of {source.name} is a link", f"remove {self._shown(place)}"
+            )
+
+    def _check_place(self, output: Path, source: Source) -> None:
+        """Refuse an output that would lie outside of OUT, or in the place of something else.
+
+        Raises:
+            InputError: it would.
+        """
+        if output.exists() and output.samefile(source.path):
+            raise InputError(f"the output of {source.name} would replace the source itself")
+        if output.is_dir():
+            raise InputError(
+                f"{self._shown(output)} is a folder with the name of an output", "move it away"
+            )
+        folder = output.parent
+        if not Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(self.out)):
+            raise InputError(
+                f"the folder {self._shown(folder)} leads out of the output folder by a link",
+                "remove the link, or choose another output folder",
+            )
+        while not os.path.lexists(folder):
+            folder = folder.parent
+        if not folder.is_dir():
+            raise InputError(
+                f"{self._shown(folder)} is in the way of a folder of that name", "move it away"
+            )
+
+    def _shown(self, path: Path) -> str:
+        return printable(str(path.relative_to(self.out)))
+
+
+def _is_sound(index_path: Path, info: VideoInfo) -> bool:
+    try:
+        return FrameIndex.load(index_path).belongs_to(info)
+    except (OSError, ValueError):
+        return False
+
+
+def replaced_videos(out: Path, jobs: Sequence[VideoJob]) -> Iterator[str]:
+    """Ids of videos that lay where other files lie now: nothing of them can be used any more."""
+    now = {job.info.path: (job.info.size_bytes, job.info.mtime_ns) for job in jobs}
+    for path in sorted((out / STATE_FOLDER / "probed").glob(f"*-v{PIXEL_VERSION}.json")):
+        known = read_info(path)
+        if known is None or known.path not in now:
+            continue
+        if (known.size_bytes, known.mtime_ns) != now[known.path]:
+            yield path.name.partition("-")[0]
+
+
+def read_info(path: Path) -> VideoInfo | None:
+    """What an earlier probe of the very same file found out, if it can be read."""
+    try:
+        text, _, checksum = path.read_bytes().rstrip(b"\n").rpartition(b"\n")
+        if checksum != _checksum(text):  # one wrong digit would be another video
+            return None
+        return info_from_json(text.decode())
+    except (OSError, ValueError):  # not there, or damaged: probe again
+        return None
+
+
+def _is_of(info: VideoInfo, path: Path) -> bool:
+    status = path.stat()
+    return (info.size_bytes, info.mtime_ns) == (status.st_size, status.st_mtime_ns)
+
+
+def write_info(path: Path, info: VideoInfo) -> None:
+    """Keep what a probe found out. Raises DiskError."""
+    text = info_to_json(info).encode()
+    with writing(path):
+        make_folder(path.parent)
+    write_file(path, text + b"\n" + _checksum(text) + b"\n")
+
+
+def _checksum(text: bytes) -> bytes:
+    return f"{zlib.crc32(text):08x}".encode()
+
+
+def source_id(
+    path: Path, layout: Layout | None = None, projection: ProjectionName | None = None
+) -> str:
+    """16 hexadecimal digits: path, size, time of change, and a digest of head and tail.
+
+    A layout or a projection that is insisted on goes into it: the same file is then another video.
+
+    Raises:
+        InputError: it is not a file any more.
+        OSError: it cannot be read.
+    """
+    regular_file(path)
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        digest = hashlib.sha256(os.fsencode(path))
+        digest.update(f"\0{status.st_size}\0{status.st_mtime_ns}\0{layout}\0{projection}".encode())
+        digest.update(file.read(_DIGEST_BYTES))
+        file.seek(max(0, status.st_size - _DIGEST_BYTES))
+        digest.update(file.read(_DIGEST_BYTES))
+    return digest.hexdigest()[:16]
+
+
+def segment_grid(start: int, stop: int, longest: int) -> tuple[tuple[int, int], ...]:
+    """Cut ``start..stop`` at the multiples of `longest`, counted from the video's frame 0.
+
+    The grid does not move with the range, so that overlapping ranges share their seams.
+    """
+    cuts = range((start // longest + 1) * longest, stop, longest)
+    edges = [start, *cuts, stop]
+    return tuple(itertools.pairwise(edges))
+
+
+def _readable_path(source: Source, folder: Path) -> Path:
+    """The source's path, or a link to it where its bytes are not UTF-8.
+
+    Decoders take paths as UTF-8 text. The link keeps what is readable of the name, for its tags.
+
+    Raises:
+        InputError: this file system has no links.
+    """
+    try:
+        str(source.path).encode()
+    except UnicodeEncodeError:
+        link = folder / printable(source.path.name)
+        try:
+            link.unlink(missing_ok=True)
+            link.symlink_to(source.path)
+        except OSError as error:
+            raise InputError(
+                f"the path of {source.name} is not valid UTF-8", "rename it"
+            ) from error
+        return link
+    return source.path

@@ -1,0 +1,79 @@
+"""What a person says of each video's subject: found, read and checked while the run is planned.
+
+What is wrong for every video ends the command before anything is probed; what does not fit one
+video costs that one only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.contract import MattingSettings, VideoInfo
+from pipeline.errors import SettingsError
+from pipeline.prompts.deeplabcut import as_prompts, read_tracks
+from pipeline.prompts.prompts import Prompts, find_prompts, read_prompts, require_prompts_file
+from pipeline.source.frame_index import FrameIndex
+from pipeline.stages.matting.catalogue import WITH_PROMPTS
+
+
+def require_follower(matting: MattingSettings) -> None:
+    """Raises SettingsError where prompts are named and the model follows none."""
+    for key, name in (("prompts", matting.prompts), ("dlc_csv", matting.dlc_csv)):
+        if name is not None and matting.model not in WITH_PROMPTS:
+            raise SettingsError(
+                f"matting.{key}: the model {matting.model} follows no prompts", "use --model sam2"
+            )
+
+
+def settled_prompts(matting: MattingSettings) -> MattingSettings:
+    """The settings with whole paths of what is named in them.
+
+    Raises:
+        SettingsError: it cannot be read, or is for no video at all.
+    """
+    matting = replace(matting, prompts=_whole(matting.prompts), dlc_csv=_whole(matting.dlc_csv))
+    if matting.prompts is not None and not Path(matting.prompts).is_dir():
+        require_prompts_file(Path(matting.prompts))
+    if matting.dlc_csv is not None:
+        read_tracks(
+            Path(matting.dlc_csv), matting.dlc_bodyparts, matting.dlc_likelihood, num_frames=None
+        )
+    return matting
+
+
+def prompts_for(
+    matting: MattingSettings, source: Path, info: VideoInfo, index_path: Path
+) -> Prompts | None:
+    """What is said of a video's subject, or None; looked for beside it where the model follows it.
+
+    Args:
+        source: the video by the name that it has in its folder.
+        index_path: its frame index; read where `needs_index`.
+
+    Raises:
+        SettingsError: what is said cannot be, or does not fit the video.
+    """
+    named = matting.prompts is not None or matting.dlc_csv is not None
+    if matting.model not in WITH_PROMPTS and not named:
+        return None
+    if matting.dlc_csv is not None:
+        path = Path(matting.dlc_csv)
+        tracks = read_tracks(
+            path, matting.dlc_bodyparts, matting.dlc_likelihood, info.source_frames
+        )
+        shown = list(range(info.num_frames))
+        if needs_index(matting, info):
+            shown = FrameIndex.load(index_path).source_frames(0, info.num_frames).tolist()
+        return as_prompts(tracks, info, shown, correct_every=matting.correction_interval)
+    found = find_prompts(None if matting.prompts is None else Path(matting.prompts), source)
+    return None if found is None else read_prompts(found, info)
+
+
+def needs_index(matting: MattingSettings, info: VideoInfo) -> bool:
+    """Whether it takes the video's frame index to know of which frames something is said."""
+    return matting.dlc_csv is not None and info.variable_rate
+
+
+def _whole(name: str | None) -> str | None:
+    return None if name is None else str(Path(name).expanduser().absolute())

@@ -1,0 +1,193 @@
+"""How a run ended: its report, of the plan, the first and last snapshot and the journal."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+from orchestrator.exit_status import ALL_DONE, CANNOT, FAILED, STOPPED, USAGE
+from orchestrator.fleet.jobs import Plan, SetAside, VideoJob
+from orchestrator.fleet.journal_entries import Entry, RunStarted, TaskLost
+from orchestrator.fleet.matte_summary import TimedFlag, in_words, timed
+from orchestrator.fleet.snapshot import Snapshot, VideoState
+from orchestrator.fleet.stage_shares import shares
+from orchestrator.report.report import (
+    SCHEMA_VERSION,
+    Loss,
+    Report,
+    Result,
+    RunFacts,
+    VideoFacts,
+    VideoReport,
+    WorkerReport,
+)
+from orchestrator.watch.device_load import LoadPoint, mean
+from orchestrator.words import counted
+from pipeline.errors import ErrorRecord
+
+#: Points of the load that are reported: more than that no chart of a page shows.
+MOST_LOAD_POINTS = 150
+#: Lost attempts of a video that are reported, the last ones.
+MOST_LOSSES = 12
+
+
+def make_report(
+    facts: RunFacts,
+    plan: Plan,
+    first: Snapshot,
+    last: Snapshot,
+    *,
+    entries: Sequence[Entry] = (),
+    load: Sequence[LoadPoint] = (),
+) -> Report:
+    """Put together what is known of a run, from its first and its last snapshot.
+
+    Args:
+        entries: of the journal, for why attempts were lost.
+        load: since the work began.
+    """
+    earlier = {video.id: video.frames_done for video in first.videos}
+    states = {video.id: video for video in last.videos}
+    workers = tuple(
+        WorkerReport(
+            w.id, w.device, w.lanes, w.life, w.faults, w.status == "retired", _told(w.error)
+        )
+        for w in last.workers
+    )
+    videos = (
+        *(
+            _video_report(job, states[job.id], earlier[job.id], first.now, _losses(job.id, entries))
+            for job in plan.jobs
+        ),
+        *(_set_aside_report(aside) for aside in plan.set_aside),
+    )
+    return Report(
+        schema_version=SCHEMA_VERSION,
+        exit_status=_exit_status(videos, workers, last.stopping),
+        seconds=round((facts.ended_at - facts.started_at).total_seconds(), 3),
+        run=facts,
+        videos=videos,
+        workers=workers,
+        stop_reason=_told(last.stop_reason),
+        load=thinned(load, MOST_LOAD_POINTS),
+    )
+
+
+def _losses(video: str, entries: Sequence[Entry]) -> tuple[Loss, ...]:
+    """Of this run: an earlier one's are behind the entry with which this one began."""
+    lost: list[Loss] = []
+    for entry in reversed(entries):
+        if isinstance(entry, RunStarted) or len(lost) == MOST_LOSSES:
+            break
+        if isinstance(entry, TaskLost) and entry.video == video:
+            error = dataclasses.replace(entry.error, detail="")
+            lost.append(Loss(entry.segment, entry.attempt, entry.worker, error))
+    return tuple(reversed(lost))
+
+
+def thinned(points: Sequence[LoadPoint], most: int) -> tuple[LoadPoint, ...]:
+    """At most `most` points, each the mean of as many that follow each other."""
+    each = -(-len(points) // most)
+    return tuple(mean(points[begin : begin + each]) for begin in range(0, len(points), each or 1))
+
+
+def _told(error: ErrorRecord | None) -> ErrorRecord | None:
+    """An error as a person may see it: the traceback is for the log."""
+    return None if error is None else dataclasses.replace(error, detail="")
+
+
+def _video_report(
+    job: VideoJob, state: VideoState, earlier: int, began: float, losses: tuple[Loss, ...]
+) -> VideoReport:
+    seconds = None
+    if state.started_at is not None and state.ended_at is not None:
+        seconds = round(state.ended_at - state.started_at, 3)
+    result: Result = "not finished"
+    if state.status == "done":
+        result = "done earlier" if state.earlier else "done"
+    elif state.status == "failed":
+        result = "failed"
+    own_frames = state.num_frames - earlier
+    flags = tuple(timed(flag, job.info.frame_rate) for flag in state.matte.flags)
+    dropped = state.matte.dropped_flags
+    return VideoReport(
+        name=job.name,
+        source=job.info.path,
+        result=result,
+        frames=state.num_frames,
+        frames_done=state.frames_done,
+        seconds=seconds,
+        frames_earlier=earlier,
+        frames_per_second=(
+            round(own_frames / seconds, 2) if seconds and own_frames and result == "done" else None
+        ),
+        outputs=state.outputs,
+        retries=state.retries,
+        concealed_frames=state.concealed_frames,
+        mended_frames=state.mended_frames,
+        subject_depth_m=None if state.subject_depth_m is None else round(state.subject_depth_m, 2),
+        decoders=state.decoders,
+        notes=(*job.info.notes, *_notes(state, earlier), *_looks(flags, dropped)),
+        error=_told(state.error),
+        id=job.id,
+        facts=VideoFacts(
+            width=job.info.width,
+            height=job.info.height,
+            layout=job.info.layout,
+            projection=job.info.projection,
+            frame_rate=float(job.info.frame_rate),
+            first_frame=job.segments[0][0],
+            model=job.settings.matting.model,
+        ),
+        started_s=None if state.started_at is None else round(state.started_at - began, 3),
+        ended_s=None if state.ended_at is None else round(state.ended_at - began, 3),
+        losses=losses,
+        flags=flags,
+        dropped_flags=dropped,
+        area=state.matte.area,
+        stages=shares(state.stages),
+    )
+
+
+def _notes(state: VideoState, earlier: int) -> Iterator[str]:
+    if earlier and not state.earlier:
+        yield f"{counted(earlier, 'frame')} done by an earlier run"
+    if state.concealed_frames:
+        yield f"{state.concealed_frames} frames could not be decoded and repeat their neighbour"
+    for decoder in state.decoders:
+        reason = decoder.partition("CPU: ")[2]
+        if reason:
+            yield f"decoded on the CPU: {reason}"
+    if state.mended_frames:
+        yield f"the eyes disagreed in {counted(state.mended_frames, 'frame')}, which were mended"
+    if state.eased_segments:
+        yield f"{counted(state.eased_segments, 'segment')} made in smaller chunks after trouble"
+    if state.retries:
+        yield f"{counted(state.retries, 'attempt')} lost and made again"
+
+
+def _looks(flags: Sequence[TimedFlag], dropped: int) -> Iterator[str]:
+    if flags:
+        yield f"deserves a look: {in_words(flags, dropped)}"
+
+
+def _set_aside_report(aside: SetAside) -> VideoReport:
+    return VideoReport(aside.name, aside.path, "set aside", error=_told(aside.error))
+
+
+def _exit_status(
+    videos: Sequence[VideoReport], workers: Sequence[WorkerReport], stopped: bool
+) -> int:
+    unfinished = any(video.result == "not finished" for video in videos)
+    if unfinished and stopped:
+        return STOPPED
+    if not unfinished and not any(video.error for video in videos):
+        return ALL_DONE
+    if workers and all(worker.retired for worker in workers):
+        # No worker could go on: what ended them all is the machine's fault, or the settings'.
+        kinds = {worker.error.kind for worker in workers if worker.error}
+        if kinds == {"settings"}:
+            return USAGE
+        if kinds == {"machine"}:
+            return CANNOT
+    return FAILED

@@ -1,0 +1,158 @@
+"""A whole run as ``report.json`` holds it; made in `summary.py`, shown by table and page."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from orchestrator.fleet.matte_summary import TimedFlag
+from orchestrator.fleet.stage_shares import StageShares
+from orchestrator.watch.device_load import LoadPoint
+from pipeline.contract import Layout, OutputFile, ProjectionName
+from pipeline.errors import ErrorRecord
+from pipeline.files.disk import write_file
+
+#: 2: what a page needs to show each video, its flags among it.
+SCHEMA_VERSION = 2
+
+Result = Literal["done", "done earlier", "failed", "set aside", "not finished"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What is known of a run beside its videos.
+
+    Attributes:
+        started_at, ended_at: with their time zone.
+        settings: fingerprint of the settings that decide pixels.
+    """
+
+    version: str
+    inputs: tuple[str, ...]
+    out: str
+    settings: str
+    started_at: datetime
+    ended_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFacts:
+    """What one must know of a video to show it.
+
+    Attributes:
+        width, height: of the upright picture, in pixels, both eyes together.
+        frame_rate: of the outputs, frames a second.
+        first_frame: number in the source of the outputs' first frame.
+        model: what cut the subject out.
+    """
+
+    width: int
+    height: int
+    layout: Layout
+    projection: ProjectionName
+    frame_rate: float
+    first_frame: int
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """An attempt that failed and was made again; `segment` is None for the joining of segments."""
+
+    segment: int | None
+    attempt: int
+    worker: int
+    error: ErrorRecord
+
+
+@dataclass(frozen=True, slots=True)
+class VideoReport:
+    """What became of one video.
+
+    Attributes:
+        id: the name of its source under ``.vrmatte``; empty where it was not planned.
+        frames: in the range that was asked for; 0 where the probe failed.
+        frames_done: of them, in finished segments.
+        frames_earlier: of them, by an earlier run.
+        seconds: from its first task to its last; None if it was not worked on, or not to its end.
+        started_s, ended_s: the same two, from the beginning of the work.
+        losses: the last few attempts that failed, and why.
+        notes: what the person should know, one line each.
+        flags: runs of frames whose matte deserves a look, by time; the worst, if there are many.
+        dropped_flags: how many there are beside them.
+        area: see `MatteSummary`.
+        stages: how busy each stage was, over all segments, an earlier run's too; null where none
+            told.
+    """
+
+    name: str
+    source: str
+    result: Result
+    frames: int = 0
+    frames_done: int = 0
+    frames_earlier: int = 0
+    seconds: float | None = None
+    frames_per_second: float | None = None
+    outputs: tuple[OutputFile, ...] = ()
+    retries: int = 0
+    concealed_frames: int = 0
+    mended_frames: int = 0
+    subject_depth_m: float | None = None
+    decoders: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    error: ErrorRecord | None = None
+    id: str = ""
+    facts: VideoFacts | None = None
+    started_s: float | None = None
+    ended_s: float | None = None
+    losses: tuple[Loss, ...] = ()
+    flags: tuple[TimedFlag, ...] = ()
+    dropped_flags: int = 0
+    area: tuple[float | None, ...] = ()
+    stages: StageShares | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReport:
+    """What became of one worker; `lives` counts its processes."""
+
+    id: int
+    device: str
+    lanes: int
+    lives: int
+    faults: int
+    retired: bool
+    error: ErrorRecord | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A whole run, as ``report.json`` holds it.
+
+    Attributes:
+        stop_reason: why it stopped, where nobody asked for it.
+        load: of the devices, from the beginning of the work on; empty where nobody looked.
+    """
+
+    schema_version: int
+    exit_status: int
+    seconds: float
+    run: RunFacts
+    videos: tuple[VideoReport, ...]
+    workers: tuple[WorkerReport, ...]
+    stop_reason: ErrorRecord | None = None
+    load: tuple[LoadPoint, ...] = ()
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Write the report whole or not at all.
+
+    Raises:
+        DiskError: the disk is full, or cannot be written any more.
+    """
+    text = json.dumps(dataclasses.asdict(report), indent=2, default=datetime.isoformat)
+    write_file(path, text.encode() + b"\n")

@@ -1,0 +1,151 @@
+"""Draws frames of a source and of its output, small; run as a child, which has limits.
+
+Takes a `DrawRequest` as JSON in its argument, writes one JSON object a frame.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import resource
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from orchestrator.report.stills.draw_request import DrawRequest
+from pipeline.source.signature import CONTAINERS
+
+#: Pixels: the longer side of a picture.
+SIDE = 480
+_QUALITY = 62
+
+_MEMORY_BYTES = 4 << 30  # HEVC of 8192x4096 in 10 bits takes 1.0 GB
+_ANSWER_BYTES = 8 << 20
+_THREADS = 1  # the cores are for the work
+
+
+def main(asked: str) -> None:
+    said = json.loads(asked)
+    request = DrawRequest(**{**said, "frames": tuple(said["frames"])})
+    _limit_this_process(request.most_cpu_s)
+    os.nice(10)  # the work goes before
+    answer = os.fdopen(os.dup(1), "w", encoding="ascii")
+    os.dup2(2, 1)  # what libraries print is no answer
+    for frame in request.frames:
+        # The result first, and each frame by itself: a source that is gone costs its picture only.
+        result = _result(request, frame)
+        source = _source(request, frame)
+        if request.deliverable == "matte" and result is not None and source is not None:
+            source.putalpha(result.convert("L").resize(source.size))
+            result, source = source, source.convert("RGB")
+        matte = result.getchannel("A") if result is not None and result.mode == "RGBA" else None
+        drawn = result or source
+        if drawn is None:
+            continue
+        line = {
+            "frame": frame,
+            "source": _as_text(source),
+            "matte": _as_text(matte),
+            "result": _as_text(result),
+            "size": drawn.size,
+        }
+        answer.write(json.dumps(line) + "\n")
+        answer.flush()
+
+
+def _result(request: DrawRequest, frame: int) -> Image.Image | None:
+    seconds = frame / request.frame_rate
+    picture = _picture(request.output, 0, seconds, request.frame_rate)
+    return None if picture is None else _small(picture)
+
+
+def _source(request: DrawRequest, frame: int) -> Image.Image | None:
+    seconds = request.begin_s + (request.first_frame + frame) / request.frame_rate
+    picture = _picture(request.source, request.stream, seconds, request.frame_rate)
+    if picture is None:
+        return None
+    upright = np.ascontiguousarray(np.rot90(picture, request.rotation // 90))
+    return _small(upright).convert("RGB")
+
+
+def _small(pixels: Any) -> Image.Image:
+    """Of uint8 ``[H, W, 3 or 4]``; where it has alpha, colours count as much as they are seen."""
+    picture = Image.fromarray(pixels)
+    scale = min(1.0, SIDE / max(picture.size))
+    width, height = (max(1, round(side * scale)) for side in picture.size)
+    return picture.resize((width, height), Image.Resampling.BOX)
+
+
+def _as_text(picture: Image.Image | None) -> str:
+    if picture is None:
+        return ""
+    held = io.BytesIO()
+    picture.save(held, "WEBP", quality=_QUALITY, method=4)
+    return base64.b64encode(held.getvalue()).decode()
+
+
+def _picture(path: str, stream: int, seconds: float, rate: float) -> Any | None:
+    """uint8 ``[H, W, 3 or 4]`` of the frame that plays at `seconds`; None where none can be had."""
+    import av
+
+    options = {"protocol_whitelist": "file,pipe", "format_whitelist": ",".join(CONTAINERS)}
+    try:
+        with av.open(f"file:{path}", options=options, metadata_errors="replace") as container:
+            found = None
+            for frame in _frames(container, container.streams[stream], seconds):
+                if found is not None and frame.time > seconds + 0.5 / rate:
+                    break
+                found = frame
+            if found is None:
+                return None
+            alpha = found.format.name.startswith("yuva")
+            return found.to_ndarray(format="rgba" if alpha else "rgb24")
+    except (av.FFmpegError, OSError, ValueError, LookupError, MemoryError):
+        return None
+
+
+def _frames(container: Any, stream: Any, seconds: float) -> Iterator[Any]:
+    """Frames in the order in which they play, from a keyframe that is not after `seconds`."""
+    import av
+
+    decoder = stream.codec_context
+    if decoder.name == "vp9":  # FFmpeg's own decoder drops alpha
+        decoder = av.CodecContext.create("libvpx-vp9", "r")
+    decoder.thread_count = _THREADS
+    container.seek(int(seconds / stream.time_base), stream=stream, backward=True)
+    for packet in container.demux(stream):
+        for frame in decoder.decode(packet if packet.size else None):
+            frame.time_base = frame.time_base or stream.time_base
+            if frame.time is not None:
+                yield frame
+
+
+def _limit_this_process(most_cpu_s: int) -> None:
+    """Bound what showing one file may take of the machine, and be the first to go.
+
+    It can write no file; where memory ends, the kernel ends this process before any worker.
+    """
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    memory = pages * resource.getpagesize() + _MEMORY_BYTES
+    for limit, most in (
+        (resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_FSIZE, _ANSWER_BYTES),
+        (resource.RLIMIT_CPU, most_cpu_s),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        hard = resource.getrlimit(limit)[1]
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(limit, (most, most))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

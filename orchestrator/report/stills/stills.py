@@ -1,0 +1,176 @@
+"""Which frames of a video the page shows, and their pictures, which a child process makes.
+
+A picture is a few kilobytes of WebP in memory, as text for a data URI: nothing touches a disk.
+The child has a deadline and limits of its own, as the probe has.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from orchestrator.report.report import VideoReport
+from orchestrator.report.stills.draw_request import DrawRequest
+from pipeline.contract import OutputFile, VideoInfo
+from pipeline.files.child import tied
+
+#: Frames shown of a video at the most, and where nothing was flagged: these shares of its length.
+MOST_MOMENTS = 4
+_SHARES = ((0.1, "near the beginning"), (0.5, "in the middle"), (0.9, "near the end"))
+
+#: Of these the first that a video has is shown: what can be seen of alpha comes first.
+SHOWN_FIRST = ("webm", "prores", "matte", "greenscreen", "hevc-alpha", "alphapack")
+
+#: What goes first where a video has more flags than frames are shown.
+_FLAGS_FIRST = ("empty", "jump", "eyes_disagree", "touches_edge", "flicker")
+
+#: Text of one picture at the most, in bytes; one of 480 x 480 pixels has 60 kB at the worst.
+_MOST_BYTES = 400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A frame that is shown.
+
+    Attributes:
+        frame: of the outputs, from 0.
+        why: in words.
+    """
+
+    frame: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """One frame in pictures: WebP in base64; empty where one could not be made.
+
+    Attributes:
+        frame: of the outputs, from 0.
+        result: with alpha where the output has it.
+        size: width and height of each, in pixels.
+    """
+
+    frame: int
+    source: str
+    matte: str
+    result: str
+    size: tuple[int, int]
+
+    @property
+    def num_bytes(self) -> int:
+        return len(self.source) + len(self.matte) + len(self.result)
+
+
+def moments(video: VideoReport) -> tuple[Moment, ...]:
+    """The frames that are shown, ascending: flagged ones, of every kind first, or else some of
+    all parts."""
+    facts, last = video.facts, video.frames - 1
+    if facts is None or last < 0:
+        return ()
+    found: dict[int, str] = {}
+    by_kind = sorted(
+        video.flags,
+        key=lambda flag: (
+            sum(f.kind == flag.kind and f.first_frame < flag.first_frame for f in video.flags),
+            _FLAGS_FIRST.index(flag.kind),
+        ),
+    )
+    for flag in by_kind:
+        # What has jumped is seen after the jump; all else is at its clearest in the middle.
+        middle = (flag.first_frame + flag.last_frame) // 2
+        frame = flag.last_frame if flag.kind == "jump" else middle
+        frame = min(max(0, frame - facts.first_frame), last)
+        if len(found) < MOST_MOMENTS:
+            found.setdefault(frame, flag.kind)
+    if not found:
+        found = {int(share * last): where for share, where in reversed(_SHARES)}
+    return tuple(Moment(frame, found[frame]) for frame in sorted(found))
+
+
+def shown_output(video: VideoReport) -> OutputFile | None:
+    """The output of which pictures are made, and which is played."""
+    by_name = {output.deliverable: output for output in video.outputs}
+    return next((by_name[name] for name in SHOWN_FIRST if name in by_name), None)
+
+
+def draw_request(video: VideoReport, info: VideoInfo, deadline_s: float) -> DrawRequest | None:
+    """None where there is nothing that could be shown."""
+    output, shown = shown_output(video), moments(video)
+    if output is None or not shown or video.facts is None:
+        return None
+    return DrawRequest(
+        source=info.path,
+        stream=info.stream,
+        begin_s=info.begin_s,
+        rotation=info.rotation,
+        frame_rate=video.facts.frame_rate,
+        first_frame=video.facts.first_frame,
+        output=output.path,
+        deliverable=output.deliverable,
+        frames=tuple(moment.frame for moment in shown),
+        most_cpu_s=int(deadline_s) + 10,
+    )
+
+
+def draw(request: DrawRequest, deadline_s: float) -> tuple[Pictures, ...]:
+    """Have the pictures made; those that were ready when the deadline came.
+
+    The child dies with the thread that calls. Nothing is raised for what cannot be drawn.
+    """
+    here = str(Path(__file__).resolve().parents[3])
+    command = [sys.executable, "-P", "-m", "orchestrator.report.stills.draw"]
+    # A file in memory, not a pipe: a child that babbles fills neither, for its limits are small.
+    with open(os.memfd_create("pictures"), "w+b") as answer:  # noqa: PTH123
+        try:
+            child = subprocess.Popen(
+                tied([*command, json.dumps(asdict(request))]),
+                stdin=subprocess.DEVNULL,
+                stdout=answer,
+                stderr=subprocess.DEVNULL,
+                env={
+                    **os.environ,
+                    "PYTHONPATH": here,
+                    "OPENBLAS_NUM_THREADS": "1",
+                    "OMP_NUM_THREADS": "1",
+                },
+            )
+        except OSError:
+            return ()
+        try:
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(deadline_s)
+        finally:
+            child.kill()
+            child.wait()
+        answer.seek(0)
+        lines = answer.read(MOST_MOMENTS * 3 * _MOST_BYTES + 1000).splitlines(keepends=True)
+    return tuple(_read(line, request.frames) for line in lines if line.endswith(b"\n"))
+
+
+def _read(line: bytes, frames: Sequence[int]) -> Pictures:
+    """One line of the child's; it has read files of others' making, so nothing of it is believed.
+
+    Raises:
+        ValueError: it is not what the child writes.
+    """
+    said = json.loads(line)
+    parts = [said["source"], said["matte"], said["result"]]
+    for part in parts:
+        if not isinstance(part, str) or len(part) > _MOST_BYTES or not _is_base64(part):
+            raise ValueError("no picture")
+    if said["frame"] not in frames:
+        raise ValueError("a frame that was not asked for")
+    source, matte, result = parts
+    width, height = (int(side) for side in said["size"])
+    return Pictures(int(said["frame"]), source, matte, result, (width, height))
+
+
+def _is_base64(text: str) -> bool:
+    return text.isascii() and all(c.isalnum() or c in "+/=" for c in text)

@@ -1,0 +1,70 @@
+"""How a run ended, for a person: a table of its report, and what must be said beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from orchestrator.report.report import Report
+from orchestrator.words import clock, printable, readable_size
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+
+#: From this width on there is room for every column beside a name.
+_WIDE = 60
+
+
+def summary_table(report: Report, width: int = 80) -> Table:
+    """One row per video; on a narrow terminal without times and rates."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title="Result", box=box.SIMPLE_HEAD, title_justify="left")
+    table.add_column("Video", overflow="fold", min_width=8)
+    table.add_column("Result")
+    table.add_column("Frames", justify="right")
+    for heading in ("Time", "Frames/s") if width >= _WIDE else ():
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("Size", justify="right", no_wrap=True)
+    styles = {"done": "green", "done earlier": "green", "not finished": "yellow"}
+    for video in report.videos:
+        size = sum(output.size_bytes for output in video.outputs)
+        frames = str(video.frames or "")
+        if video.result == "not finished":
+            frames = f"{video.frames_done} of {video.frames}"
+        speed = (
+            clock(video.seconds) if video.seconds is not None else "",
+            f"{video.frames_per_second:.1f}" if video.frames_per_second else "",
+        )
+        table.add_row(
+            _text(video.name),
+            _text(video.result, styles.get(video.result, "red")),
+            frames,
+            *(speed if width >= _WIDE else ()),
+            readable_size(size) if size else "",
+        )
+    return table
+
+
+def remarks(report: Report) -> Iterator[str]:
+    """What must be said beside the table: notes and errors, one line each."""
+    for video in report.videos:
+        for note in video.notes:
+            yield printable(f"{video.name}: {note}")
+        if video.error:
+            yield printable(f"{video.name}: {video.result}: {video.error}")
+    for worker in report.workers:
+        if worker.retired:
+            yield printable(f"worker {worker.id}: given up: {worker.error or 'no reason known'}")
+    if report.stop_reason:
+        yield printable(f"stopped: {report.stop_reason}")
+
+
+def _text(text: str, style: str = "") -> Text:
+    """Text that is shown as it is: brackets in file names are no markup."""
+    from rich.text import Text
+
+    return Text("\n".join(map(printable, text.splitlines())), style=style)

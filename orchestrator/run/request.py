@@ -1,0 +1,103 @@
+"""What a run is asked for, and what it meets outside of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from orchestrator.backends.base import Arrivals, Backend
+from orchestrator.estimate.trial import StageRequest, Stages, stages_alone
+from orchestrator.fleet.events_actions import Rules, WorkerSpec
+from orchestrator.fleet.jobs import Plan, VideoJob
+from orchestrator.fleet.journal_entries import Entry
+from orchestrator.fleet.snapshot import Snapshot
+from orchestrator.machine.devices import Gpu, list_gpus
+from orchestrator.out.folder import OutFolder
+from orchestrator.out.journal import Journal
+from orchestrator.plan.planner import Probe
+from orchestrator.report.report import RunFacts
+from orchestrator.report.run_page import RunPage
+from orchestrator.run.supervisor import Outcome
+from orchestrator.run.supervisor import run as supervise
+from orchestrator.settings.settings import Settings
+from orchestrator.watch.events import json_object
+from pipeline.contract import MattingSettings
+from pipeline.deliverables.device_trial import DeviceTrial, device_trial
+from pipeline.encode.choice import Trial, nvenc_works
+from pipeline.errors import ErrorRecord
+from pipeline.source.probe import probe_video
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was typed.
+
+    Attributes:
+        fresh: forget what earlier runs left in OUT.
+        dry_run: show the plan and end.
+        price_per_hour: of this machine, in whatever money, for what a run will cost.
+        cluster: the address of the Ray cluster that does the work; None: this machine does.
+    """
+
+    inputs: tuple[Path, ...]
+    out: Path
+    settings: Settings
+    fresh: bool = False
+    dry_run: bool = False
+    price_per_hour: float | None = None
+    cluster: str | None = None
+
+
+class Supervise(Protocol):
+    """`orchestrator.run.supervisor.run`, or a double of it."""
+
+    def __call__(
+        self,
+        jobs: Sequence[VideoJob],
+        backend: Backend,
+        workers: Sequence[WorkerSpec],
+        journal: Journal,
+        *,
+        rules: Rules | None,
+        on_change: Callable[[Snapshot], None],
+        disk_trouble: Callable[[], ErrorRecord | None],
+        arrivals: Arrivals | None = None,
+    ) -> Outcome: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a run meets outside of itself; tests put doubles here.
+
+    Attributes:
+        answers: for results (stdout).
+        progress: for everything that is said on the way (stderr).
+        write_json: takes the lines of ``--json``, if they are wanted.
+    """
+
+    answers: Console
+    progress: Console
+    fetch_model: Callable[[MattingSettings], object]
+    supervise: Supervise = supervise
+    probe: Probe = probe_video
+    gpus: Callable[[], list[Gpu]] = list_gpus
+    trial: Trial = nvenc_works
+    device_trial: DeviceTrial = device_trial
+    stages: Callable[[StageRequest, int | str], Stages] = stages_alone
+    page: Callable[[OutFolder, RunFacts, Plan, list[Entry]], RunPage] = RunPage
+    write_json: Callable[[str], object] | None = None
+
+    def say(self, line: str) -> None:
+        """A line on the way, as it is: no markup, no colours, never folded."""
+        self.progress.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def say_json(self, event: str, fields: dict[str, Any]) -> None:
+        """A line of ``--json``, if they are wanted."""
+        if self.write_json is not None:
+            self.write_json(json_object(datetime.now().astimezone(), event, fields))

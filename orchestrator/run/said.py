@@ -1,0 +1,202 @@
+"""What a run says to a person at its beginning and at its end, as long as somebody is there."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TextIO
+
+from orchestrator.estimate.choose_lanes import Lanes
+from orchestrator.exit_status import STOPPED
+from orchestrator.fleet.events_actions import WorkerSpec
+from orchestrator.fleet.jobs import Plan
+from orchestrator.machine.devices import Devices
+from orchestrator.plan.dry_run_text import DryRun, plan_lines
+from orchestrator.report.report import Report
+from orchestrator.report.summary_table import remarks, summary_table
+from orchestrator.words import counted, printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class LastingStream(io.TextIOBase):
+    """A stream of this process whose other end may go away: a terminal that is closed, a `| head`.
+
+    What cannot be said any more is dropped, so that the work goes on; nothing raises.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError:
+            self._let_go()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Let what is still held back, and all that follows, go nowhere: Python flushes at exit."""
+        with suppress(OSError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+
+
+def lasting_lines(stream: TextIO) -> Callable[[str], None]:
+    """Writes lines, each at once, and takes no harm when nobody reads them any more."""
+    lasting = LastingStream(stream)
+
+    def write(line: str) -> None:
+        lasting.write(line + "\n")
+        lasting.flush()
+
+    return write
+
+
+class Counter:
+    """Says how many files have been read."""
+
+    def __init__(self, say: Callable[[str], None], total: int) -> None:
+        self._say = say
+        self._total = total
+        self._lock = Lock()
+        self._done = 0
+
+    def __call__(self, name: str) -> None:
+        with self._lock:
+            self._done += 1
+            self._say(f"read {self._done} of {self._total} files")
+
+
+def announce(
+    console: Console, plan: Plan, devices: Devices, lanes: Lanes, *, cluster: bool = False
+) -> None:
+    """Say what will be done, and by whom.
+
+    Args:
+        cluster: the workers are those of a cluster's nodes, and told of when they are known.
+    """
+    frames = sum(job.num_frames for job in plan.jobs)
+    segments = sum(len(job.segments) for job in plan.jobs)
+    who = f"planned by this machine ({devices.remark}):" if cluster else f"{devices.remark},"
+    _say(console, f"{who} {counted(lanes.count, 'lane')} each ({lanes.reason})")
+    _say(
+        console,
+        f"{counted(len(plan.jobs), 'video')}, {frames} frames in {counted(segments, 'segment')}",
+    )
+    for line in plan_remarks(plan):
+        _say(console, line)
+
+
+def plan_remarks(plan: Plan) -> Iterator[str]:
+    """Settings of some videos, notes of the probes, and what was set aside, one line each."""
+    for job in plan.jobs:
+        if job.differing:
+            own = "; ".join(f"{key}: {_plain(value)}" for key, value in job.differing)
+            yield printable(f"{job.name}: {own}")
+        for note in job.info.notes:
+            yield printable(f"{job.name}: {note}")
+    for aside in plan.set_aside:
+        yield printable(f"{aside.name}: set aside: {aside.error}")
+
+
+def _plain(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def show_plan(console: Console, found: DryRun) -> None:
+    for line in plan_lines(found, console.width):
+        _say(console, line)
+
+
+def show_report(
+    console: Console, report: Report, path: Path | None, page: Path | None = None
+) -> None:
+    """`path` and `page` are where they were written, or None where they could not be."""
+    console.print(summary_table(report, console.width))
+    for line in remarks(report):
+        _say(console, line)
+    for video in report.videos:
+        for output in video.outputs:
+            _say(console, printable(output.path))
+    if path is not None:
+        _say(console, printable(f"report: {path}"))
+    if page is not None:
+        _say(console, printable(f"page: {page}"))
+    if report.exit_status == STOPPED:
+        _say(console, "stopped: the same command goes on from here")
+
+
+def run_started(
+    out: Path, plan: Plan, workers: Iterable[WorkerSpec], devices: Mapping[int, int | str]
+) -> dict[str, Any]:
+    """What the ``run-started`` line of ``--json`` holds.
+
+    Args:
+        devices: of the workers, as far as they are known before they are ready.
+    """
+    return {
+        "version": version("vrmatte"),
+        "pid": os.getpid(),
+        "out": printable(str(out)),
+        "videos": [
+            {
+                "video": printable(job.name),
+                "source": printable(job.info.path),
+                "frames": job.num_frames,
+                "segments": len(job.segments),
+                "outputs": [printable(output) for output in job.outputs],
+            }
+            for job in plan.jobs
+        ],
+        "set_aside": [
+            {"video": printable(aside.name), "reason": printable(str(aside.error))}
+            for aside in plan.set_aside
+        ],
+        "workers": [
+            {"worker": spec.id, "lanes": spec.lanes}
+            | ({"device": devices[spec.id]} if spec.id in devices else {})
+            for spec in workers
+        ],
+    }
+
+
+def run_ended(report: Report, path: Path | None) -> dict[str, Any]:
+    """What the ``run-ended`` line of ``--json`` holds; `path` is where the report lies."""
+    return {
+        "exit_status": report.exit_status,
+        "seconds": report.seconds,
+        "report": None if path is None else printable(str(path)),
+        "results": {printable(video.name): video.result for video in report.videos},
+    }
+
+
+def _say(console: Console, line: str) -> None:
+    """One line as it is: no markup, no colours, never folded, so that paths can be copied."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,168 @@
+"""The groups of settings that the way of a job obeys; those that decide pixels are in `pipeline`.
+
+A setting exists only if something obeys it. A description is what `vrmatte config init` and editors
+show: what it is, in which unit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pipeline.contract import ProjectionName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputSettings:
+    """Which videos are taken, and which part of them."""
+
+    layout: Annotated[
+        Literal["auto", "sbs", "tb", "mono"],
+        Field(description="where the eyes are: auto (by tags, name, shape), sbs, tb or mono"),
+    ] = "auto"
+    projection: Annotated[
+        Literal["auto"] | ProjectionName,
+        Field(
+            description="what each eye shows: auto (by tags, name, shape), equirect180,"
+            " equirect360, fisheye180, fisheye190, fisheye200, fisheye220, or flat"
+        ),
+    ] = "auto"
+    start_frame: Annotated[
+        int, Field(ge=0, description="first frame of each video that is processed")
+    ] = 0
+    max_frames: Annotated[
+        int | None, Field(ge=1, description="frames processed of each video; null: to its end")
+    ] = None
+    follow_links: Annotated[
+        bool, Field(description="follow symbolic links that lead out of the input folder")
+    ] = False
+    probe_timeout_s: Annotated[
+        float | None,
+        Field(gt=0, le=86400, description="seconds a file's probe may take; null: by its size"),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputSettings:
+    """What is made of each video."""
+
+    formats: Annotated[
+        tuple[
+            Literal["webm", "greenscreen", "alphapack", "matte", "prores", "hevc-alpha", "tiff"],
+            ...,
+        ],
+        Field(
+            min_length=1,
+            description="formats to make: webm (VP9 with alpha), greenscreen (MP4 over one colour),"
+            " alphapack (fisheye with the matte in its corners, for headsets), matte (alpha as grey"
+            " MP4), prores (4444 with alpha in MOV), hevc-alpha (HEVC with an alpha layer, for"
+            " Apple's players), tiff (stack of masks)",
+        ),
+    ] = ("webm",)
+    sidecar: Annotated[
+        bool, Field(description="write a JSON file beside each output, for DeoVR and HereSphere")
+    ] = False
+    scratch: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            description="folder on a local disk (of each node) where the segments in hand are"
+            " written, to be moved to OUT whole; null: they are written in OUT",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoverySettings:
+    """What happens after something went wrong."""
+
+    attempts: Annotated[
+        int, Field(ge=1, le=10, description="failed attempts after which a video is set aside")
+    ] = 3
+    auto_resume: Annotated[
+        bool, Field(description="go on with an unfinished run; false: refuse, unless --fresh")
+    ] = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitSettings:
+    """How long things may take before they count as hung, and how much room they may take."""
+
+    start_s: Annotated[
+        float,
+        Field(
+            gt=0,
+            description="seconds for a worker to start, and to load the model where all videos have"
+            " the same",
+        ),
+    ] = 600.0
+    first_frame_s: Annotated[
+        float,
+        Field(
+            gt=0,
+            description="seconds until a segment's first frame, warm-up included, and loading the"
+            " model",
+        ),
+    ] = 900.0
+    stall_s: Annotated[
+        float, Field(gt=0, description="seconds that a segment may go without a new frame")
+    ] = 300.0
+    finish_s: Annotated[
+        float, Field(gt=0, description="seconds for joining a video's segments and adding sound")
+    ] = 3600.0
+    grace_s: Annotated[
+        float,
+        Field(ge=0, description="seconds for the work in hand after Ctrl-C; then it is dropped"),
+    ] = 120.0
+    join_s: Annotated[
+        float,
+        Field(
+            ge=0,
+            description="seconds for a node to join a run on a cluster that has no worker left;"
+            " then its videos are set aside",
+        ),
+    ] = 300.0
+    scratch_gb: Annotated[
+        float,
+        Field(
+            gt=0,
+            description="GB of segments that wait to be joined, in OUT/.vrmatte; what is in hand in"
+            " output.scratch does not count",
+        ),
+    ] = 10.0
+    ram_gb: Annotated[
+        float | None,
+        Field(gt=0, description="GB of memory for all workers together; null: what is there"),
+    ] = None
+    vram_gb: Annotated[
+        float | None,
+        Field(gt=0, description="GB of each GPU that may be used; null: what it has"),
+    ] = None
+    reserve_gb: Annotated[
+        float, Field(ge=0, description="GB that stay free on the disk of OUT; with less, it stops")
+    ] = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """Which devices work."""
+
+    gpus: Annotated[
+        Literal["all", "none"] | tuple[Annotated[int, Field(ge=0)], ...],
+        Field(description="all, none, or a list of GPUs as nvidia-smi numbers them: [0, 1]"),
+    ] = "all"
+    cpu_workers: Annotated[
+        int, Field(ge=1, le=64, description="worker processes on the CPU where no GPU is used")
+    ] = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggingSettings:
+    """What the log files under OUT/.vrmatte/logs hold."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Field(description="least level written: debug, info, warning or error"),
+    ] = "info"

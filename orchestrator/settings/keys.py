@@ -1,0 +1,79 @@
+"""Which groups and keys there are, what each means, and which one somebody may have meant."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any, get_type_hints
+
+from pydantic.fields import FieldInfo
+
+from orchestrator.settings.groups import (
+    InputSettings,
+    LimitSettings,
+    LoggingSettings,
+    OutputSettings,
+    RecoverySettings,
+    WorkerSettings,
+)
+from pipeline.contract import (
+    EncodingSettings,
+    MattingSettings,
+    ProcessingSettings,
+    StereoSettings,
+    StreamingSettings,
+)
+from pipeline.errors import SettingsError
+
+#: Every group by its name in a settings file, in the order in which they are shown.
+GROUPS: Mapping[str, type[Any]] = {
+    "input": InputSettings,
+    "output": OutputSettings,
+    "streaming": StreamingSettings,
+    "processing": ProcessingSettings,
+    "matting": MattingSettings,
+    "stereo": StereoSettings,
+    "encoding": EncodingSettings,
+    "recovery": RecoverySettings,
+    "limits": LimitSettings,
+    "workers": WorkerSettings,
+    "logging": LoggingSettings,
+}
+
+#: Keys of each group.
+KEYS: Mapping[str, tuple[str, ...]] = {
+    name: tuple(f.name for f in dataclasses.fields(group)) for name, group in GROUPS.items()
+}
+
+
+@cache
+def descriptions(group: str) -> Mapping[str, str]:
+    """What each key of a group means, with its unit."""
+    hints = get_type_hints(GROUPS[group], include_extras=True)
+    return {key: _description(hints[key]) for key in KEYS[group]}
+
+
+def _description(annotated: Any) -> str:
+    [info] = [item for item in annotated.__metadata__ if isinstance(item, FieldInfo)]
+    return info.description or ""
+
+
+def unknown(where: str, name: str, extra: Iterable[str] = ()) -> SettingsError:
+    """An unknown group or key, with the nearest: in its group, or of that name in another.
+
+    Args:
+        where: what the message begins with, "FILE, line N: ".
+        name: as it was written: ``group`` or ``group.key``.
+        extra: what else may stand where it stands, beside the groups.
+    """
+    top = [*GROUPS, *extra] if "." not in name else []
+    known = [f"{group}.{key}" for group, keys in KEYS.items() for key in keys]
+    leaf = name.rpartition(".")[2]
+    near = [*difflib.get_close_matches(name, top, 1)]
+    near += [full for full in known if full.endswith(f".{leaf}")]
+    near += difflib.get_close_matches(name, known, 1)
+    what = "group" if top and not extra else "key"
+    advice = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(top or known)}"
+    return SettingsError(f"{where}there is no {what} {name!r}", advice)

@@ -1,0 +1,282 @@
+"""The settings: what a person may write, checked. First thing on the way of a job.
+
+From the bottom up: defaults, the preset, the file, the file's overrides for some of the videos, and
+what was typed. The groups that decide pixels are the classes that the pipeline obeys
+(`pipeline/contract`); the others are in `config_groups.py`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path, PurePath
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from orchestrator.settings.groups import (
+    InputSettings,
+    LimitSettings,
+    LoggingSettings,
+    OutputSettings,
+    RecoverySettings,
+    WorkerSettings,
+)
+from orchestrator.settings.keys import GROUPS, KEYS, descriptions, unknown
+from orchestrator.settings.option_keys import OPTION_KEYS, SHORT_KEYS
+from orchestrator.settings.overrides import Override, Values, laid_over, read_overrides
+from orchestrator.settings.presets import preset_values
+from orchestrator.settings.yaml_file import Keys, SettingsFile, no_mapping, read_settings_file
+from pipeline.contract import (
+    AdaptiveScaling,
+    EncodingSettings,
+    Layout,
+    MattingSettings,
+    ProcessingSettings,
+    ProjectionName,
+    StereoSettings,
+    StreamingSettings,
+    VideoSettings,
+)
+from pipeline.errors import SettingsError
+from pipeline.stages.matting.catalogue import require_model
+
+#: The folder in OUT that holds everything but the outputs.
+STATE_FOLDER = ".vrmatte"
+
+
+class Settings(BaseModel):
+    """Everything that a settings file can say."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    preset: Annotated[
+        str | None,
+        Field(description="bundle of settings that goes before the defaults, and before no other"),
+    ] = None
+    input: InputSettings = InputSettings()
+    output: OutputSettings = OutputSettings()
+    streaming: StreamingSettings = StreamingSettings()
+    processing: ProcessingSettings = ProcessingSettings()
+    matting: MattingSettings = MattingSettings()
+    stereo: StereoSettings = StereoSettings()
+    encoding: EncodingSettings = EncodingSettings()
+    recovery: RecoverySettings = RecoverySettings()
+    limits: LimitSettings = LimitSettings()
+    workers: WorkerSettings = WorkerSettings()
+    logging: LoggingSettings = LoggingSettings()
+    overrides: tuple[Override, ...] = ()
+
+
+def video_settings(settings: Settings) -> VideoSettings:
+    """The part of the settings that decides what comes out of one video."""
+    return VideoSettings(
+        deliverables=tuple(dict.fromkeys(settings.output.formats)),
+        start_frame=settings.input.start_frame,
+        max_frames=settings.input.max_frames,
+        streaming=settings.streaming,
+        processing=settings.processing,
+        matting=settings.matting,
+        stereo=settings.stereo,
+        encoding=settings.encoding,
+    )
+
+
+def forced_layout(settings: Settings) -> Layout | None:
+    """The layout that the person insists on, or None where the file decides."""
+    return None if settings.input.layout == "auto" else settings.input.layout
+
+
+def forced_projection(settings: Settings) -> ProjectionName | None:
+    """The projection that the person insists on, or None where the file decides."""
+    return None if settings.input.projection == "auto" else settings.input.projection
+
+
+def load_settings(path: Path | None, typed: Values, preset: str | None = None) -> Settings:
+    """Read a settings file, lay the command line's options over it, and check the result.
+
+    Args:
+        path: YAML file, or None for the defaults.
+        typed: values given on the command line; only those that were given. They hold for every
+            video, whatever the file's overrides say.
+        preset: given on the command line; goes before any in the file.
+
+    Raises:
+        SettingsError: names the file and line, the key, and the nearest key that exists.
+    """
+    file = SettingsFile() if path is None else read_settings_file(path)
+    written = _written(file)
+    name, values = _with_preset(file, written, preset)
+    values = laid_over(values, typed)
+    try:
+        settings = _checked(values, name)
+    except ValidationError as error:
+        problem = _problem(error)
+        if _in(typed, problem):
+            raise _wrong_value(problem, _option(*_keys(problem)[:2])) from None
+        raise _wrong_value(problem, file.where(*_keys(problem))) from None
+    model_line = "" if "model" in typed.get("matting", {}) else file.where("matting", "model")
+    _require_model(settings, model_line)
+    overrides = tuple(read_overrides(file, typed, preset is not None))
+    for number, override in overrides:
+        try:
+            changed = _checked(laid_over(values, override.values), name)
+        except ValidationError as error:
+            problem = _problem(error)
+            raise _wrong_value(problem, _where(file, number, _keys(problem))) from None
+        _require_model(changed, _where(file, number, ("matting", "model")))
+    return settings.model_copy(update={"overrides": tuple(each for _, each in overrides)})
+
+
+def settings_for(settings: Settings, source: PurePath) -> Settings:
+    """What holds for one source: with the overrides that match its relative path, and none left."""
+    return with_overrides(settings, [each for each in settings.overrides if each.matches(source)])
+
+
+def with_overrides(settings: Settings, overrides: Sequence[Override]) -> Settings:
+    """The settings with these laid over them, the last on top, and none left."""
+    if not overrides:
+        return settings.model_copy(update={"overrides": ()})
+    values = laid_over(_values(settings), *(each.values for each in overrides))
+    return _checked(values, settings.preset)
+
+
+def spelled_out(settings: Settings) -> Settings:
+    """The same settings with the numbers that the quality stands for."""
+    return settings.model_copy(update={"encoding": settings.encoding.spelled_out()})
+
+
+def as_mapping(settings: Settings) -> dict[str, Any]:
+    """All settings as plain values, as they could stand in a file; for ``run.yaml``.
+
+    What a preset stands for is among them, its name is not.
+    """
+    overrides = [{"match": each.match, **each.values} for each in settings.overrides]
+    # A copy of every list: YAML would write one that two share as an alias.
+    return {**_values(settings), "overrides": json.loads(json.dumps(overrides, default=str))}
+
+
+def differing(settings: Settings, general: Settings) -> dict[str, Any]:
+    """What is not as in `general`, by ``group.key``, as plain values."""
+    usual = _values(general)
+    return {
+        f"{group}.{key}": value
+        for group, members in _values(settings).items()
+        for key, value in members.items()
+        if value != usual[group][key]
+    }
+
+
+def _values(settings: Settings) -> dict[str, dict[str, Any]]:
+    """The groups as plain values."""
+    return settings.model_dump(mode="json", include=set(GROUPS))
+
+
+def _checked(values: Values, preset: str | None) -> Settings:
+    # JSON's strictness: "3" and true are no numbers, but a list may become a tuple.
+    text = json.dumps({**values, "preset": preset}, default=str)
+    return Settings.model_validate_json(text, strict=True)
+
+
+def _written(file: SettingsFile) -> dict[str, dict[str, Any]]:
+    """The groups that a file holds, all of their keys known."""
+    found: dict[str, dict[str, Any]] = {}
+    for group, members in file.values.items():
+        if group in ("preset", "overrides"):
+            continue
+        if group not in GROUPS:
+            raise unknown(file.where(group), group)
+        if members is None:  # "streaming:" and nothing under it changes nothing
+            continue
+        if not isinstance(members, dict):
+            raise no_mapping(file.where(group), group)
+        for key in members:
+            if key not in KEYS[group]:
+                raise unknown(file.where(group, key), f"{group}.{key}")
+        found[group] = members
+    return found
+
+
+def _with_preset(
+    file: SettingsFile, written: Values, typed: str | None
+) -> tuple[str | None, dict[str, dict[str, Any]]]:
+    """The preset's name, and the file's settings laid over its.
+
+    Raises:
+        SettingsError: there is none of that name; or the file says otherwise of all that it sets,
+            as a file with every default would.
+    """
+    name = file.values.get("preset") if typed is None else typed
+    if name is None:
+        return None, laid_over(written)
+    where = file.where("preset") if typed is None else ""
+    if not isinstance(name, str):
+        raise SettingsError(f"{where}a preset is a name", "`vrmatte config presets` lists them")
+    values = laid_over(preset_values(name, where))
+    settled = laid_over(values, written)
+    pairs = [(group, key) for group, members in values.items() for key in members]
+    kept = [pair for pair in pairs if pair[1] not in written.get(pair[0], {})]
+    changed = [(g, k) for g, k in pairs if settled[g][k] != values[g][k]]
+    if changed and not kept:
+        group, key = changed[0]
+        raise SettingsError(
+            f"{file.where(group, key)}{group}.{key} goes before the preset {name!r}, which changes"
+            " nothing then",
+            "remove that line, or the preset",
+        )
+    return name, settled
+
+
+def _require_model(settings: Settings, where: str) -> None:
+    try:
+        require_model(settings.matting.model)
+    except SettingsError as error:
+        raise SettingsError(where + error.message, error.advice) from None
+
+
+def _where(file: SettingsFile, number: int, keys: Keys) -> str:
+    """Where an override sets something: under its group, or by a short key."""
+    for short, target in SHORT_KEYS.items():
+        if target == keys[:2] and ("overrides", number, short) in file.lines:
+            return file.where("overrides", number, short, *keys[2:])
+    return file.where("overrides", number, *keys)
+
+
+def _option(group: str | int, key: str | int) -> str:
+    """``--scale: ``: what was typed, by its name; nothing where no option sets it."""
+    for name, target in OPTION_KEYS.items():
+        if target == (group, key):
+            return f"--{name.replace('_', '-')}: "
+    return ""
+
+
+def _problem(error: ValidationError) -> Mapping[str, Any]:
+    return dict(error.errors(include_url=False)[0])
+
+
+def _keys(problem: Mapping[str, Any]) -> Keys:
+    keys: Keys = problem["loc"]
+    return keys
+
+
+def _in(values: Values, problem: Mapping[str, Any]) -> bool:
+    group, key, *_ = (*_keys(problem), "", "")
+    return key in values.get(str(group), {})
+
+
+def _wrong_value(problem: Mapping[str, Any], where: str) -> SettingsError:
+    group, key, *inner = (*map(str, _keys(problem)), "", "")
+    name = f"{group}.{key}" if key else group
+    if inner[0].isidentifier():  # inside of processing.adaptive_scaling
+        name = f"{name}.{inner[0]}"
+    if problem["type"] == "unexpected_keyword_argument":
+        known = [each.name for each in fields(AdaptiveScaling)]
+        near = difflib.get_close_matches(inner[0], known, 1)
+        advice = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+        return SettingsError(f"{where}there is no key {name!r}", advice)
+    what = problem["msg"].replace("Input should", "it should")
+    value = problem["input"]
+    given = f" = {value!r}"[:60] if isinstance(value, str | int | float | None) else ""
+    return SettingsError(f"{where}{name}{given}: {what}", descriptions(group)[key])

@@ -1,0 +1,177 @@
+"""What has changed between two snapshots: one value a change, with a line for a person.
+
+Plain output, the last lines on a terminal and ``--json`` all show these. Decides nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from orchestrator.fleet.snapshot import Snapshot, VideoState, WorkerState
+from orchestrator.words import about, clock, counted, printable
+from pipeline.contract import OutputFile
+from pipeline.errors import ErrorRecord
+
+#: Of the lines of ``--json``; docs/events.md says what each holds.
+SCHEMA_VERSION = 1
+
+Kind = Literal[
+    "worker-ready",
+    "worker-lost",
+    "worker-given-up",
+    "waiting-for-worker",
+    "video-done-earlier",
+    "video-resumed",
+    "attempt-lost",
+    "segments-done",
+    "video-started",
+    "video-joining",
+    "video-done",
+    "video-failed",
+    "stopping",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEvent:
+    """One change of state.
+
+    Attributes:
+        text: the same as a line, without control characters.
+        worker: its number, where it is about one.
+        video: its name, where it is about one.
+    """
+
+    event: Kind
+    text: str
+    worker: int | None = None
+    device: str | None = None
+    video: str | None = None
+    segments_done: int | None = None
+    segments: int | None = None
+    frames_done: int | None = None
+    frames: int | None = None
+    seconds: float | None = None
+    outputs: tuple[OutputFile, ...] | None = None
+    error: ErrorRecord | None = None
+
+
+def changes(before: Snapshot | None, after: Snapshot) -> Iterator[RunEvent]:
+    """One event for each change of state between two snapshots, in the order of their happening."""
+    old_workers = {worker.id: worker for worker in before.workers} if before else {}
+    old_videos = {video.id: video for video in before.videos} if before else {}
+    for worker in after.workers:
+        yield from _worker_changes(old_workers.get(worker.id), worker)
+    for video in after.videos:
+        old = old_videos.get(video.id)
+        if video != old:
+            yield from _video_changes(old, video)
+    if after.waits_s is not None and not (before and before.waits_s is not None):
+        yield RunEvent(
+            event="waiting-for-worker",
+            text=f"no worker is left: waiting {about(after.waits_s)} for a node to join;"
+            " Ctrl-C stops, and the same command goes on",
+            seconds=after.waits_s,
+        )
+    if after.stopping and not (before and before.stopping):
+        reason = f" ({after.stop_reason})" if after.stop_reason else ""
+        yield RunEvent(
+            event="stopping",
+            text=printable(
+                f"stopping{reason}: what is in hand is finished first; Ctrl-C again ends at once"
+            ),
+            error=after.stop_reason,
+        )
+
+
+def _worker_changes(old: WorkerState | None, new: WorkerState) -> Iterator[RunEvent]:
+    def event(kind: Kind, text: str, error: ErrorRecord | None = None) -> RunEvent:
+        line = printable(f"worker {new.id}: {text}")
+        return RunEvent(event=kind, text=line, worker=new.id, device=new.device, error=error)
+
+    reason = f": {new.error}" if new.error else ""
+    retired = new.status == "retired"
+    if old and new.faults > old.faults:
+        then = "given up" if retired else "is started again"
+        kind: Kind = "worker-given-up" if retired else "worker-lost"
+        how = "" if new.error and new.error.kind == "scratch" else "ended without being asked to, "
+        yield event(kind, f"{how}{then}{reason}", new.error)
+    elif old and old.status == new.status:
+        return
+    elif new.status == "ready":
+        where = new.device or "its device"
+        yield event("worker-ready", f"ready on {where}, {counted(new.lanes, 'lane')}")
+    elif retired:
+        yield event("worker-given-up", f"given up{reason}", new.error)
+
+
+def _video_changes(old: VideoState | None, new: VideoState) -> Iterator[RunEvent]:
+    def event(kind: Kind, text: str, **more: Any) -> RunEvent:
+        return RunEvent(
+            event=kind,
+            text=printable(f"{new.name}: {text}"),
+            video=printable(new.name),
+            segments_done=new.segments_done,
+            segments=new.num_segments,
+            frames_done=new.frames_done,
+            frames=new.num_frames,
+            **more,
+        )
+
+    segments = counted(new.num_segments, "segment")
+    if old is None and new.earlier:
+        yield event("video-done-earlier", "was done earlier", outputs=new.outputs)
+        return
+    if old is None and new.segments_done:
+        yield event("video-resumed", f"goes on; {new.segments_done} of {segments} done earlier")
+    if old and new.retries > old.retries:
+        yield event("attempt-lost", "an attempt was lost, and is made again")
+    if old and new.segments_done > old.segments_done:
+        yield event("segments-done", f"{new.segments_done} of {segments} done")
+    if new.started_at is not None and (old is None or old.started_at is None):
+        yield event("video-started", f"started, {new.num_frames} frames in {segments}")
+    if old and old.status == new.status:
+        return
+    if new.status == "finishing":
+        yield event("video-joining", "joining the segments")
+    elif new.status == "done":
+        seconds = _seconds(new)
+        took = "" if seconds is None else f" in {clock(seconds)}"
+        yield event("video-done", f"done{took}", seconds=seconds, outputs=new.outputs)
+    elif new.status == "failed":
+        yield event("video-failed", f"failed: {new.error}", error=new.error)
+
+
+def _seconds(video: VideoState) -> float | None:
+    if video.started_at is None or video.ended_at is None:
+        return None
+    return round(video.ended_at - video.started_at, 3)
+
+
+def json_line(at: datetime, event: RunEvent) -> str:
+    """One line of ``--json``, without its end; what an event does not have is left out."""
+    fields = dataclasses.asdict(event)
+    if event.error is not None:
+        fields["error"] = _told(event.error)
+    return json_object(at, str(fields.pop("event")), fields)
+
+
+def json_object(at: datetime, event: str, fields: dict[str, Any]) -> str:
+    """A line of ``--json``: schema, time and name of the event first."""
+    told = {name: value for name, value in fields.items() if value is not None}
+    head = {
+        "schema": SCHEMA_VERSION,
+        "time": at.isoformat(timespec="milliseconds"),
+        "event": event,
+    }
+    return json.dumps(head | told, separators=(",", ":"))
+
+
+def _told(error: ErrorRecord) -> dict[str, str]:
+    """As a person may see it: the traceback is for the log."""
+    return {"kind": error.kind, "message": error.message, "advice": error.advice}

@@ -1,0 +1,122 @@
+"""How a run stands, for whoever looks in: one value, and the file by which it leaves the process.
+
+``OUT/.vrmatte/live.json`` is replaced every other second while the run goes on and once at its end.
+`vrmatte status` and the page read it; nothing is ever decided by it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from orchestrator.fleet.snapshot import Snapshot
+from orchestrator.settings.settings import STATE_FOLDER
+from orchestrator.watch.device_load import DeviceLoad
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+SCHEMA_VERSION = 1
+LIVE_FILE = "live.json"
+
+#: The file is written no more often than that.
+WRITE_S = 2.0
+
+Phase = Literal["starting", "working", "stopping", "ended"]
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A run at one moment. Every time is in seconds, every rate in frames a second.
+
+    Attributes:
+        schema: of the file; another one is not read.
+        pid: the leading process.
+        updated, started: with their time zone.
+        phase: "starting" until the first frame of this run is there, "stopping" once it was told
+            to stop, "ended" when the last word is said.
+        elapsed_s: since the work began.
+        to_go_s: about how long until all is done; None while that cannot be told.
+        share_done: of the pixels of all videos that have not been given up, 0..1.
+        fps: of the run, over the last half minute.
+        worker_fps: likewise of each worker that has tasks.
+        load: the newest sample, one a worker; empty before the first.
+        events: the last few changes, oldest first, as lines for a person.
+    """
+
+    schema: int
+    pid: int
+    updated: datetime
+    started: datetime
+    phase: Phase
+    elapsed_s: float
+    to_go_s: float | None
+    share_done: float
+    fps: float
+    worker_fps: dict[int, float]
+    snapshot: Snapshot
+    load: tuple[DeviceLoad, ...] = ()
+    events: tuple[str, ...] = ()
+
+
+def live_path(out: Path) -> Path:
+    """Where the run in the output folder `out` shows how it stands."""
+    return out / STATE_FOLDER / LIVE_FILE
+
+
+class LiveFile:
+    """Writes how the run stands, not too often. A disk that takes no more is no trouble of its.
+
+    Args:
+        clock: seconds that never go back.
+    """
+
+    def __init__(self, out: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path = live_path(out)
+        self._clock = clock
+        self._written_at: float | None = None
+
+    def update(self, live: Live) -> None:
+        """Replace the file, unless that was done less than `WRITE_S` ago and the run goes on."""
+        now = self._clock()
+        young = self._written_at is not None and now - self._written_at < WRITE_S
+        if young and live.phase != "ended":
+            return
+        self._written_at = now
+        draft = self._path.with_name(f".{self._path.name}.{os.getpid()}.part")
+        # By json, which knows how to write a name that is not valid UTF-8.
+        text = json.dumps(_adapter().dump_python(live, mode="json"), separators=(",", ":"))
+        with suppress(OSError):  # the run itself meets the disk's troubles, and tells of them
+            with draft.open("wb") as file:
+                file.write(text.encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            # Its folder is not forced: after a power cut an older one does as well.
+            draft.replace(self._path)
+
+
+def read_live(out: Path) -> Live | None:
+    """What a run in `out` said last; None where there is nothing, or nothing that can be read.
+
+    It may be that of a run that was killed: `OutFolder.in_use` tells.
+    """
+    try:
+        live = _adapter().validate_python(json.loads(live_path(out).read_bytes()))
+    except (OSError, ValueError):  # not there, cut off, or another schema's
+        return None
+    return live if live.schema == SCHEMA_VERSION else None
+
+
+@cache
+def _adapter() -> TypeAdapter[Live]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Live)

@@ -1,0 +1,190 @@
+"""`vrmatte status OUT`: what the last run recorded, what its journal says, and how one stands now.
+
+Changes nothing, and can be asked at any time, also when a run was killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from orchestrator.fleet.journal_entries import Entry, SegmentCommitted, VideoDone, VideoSetAside
+from orchestrator.fleet.snapshot import Snapshot
+from orchestrator.out.folder import OutFolder
+from orchestrator.out.journal import measure, read_entries
+from orchestrator.watch.standing import Live, read_live
+from orchestrator.words import clock, counted, printable
+from pipeline.errors import ErrorRecord
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+#: A run that has not shown how it stands for so long is told so, in seconds.
+SILENT_S = 30.0
+
+#: Lines: what is printed once may scroll.
+_NO_LIMIT = 10_000
+
+#: From this width on there is room for the segments beside a name.
+_WIDE = 60
+
+Standing = Literal[
+    "done", "output is gone", "output has changed", "set aside", "begun", "not begun"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class VideoStanding:
+    """How far one video has come; frames are those of whole segments, and of what is in hand."""
+
+    id: str
+    name: str
+    standing: Standing
+    frames: int
+    frames_done: int
+    segments: int
+    segments_done: int
+    outputs: tuple[str, ...]
+    error: ErrorRecord | None
+
+
+def show_status(
+    path: Path,
+    console: Console,
+    wall_clock: Callable[[], datetime] = lambda: datetime.now().astimezone(),
+) -> None:
+    """Print how the run stands, if one goes on; one row per video; and what remains.
+
+    Raises:
+        SettingsError: no run was started in `path`.
+    """
+    out = OutFolder(path.absolute())
+    going_on = out.in_use()
+    live = live_of(out) if going_on else None
+    if going_on and not out.run_file.exists():
+        console.print(_state(going_on, live, wall_clock()), markup=False, soft_wrap=True)
+        return
+    record = out.read_run_file()
+    videos = list(standings(record, read_entries(out.journal)))
+    if live is not None:
+        from orchestrator.watch.terminal_view import view
+
+        plain = not console.encoding.startswith("utf")
+        console.print(view(live, console.width, _NO_LIMIT, plain=plain))
+        videos = [_with_hand(video, live.snapshot) for video in videos]
+    if videos:
+        console.print(_table(videos, console.width))
+    lines = [f"{video.name}: {video.error}" for video in videos if video.error]
+    lines += [f"{aside['name']}: set aside: {aside['reason']}" for aside in record["set_aside"]]
+    done = sum(video.standing == "done" for video in videos)
+    now = _state(going_on, live, wall_clock())
+    if not going_on and done < len(videos):
+        now += ": the same command goes on from here"
+    lines.append(
+        f"{done} of {counted(len(videos), 'video')} done, begun {record['started']}; {now}"
+    )
+    for line in lines:
+        console.print(printable(line), markup=False, soft_wrap=True)
+
+
+def live_of(out: OutFolder) -> Live | None:
+    """What the run that goes on in `out` says of itself; None before it says anything.
+
+    A run that was killed leaves its last words behind; they are not those of the next one.
+    """
+    live = read_live(out.path)
+    try:
+        holder = out.lock.read_bytes().strip()
+    except OSError:
+        return None
+    return live if live is not None and holder == str(live.pid).encode() else None
+
+
+def _state(going_on: bool, live: Live | None, now: datetime) -> str:
+    if not going_on:
+        return "no run is going on"
+    if live is None:
+        return "a run is going on, and has not begun its work yet"
+    silent_s = (now - live.updated).total_seconds()
+    if silent_s > SILENT_S:
+        return f"a run is going on, and was last heard of {clock(silent_s)} ago"
+    return f"a run is going on (process {live.pid})"
+
+
+def _table(videos: Sequence[VideoStanding], width: int) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("Video", overflow="fold", min_width=8)
+    table.add_column("State")
+    if width >= _WIDE:
+        table.add_column("Segments", justify="right", no_wrap=True)
+    table.add_column("Frames", justify="right", no_wrap=True)
+    for video in videos:
+        table.add_row(
+            Text(printable(video.name)),
+            video.standing,
+            *([f"{video.segments_done} of {video.segments}"] if width >= _WIDE else []),
+            f"{video.frames_done} of {video.frames}",
+        )
+    return table
+
+
+def _with_hand(video: VideoStanding, snapshot: Snapshot) -> VideoStanding:
+    """With the frames of segments that are in hand now."""
+    for state in snapshot.videos:
+        if state.id == video.id and state.status not in ("done", "failed"):
+            standing: Standing = "begun" if state.started_at is not None else video.standing
+            frames = max(video.frames_done, state.frames_done)
+            return replace(video, standing=standing, frames_done=frames)
+    return video
+
+
+def standings(record: dict[str, Any], entries: Sequence[Entry]) -> Iterator[VideoStanding]:
+    """For each video of the run that `record` (``run.yaml``) tells of, what the journal says."""
+    settings = record["fingerprint"]
+    for video in record["videos"]:
+        own = [
+            entry
+            for entry in entries
+            if isinstance(entry, SegmentCommitted | VideoDone | VideoSetAside)
+            and (entry.video, entry.settings) == (video["id"], video.get("settings", settings))
+        ]
+        yield _standing(video, own)
+
+
+def _standing(
+    video: dict[str, Any], entries: Sequence[SegmentCommitted | VideoDone | VideoSetAside]
+) -> VideoStanding:
+    grid = {tuple(segment) for segment in video["segments"]}
+    done = {
+        (entry.start, entry.stop) for entry in entries if isinstance(entry, SegmentCommitted)
+    } & grid
+    last = next((e for e in reversed(entries) if not isinstance(e, SegmentCommitted)), None)
+    outputs = tuple(video["outputs"])
+    standing: Standing = "begun" if done else "not begun"
+    if isinstance(last, VideoDone):
+        done = grid
+        sizes = tuple(output.size_bytes for output in last.outputs)
+        found = measure(outputs)
+        standing = "output is gone" if found is None else "output has changed"
+        standing = "done" if found == sizes else standing
+    elif isinstance(last, VideoSetAside):
+        standing = "set aside"
+    return VideoStanding(
+        id=video["id"],
+        name=video["name"],
+        standing=standing,
+        frames=video["frames"],
+        frames_done=sum(stop - start for start, stop in done),
+        segments=len(grid),
+        segments_done=len(done),
+        outputs=tuple(path for path in outputs if Path(path).is_file()),
+        error=last.error if isinstance(last, VideoSetAside) else None,
+    )

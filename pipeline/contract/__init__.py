@@ -1,0 +1,67 @@
+"""What is to be done to one video, and what came of it: frozen values that cross processes.
+
+No behaviour but checks and fingerprints. The groups of settings that decide pixels live here, one a
+file, because the pipeline obeys them; the settings file that a person writes
+(`orchestrator/settings/settings.py`) is made of the same classes.
+"""
+
+from pipeline.contract.encoding import EncodingSettings
+from pipeline.contract.fingerprint import PIXEL_VERSION
+from pipeline.contract.jobs import AS_ASKED, Concession, FinishJob, SegmentJob
+from pipeline.contract.matting import MattingSettings
+from pipeline.contract.processing import AdaptiveScaling, ProcessingSettings
+from pipeline.contract.results import (
+    BorderFrame,
+    FlagKind,
+    MatteFlag,
+    OutputFile,
+    SegmentResult,
+    Side,
+    StageName,
+    StageTimes,
+    StereoSummary,
+)
+from pipeline.contract.settings import VideoSettings
+from pipeline.contract.stereo import StereoSettings
+from pipeline.contract.streaming import StreamingSettings, chunk_frames, is_huge, segment_frames
+from pipeline.contract.video import (
+    AudioTrack,
+    ColorTags,
+    Layout,
+    ProjectionName,
+    VideoInfo,
+    eye_size,
+)
+
+__all__ = [
+    "AS_ASKED",
+    "PIXEL_VERSION",
+    "AdaptiveScaling",
+    "AudioTrack",
+    "BorderFrame",
+    "ColorTags",
+    "Concession",
+    "EncodingSettings",
+    "FinishJob",
+    "FlagKind",
+    "Layout",
+    "MatteFlag",
+    "MattingSettings",
+    "OutputFile",
+    "ProcessingSettings",
+    "ProjectionName",
+    "SegmentJob",
+    "SegmentResult",
+    "Side",
+    "StageName",
+    "StageTimes",
+    "StereoSettings",
+    "StereoSummary",
+    "StreamingSettings",
+    "VideoInfo",
+    "VideoSettings",
+    "chunk_frames",
+    "eye_size",
+    "is_huge",
+    "segment_frames",
+]

@@ -1,0 +1,38 @@
+"""All the groups of settings that one video is made by."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+
+from pipeline.contract.encoding import EncodingSettings
+from pipeline.contract.fingerprint import pixel_fingerprint
+from pipeline.contract.matting import MattingSettings
+from pipeline.contract.processing import ProcessingSettings
+from pipeline.contract.stereo import StereoSettings
+from pipeline.contract.streaming import StreamingSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoSettings:
+    """Everything but the source that decides what comes out of one video.
+
+    Attributes:
+        deliverables: names of the formats to make.
+        start_frame, max_frames: the range, in frames of the output; None means to the end.
+        prompts_sha256: of what is said of the subject (`pipeline/prompts/store.py`); None: nothing.
+    """
+
+    deliverables: tuple[str, ...] = ("webm",)
+    start_frame: int = 0
+    max_frames: int | None = None
+    streaming: StreamingSettings = field(default_factory=StreamingSettings)
+    processing: ProcessingSettings = field(default_factory=ProcessingSettings)
+    matting: MattingSettings = field(default_factory=MattingSettings)
+    stereo: StereoSettings = field(default_factory=StereoSettings)
+    encoding: EncodingSettings = field(default_factory=EncodingSettings)
+    prompts_sha256: str | None = None
+
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that change when the output would."""
+        return pixel_fingerprint(dataclasses.replace(self, encoding=self.encoding.spelled_out()))

@@ -1,0 +1,129 @@
+"""What the probe found out about one source file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+Layout = Literal["mono", "sbs", "tb"]
+
+#: How one eye's picture shows the directions around it; see `pipeline/pixels/projection.py`. "flat"
+#: is what an ordinary lens gives.
+ProjectionName = Literal[
+    "flat",
+    "equirect180",
+    "equirect360",
+    "fisheye180",
+    "fisheye190",
+    "fisheye200",
+    "fisheye220",
+]
+
+
+def eye_size(layout: Layout, height: int, width: int) -> tuple[int, int]:
+    """(height, width) of one eye in a picture of that size, both even."""
+    return {"mono": (height, width), "sbs": (height, width // 2), "tb": (height // 2, width)}[
+        layout
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class ColorTags:
+    """Colour tags by FFmpeg's names; ``"unspecified"`` where the file is silent."""
+
+    matrix: str = "unspecified"
+    primaries: str = "unspecified"
+    transfer: str = "unspecified"
+    full_range: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AudioTrack:
+    """One audio stream.
+
+    Attributes:
+        stream: index of the stream in the file.
+        start_s: when its first packet plays, in seconds after the first picture; may be negative.
+        end_s: when its last packet ends, on the same clock.
+    """
+
+    stream: int
+    codec: str
+    channels: int
+    sample_rate: int
+    start_s: float
+    end_s: float
+    language: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """What the probe found out about one source file.
+
+    Attributes:
+        path: absolute path.
+        fingerprint: sha256 of the file's head and tail, hexadecimal.
+        width, height: of the upright picture, in pixels, both eyes together, before padding.
+        pixel_format: FFmpeg's name.
+        frame_rate: of the output, frames a second, exact.
+        num_frames: frames of the output at that constant rate.
+        source_frames: frames in the file.
+        rotation: degrees counter-clockwise that make the stored picture upright: 0, 90, 180, 270.
+        layout_reason: why that layout was taken, for the person who reads the plan.
+        right_first: the right eye is the left (or upper) half of the picture.
+        projection, projection_reason: of each eye's picture, and why that one.
+        notes: what the person should know (padding, variable rate, ...), one line each.
+        stream: index of the picture's stream in the file.
+        begin_s: time stamp of the first picture, in seconds of the file's own clock.
+    """
+
+    path: str
+    size_bytes: int
+    mtime_ns: int
+    fingerprint: str
+    container: str
+    codec: str
+    width: int
+    height: int
+    pixel_format: str
+    bit_depth: int
+    frame_rate: Fraction
+    num_frames: int
+    source_frames: int
+    variable_rate: bool
+    color: ColorTags
+    rotation: int
+    audio: tuple[AudioTrack, ...]
+    layout: Layout
+    layout_reason: str
+    title: str = ""
+    notes: tuple[str, ...] = ()
+    stream: int = 0
+    begin_s: float = 0.0
+    right_first: bool = False
+    projection: ProjectionName = "flat"
+    projection_reason: str = ""
+
+    @property
+    def eyes(self) -> int:
+        return 1 if self.layout == "mono" else 2
+
+    @property
+    def even_width(self) -> int:
+        """Width of the frames on their way through the pipeline: 4:2:0 needs an even one."""
+        return self.width + self.width % 2
+
+    @property
+    def even_height(self) -> int:
+        return self.height + self.height % 2
+
+    @property
+    def eye_size(self) -> tuple[int, int]:
+        """(height, width) of one eye on its way through the pipeline, in pixels, both even."""
+        return eye_size(self.layout, self.even_height, self.even_width)
+
+    @property
+    def duration_s(self) -> float:
+        return float(self.num_frames / self.frame_rate)

@@ -1,0 +1,186 @@
+"""The last stage: planes of pixels -> a file, through a pipe to imageio-ffmpeg's ffmpeg.
+
+It knows commands and bytes, not what is in them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from pipeline.errors import EncodeError, VrmatteError
+from pipeline.files.child import tied
+from pipeline.files.disk import disk_error, refusal
+
+if TYPE_CHECKING:  # the process that leads a run asks for encoders, and loads no torch
+    from torch import Tensor
+
+_LAST_WORDS = 2000  # bytes of ffmpeg's own messages that an error carries
+_CLOSE_TIMEOUT_S = 600.0
+
+#: ffmpeg can only mean the file that it writes: it says them last, and ends with their number.
+_DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+
+
+class Encoder(Protocol):
+    """Writes one file; belongs to one thread."""
+
+    def write(self, planes: Tensor) -> None:
+        """Write frames, uint8 ``[T, bytes of a frame]`` on the host."""
+        ...
+
+    def close(self) -> None:
+        """Finish the file.
+
+        Raises:
+            EncodeError: it is not whole.
+            DiskError: its disk is full, or cannot be written any more.
+        """
+        ...
+
+    def abort(self) -> None:
+        """Give up at once; the file is worthless. Never raises."""
+        ...
+
+
+def ffmpeg_path() -> str:
+    import imageio_ffmpeg
+
+    return str(imageio_ffmpeg.get_ffmpeg_exe())
+
+
+def ffmpeg_command(*arguments: str) -> list[str]:
+    """A call of ffmpeg that says only errors, asks nothing and writes nothing of the moment.
+
+    Args:
+        arguments: the last one names the file that is written.
+    """
+    return [
+        ffmpeg_path(),
+        *("-hide_banner", "-nostdin", "-loglevel", "error", "-y"),
+        *arguments,
+    ]
+
+
+class PipeEncoder:
+    """ffmpeg reading raw frames from its standard input; it ends with the thread that made this.
+
+    Args:
+        command: see `ffmpeg_command`.
+    """
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._command = list(command)
+        # In memory: a full disk must not take away the words that say so.
+        self._messages = open(os.memfd_create("ffmpeg"), "w+b")  # noqa: PTH123, SIM115
+        try:
+            self._process = subprocess.Popen(
+                tied(self._command),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=self._messages,
+            )
+        except OSError as error:
+            self._messages.close()
+            raise _not_started(error) from error
+
+    def write(self, planes: Tensor) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(planes.contiguous().numpy().data.cast("B"))
+        except BrokenPipeError:
+            self._process.wait(_CLOSE_TIMEOUT_S)
+            self._close_pipe()
+            raise self._failure() from None
+
+    def close(self) -> None:
+        self._close_pipe()
+        if self._process.wait(_CLOSE_TIMEOUT_S) != 0:
+            raise self._failure()
+        self._messages.close()
+
+    def abort(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._close_pipe()
+        self._messages.close()
+
+    def _close_pipe(self) -> None:
+        assert self._process.stdin is not None
+        # Closing writes what is buffered; whether it arrived is told by the exit status.
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+
+    def _failure(self) -> VrmatteError:
+        self._messages.seek(0, 2)
+        self._messages.seek(max(0, self._messages.tell() - _LAST_WORDS))
+        words = self._messages.read()
+        self._messages.close()
+        return _failure(self._command, self._process.returncode, words)
+
+
+def run_ffmpeg(command: Sequence[str], *, cwd: Path | None = None) -> None:
+    """Run ffmpeg to its end.
+
+    Args:
+        command: see `ffmpeg_command`.
+
+    Raises:
+        EncodeError: with its exit status and last words.
+        DiskError: the disk of the file is full, or cannot be written any more.
+    """
+    try:
+        done = subprocess.run(
+            tied(command),
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    except OSError as error:
+        if cwd is not None and not cwd.is_dir():
+            raise disk_error(error, cwd / _written(command)) from error
+        raise _not_started(error) from error
+    if done.returncode != 0:
+        raise _failure(command, done.returncode, done.stderr[-_LAST_WORDS:], cwd)
+
+
+def _not_started(error: OSError) -> EncodeError:
+    return EncodeError(
+        f"ffmpeg cannot be started: {error.strerror or error}", "use fewer workers or lanes"
+    )
+
+
+def _written(command: Sequence[str]) -> Path:
+    return Path(command[-1].removeprefix("file:"))
+
+
+def _failure(
+    command: Sequence[str], status: int, words: bytes, cwd: Path | None = None
+) -> VrmatteError:
+    """What the end of ffmpeg means: the disk's fault if the disk says so, else its own."""
+    lines = [line for line in words.decode(errors="replace").splitlines() if line.strip()]
+    target = (cwd or Path()) / _written(command)
+    said = lines[-1][:300] if lines else "no message"
+    error: VrmatteError = EncodeError(f"ffmpeg ended with status {status}: {said}")
+    if (trouble := _disk_trouble(target, status, "\n".join(lines))) is not None:
+        error = disk_error(trouble, target)
+    error.add_note("command: " + " ".join(command))
+    error.add_note("messages: " + "\n".join(lines))
+    return error
+
+
+def _disk_trouble(target: Path, status: int, words: str) -> OSError | None:
+    """The disk's error behind a failure of ffmpeg, or None."""
+    for number in _DISK_ERRNOS:
+        # ffmpeg's exit status is the lowest byte of the negative number.
+        if status == -number & 0xFF or os.strerror(number) in words:
+            return OSError(number, os.strerror(number))
+    # "Input/output error", "No such file": they may speak of the source. Ask the disk itself.
+    return refusal(target.parent)

@@ -1,0 +1,57 @@
+"""What runs a network, decided once for a machine's installation, before anything is planned.
+
+Loads no torch: the parent process asks, so that the answer is part of the settings' fingerprint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.util import find_spec
+
+from pipeline.contract import MattingSettings, ProcessingSettings
+from pipeline.errors import MachineError, SettingsError
+
+#: Models that obey `processing.engine`; for the others it means nothing, on any machine.
+WITH_ENGINES = frozenset({"rvm"})
+
+
+def openvino_installed() -> bool:
+    return find_spec("openvino") is not None
+
+
+def settled_engine(
+    processing: ProcessingSettings,
+    matting: MattingSettings,
+    device_kind: str,
+    installed: Callable[[], bool] = openvino_installed,
+) -> ProcessingSettings:
+    """The settings with `processing.engine` decided, where the model obeys it.
+
+    OpenVINO runs RVM in fp32 on a CPU; everything else is torch's. What it depends on is the
+    installation, never load, cores, workers or lanes.
+
+    Args:
+        device_kind: ``"cpu"`` or ``"cuda"``, what the workers have.
+
+    Raises:
+        MachineError: OpenVINO is asked for and not installed.
+        SettingsError: it is asked for where it cannot be used.
+    """
+    if matting.model not in WITH_ENGINES or processing.engine == "torch":
+        return processing
+    suits = device_kind == "cpu" and processing.precision != "fp16"
+    if processing.engine == "auto":
+        return replace(processing, engine="openvino" if suits and installed() else "torch")
+    if not suits:
+        problem = "on the CPU" if device_kind != "cpu" else "in fp32"
+        raise SettingsError(
+            f"processing.engine: openvino runs {matting.model} {problem} only",
+            "set processing.engine: auto",
+        )
+    if not installed():
+        raise MachineError(
+            "processing.engine: openvino needs the package openvino, which is not installed",
+            "run `make setup` or `uv pip install 'vrmatte[cpu]'`, or set processing.engine: torch",
+        )
+    return processing

@@ -1,0 +1,239 @@
+"""Prompts: what a person says about the subject, in a file beside the video.
+
+A file names objects, and for each says where it is in some frames: by points, a box, or a mask.
+DeepLabCut's tables are read by `pipeline/prompts/deeplabcut.py` into the same values. Pixels are
+those of one eye's upright picture, x to the right and y down, the middle of the first pixel at 0,
+0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipeline.contract import VideoInfo
+from pipeline.errors import SettingsError
+
+#: A file of prompts is written by hand, or by a program for some objects and some frames.
+LONGEST_FILE_BYTES = 16 << 20
+
+#: Each object is followed by itself, and has its number in masks of labels.
+MOST_OBJECTS = 64
+
+#: Endings under which prompts are looked for beside a video, or in a folder of prompts.
+ENDINGS = (".prompts.yaml", ".prompts.yml", ".prompts.json")
+
+Eye = Literal[0, 1]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One pixel of an eye; `inside` the object, or surely outside of it."""
+
+    x: float
+    y: float
+    inside: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What is said of one object in one frame of one eye: points, a box, both, or a mask.
+
+    Attributes:
+        object_id: from 1, in the order of the file.
+        eye: 0 is the left eye, 1 the right one.
+        frame: number of an output frame.
+        box: left, top, right, bottom.
+        mask: a PNG of the eye's size or of any other: what is above half its range is the object.
+        corrects: it is applied wherever its frame lies; otherwise only where a segment begins.
+    """
+
+    object_id: int
+    eye: Eye
+    frame: int
+    points: tuple[Point, ...] = ()
+    box: tuple[float, float, float, float] | None = None
+    mask: Path | None = None
+    corrects: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """All that is said of one video; `names[i]` is what object i+1 is called."""
+
+    names: tuple[str, ...]
+    prompts: tuple[Prompt, ...]
+
+
+class _Entry(BaseModel):
+    """One prompt as it is written."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    frame: Annotated[int, Field(ge=0)] | None = None
+    time: Annotated[float, Field(ge=0)] | None = None
+    eye: Literal["left", "right"] = "left"
+    points: list[Annotated[list[float], Field(min_length=2, max_length=2)]] = []
+    outside: list[Annotated[list[float], Field(min_length=2, max_length=2)]] = []
+    box: Annotated[list[float], Field(min_length=4, max_length=4)] | None = None
+    mask: str | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> _Entry:
+        if (self.frame is None) == (self.time is None):
+            raise ValueError("say either frame or time (in seconds)")
+        if self.mask is None and self.box is None and not self.points:
+            raise ValueError("say points, box or mask")
+        if self.mask is not None and (self.box is not None or self.points or self.outside):
+            raise ValueError("a mask says all: leave out points and box")
+        if self.box is not None and not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):
+            raise ValueError("a box is [left, top, right, bottom]")
+        return self
+
+
+class _Object(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    prompts: Annotated[list[_Entry], Field(min_length=1)]
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    objects: Annotated[list[_Object], Field(min_length=1, max_length=MOST_OBJECTS)]
+
+
+def read_prompts(path: Path, video: VideoInfo) -> Prompts:
+    """Read a file of prompts (YAML or JSON) for a video.
+
+    Raises:
+        SettingsError: it cannot be read, says what cannot be, or does not fit the video; names the
+            object and the prompt.
+    """
+    written = _read(path)
+    names = tuple(entry.name for entry in written.objects)
+    doubled = next((name for name in names if names.count(name) > 1), None)
+    if doubled is not None:
+        raise SettingsError(f"{path}: two objects are called {doubled!r}", "rename one")
+    prompts: list[Prompt] = []
+    for object_id, one in enumerate(written.objects, 1):
+        for number, entry in enumerate(one.prompts, 1):
+            where = f"{path}: object {one.name!r}, prompt {number}"
+            prompt = _prompt(entry, object_id, path.parent, video)
+            _require_fit(prompt, entry, video, where)
+            prompts.append(prompt)
+    return Prompts(names, tuple(prompts))
+
+
+def require_prompts_file(path: Path) -> None:
+    """Raises SettingsError where a file of prompts could be for no video at all."""
+    _read(path)
+
+
+def find_prompts(place: Path | None, video: Path) -> Path | None:
+    """The file of prompts for a video, or None.
+
+    Args:
+        place: the file itself, a folder to look in by the video's name, or None: beside the video.
+    """
+    if place is not None and not place.is_dir():
+        return place
+    folder = video.parent if place is None else place
+    candidates = (folder / (video.stem + ending) for ending in ENDINGS)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _read(path: Path) -> _File:
+    try:
+        if path.stat().st_size > LONGEST_FILE_BYTES:
+            raise SettingsError(f"{path} is too long for a file of prompts", "is it the right one?")
+        text = path.read_text(encoding="utf-8")
+        # JSON is YAML. Aliases could make a small file huge.
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+            raise SettingsError(f"{path}: aliases (*name) are not taken", "write each prompt out")
+        values: Any = yaml.safe_load(text)
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}", "check the path") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path} is not a text file in UTF-8", "save it as UTF-8") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark is not None else ""
+        raise SettingsError(f"{path}{line}: this is not YAML", "check the indentation") from None
+    if not isinstance(values, dict):
+        raise SettingsError(
+            f"{path} holds no prompts: it must begin with `objects:`",
+            "README.md shows how prompts are written",
+        )
+    try:
+        return _File.model_validate(values, strict=True)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        place = " ".join(_words(values, problem["loc"]))
+        what = problem["msg"].removeprefix("Value error, ").replace("Input should", "it should")
+        raise SettingsError(
+            f"{path}: {place}{what}", "README.md shows how prompts are written"
+        ) from None
+
+
+def _words(values: Any, location: Sequence[int | str]) -> Iterator[str]:
+    """Where in the file, as a person would say it."""
+    told = ""
+    for part in location:
+        if isinstance(part, int):
+            told = f"{told.rstrip('s')} {part + 1}"
+        else:
+            if told:
+                yield told + ","
+            told = part
+    if told:
+        yield told + ": "
+
+
+def _prompt(entry: _Entry, object_id: int, folder: Path, video: VideoInfo) -> Prompt:
+    frame = entry.frame
+    if frame is None:
+        assert entry.time is not None
+        frame = round(entry.time * video.frame_rate)
+    points = [Point(x, y) for x, y in entry.points]
+    points += [Point(x, y, inside=False) for x, y in entry.outside]
+    return Prompt(
+        object_id=object_id,
+        eye=0 if entry.eye == "left" else 1,
+        frame=frame,
+        points=tuple(points),
+        box=(entry.box[0], entry.box[1], entry.box[2], entry.box[3]) if entry.box else None,
+        mask=None if entry.mask is None else folder / entry.mask,
+    )
+
+
+def _require_fit(prompt: Prompt, entry: _Entry, video: VideoInfo, where: str) -> None:
+    height, width = video.eye_size
+    if prompt.frame >= video.num_frames:
+        said = f"frame {entry.frame}" if entry.frame is not None else f"{entry.time:g} s"
+        raise SettingsError(
+            f"{where}: there is no {said}; the video has {video.num_frames} frames,"
+            f" {video.duration_s:.1f} s",
+            "frames and times count from 0",
+        )
+    if prompt.eye >= video.eyes:
+        raise SettingsError(f"{where}: the video has one eye", "leave out `eye`")
+    corners = [(point.x, point.y) for point in prompt.points]
+    if prompt.box is not None:
+        corners += [prompt.box[:2], prompt.box[2:]]
+    for x, y in corners:
+        if not (0 <= x <= width and 0 <= y <= height):
+            raise SettingsError(
+                f"{where}: [{x:g}, {y:g}] is outside of the eye, which has {width}x{height} pixels",
+                "pixels are those of one eye, from its upper left corner",
+            )
+    if prompt.mask is not None and not prompt.mask.is_file():
+        raise SettingsError(
+            f"{where}: there is no mask {prompt.mask}", "masks are named from the file's folder"
+        )

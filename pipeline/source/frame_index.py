@@ -1,0 +1,231 @@
+"""The frame index: when each frame of a file plays, and which frame each output frame shows.
+
+Made once a video by the probe, kept as JSON under ``work/``, read by every decoder of that file.
+It holds time stamps only and knows nothing of codecs.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.contract import VideoInfo
+from pipeline.errors import InputError
+from pipeline.files.disk import write_file
+from pipeline.text import one_line
+
+Int64 = npt.NDArray[np.int64]
+
+#: Rates that cameras and editors use; a measured rate this close to one is taken to be it.
+STANDARD_RATES = (
+    *(Fraction(n) for n in (24, 25, 30, 48, 50, 60, 72, 75, 90, 100, 120, 144, 240)),
+    *(Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120, 240)),
+)
+_SNAP = 0.02  # share of a rate within which the nearest standard rate is meant
+
+_FORMAT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class FrameIndex:
+    """Frames of one video stream, in the order in which they play.
+
+    Attributes:
+        time_base: seconds per tick.
+        pts: int64 ``[N]``, strictly ascending, ticks.
+        keyframes: int64 ``[K]``, ascending positions into `pts`.
+        seek_ticks: int64 ``[K]``, the time stamp to seek to for each keyframe: the smaller of its
+            presentation and decoding stamps, because containers differ in which one they search.
+        frame_rate: of the output, constant.
+        num_frames: frames of the output.
+    """
+
+    time_base: Fraction
+    pts: Int64
+    keyframes: Int64
+    seek_ticks: Int64
+    frame_rate: Fraction
+    num_frames: int
+
+    @property
+    def pts_seconds(self) -> npt.NDArray[np.float64]:
+        return self.pts.astype(np.float64) * float(self.time_base)
+
+    @property
+    def variable_rate(self) -> bool:
+        """Whether some frame of the file is doubled or dropped to make the rate constant."""
+        if self.num_frames != len(self.pts):
+            return True
+        return bool((self.source_frames(0, self.num_frames) != np.arange(len(self.pts))).any())
+
+    def belongs_to(self, video: VideoInfo) -> bool:
+        """Whether it is of as many frames, at the same rate, as the probe found in `video`."""
+        of_index = len(self.pts), self.num_frames, self.frame_rate
+        return of_index == (video.source_frames, video.num_frames, video.frame_rate)
+
+    def source_frames(self, start: int, stop: int) -> Int64:
+        """Positions into `pts` of the frames that output frames start..stop show.
+
+        Output frame k is due k / frame_rate seconds after the first frame; it shows the frame
+        whose time stamp is nearest, the earlier one of two that are equally near.
+        """
+        ticks_per_frame = 1 / (self.frame_rate * self.time_base)
+        due = self.pts[0] + np.arange(start, stop) * float(ticks_per_frame)
+        after = np.searchsorted(self.pts, due).clip(1, max(1, len(self.pts) - 1))
+        if len(self.pts) == 1:
+            return np.zeros(stop - start, dtype=np.int64)
+        before = after - 1
+        take_after = (self.pts[after] - due) < (due - self.pts[before])
+        nearest: Int64 = np.where(take_after, after, before).astype(np.int64)
+        return nearest
+
+    def seek_points(self, frame: int) -> list[float]:
+        """Seconds to seek to for source frame `frame`: the best first, each next one earlier."""
+        upto = int(np.searchsorted(self.keyframes, frame, side="right"))
+        ticks = self.seek_ticks[:upto][::-1]
+        return [float(t * self.time_base) for t in ticks]
+
+    def save(self, path: Path) -> None:
+        """Write it whole or not at all.
+
+        Raises:
+            DiskError: it cannot be written.
+        """
+        record: dict[str, Any] = {
+            "format": _FORMAT,
+            "time_base": str(self.time_base),
+            "frame_rate": str(self.frame_rate),
+            "num_frames": self.num_frames,
+            "pts": self.pts.tolist(),
+            "keyframes": self.keyframes.tolist(),
+            "seek_ticks": self.seek_ticks.tolist(),
+        }
+        record["crc32"] = _checksum(record)
+        write_file(path, json.dumps(record, separators=(",", ":")).encode())
+
+    @classmethod
+    def load(cls, path: Path) -> FrameIndex:
+        """Raises OSError or ValueError when there is no sound index at `path`."""
+        try:
+            record = json.loads(path.read_bytes())
+            if record["format"] != _FORMAT:
+                raise ValueError("it is of another version")
+            # One wrong digit would be another frame, and nothing else would show it.
+            if record.pop("crc32") != _checksum(record):
+                raise ValueError("it is damaged")
+            index = cls(
+                time_base=Fraction(record["time_base"]),
+                pts=_whole_numbers(record["pts"]),
+                keyframes=_whole_numbers(record["keyframes"]),
+                seek_ticks=_whole_numbers(record["seek_ticks"]),
+                frame_rate=Fraction(record["frame_rate"]),
+                num_frames=record["num_frames"],
+            )
+            index._check()
+        except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
+            raise ValueError(f"{path} is no sound frame index: {error}") from error
+        return index
+
+    def _check(self) -> None:
+        """Raises ValueError when the parts do not fit together."""
+        keys = self.keyframes
+        if len(self.pts) == 0 or (np.diff(self.pts) <= 0).any():
+            raise ValueError("time stamps must ascend")
+        if len(keys) != len(self.seek_ticks) or (np.diff(keys) <= 0).any():
+            raise ValueError("keyframes must ascend, each with its seek point")
+        if len(keys) and not 0 <= keys[0] <= keys[-1] < len(self.pts):
+            raise ValueError("a keyframe that is no frame")
+        if self.time_base <= 0 or self.frame_rate <= 0:
+            raise ValueError("time base and frame rate must be more than 0")
+        if type(self.num_frames) is not int or self.num_frames < 1:
+            raise ValueError("there must be frames")
+
+
+def index_of(video: VideoInfo, path: Path) -> FrameIndex:
+    """The index that the probe left for `video`.
+
+    Raises:
+        InputError: it is gone, damaged, or another video's.
+    """
+    shown, advice = one_line(video.path), "run again: the file is then read anew"
+    try:
+        index = FrameIndex.load(path)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"the frame index of {shown} cannot be read ({one_line(str(error))})", advice
+        ) from error
+    if not index.belongs_to(video):
+        raise InputError(f"the frame index at hand is not that of {shown}", advice)
+    return index
+
+
+def _whole_numbers(values: object) -> Int64:
+    """int64 ``[N]`` of a list of numbers; raises ValueError, TypeError or OverflowError."""
+    if not isinstance(values, list) or not all(type(value) is int for value in values):
+        raise ValueError("not a list of whole numbers")
+    return np.asarray(values, dtype=np.int64)
+
+
+def _checksum(record: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(record, separators=(",", ":"), sort_keys=True).encode())
+
+
+def constant_rate(pts: Int64, time_base: Fraction, declared: list[Fraction]) -> Fraction | None:
+    """The rate at which every frame falls into a slot of its own, or None if there is none.
+
+    A frame may stand up to half a frame from its slot: container rounding (1 ms in Matroska) and
+    camera jitter must not drop frames.
+
+    Args:
+        declared: rates that the file names, tried first.
+    """
+    if len(pts) < 2:
+        return next((rate for rate in declared if rate > 0), Fraction(30))
+    fit = (len(pts) - 1) / (Fraction(int(pts[-1] - pts[0])) * time_base)
+    near = sorted(STANDARD_RATES, key=lambda rate: abs(rate - fit))
+    for rate in [*declared, *near[:3], fit.limit_denominator(1001)]:
+        if rate <= 0 or abs(float(rate / fit) - 1) > 0.05:
+            continue
+        slots = (pts - pts[0]) * float(time_base * rate)
+        if np.abs(slots - np.arange(len(pts))).max() < 0.5:
+            return rate
+    return None
+
+
+def typical_rate(pts: Int64, time_base: Fraction, declared: list[Fraction]) -> Fraction:
+    """The rate of most frames of a variable-rate file, by the median distance of two frames."""
+    rate = 1 / (Fraction(float(np.median(np.diff(pts)))).limit_denominator(1000) * time_base)
+    by_distance = sorted(STANDARD_RATES, key=lambda standard: abs(standard - rate))
+    for known in (*declared, by_distance[0]):
+        if abs(float(known / rate) - 1) < _SNAP:
+            return known
+    return rate.limit_denominator(1001) or Fraction(1, 1001)
+
+
+def build_index(
+    pts: Int64,
+    keyframes: Int64,
+    seek_ticks: Int64,
+    last_duration: int,
+    time_base: Fraction,
+    declared: list[Fraction],
+) -> FrameIndex:
+    """Decide the output's rate and length.
+
+    Args:
+        last_duration: ticks for which the last frame is shown; 0 where the file is silent.
+    """
+    rate = constant_rate(pts, time_base, declared)
+    if rate is not None:
+        return FrameIndex(time_base, pts, keyframes, seek_ticks, rate, len(pts))
+    rate = typical_rate(pts, time_base, declared)
+    span_s = Fraction(int(pts[-1] - pts[0]) + last_duration) * time_base
+    slots = max(1, round(span_s * rate))
+    return FrameIndex(time_base, pts, keyframes, seek_ticks, rate, slots)

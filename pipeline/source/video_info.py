@@ -1,0 +1,125 @@
+"""One file -> VideoInfo and its frame index, read with PyAV in this process; see `probe.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from pipeline.contract import AudioTrack, Layout, ProjectionName, VideoInfo
+from pipeline.source.color_tags import color_tags
+from pipeline.source.container import first_frame, open_container, picture_stream, require_container
+from pipeline.source.layout import find_view
+from pipeline.source.packets import Packets, index_of_packets, scan_packets
+from pipeline.source.signature import Container, find_container
+from pipeline.source.unchanged import fingerprint
+from pipeline.text import one_line
+from pipeline.vr_tags.in_files import FoundTags, tags_of_frame
+from pipeline.vr_tags.mp4 import RIGHT_LEFT, stored_stereo_mode
+
+_TITLE_CHARACTERS = 200
+_LANGUAGE_CHARACTERS = 16
+
+
+def read_video(
+    path: Path,
+    index_path: Path,
+    layout: Layout | None,
+    projection: ProjectionName | None = None,
+) -> VideoInfo:
+    """Do the probe in this process.
+
+    Raises:
+        InputError: the file holds no video that can be matted.
+        VrmatteError: the index cannot be written.
+    """
+    path = path.absolute()
+    shown = one_line(str(path))
+    expected = find_container(path)
+    with open_container(path, shown) as container:
+        require_container(container, expected, shown)
+        stream = picture_stream(container, shown)
+        packets = scan_packets(container, stream, shown)
+        index = index_of_packets(packets, stream, shown)
+        frame = first_frame(path, stream.index, shown)
+        index.save(index_path)
+        stat = path.stat()
+        rotation = round(frame.rotation / 90) * 90 % 360
+        upright = (frame.width, frame.height)
+        if rotation in (90, 270):
+            upright = (frame.height, frame.width)
+        said = _spherical_tags(path, expected, frame, stream)
+        view = find_view(path.stem, *upright, container=said, layout=layout, projection=projection)
+        begin_s = float(packets.pts[0] * index.time_base)
+        return VideoInfo(
+            path=str(path),
+            size_bytes=stat.st_size,
+            mtime_ns=stat.st_mtime_ns,
+            fingerprint=fingerprint(path, stat.st_size),
+            container=container.format.name,
+            codec=stream.codec_context.codec.canonical_name,
+            width=upright[0],
+            height=upright[1],
+            pixel_format=frame.format.name,
+            bit_depth=frame.format.components[0].bits,
+            frame_rate=index.frame_rate,
+            num_frames=index.num_frames,
+            source_frames=len(index.pts),
+            variable_rate=index.variable_rate,
+            color=color_tags(frame),
+            rotation=rotation,
+            audio=tuple(_audio_tracks(container, packets, begin_s)),
+            layout=view.layout,
+            layout_reason=view.layout_reason,
+            right_first=view.right_first,
+            projection=view.projection,
+            projection_reason=view.projection_reason,
+            title=one_line(container.metadata.get("title", ""), _TITLE_CHARACTERS),
+            notes=(
+                *_notes(upright, index.variable_rate, index.frame_rate),
+                *_silent_tracks(container, packets),
+            ),
+            stream=stream.index,
+            begin_s=begin_s,
+        )
+
+
+def _spherical_tags(path: Path, container: Container, frame: Any, stream: Any) -> FoundTags:
+    """What the file's metadata say of its eyes and of its projection."""
+    tags = tags_of_frame(frame.side_data, stream.metadata)
+    if tags.layout is None and container == "mov" and stored_stereo_mode(path) == RIGHT_LEFT:
+        return replace(tags, layout="sbs", right_first=True)
+    return tags
+
+
+def _audio_tracks(container: Any, packets: Packets, begin_s: float) -> Iterator[AudioTrack]:
+    for stream in container.streams.audio:
+        if stream.index in packets.audio_s:
+            start_s, end_s = packets.audio_s[stream.index]
+            codec = stream.codec_context
+            yield AudioTrack(
+                stream=stream.index,
+                codec=codec.codec.canonical_name,
+                channels=codec.channels,
+                sample_rate=codec.sample_rate,
+                start_s=start_s - begin_s,
+                end_s=end_s - begin_s,
+                language=one_line(stream.metadata.get("language", ""), _LANGUAGE_CHARACTERS),
+                title=one_line(stream.metadata.get("title", ""), _TITLE_CHARACTERS),
+            )
+
+
+def _notes(upright: tuple[int, int], variable: bool, rate: Fraction) -> Iterator[str]:
+    if upright[0] % 2 or upright[1] % 2:
+        even = tuple(side + side % 2 for side in upright)
+        yield f"odd size {upright[0]}x{upright[1]} is padded to {even[0]}x{even[1]}"
+    if variable:
+        yield f"variable frame rate made constant at {float(rate):.3f} frames/s"
+
+
+def _silent_tracks(container: Any, packets: Packets) -> Iterator[str]:
+    for stream in container.streams.audio:
+        if stream.index not in packets.audio_s:
+            yield f"audio stream {stream.index} is left out: no packets, or an unknown codec"

@@ -1,0 +1,90 @@
+"""What a matting model is, and where one is found by name.
+
+A model is loaded once per worker; everything it remembers between frames lives in a state that is
+made anew for each segment. Lanes call `matte` of one model from several threads, each with a state
+of its own, so a model must not change itself after it is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import entry_points
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from pipeline.contract import MattingSettings, ProcessingSettings
+from pipeline.errors import SettingsError
+from pipeline.pixels.batches import EyeBatch, MatteBatch
+from pipeline.stages.matting.catalogue import BUILT_IN, model_names
+
+#: What `prepare` found out about a video, small, by name; saved under the work folder.
+Prepared = Mapping[str, Tensor]
+
+
+class ClipSampler(Protocol):
+    """Random access to single frames of the video that is to be matted."""
+
+    num_frames: int
+    eyes: int
+    height: int  # of one eye
+    width: int
+
+    @property
+    def prompts(self) -> bytes | None:
+        """What a person says of the subject (`pipeline.prompts.store.unpack`); None is nothing."""
+        ...
+
+    def sample(self, frames: Sequence[int]) -> EyeBatch:
+        """The frames with these numbers, ascending, as uint8 ``[len(frames), E, 3, H, W]``.
+
+        The batch is on the model's device; its `start` means nothing.
+        """
+        ...
+
+
+class MattingModel(Protocol):
+    """See DESIGN: one instance per worker, one state per segment."""
+
+    name: ClassVar[str]
+    warmup_frames: int
+
+    def prepare(self, clip: ClipSampler) -> Prepared:
+        """Look at the whole video once, before its first segment. Must be deterministic."""
+        ...
+
+    def start(self, eyes: int, height: int, width: int, prepared: Prepared) -> Any:
+        """A fresh state for one segment of eyes of this size."""
+        ...
+
+    def matte(self, eyes: EyeBatch, state: Any) -> MatteBatch:
+        """Matte consecutive frames; changes `state`."""
+        ...
+
+
+#: Makes a model. Raises MachineError where weights or a device are missing.
+ModelFactory = Callable[[MattingSettings, ProcessingSettings, torch.device], MattingModel]
+
+
+def load_model(
+    matting: MattingSettings, processing: ProcessingSettings, device: torch.device
+) -> MattingModel:
+    """Load `matting.model` onto `device`.
+
+    Raises:
+        SettingsError: there is no model of that name, or one of its options is wrong.
+        MachineError: its weights or its device are not to be had.
+    """
+    from importlib import import_module
+
+    if matting.model in BUILT_IN:
+        module, _, attribute = BUILT_IN[matting.model].partition(":")
+        factory: ModelFactory = getattr(import_module(module), attribute)
+        return factory(matting, processing, device)
+    for point in entry_points(group="vrmatte.models", name=matting.model):
+        factory = point.load()
+        return factory(matting, processing, device)
+    raise SettingsError(
+        f"there is no model named {matting.model!r}", f"choose one of: {', '.join(model_names())}"
+    )

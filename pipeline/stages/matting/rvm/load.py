@@ -1,0 +1,132 @@
+"""`rvm`: Robust Video Matting, people before any background.
+
+Lin et al., "Robust High-Resolution Video Matting with Temporal Guidance", WACV 2022. Its code and
+weights (GPL-3.0) are fetched by torch.hub at run time; none of them is part of this program.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import structlog
+import torch
+from torch import Tensor, nn
+
+from pipeline.contract import MattingSettings, ProcessingSettings
+from pipeline.engines.choice import settled_engine
+from pipeline.engines.cuda_graph import cuda_capture
+from pipeline.errors import MachineError
+from pipeline.pixels.batches import EyeBatch, MatteBatch
+from pipeline.stages.matting.base import ClipSampler, MattingModel, Prepared
+from pipeline.stages.matting.rvm.coefficients import network_ratio, parts_problem
+from pipeline.stages.matting.weights import (
+    compiled_folder,
+    fetch_code,
+    fetch_weights,
+    read_state_dict,
+)
+
+_log = structlog.get_logger()
+
+
+def load(
+    matting: MattingSettings, processing: ProcessingSettings, device: torch.device
+) -> MattingModel:
+    """Load code and weights, from the cache or over the network.
+
+    Raises:
+        MachineError: code or weights cannot be had, or do not fit each other or the engine.
+        SettingsError: the engine asked for does not run there.
+    """
+    processing = settled_engine(processing, matting, device.type)
+    repository = fetch_code(matting.rvm_repo)
+    weights = read_state_dict(fetch_weights(matting))
+    try:
+        network: nn.Module = torch.hub.load(  # type: ignore[no-untyped-call]
+            str(repository), matting.rvm_variant, source="local", pretrained=False
+        )
+    except Exception as error:  # foreign code: whatever it raises means that it does not work here
+        raise MachineError(
+            f"RVM's code in {repository} does not load ({error})", "check matting.rvm_repo"
+        ) from error
+    _match_refiner(network, weights)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise MachineError(
+            f"the weights do not fit RVM's network {matting.rvm_variant!r}",
+            "check matting.rvm_variant and matting.rvm_weights",
+        ) from error
+    network.eval().requires_grad_(False)
+    if processing.engine == "openvino":
+        from pipeline.stages.matting.rvm.openvino import OpenVinoMatting
+
+        return OpenVinoMatting(
+            network,
+            processing.scale_factor,
+            processing.intra_op_threads,
+            repository,
+            compiled_folder(),
+        )
+    half = processing.precision == "fp16" or (
+        processing.precision == "auto" and device.type == "cuda"
+    )
+    dtype = torch.float16 if half else torch.float32
+    if device.type != "cuda":
+        return RobustVideoMatting(network.to(dtype), processing.scale_factor, dtype)
+    from pipeline.stages.matting.rvm.cuda import DeviceMatting, on_device
+
+    problem = parts_problem(network)
+    if problem is None:
+        capture = cuda_capture if processing.cuda_graphs == "auto" else None
+        return DeviceMatting(network, processing.scale_factor, dtype, device, capture)
+    # A property of the code and the weights, not of the moment: it is so in every worker.
+    _log.warning("rvm_as_a_whole", reason=problem)
+    network = on_device(network, dtype, device)
+    return RobustVideoMatting(network, processing.scale_factor, dtype)
+
+
+@dataclass(slots=True)
+class _State:
+    ratio: float
+    recurrent: list[Tensor | None]
+
+
+class RobustVideoMatting:
+    """By torch, on any device. See `pipeline.stages.matting.base.MattingModel`.
+
+    Args:
+        network: RVM's network: ``fgr, pha, *rec = network(src, *rec, downsample_ratio)``.
+        ratio: network size as a share of an eye; None chooses it by the eye's size.
+    """
+
+    name: ClassVar[str] = "rvm"
+    warmup_frames = 24
+
+    def __init__(self, network: nn.Module, ratio: float | None, dtype: torch.dtype) -> None:
+        self._network = network
+        self._ratio = ratio
+        self._dtype = dtype
+
+    def prepare(self, clip: ClipSampler) -> Prepared:
+        return {}
+
+    def start(self, eyes: int, height: int, width: int, prepared: Prepared) -> _State:
+        return _State(network_ratio(self._ratio, height, width), [None] * 4)
+
+    @torch.inference_mode()
+    def matte(self, eyes: EyeBatch, state: _State) -> MatteBatch:
+        """Both eyes are one batch; time runs inside the network."""
+        source = eyes.rgb.transpose(0, 1).to(self._dtype).div_(255)
+        foreground, alpha, *state.recurrent = self._network(source, *state.recurrent, state.ratio)
+        return MatteBatch(alpha.transpose(0, 1), foreground.transpose(0, 1), eyes.start)
+
+
+def _match_refiner(network: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Use RVM's refiner without parameters where the weights hold none for the other."""
+    if any(name.startswith("refiner.") for name in weights):
+        return
+    module: Any = sys.modules[type(network).__module__]
+    network.refiner = module.FastGuidedFilterRefiner()

@@ -1,0 +1,191 @@
+"""Read a finished file back: frames, times, parameter sets, tags, sound, and single pictures.
+
+What `verify` and the self-check trust.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import EncodeError
+from pipeline.vr_tags.in_files import FoundTags, tags_of_frame
+
+_ALLOWED = {"protocol_whitelist": "file,pipe", "format_whitelist": "mov,matroska"}
+
+#: Where the alpha of a WebM's picture is.
+_VP9_ALPHA: Any = "matroska_block_additional"
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """What was found in a file.
+
+    Attributes:
+        pts_s: time stamp of each frame, seconds, in the order of the file.
+        packets: sha256 of each coded picture, in that order.
+        parameters: the codec's parameter sets, as the container holds them.
+        codec: by FFmpeg's name.
+        codec_tag: the container's four letters ("hvc1"), where it has such.
+        alpha_mode: whether the container says that the pictures have alpha (WebM's tag).
+        audio_s: (begin, end) of each audio track, seconds.
+        tags: what it says of stereo and projection, seen on its first picture; None if not tried.
+        ends: the pixel format of the first and of the last picture, decoded with all of the group
+            before it; "" where that failed; None if not tried.
+    """
+
+    pts_s: tuple[float, ...]
+    packets: tuple[bytes, ...]
+    parameters: bytes
+    codec: str
+    codec_tag: str
+    alpha_mode: bool
+    size: tuple[int, int]
+    audio_s: tuple[tuple[float, float], ...]
+    tags: FoundTags | None
+    ends: tuple[str, str] | None
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.pts_s)
+
+
+def inspect_file(path: Path, *, decode_ends: bool = False) -> FileFacts:
+    """Read every packet of `path`; with `decode_ends` decode its first and last frames too.
+
+    Raises:
+        EncodeError: FFmpeg cannot read it, or it is cut off.
+    """
+    pts: list[float] = []
+    audio: dict[int, tuple[float, float]] = {}
+    first_group: list[Any] = []
+    last_group: list[Any] = []
+    packets: list[bytes] = []
+    with _opened(path) as container:
+        (stream,) = container.streams.video
+        tags = {key.lower(): value for key, value in stream.metadata.items()}
+        tracks = [s.index for s in container.streams.audio]
+        for packet in container.demux():
+            if packet.pts is None or packet.size == 0 or packet.time_base is None:
+                continue
+            if packet.is_corrupt:
+                raise EncodeError(f"{path.name} is cut off")
+            seconds = float(packet.pts * packet.time_base)
+            if packet.stream_index in tracks:
+                end = seconds + float((packet.duration or 0) * packet.time_base)
+                old = audio.get(packet.stream_index, (seconds, end))
+                audio[packet.stream_index] = (min(old[0], seconds), max(old[1], end))
+            elif packet.stream_index == stream.index:
+                pts.append(seconds)
+                packets.append(hashlib.sha256(packet).digest())
+                if decode_ends:
+                    if packet.is_keyframe:
+                        last_group.clear()
+                    last_group.append(packet)
+                    if not first_group:
+                        first_group.append(packet)
+        context: Any = stream.codec_context
+        ends = said = None
+        if decode_ends and pts:
+            decoder = _decoder(stream)
+            first, last = (_last_frame(decoder, group) for group in (first_group, last_group))
+            ends = (_format_of(first), _format_of(last))
+            # By the stream's own decoder: another one does not know what the container says.
+            first = _last_frame(stream.codec_context, first_group)
+            said = tags_of_frame({} if first is None else first.side_data, stream.metadata)
+        return FileFacts(
+            tuple(pts),
+            tuple(packets),
+            bytes(context.extradata or b""),
+            context.name,
+            str(context.codec_tag),
+            tags.get("alpha_mode") == "1",
+            (context.width, context.height),
+            tuple(audio.get(index, (0.0, 0.0)) for index in tracks),
+            said,
+            ends,
+        )
+
+
+def packet_sizes(path: Path) -> list[tuple[int, bool]]:
+    """Bytes of each coded picture, its alpha included, and whether it is a keyframe.
+
+    Raises:
+        EncodeError: FFmpeg cannot read the file.
+    """
+    sizes = []
+    with _opened(path) as container:
+        (stream,) = container.streams.video
+        for packet in container.demux(stream):
+            if packet.pts is not None and packet.size:
+                size = packet.size
+                if packet.has_sidedata(_VP9_ALPHA):
+                    size += packet.get_sidedata(_VP9_ALPHA).buffer_size
+                sizes.append((size, bool(packet.is_keyframe)))
+    return sizes
+
+
+def sampled_frames(path: Path, numbers: set[int]) -> Iterator[tuple[int, Any]]:
+    """The frames of those numbers, decoded from the keyframe before each.
+
+    Raises:
+        EncodeError: FFmpeg cannot read the file, or one of them does not decode.
+    """
+    with _opened(path) as container:
+        (stream,) = container.streams.video
+        group: list[Any] = []
+        number = -1
+        for packet in container.demux(stream):
+            if packet.pts is None or packet.size == 0:
+                continue
+            number += 1
+            if packet.is_keyframe:
+                group.clear()
+            group.append(packet)
+            if number in numbers:
+                frame = _last_frame(_decoder(stream), group)
+                if frame is None:
+                    raise EncodeError(f"frame {number} of {path.name} does not decode")
+                yield number, frame
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    import av
+
+    try:
+        with av.open(f"file:{path}", options=_ALLOWED) as container:
+            yield container
+    except (av.FFmpegError, ValueError) as error:
+        raise EncodeError(f"cannot read back {path.name}: {error}") from error
+
+
+def _format_of(frame: Any) -> str:
+    return "" if frame is None else str(frame.format.name)
+
+
+def _decoder(stream: Any) -> Any:
+    """A decoder that keeps alpha."""
+    import av
+
+    if stream.codec_context.name == "vp9":  # FFmpeg's own decoder drops it
+        return av.CodecContext.create("libvpx-vp9", "r")
+    return stream.codec_context
+
+
+def _last_frame(decoder: Any, packets: Sequence[Any]) -> Any:
+    """The last frame of packets that begin with a keyframe; None unless all of them decode.
+
+    One frame is held at a time: a group of 8K pictures would be gigabytes. The decoder may be used
+    again.
+    """
+    count, last = 0, None
+    for packet in (*packets, None):
+        for frame in decoder.decode(packet):
+            count, last = count + 1, frame
+    decoder.flush_buffers()
+    return last if count == len(packets) else None

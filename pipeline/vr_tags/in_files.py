@@ -1,0 +1,201 @@
+"""Which way the eyes share a picture, and what it is of the sphere, as a file's metadata says it.
+
+Players that do not read names read this. ffmpeg's command line cannot write it, so ffmpeg is
+asked for a placeholder in a finished file's header, and the tags are put in its place: no other
+byte moves, however long the video. Formats: Google's Spherical Video V2 RFC (`st3d` and `sv3d` of
+MP4 and MOV, `Projection` of Matroska) and RFC 9559 (Matroska's `StereoMode`).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.contract import Layout, ProjectionName
+from pipeline.errors import EncodeError
+from pipeline.files.disk import writing
+from pipeline.vr_tags.matroska import write_projection
+from pipeline.vr_tags.mp4 import write_boxes
+
+TagContainer = Literal["mp4", "mov", "webm"]
+
+#: Bytes of the text that ffmpeg is asked to write; both tags take less, with what holds them.
+PLACEHOLDER_BYTES = 128
+_PLACEHOLDER = b"room for stereo and projection tags".ljust(PLACEHOLDER_BYTES, b".")
+
+#: Matroska's StereoMode, number and FFmpeg's name, for (layout, right_first).
+_MATROSKA_STEREO: dict[tuple[Layout, bool], tuple[int, str]] = {
+    ("mono", False): (0, "mono"),
+    ("sbs", False): (1, "left_right"),
+    ("tb", True): (2, "bottom_top"),
+    ("tb", False): (3, "top_bottom"),
+    ("sbs", True): (11, "right_left"),
+}
+_BY_STEREO_NAME = {name: key for key, (_, name) in _MATROSKA_STEREO.items()}
+
+#: `stereo_mode` of `st3d`. None is defined for a right eye on top.
+_ST3D: dict[tuple[Layout, bool], int] = {
+    ("mono", False): 0,
+    ("tb", False): 1,
+    ("sbs", False): 2,
+    ("sbs", True): 4,
+}
+
+#: What of a whole sphere is cut off at (top, bottom, left, right) of an eye, in units of 2**-32.
+_CUT_OFF: dict[ProjectionName, tuple[int, int, int, int]] = {
+    "equirect180": (0, 0, 1 << 30, 1 << 30),
+    "equirect360": (0, 0, 0, 0),
+}
+
+# FFmpeg's numbers: libavutil/stereo3d.h and libavutil/spherical.h, as of libavutil 60.
+_LAYOUTS: dict[int, Layout] = {0: "mono", 1: "sbs", 2: "tb"}
+_VIEW_PACKED = 0
+_PROJECTIONS: dict[int, ProjectionName] = {0: "equirect360", 3: "equirect180", 4: "flat"}
+_TILE, _FISHEYE = 2, 5
+_FISHEYES: dict[int, ProjectionName] = {
+    180: "fisheye180",
+    190: "fisheye190",
+    200: "fisheye200",
+    220: "fisheye220",
+}
+#: As a share of the sphere: writers round a quarter of 2**32 in several ways.
+_BOUND_SLACK = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class SphericalTags:
+    """What a file is to say of its pictures.
+
+    Attributes:
+        stereo: which way the eyes share a picture.
+        right_first: the right eye is the left (or upper) half; of no meaning in mono.
+        projection: of each eye. Only equirectangular ones can be said: no standard knows the
+            lens of a fisheye, and silence means flat.
+    """
+
+    stereo: Layout
+    right_first: bool
+    projection: ProjectionName
+
+    @property
+    def eyes(self) -> tuple[Layout, bool]:
+        return self.stereo, self.right_first and self.stereo != "mono"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundTags:
+    """What a file says of its pictures, as `SphericalTags`; None where it is silent or unclear."""
+
+    layout: Layout | None = None
+    right_first: bool | None = None
+    projection: ProjectionName | None = None
+
+
+def placeholder_options(container: TagContainer, tags: SphericalTags) -> list[str]:
+    """ffmpeg's options for an output that `write_tags` is to tag."""
+    text = _PLACEHOLDER.decode()
+    if container != "webm":
+        return ["-metadata", f"comment={text}"]
+    # WebM's frames are half as wide on the screen with it: that is left to ffmpeg.
+    mode = f"stereo_mode={_MATROSKA_STEREO[tags.eyes][1]}"
+    return ["-metadata:s:v:0", f"title={text}", "-metadata:s:v:0", mode]
+
+
+def write_tags(path: Path, container: TagContainer, tags: SphericalTags) -> None:
+    """Put `tags` in the place of the placeholder in a finished file, and move nothing else.
+
+    A right eye on top cannot be said in MP4 and MOV: nothing is said of the eyes then. A flat
+    picture of one eye gets no tags, but the placeholder goes. Nothing is forced to the disk.
+
+    Raises:
+        EncodeError: the file has no placeholder, or is not built as ffmpeg builds it.
+        DiskError: it cannot be written.
+    """
+    bounds = _CUT_OFF.get(tags.projection)
+    # FullBox version and flags, then the bounds: the same bytes in both containers.
+    equi = struct.pack(">I4I", 0, *bounds) if bounds is not None else None
+    try:
+        with writing(path), path.open("r+b", buffering=0) as file:
+            if container == "webm":
+                write_projection(file, _PLACEHOLDER, _MATROSKA_STEREO[tags.eyes][0], equi)
+            else:
+                write_boxes(file, _PLACEHOLDER, _st3d(tags), equi)
+    except EncodeError as error:
+        raise EncodeError(f"{path.name} cannot be tagged: {error.message}", error.advice) from error
+
+
+def readable(container: TagContainer, tags: SphericalTags) -> FoundTags:
+    """What `tags_of_frame` says of a file that was given `tags`.
+
+    FFmpeg reads `st3d` values 0 to 2 only: a right eye on the left is told to players, but must be
+    read back by `pipeline.vr_tags.mp4.stored_stereo_mode`.
+    """
+    layout, right_first = tags.eyes
+    projection = tags.projection if tags.projection in _CUT_OFF else None
+    if container != "webm" and (right_first or _st3d(tags) is None):
+        return FoundTags(projection=projection)
+    return FoundTags(layout, right_first, projection)
+
+
+def tags_of_frame(side_data: Mapping[str, Any], stream_metadata: Mapping[str, str]) -> FoundTags:
+    """What FFmpeg found out about a decoded frame.
+
+    PyAV shows this on frames only, not on streams: FFmpeg copies what the container says to every
+    frame, and adds what the coded pictures themselves say (the frame packing of H.264 and HEVC).
+
+    Args:
+        side_data: of a PyAV frame; bytes by "STEREO3D" and "SPHERICAL".
+        stream_metadata: of its stream; Matroska's stereo mode is there as well.
+    """
+    stereo, degrees = _stereo(side_data.get("STEREO3D"))
+    if stereo is None:
+        by_name = {key.lower(): value for key, value in stream_metadata.items()}
+        stereo = _BY_STEREO_NAME.get(by_name.get("stereo_mode", ""))
+    layout, right_first = stereo or (None, None)
+    return FoundTags(layout, right_first, _projection(side_data.get("SPHERICAL"), degrees))
+
+
+def _st3d(tags: SphericalTags) -> int | None:
+    said = tags.stereo != "mono" or tags.projection in _CUT_OFF
+    return _ST3D.get(tags.eyes) if said else None
+
+
+def _stereo(data: Any) -> tuple[tuple[Layout, bool] | None, float]:
+    """((layout, right_first), degrees from left to right or 0) of an AVStereo3D.
+
+    Its fields are type, flags, view, primary eye, baseline and two fractions, the disparity's and
+    the field of view's.
+    """
+    form = struct.Struct("=4iI4i")
+    raw = b"" if data is None else bytes(data)
+    if len(raw) < form.size:
+        return None, 0.0
+    kind, flags, view, *_, numerator, denominator = form.unpack_from(raw)
+    degrees = numerator / denominator if denominator > 0 else 0.0
+    layout = _LAYOUTS.get(kind)
+    if layout is None or view != _VIEW_PACKED:
+        return None, degrees
+    return (layout, layout != "mono" and bool(flags & 1)), degrees
+
+
+def _projection(data: Any, degrees: float) -> ProjectionName | None:
+    """Of an AVSphericalMapping: projection, yaw, pitch, roll, bounds (left, top, right, bottom)."""
+    form = struct.Struct("=4i5I")
+    raw = b"" if data is None else bytes(data)
+    if len(raw) != form.size:  # older ones have wider bounds
+        return None
+    kind, _, _, _, left, top, right, bottom, _ = form.unpack(raw)
+    if kind == _TILE:
+        sides, ends = (left + right) / 2**32, (top + bottom) / 2**32
+        if abs(left - right) <= _BOUND_SLACK * 2**32 and ends <= _BOUND_SLACK:
+            if abs(sides - 0.5) <= _BOUND_SLACK:
+                return "equirect180"
+            if sides <= _BOUND_SLACK:
+                return "equirect360"
+        return None
+    if kind == _FISHEYE:  # of any lens, unless it says which
+        return _FISHEYES.get(round(degrees))
+    return _PROJECTIONS.get(kind)

@@ -1,0 +1,249 @@
+"""The main job from the command line, with real processes: law 1, resume, and what one death costs.
+
+Frames are compared decoded, picture by picture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from orchestrator.watch.standing import read_live
+from tests.clips import SVT_AV1, X264, X265, ClipSpec, read_frames, read_numbers, read_sounds
+
+pytestmark = pytest.mark.slow
+
+GetClip = Callable[[ClipSpec], Path]
+
+CLIPS = (
+    ClipSpec("one_LR.mp4", X264, num_frames=64, audio=("aac",)),
+    ClipSpec("two_LR.mkv", SVT_AV1, num_frames=40, audio=("libopus", "aac", "libvorbis")),
+    ClipSpec("three_LR.mp4", X265, "yuv420p10le", num_frames=30),
+)
+SEGMENT = 12
+
+
+@pytest.fixture(scope="module")
+def videos(clip: GetClip, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    for spec in CLIPS:
+        (folder / spec.name).symlink_to(clip(spec))
+    deep = folder / "day 2"
+    deep.mkdir()
+    (folder / "three_LR.mp4").replace(deep / "three_LR.mp4")
+    return folder
+
+
+def command(videos: Path, out: Path, *options: str) -> list[str]:
+    return [
+        *(sys.executable, "-m", "orchestrator.cli", "run", str(videos), "-o", str(out)),
+        *("--config", str(settings_file(out)), "--gpus", "none", *options),
+    ]
+
+
+def settings_file(out: Path) -> Path:
+    path = out.with_suffix(".yaml")
+    path.write_text(
+        "input: {follow_links: true}\n"
+        "matting: {model: chroma}\n"
+        f"streaming: {{segment_frames: {SEGMENT}}}\n"
+    )
+    return path
+
+
+def run(videos: Path, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(videos, out, *options),
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+def outputs(out: Path) -> dict[str, str]:
+    """Path of each output below `out` -> hash of all its decoded frames."""
+    found = {}
+    for path in sorted(out.rglob("*.webm")):
+        digest = hashlib.sha256()
+        for picture in read_frames(path):
+            digest.update(picture.tobytes())
+        found[str(path.relative_to(out))] = digest.hexdigest()
+    return found
+
+
+def journal(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / ".vrmatte/journal.jsonl").read_text().splitlines()]
+
+
+def files_left(out: Path) -> set[str]:
+    """What is in OUT besides deliverables, report and the run's own folder."""
+    return {
+        str(path.relative_to(out))
+        for path in out.rglob("*")
+        if path.is_file()
+        and path.suffix != ".webm"
+        and path.name not in ("report.json", "report.html")
+        and ".vrmatte" not in path.relative_to(out).parts
+    }
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    videos: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, str]]:
+    out = tmp_path_factory.mktemp("undisturbed") / "out"
+    done = run(videos, out, "--cpu-workers", "1", "--lanes", "1")
+    assert done.returncode == 0, done.stderr
+    return out, outputs(out)
+
+
+def test_all_frames_eyes_and_tracks_of_all_videos(
+    undisturbed: tuple[Path, dict[str, str]],
+) -> None:
+    out, _ = undisturbed
+    for spec, name in zip(CLIPS, ("one_LR", "two_LR", "day 2/three_LR"), strict=True):
+        path = out / f"{name}_360_matte.webm"
+        left, right = read_numbers(read_frames(path))
+        assert left == right == list(range(spec.num_frames))
+        sounds = read_sounds(path)
+        assert len(sounds) == len(spec.audio)
+        assert all(abs(s.end_s - spec.num_frames / 30) <= 1 / 30 for s in sounds)
+    assert files_left(out) == set()
+    assert not list((out / ".vrmatte/work").rglob("*.webm"))
+
+
+def test_the_report_names_every_video_and_output(
+    undisturbed: tuple[Path, dict[str, str]],
+) -> None:
+    out, hashes = undisturbed
+    report = json.loads((out / "report.json").read_text())
+    named = {o["path"] for video in report["videos"] for o in video["outputs"]}
+    assert {str(Path(path).relative_to(out.resolve())) for path in named} == set(hashes)
+
+
+def test_who_looks_in_sees_how_it_ended_and_what_it_took(
+    undisturbed: tuple[Path, dict[str, str]],
+) -> None:
+    out, _ = undisturbed
+    live = read_live(out)
+    assert live is not None
+    assert (live.phase, live.share_done) == ("ended", 1.0)
+    assert {video.status for video in live.snapshot.videos} == {"done"}
+    load = json.loads((out / "report.json").read_text())["load"]
+    assert max(point["cpu"] for point in load) > 0
+    assert max(device["rss_bytes"] for point in load for device in point["devices"]) > 50e6
+
+
+@pytest.mark.parametrize(("workers", "lanes"), [(2, 1), (1, 3)])
+def test_workers_and_lanes_do_not_alter_the_frames(
+    workers: int,
+    lanes: int,
+    videos: Path,
+    undisturbed: tuple[Path, dict[str, str]],
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "out"
+    done = run(videos, out, "--cpu-workers", str(workers), "--lanes", str(lanes))
+    assert done.returncode == 0, done.stderr
+    assert outputs(out) == undisturbed[1]
+
+
+def test_a_second_run_does_nothing_again(
+    videos: Path, undisturbed: tuple[Path, dict[str, str]]
+) -> None:
+    out, hashes = undisturbed
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.webm")}
+    done = run(videos, out)
+    assert done.returncode == 0, done.stderr
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.webm")} == before
+    assert outputs(out) == hashes
+
+
+@pytest.mark.parametrize("victim", ["parent", "worker", "encoder"])
+def test_killed_in_the_middle_and_run_again(
+    victim: str,
+    videos: Path,
+    undisturbed: tuple[Path, dict[str, str]],
+    tmp_path: Path,
+) -> None:
+    """Segments are written in a scratch folder; of what was killed nothing is left there."""
+    out, scratch = tmp_path / "out", tmp_path / "nvme"
+    scratch.mkdir()
+    process = subprocess.Popen(
+        command(videos, out, "--cpu-workers", "1", "--lanes", "2", "--scratch", str(scratch)),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    children: list[psutil.Process] = []
+    killed = False
+    for _ in process.stderr:  # it says a line for every change
+        if killed or not (out / ".vrmatte/journal.jsonl").exists():
+            continue
+        if sum(line["entry"]["kind"] == "segment" for line in journal(out)) < 2:
+            continue
+        children = psutil.Process(process.pid).children(recursive=True)
+        killed = _kill(victim, process.pid, children)
+    process.stderr.close()
+    status = process.wait()
+    assert killed, "it ended before two segments were committed"
+    psutil.wait_procs(children, timeout=10)
+    assert not [child for child in children if child.is_running()], "an orphan is left"
+    if victim == "parent":
+        assert status == -signal.SIGKILL
+        assert outputs(out) != undisturbed[1]
+        [left] = scratch.iterdir()
+        assert left.name.startswith("vrmatte-")
+        options = ("--cpu-workers", "2", "--lanes", "1", "--scratch", str(scratch))
+        done = run(videos, out, *options)
+        assert done.returncode == 0, done.stderr
+    else:
+        assert status == 0
+    assert outputs(out) == undisturbed[1]
+    assert files_left(out) == set()
+    assert list(scratch.iterdir()) == []
+
+
+def _kill(victim: str, parent: int, children: list[psutil.Process]) -> bool:
+    if victim == "parent":
+        os.kill(parent, signal.SIGKILL)
+        return True
+    sought = "pipeline.encode.vp9_alpha" if victim == "encoder" else "spawn_main"
+    for child in children:
+        try:
+            if sought in " ".join(child.cmdline()):
+                child.kill()
+                return True
+        except (psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue  # an encoder that has just ended; the next one will do
+    return False
+
+
+def test_a_broken_file_costs_only_itself(clip: GetClip, tmp_path: Path) -> None:
+    videos, out = tmp_path / "videos", tmp_path / "out"
+    videos.mkdir()
+    (videos / "good_LR.mp4").symlink_to(clip(CLIPS[2]))
+    whole = clip(CLIPS[0]).read_bytes()
+    (videos / "cut.mp4").write_bytes(whole[: len(whole) // 3])
+    (videos / "noise.mkv").write_bytes(os.urandom(5000))
+    done = run(videos, out)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr + done.stdout
+    assert "Traceback" not in (out / "report.json").read_text()
+    report = json.loads((out / "report.json").read_text())
+    results = {video["name"]: video["result"] for video in report["videos"]}
+    assert results == {"good_LR.mp4": "done", "cut.mp4": "set aside", "noise.mkv": "set aside"}
+    assert list(outputs(out)) == ["good_LR_360_matte.webm"]

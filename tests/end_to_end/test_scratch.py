@@ -1,0 +1,133 @@
+"""Runs whose segments are written in a scratch folder: the same OUT, and faults told as its own.
+
+The real pipeline, with workers as threads. What is killed, with real processes: `test_main_job.py`.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.deliverables.webm import WebM
+from pipeline.errors import SettingsError
+from tests.clips import X264, ClipSpec
+from tests.end_to_end.test_main_job import files_left, journal
+from tests.mounts import small_disk
+from tests.runs import HereRun
+
+pytestmark = pytest.mark.slow
+
+GetClip = Callable[[ClipSpec], Path]
+
+CLIP = ClipSpec("tiny_LR.mp4", X264, num_frames=8, eye=(32, 32), audio=("aac",))
+FORMATS = ["webm", "greenscreen"]
+OPEN_SEGMENT = WebM.open_segment
+
+
+@pytest.fixture(scope="module")
+def videos(clip: GetClip, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    shutil.copy2(clip(CLIP), folder / CLIP.name)
+    return folder
+
+
+def run_of(videos: Path, out: Path, scratch: Path | str | None) -> HereRun:
+    settings: dict[str, dict[str, object]] = {
+        "matting": {"model": "chroma"},
+        "streaming": {"segment_frames": 4, "lanes": 1},
+        "workers": {"gpus": "none"},
+        "limits": {"reserve_gb": 0.0},
+        "output": {"formats": FORMATS, "scratch": None if scratch is None else str(scratch)},
+    }
+    return HereRun(videos, out, settings, threads=True)
+
+
+def files(out: Path) -> dict[str, str]:
+    """sha256 of each output, and of each segment by the journal."""
+    found = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in out.iterdir()
+        if path.suffix in (".webm", ".mp4")
+    }
+    for entry in segments(out):
+        found |= {f"{entry['segment']} {n}": d for n, d in enumerate(entry["result"]["digests"])}
+    return found
+
+
+def segments(out: Path) -> list[dict[str, Any]]:
+    entries = [line["entry"] for line in journal(out)]
+    return [entry for entry in entries if entry["kind"] == "segment"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    run = run_of(videos, tmp_path_factory.mktemp("undisturbed") / "out", None)
+    assert run.run() == 0, run.said.getvalue()
+    assert len(files(run.out)) == len(FORMATS) * (1 + 2)
+    return files(run.out)
+
+
+def left(out: Path) -> set[str]:
+    drafts = {path.name for path in out.rglob("*.part*")}
+    return drafts | {name for name in files_left(out) if not name.endswith(".mp4")}
+
+
+def test_a_full_scratch_stops_the_run_and_with_another_the_files_are_the_same_byte_for_byte(
+    videos: Path, undisturbed: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[Path] = []
+    place = tmp_path / "disk"
+    place.mkdir()
+    with small_disk(place, "1m") as disk:
+
+        def fill(deliverable: WebM, path: Path) -> Any:
+            if not begun:
+                (disk.seen / "filler").write_bytes(bytes(shutil.disk_usage(disk.seen).free))
+            begun.append(path)
+            return OPEN_SEGMENT(deliverable, path)
+
+        run = run_of(videos, tmp_path / "out", disk.seen)
+        monkeypatch.setattr(WebM, "open_segment", fill)
+        assert run.run() == 130, run.said.getvalue()
+        said = "".join(run.said.getvalue().split())  # its lines are wrapped
+        assert f"noroomleftinthescratchfolder{disk.seen}(makeroom" in said, run.said.getvalue()
+        assert [path.name for path in disk.seen.iterdir()] == ["filler"]
+    assert left(run.out) == set()
+    assert segments(run.out) == []
+
+    begun.append(place)  # nothing is filled any more
+    scratch = tmp_path / "nvme"
+    scratch.mkdir()
+    (scratch / "film.mp4").write_bytes(b"somebody else's")
+    again = run_of(videos, run.out, scratch)
+    assert again.run() == 0, again.said.getvalue()
+    assert files(run.out) == undisturbed
+    assert left(run.out) == set()
+    assert [path.is_relative_to(scratch) for path in begun[-2:]] == [True, True]
+    assert [path.name for path in scratch.iterdir()] == ["film.mp4"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EACCES])
+def test_a_scratch_that_takes_no_files_is_refused_before_work(
+    number: int, videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = tmp_path / "nvme"
+    if number == errno.EACCES:
+        scratch.mkdir()
+        refused = PermissionError(number, os.strerror(number))
+        monkeypatch.setattr("orchestrator.machine.scratch_folder.refusal", lambda folder: refused)
+    run = run_of(videos, tmp_path / "out", scratch)
+    how = run.run()
+    assert isinstance(how, SettingsError)
+    assert str(how).startswith(
+        f"cannot write to the scratch folder {scratch}: {os.strerror(number)}"
+    )
+    assert "output.scratch" in how.advice
+    assert scratch.exists() == (number == errno.EACCES)

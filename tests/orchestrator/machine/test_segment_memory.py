@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.machine.crew import gather
+from orchestrator.machine.devices import Devices, Gpu
+from orchestrator.machine.segment_memory import (
+    Share,
+    encoders_bytes_per_pixel,
+    fitted,
+    segment_bytes,
+    share,
+    with_needs,
+)
+from orchestrator.out.folder import OutFolder
+from orchestrator.settings.settings import load_settings, video_settings
+from pipeline.contract import (
+    EncodingSettings,
+    StreamingSettings,
+    VideoInfo,
+    VideoSettings,
+    chunk_frames,
+)
+from tests.orchestrator.worlds import make_job
+
+GB = 10**9
+OPEN = VideoSettings()
+
+
+def video(width: int, height: int) -> VideoInfo:
+    return replace(make_job().info, width=width, height=height)
+
+
+UHD, EIGHT_K = video(3840, 1920), video(8192, 4096)
+
+
+def test_chunks_are_smaller_for_larger_pictures_and_as_asked_if_asked() -> None:
+    sizes = [(1920, 960), (4096, 2048), (5760, 2880), (8192, 4096), (11520, 5760)]
+    chunks = [chunk_frames(video(*size), StreamingSettings()) for size in sizes]
+    assert chunks == [4, 4, 2, 1, 1]
+    assert chunk_frames(EIGHT_K, StreamingSettings(chunk_frames=3)) == 3
+
+
+def test_8k_fits_into_6_gb_of_a_gpu_as_it_is() -> None:
+    of_gpu = share(1, 64 * GB, 24 * GB, None, 6.0)
+    assert of_gpu.vram_bytes == 6 * GB
+    assert of_gpu.vram_for_segments is not None
+    assert segment_bytes(EIGHT_K, chunk_frames(EIGHT_K, OPEN.streaming), True)[1] < (
+        of_gpu.vram_for_segments
+    )
+    assert fitted(EIGHT_K, OPEN, Share(None, 6 * GB), True) == OPEN
+
+
+def test_a_limit_that_is_set_makes_chunks_smaller_and_a_machine_never_does() -> None:
+    asked = replace(OPEN, streaming=StreamingSettings(chunk_frames=4))
+    small = fitted(EIGHT_K, asked, Share(None, 6 * GB), True)
+    assert small.streaming.chunk_frames in (1, 2)
+    assert small.fingerprint() != asked.fingerprint(), "it alters bits: old segments do not fit"
+    assert fitted(UHD, asked, Share(None, 6 * GB), True) == asked
+    assert fitted(EIGHT_K, asked, Share(), True) == asked
+    tiny = fitted(EIGHT_K, asked, Share(None, GB), True)
+    assert tiny.streaming.chunk_frames == 1, "then it is tried, with one frame at a time"
+
+
+def test_on_the_cpu_the_limit_of_the_memory_counts() -> None:
+    asked = replace(OPEN, streaming=StreamingSettings(chunk_frames=4))
+    assert fitted(EIGHT_K, asked, Share(40 * GB, None), False) == asked
+    assert fitted(EIGHT_K, asked, Share(16 * GB, None), False) != asked
+
+
+@given(
+    workers=st.integers(1, 8),
+    machine=st.integers(1, 2000),
+    gpu=st.none() | st.integers(1, 200),
+    ram=st.none() | st.floats(0.1, 1000),
+    vram=st.none() | st.floats(0.1, 200),
+)
+def test_shares_stay_within_machine_and_limits(
+    workers: int, machine: int, gpu: int | None, ram: float | None, vram: float | None
+) -> None:
+    one = share(workers, machine * GB, None if gpu is None else gpu * GB, ram, vram)
+    allowed = machine * GB if ram is None else ram * GB
+    assert one.ram_bytes is not None
+    assert workers * one.ram_bytes <= allowed + workers
+    assert (one.vram_bytes is None) == (gpu is None)
+    if gpu is not None and one.vram_bytes is not None:
+        assert one.vram_bytes <= gpu * GB
+        assert vram is None or one.vram_bytes <= vram * GB + 1
+    for room in (one.ram_for_segments, one.vram_for_segments):
+        assert room is None or room >= 0
+
+
+@given(st.integers(2, 16384), st.integers(2, 8192), st.integers(1, 8), st.booleans())
+def test_larger_pictures_and_chunks_never_need_less(
+    width: int, height: int, chunk: int, on_gpu: bool
+) -> None:
+    need = segment_bytes(video(width, height), chunk, on_gpu)
+    assert need <= segment_bytes(video(width + 2, height), chunk, on_gpu)
+    assert need <= segment_bytes(video(width, height), chunk + 1, on_gpu)
+
+
+def test_a_crew_is_told_its_limits_and_plans_with_what_there_is(tmp_path: Path) -> None:
+    gpus = [Gpu(0, "GPU-a", "L4", 24 * GB), Gpu(1, "GPU-b", "L40S", 48 * GB)]
+    devices = Devices((1, 0), "two GPUs")
+    out = OutFolder(tmp_path)
+    settings = load_settings(None, {"limits": {"vram_gb": 10, "ram_gb": 32}})
+    crew = gather(settings, devices, gpus, out, cores=16, machine_bytes=256 * GB)
+    assert [setup.vram_bytes for setup in crew.setups.values()] == [10 * GB - 600_000_000] * 2
+    assert [setup.ram_bytes for setup in crew.setups.values()] == [16 * GB] * 2
+    assert [setup.device for setup in crew.setups.values()] == [1, 0]
+    assert [Path(setup.log_path).name for setup in crew.setups.values()] == [
+        "gpu1.jsonl",
+        "gpu0.jsonl",
+    ]
+    assert [gpu.uuid for gpu in crew.gpus.values()] == ["GPU-b", "GPU-a"]
+    free = gather(load_settings(None, {}), devices, gpus, out, cores=16, machine_bytes=256 * GB)
+    assert [setup.vram_bytes for setup in free.setups.values()] == [None, None]
+    rooms = [spec.vram_bytes for spec in free.specs()]
+    assert rooms[0] is not None
+    assert rooms[1] is not None
+    assert rooms[1] < rooms[0] < 48 * GB
+    cpu = gather(
+        load_settings(None, {}), Devices(("cpu",) * 2, ""), [], out, cores=4, machine_bytes=24 * GB
+    )
+    assert not cpu.on_gpu
+    assert cpu.specs()[0].vram_bytes is None
+    assert cpu.memory_used(0) is None
+
+
+@pytest.mark.parametrize("codec", ["hevc", "h264", "av1"])
+def test_a_slower_encoder_is_never_planned_with_less(codec: Literal["hevc", "h264", "av1"]) -> None:
+    for name in ("webm", "greenscreen", "hevc-alpha", "matte", "prores", "tiff"):
+        needs = [
+            encoders_bytes_per_pixel(
+                VideoSettings(
+                    deliverables=(name,), encoding=EncodingSettings(codec=codec, quality=quality)
+                )
+            )
+            for quality in ("draft", "balanced", "best")
+        ]
+        assert needs == sorted(needs)
+        both = VideoSettings(deliverables=(name, "webm"), encoding=EncodingSettings(codec=codec))
+        assert encoders_bytes_per_pixel(both) == needs[1] + 60
+
+
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_sam2_is_planned_with_what_its_size_takes(on_gpu: bool, tmp_path: Path) -> None:
+    job = replace(make_job(), info=UHD)
+    needs, rooms = [], []
+    gpus = [Gpu(0, "GPU-a", "L4", 24 * GB)] if on_gpu else []
+    devices = Devices((0,) if on_gpu else ("cpu",), "")
+    for size in (None, "tiny", "small", "base_plus", "large"):
+        matting = {"model": "rvm"} if size is None else {"model": "sam2+rvm", "sam2_size": size}
+        settings = load_settings(None, {"matting": matting})
+        one = with_needs(replace(job, settings=video_settings(settings)), on_gpu)
+        needs.append((one.ram_bytes, one.vram_bytes)[on_gpu])
+        crew = gather(settings, devices, gpus, OutFolder(tmp_path), cores=4, machine_bytes=24 * GB)
+        rooms.append((crew.specs()[0].ram_bytes, crew.specs()[0].vram_bytes)[on_gpu] or 0)
+    assert needs == sorted(needs)
+    assert needs[1] > needs[0] + 4e8
+    assert rooms == sorted(rooms, reverse=True)
+    assert rooms[0] - rooms[-1] > 8e8  # the weights of the large one
+    small = load_settings(None, {"matting": {"model": "sam2", "sam2_image_size": 512}})
+    quarter = with_needs(replace(job, settings=video_settings(small)), on_gpu)
+    least = (quarter.ram_bytes, quarter.vram_bytes)[on_gpu]
+    assert needs[0] < least < needs[0] + (needs[2] - needs[0]) / 3
+
+
+def test_jobs_know_what_their_segments_need() -> None:
+    job = with_needs(replace(make_job(), info=EIGHT_K), on_gpu=False)
+    encoders = encoders_bytes_per_pixel(job.settings)
+    assert (job.ram_bytes, job.vram_bytes) == segment_bytes(EIGHT_K, 1, False, encoders)
+    assert job.ram_bytes > 8 * GB

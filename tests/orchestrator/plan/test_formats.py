@@ -1,0 +1,104 @@
+"""Formats: what can be asked for is what can be made, planned and told from a source."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import click
+import pytest
+
+from orchestrator.commands.run import run as run_command
+from orchestrator.machine.segment_memory import encoders_bytes_per_pixel, with_needs
+from orchestrator.out.output_names import OUTPUT_ENDINGS, output_name
+from orchestrator.out.room import SHARE_OF_FORMAT
+from orchestrator.plan.discover import discover
+from orchestrator.plan.planner import Planner, Wanted
+from orchestrator.settings.settings import load_settings, video_settings
+from pipeline.contract import EncodingSettings, ProjectionName, VideoSettings
+from pipeline.deliverables.base import BUILT_IN, make_deliverable
+from pipeline.deliverables.fit import BY_CODEC, with_encoder
+from pipeline.errors import SettingsError
+from tests.orchestrator.snapshots import ProbeDouble
+from tests.orchestrator.worlds import make_job
+
+FORMATS = sorted(BUILT_IN)
+
+
+def test_what_can_be_asked_for_is_what_can_be_made() -> None:
+    [option] = [p for p in run_command.params if p.name == "formats"]
+    assert isinstance(option.type, click.Choice)
+    assert sorted(option.type.choices) == FORMATS
+    assert sorted({*OUTPUT_ENDINGS, "alphapack"}) == FORMATS
+    assert sorted({*SHARE_OF_FORMAT, "prores"}) == FORMATS
+    [option] = [p for p in run_command.params if p.name == "projection"]
+    assert isinstance(option.type, click.Choice)
+    assert sorted(option.type.choices) == sorted([*get_args(ProjectionName), "auto"])
+    assert set(BUILT_IN) >= BY_CODEC
+    everything = load_settings(None, {"output": {"formats": FORMATS}})
+    assert video_settings(everything).deliverables == tuple(FORMATS)
+
+
+def test_no_output_is_taken_for_a_source_or_for_another_output(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    video = make_job().info
+    names = {output_name("talk", name, video): name for name in FORMATS}
+    assert len(names) == len(FORMATS)
+    for output, name in names.items():
+        assert output.endswith(make_deliverable(name, video, VideoSettings()).suffix)
+        (tmp_path / "in" / output).touch()
+    sources = ["talk_green.mp4", "talk_LR_180_FISHEYE_F180_alpha.mp4"]
+    for source in sources:  # one that others packed, and one that is filmed before a screen
+        (tmp_path / "in" / source).touch()
+    assert [s.name for s in discover([tmp_path / "in"], tmp_path / "out")] == sources
+
+
+def planner(out: Path, settings: VideoSettings) -> Planner:
+    return Planner(
+        out=out,
+        wanted=lambda source: Wanted(settings),
+        probe=ProbeDouble(),
+        fit=lambda info, chosen, index: with_encoder(
+            replace(info, width=8192, height=4096), chosen, lambda codec, w, h: True
+        ),
+    )
+
+
+def test_a_video_too_large_for_its_codec_is_set_aside_and_told_another(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a_LR_180.mp4").write_bytes(b"a")
+    sources = discover([tmp_path / "in"], tmp_path / "out")
+    encoding = EncodingSettings(codec="h264", encoder="nvenc")
+    settings = VideoSettings(deliverables=("webm", "greenscreen"), encoding=encoding)
+    [aside] = planner(tmp_path / "out", settings).plan(sources).set_aside
+    assert "8192x4096 is too large for H.264 by NVENC" in aside.error.message
+    assert "encoding.codec: hevc" in aside.error.advice
+    fits = replace(settings, encoding=EncodingSettings(codec="hevc"))
+    [job] = planner(tmp_path / "out", fits).plan(sources).jobs
+    assert job.settings.encoding.encoder == "nvenc"
+    assert [Path(output).name for output in job.outputs] == [
+        "a_LR_180_matte.webm",
+        "a_LR_180_matte_green.mp4",
+    ]
+    other = replace(settings, deliverables=("webm",))
+    assert len(planner(tmp_path / "out", other).plan(sources).jobs) == 1
+
+
+def test_every_further_format_needs_memory_for_its_encoder() -> None:
+    job = make_job()
+    one = with_needs(job, False)
+    two = with_needs(
+        replace(job, settings=replace(job.settings, deliverables=("webm", "greenscreen"))), False
+    )
+    assert two.ram_bytes > one.ram_bytes
+    assert two.vram_bytes == one.vram_bytes
+    av1 = VideoSettings(deliverables=("greenscreen",), encoding=EncodingSettings(codec="av1"))
+    hevc = VideoSettings(deliverables=("greenscreen",))
+    assert encoders_bytes_per_pixel(av1) > encoders_bytes_per_pixel(hevc)
+
+
+@pytest.mark.parametrize("color", ["green", "#2BE64", "#2BE6401", "2BE640", "#GGGGGG"])
+def test_a_screen_colour_is_six_hexadecimal_digits(color: str) -> None:
+    with pytest.raises(SettingsError, match=r"encoding\.screen_color"):
+        load_settings(None, {"encoding": {"screen_color": color}})

@@ -1,0 +1,86 @@
+"""`--on-done`: told when a run is over and nobody may be there, and only then."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import orchestrator.run.run
+from orchestrator.cli import main
+from orchestrator.run.on_done import tell
+from orchestrator.run.request import Request, Surroundings
+from pipeline.errors import DiskError, MachineError, SettingsError
+
+COMMAND = 'echo "$VRMATTE_STATUS $VRMATTE_OUT $VRMATTE_REPORT" > told'
+
+
+def ended(
+    monkeypatch: pytest.MonkeyPatch,
+    folder: Path,
+    how: int | BaseException,
+    *words: str,
+    stop_reason: str | None = None,
+) -> str | None:
+    """What the command was told by a run that ended so."""
+
+    def run(request: Request, around: Surroundings) -> int:
+        (folder / "out").mkdir()
+        report = folder / "out/report.json"
+        report.write_text(json.dumps({"stop_reason": stop_reason}))
+        if isinstance(how, BaseException):
+            raise how
+        return how
+
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(orchestrator.run.run, "run", run)
+    CliRunner().invoke(main, ["run", "in", "-o", "out", "--on-done", COMMAND, *words])
+    return (folder / "told").read_text() if (folder / "told").exists() else None
+
+
+@pytest.mark.parametrize(
+    ("how", "status"),
+    [
+        (0, 0),
+        (1, 1),
+        (2, 2),
+        (MachineError("no GPU"), 3),
+        (DiskError("full"), 130),
+        (ValueError("x"), 1),
+    ],
+)
+def test_it_is_told_how_the_run_ended(
+    how: int | Exception, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    told = ended(monkeypatch, tmp_path, how)
+    assert told == f"{status} {out} {out / 'report.json'}\n"
+
+
+def test_a_run_that_a_full_disk_stopped_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = ended(monkeypatch, tmp_path, 130, stop_reason="the disk is full")
+    assert told is not None
+    assert told.startswith("130 ")
+
+
+@pytest.mark.parametrize(
+    "how", [130, SettingsError("another run is using it"), KeyboardInterrupt()]
+)
+def test_who_is_there_needs_no_word(
+    how: int | BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ended(monkeypatch, tmp_path, how) is None
+
+
+def test_a_dry_run_tells_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ended(monkeypatch, tmp_path, 0, "--dry-run") is None
+
+
+def test_its_own_trouble_is_said(tmp_path: Path) -> None:
+    assert tell("exit 0", 0, tmp_path) is None
+    assert tell("exit 3", 0, tmp_path) == "it ended with status 3"
+    assert tell("sleep 60", 0, tmp_path, 0.05) == "it took longer than 0 s and was ended"
