@@ -18,8 +18,8 @@ import pytest
 
 from tests.clips import X264, ClipSpec
 from tests.end_to_end.test_main_job import files_left, journal, outputs
-from tests.ray_cluster import QUIET, RayCluster
-from tests.runs import environment, left_behind
+from tests.ray_cluster import QUIET, RayCluster, ray_cluster
+from tests.runs import environment
 from workers.scratch import sweep
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -47,14 +47,10 @@ def mark(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cluster(mark: Path) -> Iterator[RayCluster]:
+def cluster(mark: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
     """Of a head without work and two nodes; nothing of it or of the runs is left in the end."""
-    cluster = RayCluster(mark)
-    cluster.add()
-    cluster.add()
-    yield cluster
-    cluster.end()
-    assert left_behind(mark) == []
+    with ray_cluster(mark, tmp_path_factory.mktemp("cluster"), nodes=2) as cluster:
+        yield cluster
 
 
 def start(
