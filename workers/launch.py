@@ -19,6 +19,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from socket import socket
 
+from pipeline.files.child_failure import how_it_ended
 from workers.messages import Command, Report, WorkerSetup
 from workers.result_queue import LineGone, ParentEnd, WorkerEnd, open_line
 
@@ -119,9 +120,7 @@ class WorkerHandle:
         self._line.close()
         code = self._process.exitcode
         self._process.close()
-        if code is not None and code < 0:
-            return f"killed by {signal.Signals(-code).name}"
-        return f"exit status {code}"
+        return how_it_ended(code)
 
 
 def visible_devices(setup: WorkerSetup, environment: Mapping[str, str]) -> str:
@@ -139,7 +138,7 @@ def visible_devices(setup: WorkerSetup, environment: Mapping[str, str]) -> str:
 
 @contextlib.contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Show a child these variables; what the person has set goes before."""
+    """Show a child these variables; one that the person has set keeps its value."""
     added = {name: value for name, value in variables.items() if name not in os.environ}
     os.environ.update(added)
     try:

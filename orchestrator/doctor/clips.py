@@ -12,6 +12,7 @@ from typing import Literal
 from pipeline.encode.ffmpeg_pipe import ffmpeg_command
 from pipeline.errors import EncodeError
 from pipeline.files.child import tied
+from pipeline.files.child_failure import ChildFailure
 
 SourceCodec = Literal["h264", "hevc", "av1", "vp9"]
 CODECS: tuple[SourceCodec, ...] = ("h264", "hevc", "av1", "vp9")
@@ -105,7 +106,7 @@ def make_sample(folder: Path, sample: Sample) -> Path:
     except OSError as error:
         raise EncodeError(f"ffmpeg cannot be started: {error.strerror}") from error
     if done.returncode != 0:
-        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
-        raise EncodeError(f"ffmpeg cannot make {sample.name}: {lines[-1][:200]}")
+        failure = ChildFailure.of(command, done.returncode, done.stderr)
+        raise failure.noted(EncodeError(failure.sentence(f"ffmpeg cannot make {sample.name}")))
     draft.replace(path)
     return path

@@ -31,6 +31,7 @@ from orchestrator.doctor.trials import (
     WeightsTrial,
 )
 from pipeline.errors import MachineError, SettingsError, VrmatteError
+from pipeline.files.child_failure import how_it_ended
 
 if TYPE_CHECKING:
     import torch
@@ -83,7 +84,7 @@ def asked_for_its_version(program: str) -> dict[str, str]:
         return {"no_ffmpeg": f"it cannot be started: {error.strerror}"}
     found = re.match(rb"ffmpeg version (\S+)", done.stdout)
     if done.returncode != 0 or found is None:
-        return {"no_ffmpeg": f"it ended with status {done.returncode} instead of its version"}
+        return {"no_ffmpeg": f"it did not tell its version ({how_it_ended(done.returncode)})"}
     return {"ffmpeg": found[1].decode(errors="replace")}
 
 

@@ -9,21 +9,19 @@ from __future__ import annotations
 import json
 import os
 import selectors
-import signal
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import IO
 
 from pydantic import TypeAdapter
 
 from orchestrator.doctor.trials import Trial, Tried
 from pipeline.errors import MachineError
-from pipeline.files.child import tied
+from pipeline.files.child import own_module, tied
+from pipeline.files.child_failure import ChildFailure
 from workers.launch import WORKER_ENVIRONMENT
 
 _TRIAL: TypeAdapter[Trial] = TypeAdapter(Trial)
@@ -34,8 +32,6 @@ _MOST_BYTES = 1 << 20
 
 #: A process that waits for a dead disk cannot be killed; nobody waits for it longer.
 _PATIENCE_S = 5.0
-
-_LAST_WORDS = 300
 
 
 class TrialProcess:
@@ -52,8 +48,8 @@ class TrialProcess:
         module: str = "orchestrator.doctor.trial_child",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._command = [sys.executable, "-P", "-m", module, "cpu" if device == "cpu" else "cuda:0"]
-        self._environment = _environment(device)
+        self._module = module
+        self._device = device
         self._clock = clock
         self._child: _Child | None = None
 
@@ -65,7 +61,7 @@ class TrialProcess:
         """
         began = self._clock()
         if self._child is None:
-            self._child = _Child(self._command, self._environment)
+            self._child = _Child(self._module, self._device)
         try:
             line = self._child.ask(_TRIAL.dump_json(trial), began + deadline_s, self._clock)
         except TimeoutError:
@@ -88,15 +84,21 @@ class TrialProcess:
 class _Child:
     """One process: a line of JSON in, a line of JSON out."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(self, module: str, device: int | str) -> None:
+        self._command, environment = own_module(module, "cpu" if device == "cpu" else "cuda:0")
         self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed by `end`
         try:
             self._process = subprocess.Popen(
-                tied(command),
+                tied(self._command),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._words,
-                env=dict(environment),
+                env={
+                    **WORKER_ENVIRONMENT,
+                    **environment,
+                    "CUDA_VISIBLE_DEVICES": visible_device(device, environment),
+                    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+                },
             )
         except OSError as error:
             self._words.close()
@@ -140,19 +142,11 @@ class _Child:
                 with suppress(BrokenPipeError):
                     if pipe is not None:
                         pipe.close()
-            self._told = _how_it_ended(self._process.returncode, self._words)
+            status = self._process.returncode
+            failure = ChildFailure.of(self._command, status, self._words)
+            self._told = failure.sentence("its process failed")
             self._words.close()
         return self._told
-
-
-def _how_it_ended(status: int | None, words: IO[bytes]) -> str:
-    if status is not None and status < 0:
-        how = f"its process was ended by {signal.Signals(-status).name}"
-    else:
-        how = f"its process ended with status {status}"
-    words.seek(0)
-    lines = words.read().decode(errors="replace").strip().splitlines()
-    return f"{how}: {lines[-1].strip()[:_LAST_WORDS]}" if lines else how
 
 
 def _parsed(line: bytes) -> Tried:
@@ -172,19 +166,6 @@ def visible_device(device: int | str, environment: Mapping[str, str]) -> str:
         return ""
     allowed = environment.get("CUDA_VISIBLE_DEVICES")
     return str(device) if allowed is None else allowed.split(",")[int(device)].strip()
-
-
-def _environment(device: int | str) -> dict[str, str]:
-    """A worker's: its one GPU or none, and its threads."""
-    here = str(Path(__file__).resolve().parents[2])
-    known = os.environ.get("PYTHONPATH")
-    return {
-        **WORKER_ENVIRONMENT,
-        **os.environ,
-        "CUDA_VISIBLE_DEVICES": visible_device(device, os.environ),
-        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        "PYTHONPATH": os.pathsep.join([here, known] if known else [here]),
-    }
 
 
 def tried_record(tried: Tried) -> dict[str, object]:

@@ -16,6 +16,7 @@ from orchestrator.demo.scene import Scene
 from pipeline.encode.ffmpeg_pipe import ffmpeg_command
 from pipeline.errors import EncodeError
 from pipeline.files.child import tied
+from pipeline.files.child_failure import ChildFailure
 
 ClipCodec = Literal["h264", "av1"]
 
@@ -66,8 +67,7 @@ def _encode(path: Path, codec: str, pictures: bytes) -> Path:
     except subprocess.TimeoutExpired:
         raise EncodeError(f"ffmpeg did not make {path.name} in {_DEADLINE_S:.0f} s") from None
     if done.returncode != 0:
-        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
-        raise EncodeError(
-            f"ffmpeg cannot make {path.name}: {lines[-1][:200]}", "see `vrmatte doctor`"
-        )
+        failure = ChildFailure.of(command, done.returncode, done.stderr)
+        event = failure.sentence(f"ffmpeg cannot make {path.name}")
+        raise failure.noted(EncodeError(event, "see `vrmatte doctor`"))
     return path

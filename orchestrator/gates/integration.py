@@ -14,6 +14,7 @@ from orchestrator.gates.clips import EYE, FRAMES, RATE
 from orchestrator.gates.components import require_alpha, require_frames
 from orchestrator.gates.real_run import RunEnd
 from orchestrator.gates.site import Site, need_gpu
+from pipeline.files.child_failure import how_it_ended
 
 GATE = 3
 
@@ -48,7 +49,7 @@ def require_done(end: RunEnd, videos: int) -> str:
     if end.status is None:
         raise CheckFailed(f"the run did not end within {end.seconds:.0f} s", log)
     if end.status != 0:
-        raise CheckFailed(f"the run ended with status {end.status}: {end.said}", log)
+        raise CheckFailed(f"the run failed ({how_it_ended(end.status)}): {end.said}", log)
     report = read_report(end.out)
     done = [video for video in report["videos"] if video["result"] == "done"]
     if len(done) != videos:

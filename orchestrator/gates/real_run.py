@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.files.child import tied
+from pipeline.files.child import own_module, tied
+from pipeline.files.child_failure import telling_line
 from workers.telemetry import GpuSample, sample_gpus
 
 _DEADLINE_S = 600.0
@@ -65,21 +64,18 @@ def real_run(asked: RunAsked, deadline_s: float = _DEADLINE_S) -> RunEnd:
     began = time.monotonic()
     config = asked.out.with_suffix(".yaml")
     config.write_text(_SETTINGS, encoding="utf-8")
-    command = [
-        *(sys.executable, "-P", "-m", "orchestrator.cli", "run", str(asked.videos)),
-        *("-o", str(asked.out), "--config", str(config), "--gpus", asked.gpus),
+    command, environment = own_module(
+        *("orchestrator.cli", "run", str(asked.videos), "-o", str(asked.out)),
+        *("--config", str(config), "--gpus", asked.gpus),
         *("--cpu-workers", str(asked.cpu_workers)),
-    ]
-    here = str(Path(__file__).resolve().parents[2])
-    known = os.environ.get("PYTHONPATH")
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([here, known] if known else [here]),
-        "COLUMNS": "1000",
-    }
+    )
     with tempfile.TemporaryFile() as words:
         process = subprocess.Popen(
-            tied(command), stdin=subprocess.DEVNULL, stdout=words, stderr=words, env=environment
+            tied(command),
+            stdin=subprocess.DEVNULL,
+            stdout=words,
+            stderr=words,
+            env=environment | {"COLUMNS": "1000"},
         )
         sampler = _Sampler() if asked.gpus != "none" else None
         try:
@@ -91,8 +87,8 @@ def real_run(asked: RunAsked, deadline_s: float = _DEADLINE_S) -> RunEnd:
             process.wait()
         samples = sampler.end() if sampler else ()
         words.seek(0)
-        lines = words.read().decode(errors="replace").splitlines()
-    return RunEnd(asked.out, ended, _telling(lines), round(time.monotonic() - began, 3), samples)
+        said = telling_line(words.read()) or "it said nothing"
+    return RunEnd(asked.out, ended, said, round(time.monotonic() - began, 3), samples)
 
 
 class _Sampler:
@@ -112,10 +108,3 @@ class _Sampler:
         self._over.set()
         self._thread.join(_PATIENCE_S)
         return tuple(self._samples)
-
-
-def _telling(lines: Sequence[str]) -> str:
-    """The line that says why it failed; otherwise the last."""
-    said = [line.strip() for line in lines if line.strip()]
-    why = [line for line in said if any(m in line for m in ("error: ", "failed: ", "set aside: "))]
-    return (why or said or ["it said nothing"])[-1][:300]

@@ -6,9 +6,7 @@ loop leaves the newest snapshot and goes on, whatever the disk or the keeper doe
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +21,7 @@ from orchestrator.fleet.snapshot import Snapshot
 from orchestrator.report.keeper import send_state
 from orchestrator.report.state import PageState
 from pipeline.contract import VideoInfo
+from pipeline.files.child import own_module
 
 #: How often the keeper is told, in seconds.
 TELL_S = 5.0
@@ -157,12 +156,12 @@ def _close(keeper: subprocess.Popen[bytes]) -> None:
 
 def _keeper(path: Path) -> subprocess.Popen[bytes]:
     """Not tied to us: it has a last page to write, and ends when its line does."""
-    here = str(Path(__file__).resolve().parents[2])
+    command, environment = own_module("orchestrator.report.keeper", str(path))
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "orchestrator.report.keeper", str(path)],
+        command,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": here},
+        env=environment,
         start_new_session=True,
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from orchestrator.exit_status import STOPPED
 from orchestrator.out.folder import OutFolder
+from pipeline.files.child_failure import how_it_ended
 
 #: A command that takes longer is ended: a pod that cannot be stopped costs money either way.
 DEADLINE_S = 300.0
@@ -57,4 +58,4 @@ def tell(command: str, status: int, out: Path, deadline_s: float = DEADLINE_S) -
                     os.killpg(child.pid, signal.SIGKILL)
     except OSError as error:
         return f"it cannot be started: {error.strerror}"
-    return f"it ended with status {ended}" if ended else None
+    return f"it failed ({how_it_ended(ended)})" if ended else None

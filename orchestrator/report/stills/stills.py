@@ -9,16 +9,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from orchestrator.report.report import VideoReport
 from orchestrator.report.stills.draw_request import DrawRequest
 from pipeline.contract import OutputFile, VideoInfo
-from pipeline.files.child import tied
+from pipeline.files.child import own_module, tied
 
 #: Frames shown of a video at the most, and where nothing was flagged: these shares of its length.
 MOST_MOMENTS = 4
@@ -124,22 +122,17 @@ def draw(request: DrawRequest, deadline_s: float) -> tuple[Pictures, ...]:
 
     The child dies with the thread that calls. Nothing is raised for what cannot be drawn.
     """
-    here = str(Path(__file__).resolve().parents[3])
-    command = [sys.executable, "-P", "-m", "orchestrator.report.stills.draw"]
+    asked = json.dumps(asdict(request))
+    command, environment = own_module("orchestrator.report.stills.draw", asked)
     # A file in memory, not a pipe: a child that babbles fills neither, for its limits are small.
     with open(os.memfd_create("pictures"), "w+b") as answer:  # noqa: PTH123
         try:
             child = subprocess.Popen(
-                tied([*command, json.dumps(asdict(request))]),
+                tied(command),
                 stdin=subprocess.DEVNULL,
                 stdout=answer,
                 stderr=subprocess.DEVNULL,
-                env={
-                    **os.environ,
-                    "PYTHONPATH": here,
-                    "OPENBLAS_NUM_THREADS": "1",
-                    "OMP_NUM_THREADS": "1",
-                },
+                env=environment | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
             )
         except OSError:
             return ()

@@ -414,7 +414,7 @@ def test_an_ffmpeg_that_lacks_a_codec_is_found_out(
     ffmpeg = lacking_ffmpeg(tmp_path, "libsvtav1")
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(ffmpeg))
     assert make_sample(tmp_path, Sample("h264", 8, "small")).stat().st_size > 0
-    with pytest.raises(EncodeError, match="cannot make av1 8 bit small: no libsvtav1"):
+    with pytest.raises(EncodeError, match=r"cannot make av1 8 bit small .*: no libsvtav1"):
         make_sample(tmp_path, Sample("av1", 8, "small"))
     assert nvenc_refusal("av1", 640, 320, 0) is not None
 

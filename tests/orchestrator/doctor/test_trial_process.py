@@ -49,9 +49,9 @@ def test_what_hangs_is_left_after_its_deadline(trials: TrialProcess, tmp_path: P
 def test_what_crashes_is_told_by_its_last_words(trials: TrialProcess, tmp_path: Path) -> None:
     tried = trials.run(asked("crash", tmp_path), DEADLINE_S)
     assert tried.outcome == "crashed"
-    assert tried.said == "its process was ended by SIGSEGV: double free or corruption"
+    assert tried.said == "its process failed (killed by SIGSEGV): double free or corruption"
     tried = trials.run(asked("leave", tmp_path), DEADLINE_S)
-    assert (tried.outcome, tried.said) == ("crashed", "its process ended with status 7")
+    assert (tried.outcome, tried.said) == ("crashed", "its process failed (exit status 7)")
 
 
 def test_a_disk_is_really_written_and_read(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_file_is_no_place_for_outputs(tmp_path: Path) -> None:
     ("script", "why"),
     [
         (None, "it cannot be started: No such file or directory"),
-        ("exit 3", "it ended with status 3 instead of its version"),
+        ("exit 3", "it did not tell its version (exit status 3)"),
         ("exec sleep 1000", "it did not tell its version within 0 s"),
     ],
 )
