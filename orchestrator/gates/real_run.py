@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.watch.background import Background
 from pipeline.files.child import own_module, tied
 from pipeline.files.child_failure import telling_line
 from workers.telemetry import GpuSample, sample_gpus
@@ -69,7 +69,11 @@ def real_run(asked: RunAsked, deadline_s: float = _DEADLINE_S) -> RunEnd:
         *("--config", str(config), "--gpus", asked.gpus),
         *("--cpu-workers", str(asked.cpu_workers)),
     )
-    with tempfile.TemporaryFile() as words:
+    sampler = _Sampler()
+    with (
+        tempfile.TemporaryFile() as words,
+        nullcontext() if asked.gpus == "none" else sampler,
+    ):
         process = subprocess.Popen(
             tied(command),
             stdin=subprocess.DEVNULL,
@@ -77,7 +81,6 @@ def real_run(asked: RunAsked, deadline_s: float = _DEADLINE_S) -> RunEnd:
             stderr=words,
             env=environment | {"COLUMNS": "1000"},
         )
-        sampler = _Sampler() if asked.gpus != "none" else None
         try:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(deadline_s)
@@ -85,26 +88,18 @@ def real_run(asked: RunAsked, deadline_s: float = _DEADLINE_S) -> RunEnd:
             ended = process.poll()
             process.kill()
             process.wait()
-        samples = sampler.end() if sampler else ()
         words.seek(0)
         said = telling_line(words.read()) or "it said nothing"
-    return RunEnd(asked.out, ended, said, round(time.monotonic() - began, 3), samples)
+    seconds = round(time.monotonic() - began, 3)
+    return RunEnd(asked.out, ended, said, seconds, tuple(sampler.samples))
 
 
-class _Sampler:
-    """Looks at all GPUs now and then, in a thread: a driver that hangs shall not hold the gates."""
+class _Sampler(Background):
+    """Samples all GPUs, in a thread: a driver that hangs shall not hold the gates."""
 
     def __init__(self) -> None:
-        self._samples: list[tuple[GpuSample, ...]] = []
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, name="samples", daemon=True)
-        self._thread.start()
+        super().__init__("samples", every_s=_SAMPLE_S, leave_s=_PATIENCE_S)
+        self.samples: list[tuple[GpuSample, ...]] = []
 
-    def _look(self) -> None:
-        while not self._over.wait(_SAMPLE_S):
-            self._samples.append(sample_gpus())
-
-    def end(self) -> tuple[tuple[GpuSample, ...], ...]:
-        self._over.set()
-        self._thread.join(_PATIENCE_S)
-        return tuple(self._samples)
+    def step(self) -> None:
+        self.samples.append(sample_gpus())

@@ -24,7 +24,7 @@ from orchestrator.watch.device_load_file import LoadFile
 from orchestrator.watch.standing import read_live
 
 
-class RunPage:
+class RunPage(PageWriter):
     """Keeps ``report.html`` while it is entered; see `PageWriter`.
 
     Args:
@@ -33,6 +33,7 @@ class RunPage:
     """
 
     def __init__(self, out: OutFolder, facts: RunFacts, plan: Plan, entries: list[Entry]) -> None:
+        super().__init__(out.page, self._state, {job.id: job.info for job in plan.jobs})
         self.load: Callable[[], Sequence[LoadPoint]] = tuple
         self._out = out
         self.facts = facts
@@ -40,26 +41,12 @@ class RunPage:
         self._entries = entries
         self._first: Snapshot | None = None
         self._load_file = LoadFile(out.path)
-        infos = {job.id: job.info for job in plan.jobs}
-        self._writer = PageWriter(out.page, self._state, infos)
-
-    def __enter__(self) -> Self:
-        self._writer.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._writer.__exit__(kind, error, trace)
 
     def update(self, snapshot: Snapshot) -> None:
         """Leave the newest snapshot. Takes no time."""
         if self._first is None:
             self._first = snapshot
-        self._writer.update(snapshot)
+        super().update(snapshot)
 
     def end(self, report: Report) -> bool:
         """Have the last page written; whether it was. Whoever stopped the run does not wait."""
@@ -70,7 +57,7 @@ class RunPage:
             standings=all_ended(report),
         )
         wait_s = STOP_WAIT_S if report.exit_status == STOPPED else LAST_WAIT_S
-        written = self._writer.end(state, wait_s)
+        written = self.write_last(state, wait_s)
         if not written:
             structlog.get_logger("vrmatte").warning("page_not_written", path=str(self._out.page))
         return written

@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 import structlog
 
 from orchestrator.fleet.snapshot import Snapshot
 from orchestrator.report.keeper import send_state
 from orchestrator.report.state import PageState
+from orchestrator.watch.background import Background
 from pipeline.contract import VideoInfo
 from pipeline.files.child import own_module
 
@@ -34,10 +34,10 @@ LAST_WAIT_S = 75.0
 STOP_WAIT_S = 10.0
 
 
-class PageWriter:
-    """Writes `path` while it is entered, and a last time by `end`.
+class PageWriter(Background):
+    """Has `path` written while it is entered, and a last time by `write_last`.
 
-    If it is left without `end`, the page says that the run ended without a word.
+    If it is left without `write_last`, the page says that the run ended without a word.
 
     Args:
         tell: how the run stands, by its newest snapshot; called in the thread.
@@ -50,19 +50,15 @@ class PageWriter:
         tell: Callable[[Snapshot], PageState],
         infos: Mapping[str, VideoInfo],
     ) -> None:
+        super().__init__("page", every_s=TELL_S, leave_s=0.0, first_s=FIRST_S)
         self._path = path
         self._tell = tell
         self._infos = dict(infos)
         self._told: set[str] = set()
         self._newest: Snapshot | None = None
-        self._over = threading.Event()
+        self._sent: Snapshot | None = None
         self._keeper: subprocess.Popen[bytes] | None = None
         self._sending = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="page", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
 
     def __exit__(
         self,
@@ -70,18 +66,16 @@ class PageWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._over.set()
+        super().__exit__(kind, error, trace)
         self._hang_up()
 
     def update(self, snapshot: Snapshot) -> None:
         """Leave the newest snapshot. Takes no time."""
         self._newest = snapshot
 
-    def end(self, state: PageState, wait_s: float = LAST_WAIT_S) -> bool:
+    def write_last(self, state: PageState, wait_s: float = LAST_WAIT_S) -> bool:
         """Have the last page written, as well as that can be; whether it was."""
-        self._over.set()
-        self._thread.join(STOP_WAIT_S)
-        if self._thread.is_alive():  # it hangs; so would we
+        if not self.stop(STOP_WAIT_S):  # it hangs; so would we
             return False
         deadline = time.monotonic() + wait_s
         # The pipe may be full: written by a thread, the wait has an end.
@@ -98,18 +92,11 @@ class PageWriter:
             self._keeper.kill()
             return self._path.exists()
 
-    def _run(self) -> None:
-        wait_s = FIRST_S
-        last = None
-        try:
-            while not self._over.wait(wait_s):
-                wait_s = TELL_S
-                snapshot = self._newest
-                if snapshot is not None and snapshot is not last:
-                    last = snapshot
-                    self._send(self._tell(snapshot))
-        except Exception:  # something to look at: the work goes on without it
-            structlog.get_logger("vrmatte").exception("page_not_told")
+    def step(self) -> None:
+        snapshot = self._newest
+        if snapshot is not None and snapshot is not self._sent:
+            self._sent = snapshot
+            self._send(self._tell(snapshot))
 
     def _send(self, state: PageState) -> None:
         with self._sending:

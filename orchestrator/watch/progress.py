@@ -17,8 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
@@ -26,6 +25,7 @@ from orchestrator.estimate.cost_class import share_done
 from orchestrator.estimate.during_run import TimeToGo
 from orchestrator.fleet.jobs import VideoJob
 from orchestrator.fleet.snapshot import Snapshot
+from orchestrator.watch.background import Background
 from orchestrator.watch.device_load import LoadPoint
 from orchestrator.watch.events import RunEvent, changes, json_line, json_object
 from orchestrator.watch.frame_rates import Pace
@@ -56,7 +56,7 @@ class Outlet(Protocol):
         ...
 
 
-class Watch:
+class Watch(Background):
     """Takes snapshots while it is entered; shows how the run stands a last time when it is left.
 
     Args:
@@ -76,6 +76,7 @@ class Watch:
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], datetime] = lambda: datetime.now().astimezone(),
     ) -> None:
+        super().__init__("watch", every_s=SHOW_S, leave_s=_LAST_WAIT_S)
         self._jobs = jobs
         self._outlets = list(outlets)
         self._load = load
@@ -90,24 +91,7 @@ class Watch:
         self._lines: deque[str] = deque(maxlen=LAST_EVENTS)
         self._thought: tuple[float, float | None] | None = None
         self._lock = threading.Lock()
-        self._wake = threading.Event()
-        self._over = False
         self._failed = False
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._over = True
-        self._wake.set()
-        self._thread.join(_LAST_WAIT_S)
 
     def update(self, snapshot: Snapshot) -> None:
         """Take notice of the next snapshot; quick, and it never fails, whatever goes wrong."""
@@ -120,7 +104,7 @@ class Watch:
             structlog.get_logger("vrmatte").exception("not_followed")
             return
         if events:
-            self._wake.set()
+            self.wake()
 
     def _take(self, snapshot: Snapshot) -> list[RunEvent]:
         with self._lock:
@@ -134,16 +118,11 @@ class Watch:
             self._lines.extend(f"{at} {event.text}" for event in events)
             return events
 
-    def _run(self) -> None:
-        try:
-            while not self._over:
-                self._wake.wait(SHOW_S)
-                self._wake.clear()
-                if not self._over:
-                    self._show()
-            self._show(ended=True)
-        except Exception:
-            structlog.get_logger("vrmatte").exception("nothing_shown")
+    def step(self) -> None:
+        self._show()
+
+    def last_step(self) -> None:
+        self._show(ended=True)
 
     def _show(self, *, ended: bool = False) -> None:
         with self._lock:

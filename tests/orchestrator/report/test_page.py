@@ -464,7 +464,7 @@ def test_a_keeper_that_hears_nothing_holds_nobody_up(
     with writer:
         for turn in range(1000):
             writer.update(snapshot(turn, ()))
-        assert not writer.end(state, 0.3)
+        assert not writer.write_last(state, 0.3)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -487,7 +487,7 @@ def test_whoever_does_not_wait_for_the_last_pictures_stops_nothing_else(
     page = tmp_path / "report.html"
     page.write_text("without the last pictures")
     with PageWriter(page, lambda snapshot: STATES["one"], {}) as writer:
-        assert writer.end(STATES["one"])
+        assert writer.write_last(STATES["one"])
     assert keeper.poll() is not None
 
 
