@@ -13,7 +13,7 @@ from orchestrator.fleet.matte_summary import TimedFlag, at_the_edge
 from orchestrator.fleet.stage_shares import bottleneck, in_words
 from orchestrator.report.charts import area_path, busy_shares
 from orchestrator.report.report import VideoReport
-from orchestrator.report.state import PageState, Standing
+from orchestrator.report.state import PageState, VideoPhase
 from orchestrator.report.stills.reuse import picture_key
 from orchestrator.report.stills.stills import Moment, Pictures, moments, shown_output
 from orchestrator.words import clock, counted, printable, readable_size
@@ -207,7 +207,7 @@ def _card(state: PageState, number: int, pictures: Sequence[Pictures]) -> Card:
     )
 
 
-def _badge(state: PageState, video: VideoReport, standing: Standing) -> Badge:
+def _badge(state: PageState, video: VideoReport, standing: VideoPhase) -> Badge:
     if video.error is not None:
         return Badge("bad", "✕", video.result)
     if standing != "ended":

@@ -21,7 +21,7 @@ from orchestrator.report.state import PageState, all_ended, doings, standings
 from orchestrator.report.writer import LAST_WAIT_S, STOP_WAIT_S, PageWriter
 from orchestrator.watch.device_load import LoadPoint
 from orchestrator.watch.device_load_file import LoadFile
-from orchestrator.watch.standing import read_live
+from orchestrator.watch.standing import read_standing
 
 
 class RunPage(PageWriter):
@@ -73,17 +73,17 @@ class RunPage(PageWriter):
             load=self.load(),
         )
         self._load_file.update(report.load, now)
-        live = read_live(self._out.path)
-        if live is not None and live.updated < self.facts.started_at:  # an earlier run's
-            live = None
+        standing = read_standing(self._out.path)
+        if standing is not None and standing.updated < self.facts.started_at:  # an earlier run's
+            standing = None
         return PageState(
             report=report,
             now=now,
             ending=None,
             standings=standings(report, snapshot),
             doing=doings(snapshot),
-            frames_per_second=live.fps if live is not None else None,
-            to_go_s=live.to_go_s if live is not None else None,
+            frames_per_second=standing.fps if standing is not None else None,
+            to_go_s=standing.to_go_s if standing is not None else None,
         )
 
 

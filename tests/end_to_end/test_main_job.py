@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
-from orchestrator.watch.standing import read_live
+from orchestrator.watch.standing import read_standing
 from tests.clips import SVT_AV1, X264, X265, ClipSpec, read_frames, read_numbers, read_sounds
 
 pytestmark = pytest.mark.slow
@@ -136,10 +136,10 @@ def test_who_looks_in_sees_how_it_ended_and_what_it_took(
     undisturbed: tuple[Path, dict[str, str]],
 ) -> None:
     out, _ = undisturbed
-    live = read_live(out)
-    assert live is not None
-    assert (live.phase, live.share_done) == ("ended", 1.0)
-    assert {video.status for video in live.snapshot.videos} == {"done"}
+    standing = read_standing(out)
+    assert standing is not None
+    assert (standing.phase, standing.share_done) == ("ended", 1.0)
+    assert {video.status for video in standing.snapshot.videos} == {"done"}
     load = json.loads((out / "report.json").read_text())["load"]
     assert max(point["cpu"] for point in load) > 0
     assert max(device["rss_bytes"] for point in load for device in point["devices"]) > 50e6

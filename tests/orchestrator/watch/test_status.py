@@ -13,13 +13,13 @@ import yaml
 from rich.console import Console
 
 from orchestrator.out.folder import OutFolder
-from orchestrator.watch.standing import LiveFile
+from orchestrator.watch.standing import StandingFile
 from orchestrator.watch.status import show_status
 from pipeline.errors import SettingsError
 from tests.orchestrator.snapshots import running, snapshot, video, worker
-from tests.orchestrator.watch.test_standing import live
+from tests.orchestrator.watch.test_standing import standing
 
-NOW = live().updated
+NOW = standing().updated
 
 
 @pytest.fixture
@@ -38,8 +38,8 @@ def out(tmp_path: Path) -> OutFolder:
     out.run_file.write_text(yaml.safe_dump(record))
     state = video(status="running", frames_done=100, started_at=0.0)
     hand = worker(tasks=(running(1, 40), running(2)))
-    shown = replace(live(), pid=os.getpid(), snapshot=snapshot(9, (state,), hand), to_go_s=90.0)
-    LiveFile(tmp_path).update(shown)
+    shown = replace(standing(), pid=os.getpid(), snapshot=snapshot(9, (state,), hand), to_go_s=90.0)
+    StandingFile(tmp_path).update(shown)
     return out
 
 
