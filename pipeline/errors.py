@@ -68,10 +68,10 @@ class DiskError(VrmatteError):
     kind = "disk"
 
 
-class ScratchError(DiskError):
-    """The same of a scratch folder: other workers may have another; without them the run stops."""
+class LocalFolderError(DiskError):
+    """The same of a local folder: other workers may have another; without them the run stops."""
 
-    kind = "scratch"
+    kind = "local-folder"
 
 
 class EncodeError(VrmatteError):

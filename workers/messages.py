@@ -69,8 +69,8 @@ class WorkerSetup:
         progress_s: shortest time between two progress reports of one task, in seconds.
         ram_bytes: what its processes may hold; None: whatever they need.
         vram_bytes: what PyTorch may take of its GPU; None likewise.
-        scratch: folder in which each life makes one of its own (`workers/scratch.py`), which is
-            what `work` is given; None: segments are written in OUT.
+        local_folder: where each life makes a folder of its own (`workers/local_folder.py`), in
+            which `work` writes segments; None: they are written in OUT.
         work: ``module:class`` of what does the tasks; another one only in tests.
     """
 
@@ -82,7 +82,7 @@ class WorkerSetup:
     progress_s: float = 0.5
     ram_bytes: int | None = None
     vram_bytes: int | None = None
-    scratch: str | None = None
+    local_folder: str | None = None
     work: str = "workers.work:Pipeline"
 
     def __post_init__(self) -> None:

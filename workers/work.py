@@ -60,7 +60,7 @@ class Pipeline:
         self._device = torch.device("cpu" if setup.device == "cpu" else "cuda:0")
         self._models = ModelCache(self._load)
         self._ram = RamGuard(setup.ram_bytes)
-        self._scratch = None if setup.scratch is None else Path(setup.scratch)
+        self._scratch = None if setup.local_folder is None else Path(setup.local_folder)
         self.device = _open(self._device, setup)
         if setup.model is not None:
             torch.set_num_threads(setup.model.processing.intra_op_threads)

@@ -22,7 +22,7 @@ from orchestrator.fleet.events_actions import WorkerSpec
 from orchestrator.fleet.jobs import VideoJob
 from orchestrator.machine.crew import Crew, gather
 from orchestrator.machine.devices import Devices, choose_devices
-from orchestrator.machine.scratch_folder import scratch_folder
+from orchestrator.machine.local_folder import local_folder
 from orchestrator.out.folder import OutFolder
 from orchestrator.settings.settings import Settings
 from orchestrator.words import counted
@@ -157,9 +157,9 @@ class Cluster:
     @property
     def _ask(self) -> Callable[[], Node | str]:
         wanted = self._wanted
-        scratch = scratch_folder(wanted.settings.output)
+        folder = local_folder(wanted.settings.output)
         whole = (self._sources, str(wanted.out.work), self._token, self._models, wanted.fetch)
-        arguments = (*whole, scratch)
+        arguments = (*whole, folder)
         return lambda: look(*arguments)
 
     def _count_on(self, node: Mapping[str, Any]) -> int:

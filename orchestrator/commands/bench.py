@@ -15,7 +15,7 @@ from orchestrator.commands.options import (
     Gpus,
     console,
     interrupted_by,
-    overrides,
+    read_settings,
 )
 from pipeline.errors import SettingsError
 
@@ -53,12 +53,12 @@ def bench(
     from orchestrator.bench.bench import bench as measure
     from orchestrator.bench.compare import change_table, differences
     from orchestrator.bench.result import headline, read_json, stage_table, write_json
-    from orchestrator.settings.settings import load_settings, settings_for
+    from orchestrator.settings.settings import settings_for
 
     old = read_json(compare) if compare else None
     if json_path and not json_path.absolute().parent.is_dir():
         raise SettingsError(f"there is no folder for {json_path}", "make it, or name another file")
-    settings = load_settings(config, overrides(options))
+    settings = read_settings(config, options)
     settings = settings_for(settings, PurePath(clip.name if clip else ""))
     errors = console(stderr=True)
     with interrupted_by(signal.SIGTERM, signal.SIGHUP):

@@ -51,15 +51,14 @@ def doctor(
     """
     import json
 
-    from orchestrator.commands.options import overrides
+    from orchestrator.commands.options import read_settings
     from orchestrator.doctor.doctor import examine, here
     from orchestrator.doctor.findings import as_record, worst
     from orchestrator.doctor.screen import Working, show_findings
-    from orchestrator.settings.settings import load_settings
 
     if address is not None and backend != "ray":
         raise SettingsError("--address is for --backend ray", "add it, or leave the address out")
-    matting = load_settings(config, overrides({"model": model})).matting
+    matting = read_settings(config, {"model": model}).matting
     if backend == "ray":
         return _everywhere(address or "auto", out, matting, fresh=fresh, as_json=as_json)
     with Working(console(stderr=True)) as working:

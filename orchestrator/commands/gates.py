@@ -39,16 +39,15 @@ def gates(
     import tempfile
     from datetime import datetime
 
-    from orchestrator.commands.options import overrides
+    from orchestrator.commands.options import read_settings
     from orchestrator.doctor.doctor import here
     from orchestrator.doctor.screen import Working
     from orchestrator.gates.gates import failed_gate, gates_to_run, keep_results, pass_gates
     from orchestrator.gates.record import ready_models
     from orchestrator.gates.screen import show_results, verdict
     from orchestrator.gates.site import Site
-    from orchestrator.settings.settings import load_settings
 
-    settings = load_settings(config, overrides({"model": model}))
+    settings = read_settings(config, {"model": model})
     asked = settings.matting.model if config or model else None
     with (
         Working(console(stderr=True)) as working,

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from orchestrator.commands.options import PATH, overrides
+from orchestrator.commands.options import PATH, read_settings
 
 
 @click.group()
@@ -33,11 +33,10 @@ def fetch_models(config: Path | None, **options: Any) -> None:
     Of RVM, or of every model in FILE (overrides too), and of those that these need.
     """
     from orchestrator.plan.per_file import possible_mattings
-    from orchestrator.settings.settings import load_settings
     from pipeline.stages.matting.fetch import fetch_model
 
     found: dict[Path, None] = {}
-    for matting in possible_mattings(load_settings(config, overrides(options))):
+    for matting in possible_mattings(read_settings(config, options)):
         found.update(dict.fromkeys(fetch_model(matting)))
     for path in found:
         click.echo(path)

@@ -18,8 +18,8 @@ from orchestrator.commands.options import (
     Gpus,
     interrupted_by,
     lasting_console,
-    overrides,
     prompting,
+    read_settings,
 )
 from orchestrator.exit_status import USAGE, status_of
 from orchestrator.settings.presets import PRESETS
@@ -77,11 +77,12 @@ from pipeline.errors import SettingsError
     help="A JSON file beside each output, for DeoVR and HereSphere.",
 )
 @click.option(
-    "--scratch",
+    "--local-folder",
     type=PATH,
     metavar="FOLDER",
     help="On a local disk: segments are written there and moved to OUT whole.",
 )
+@click.option("--scratch", type=PATH, hidden=True)
 @click.option("--fresh", is_flag=True, help="Forget what earlier runs left in OUT and start anew.")
 @click.option(
     "--dry-run",
@@ -137,7 +138,6 @@ def run(
     from orchestrator.run.request import Request, Surroundings
     from orchestrator.run.run import run as run_job
     from orchestrator.run.said import lasting_lines
-    from orchestrator.settings.settings import load_settings
     from pipeline.stages.matting.fetch import fetch_model
 
     if price_per_hour is not None and not dry_run:
@@ -145,7 +145,7 @@ def run(
     if address is not None and backend != "ray":
         raise SettingsError("--address is for --backend ray", "add it, or leave the address out")
     cluster = (address or "auto") if backend == "ray" else None
-    settings = load_settings(config, overrides(options), preset)
+    settings = read_settings(config, options, preset)
     around = Surroundings(
         lasting_console(stderr=as_json),
         lasting_console(stderr=True),

@@ -226,7 +226,7 @@ class Fleet:
                 self._on_disk(worker, event.error)
 
     def _on_disk(self, worker: Worker, error: ErrorRecord) -> None:
-        """The run stops; where it is a scratch folder and others go on, this worker alone does."""
+        """The run stops; where it is a local folder and others go on, this worker alone does."""
         others = (w for w in self._workers.values() if w is not worker)
         if error.kind == "disk" or all(w.is_given_up or w.status == "retired" for w in others):
             self._on_stop(error)
@@ -282,7 +282,7 @@ class Fleet:
 
     def _be_left_alone(self, last: ErrorRecord) -> None:
         """The last worker is retired: wait for one to join, where any may, or give up."""
-        if last.kind == "scratch":
+        if last.kind == "local-folder":
             self._on_stop(last)
             return
         # What is wrong with a setting, a new worker would meet too.

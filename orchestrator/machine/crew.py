@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from orchestrator.fleet.events_actions import WorkerSpec
 from orchestrator.fleet.jobs import VideoJob
 from orchestrator.machine.devices import Devices, Gpu, default_lanes
+from orchestrator.machine.local_folder import local_folder
 from orchestrator.machine.model_memory import further_bytes
-from orchestrator.machine.scratch_folder import scratch_folder
 from orchestrator.machine.segment_memory import Share, share, weights_bytes
 from orchestrator.out.folder import OutFolder
 from orchestrator.settings.settings import Settings
@@ -113,7 +113,7 @@ def gather(
                 log_level=settings.logging.level,
                 ram_bytes=limit.ram_bytes,
                 vram_bytes=limit.vram_for_segments,
-                scratch=scratch_folder(settings.output),
+                local_folder=local_folder(settings.output),
             )
             for worker, device in enumerate(devices.devices)
         },

@@ -27,7 +27,7 @@ from orchestrator.machine.devices import (
     usable_memory,
     visible_gpus,
 )
-from orchestrator.machine.scratch_folder import require_scratch
+from orchestrator.machine.local_folder import require_local_folder
 from orchestrator.out.folder import OutFolder
 from orchestrator.out.journal import Journal
 from orchestrator.out.room import DiskWatch, gigabytes
@@ -98,7 +98,7 @@ def run(request: Request, around: Surroundings) -> int:
             lanes = share_out(request, around, plan, devices, journal, trials)
             unfinished = journal.unfinished(plan.jobs)
             if unfinished and request.cluster is None:
-                require_scratch(settings.output)
+                require_local_folder(settings.output)
             crew = crew.with_lanes(lanes.count).with_models(unfinished)
             cluster = request.cluster is not None
             announce(around.progress, plan, devices, lanes, cluster=cluster)

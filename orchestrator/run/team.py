@@ -12,7 +12,7 @@ from orchestrator.backends.local import LocalBackend
 from orchestrator.fleet.events_actions import WorkerSpec
 from orchestrator.fleet.jobs import VideoJob
 from orchestrator.machine.crew import Crew
-from orchestrator.machine.scratch_folder import swept_scratch
+from orchestrator.machine.local_folder import swept_local_folder
 from orchestrator.out.folder import OutFolder
 from orchestrator.run.request import Request, Surroundings
 from orchestrator.watch.device_load import Elsewhere
@@ -47,7 +47,7 @@ def gathered(
     if request.cluster is None or not jobs:
         backend = LocalBackend(crew.setups, crew.memory_used)
         gpus = {w: (g.number, g.uuid) if (g := crew.gpus.get(w)) else None for w in crew.setups}
-        with swept_scratch(request.settings.output):
+        with swept_local_folder(request.settings.output):
             devices = {worker: setup.device for worker, setup in crew.setups.items()}
             yield Team(backend, crew.specs(), gpus, devices, backend.pids)
         return

@@ -64,7 +64,7 @@ class OutputSettings:
     sidecar: Annotated[
         bool, Field(description="write a JSON file beside each output, for DeoVR and HereSphere")
     ] = False
-    scratch: Annotated[
+    local_folder: Annotated[
         str | None,
         Field(
             min_length=1,
@@ -129,7 +129,7 @@ class LimitSettings:
         Field(
             gt=0,
             description="GB of segments that wait to be joined, in OUT/.vrmatte; what is in hand in"
-            " output.scratch does not count",
+            " output.local_folder does not count",
         ),
     ] = 10.0
     ram_gb: Annotated[

@@ -13,7 +13,7 @@ OPTION_KEYS: Mapping[str, tuple[str, str]] = {
     "dlc_likelihood": ("matting", "dlc_likelihood"),
     "formats": ("output", "formats"),
     "sidecar": ("output", "sidecar"),
-    "scratch": ("output", "scratch"),
+    "local_folder": ("output", "local_folder"),
     "layout": ("input", "layout"),
     "projection": ("input", "projection"),
     "quality": ("encoding", "quality"),
@@ -33,3 +33,6 @@ SHORT_KEYS: Mapping[str, tuple[str, str]] = {
     **{name.replace("_", "-"): key for name, key in OPTION_KEYS.items()},
     "format": OPTION_KEYS["formats"],
 }
+
+#: Old name of an option -> its name now.
+OLD_OPTIONS: Mapping[str, str] = {"scratch": "local_folder"}

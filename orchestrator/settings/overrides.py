@@ -30,7 +30,7 @@ _FOR_ALL_KEYS = frozenset(
     {
         ("input", "follow_links"),  # decides which videos there are
         ("output", "sidecar"),
-        ("output", "scratch"),  # a worker's, as lanes are
+        ("output", "local_folder"),  # a worker's, as lanes are
         ("streaming", "lanes"),  # a worker's, whatever video each of them has
         ("processing", "intra_op_threads"),  # of a whole process, and it alters bits
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path, PurePath
 from typing import Annotated, Any
@@ -25,6 +25,7 @@ from orchestrator.settings.groups import (
     WorkerSettings,
 )
 from orchestrator.settings.keys import GROUPS, KEYS, descriptions, unknown
+from orchestrator.settings.old_names import with_new_names
 from orchestrator.settings.option_keys import OPTION_KEYS, SHORT_KEYS
 from orchestrator.settings.overrides import Override, Values, laid_over, read_overrides
 from orchestrator.settings.presets import preset_values
@@ -94,19 +95,25 @@ def forced_projection(settings: Settings) -> ProjectionName | None:
     return None if settings.input.projection == "auto" else settings.input.projection
 
 
-def load_settings(path: Path | None, typed: Values, preset: str | None = None) -> Settings:
+def load_settings(
+    path: Path | None,
+    typed: Values,
+    preset: str | None = None,
+    on_note: Callable[[str], object] = lambda line: None,
+) -> Settings:
     """Read a settings file, lay the command line's options over it, and check the result.
 
     Args:
         path: YAML file, or None for the defaults.
         typed: values given on the command line; only those that were given. They hold for every
             video, whatever the file's overrides say.
-        preset: given on the command line; goes before any in the file.
+        preset: given on the command line; overrides any in the file.
+        on_note: called with one line for each old name of a setting in the file.
 
     Raises:
         SettingsError: names the file and line, the key, and the nearest key that exists.
     """
-    file = SettingsFile() if path is None else read_settings_file(path)
+    file = SettingsFile() if path is None else with_new_names(read_settings_file(path), on_note)
     written = _written(file)
     name, values = _with_preset(file, written, preset)
     values = laid_over(values, typed)

@@ -99,7 +99,8 @@ def _worker_changes(old: WorkerState | None, new: WorkerState) -> Iterator[RunEv
     if old and new.faults > old.faults:
         then = "given up" if retired else "is started again"
         kind: Kind = "worker-given-up" if retired else "worker-lost"
-        how = "" if new.error and new.error.kind == "scratch" else "ended without being asked to, "
+        full = new.error is not None and new.error.kind == "local-folder"
+        how = "" if full else "ended without being asked to, "
         yield event(kind, f"{how}{then}{reason}", new.error)
     elif old and old.status == new.status:
         return

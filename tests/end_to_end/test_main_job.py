@@ -177,11 +177,11 @@ def test_killed_in_the_middle_and_run_again(
     undisturbed: tuple[Path, dict[str, str]],
     tmp_path: Path,
 ) -> None:
-    """Segments are written in a scratch folder; of what was killed nothing is left there."""
+    """Segments are written in a local folder; of what was killed nothing is left there."""
     out, scratch = tmp_path / "out", tmp_path / "nvme"
     scratch.mkdir()
     process = subprocess.Popen(
-        command(videos, out, "--cpu-workers", "1", "--lanes", "2", "--scratch", str(scratch)),
+        command(videos, out, "--cpu-workers", "1", "--lanes", "2", "--local-folder", str(scratch)),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -207,7 +207,7 @@ def test_killed_in_the_middle_and_run_again(
         assert outputs(out) != undisturbed[1]
         [left] = scratch.iterdir()
         assert left.name.startswith("vrmatte-")
-        options = ("--cpu-workers", "2", "--lanes", "1", "--scratch", str(scratch))
+        options = ("--cpu-workers", "2", "--lanes", "1", "--local-folder", str(scratch))
         done = run(videos, out, *options)
         assert done.returncode == 0, done.stderr
     else:

@@ -73,6 +73,24 @@ def test_who_the_subject_is_can_be_typed(requests: list[Request]) -> None:
     assert (matting.dlc_bodyparts, matting.dlc_likelihood) == (("nose", "ear"), 0.9)
 
 
+def test_old_names_are_taken_with_a_note(requests: list[Request], tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("output: {scratch: /nvme}\n")
+    result = typed("run", "in", "-o", "out", "--config", str(file))
+    note = f"note: {file}, line 1: output.scratch is now named output.local_folder\n"
+    assert (result.exit_code, result.stderr) == (0, note)
+    assert requests.pop().settings.output.local_folder == "/nvme"
+    result = typed("run", "in", "-o", "out", "--scratch", "/disk")
+    assert result.stderr == "note: --scratch is now named --local-folder\n"
+    assert requests.pop().settings.output.local_folder == "/disk"
+    result = typed("run", "in", "-o", "out", "--local-folder", "/disk")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert requests.pop().settings.output.local_folder == "/disk"
+    told = typed("run", "--help").stdout
+    assert "--local-folder FOLDER" in told
+    assert "--scratch" not in told
+
+
 def test_every_quality_can_be_typed() -> None:
     assert tuple(QUALITIES) == get_args(Quality)
 

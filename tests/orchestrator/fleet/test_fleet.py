@@ -285,7 +285,7 @@ def test_a_full_disk_drains_the_run_and_costs_no_attempt() -> None:
 def test_a_full_scratch_costs_its_worker_alone() -> None:
     run = Script([make_job("a", segments=3)], lanes=(2, 1))
     run.ready(0, 1)
-    run.fail("a", 0, "scratch")
+    run.fail("a", 0, "local-folder")
     assert AskToStop(0) in run.actions
     assert (run.status(0), run.status(1)) == ("stopping", "ready")
     run.done("a", 1)  # its other lane had room
@@ -305,14 +305,14 @@ def test_where_every_scratch_is_full_the_run_stops_and_sets_nothing_aside(
 ) -> None:
     run = Script([make_job("a", segments=2)], lanes=(1, 1))
     run.ready(0, 1)
-    run.fail("a", 0, "scratch")
+    run.fail("a", 0, "local-folder")
     if first_is_gone:
         run.exit(0, "exit status 0")
-    run.fail("a", 1, "scratch")
+    run.fail("a", 1, "local-folder")
     for worker in (0, 1)[first_is_gone:]:
         run.exit(worker, "exit status 0")
     assert run.fleet.finished
-    assert run.fleet.snapshot().stop_reason == ErrorRecord("scratch", "scratch trouble")
+    assert run.fleet.snapshot().stop_reason == ErrorRecord("local-folder", "local-folder trouble")
     assert run.video("a").status == "running"
 
 

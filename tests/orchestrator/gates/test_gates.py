@@ -338,9 +338,12 @@ def test_gate_3_fails_by_what_is_read_off_the_output(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"status": 130, "said": "stopped: no room left for seg-000000"}, "130: stopped: no room"),
+        (
+            {"status": 130, "said": "stopped: no room left for seg-000000"},
+            "(exit status 130): stopped: no room",
+        ),
         ({"status": None}, "did not end within 5 s"),
-        ({"status": 1, "said": "av1.mp4: failed: is damaged"}, "status 1: av1.mp4: failed"),
+        ({"status": 1, "said": "av1.mp4: failed: is damaged"}, "(exit status 1): av1.mp4: failed"),
         ({"retries": 1}, "2 attempts were lost"),
     ],
 )
@@ -376,7 +379,7 @@ def test_gate_3_fails_by_a_gpu_that_nobody_used(
         ({"faults": 1}, "2 workers with 2 faults"),
         ({"idle_workers": 1}, "not both workers made segments"),
         ({"retries": 1}, "attempts were lost"),
-        ({"status": 3, "said": "error: no room"}, "status 3: error: no room"),
+        ({"status": 3, "said": "error: no room"}, "(exit status 3): error: no room"),
     ],
 )
 def test_gate_4_fails_by_workers_that_disturb_each_other(

@@ -108,9 +108,12 @@ def test_what_is_recorded_has_the_numbers_of_the_quality_and_gives_the_same(
 
 
 def test_where_segments_are_written_decides_nothing_that_comes_out(tmp_path: Path) -> None:
-    path = written(tmp_path, "output: {scratch: /nvme}\n")
-    there, elsewhere = load_settings(path, {}), load_settings(path, {"output": {"scratch": "x"}})
-    assert (there.output.scratch, elsewhere.output.scratch) == ("/nvme", "x")
+    path = written(tmp_path, "output: {local_folder: /nvme}\n")
+    there, elsewhere = (
+        load_settings(path, {}),
+        load_settings(path, {"output": {"local_folder": "x"}}),
+    )
+    assert (there.output.local_folder, elsewhere.output.local_folder) == ("/nvme", "x")
     assert video_settings(there) == video_settings(elsewhere) == VideoSettings()
 
 
