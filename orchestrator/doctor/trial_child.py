@@ -1,7 +1,7 @@
-"""The process in which things are tried: ``python -m orchestrator.doctor.trial_child DEVICE``.
+"""The child process that runs trials: ``python -m orchestrator.doctor.trial_child DEVICE``.
 
-Reads trials from its standard input, a line of JSON each, and answers with a line each, until the
-input ends. What libraries print goes elsewhere.
+It reads trials from its standard input, a line of JSON each, and writes a line of JSON for each,
+until the input ends. What libraries print goes to the standard error.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 #: Grey levels of 255 by which a frame's mean brightness may differ from what PyAV decodes.
 _BRIGHTNESS = 3.0
 
-#: What an ffmpeg may take to say its version, from a slow disk.
+#: For an ffmpeg on a slow disk.
 _VERSION_DEADLINE_S = 30.0
 
 
@@ -68,7 +68,7 @@ def try_libraries(trial: LibrariesTrial, device: torch.device) -> Tried:
 
 
 def asked_for_its_version(program: str) -> dict[str, str]:
-    """By an ffmpeg, which may be another than ours (IMAGEIO_FFMPEG_EXE), or none."""
+    """Ask an ffmpeg, which may not be ours (IMAGEIO_FFMPEG_EXE), or may not exist."""
     try:
         done = subprocess.run(
             [program, "-version"],
@@ -89,7 +89,7 @@ def asked_for_its_version(program: str) -> dict[str, str]:
 
 
 def _loaded_library(name: str) -> str:
-    """The file of a library that this process has loaded; empty where there is none."""
+    """The file of a library that this process has loaded; empty if it has not."""
     with Path("/proc/self/maps").open(encoding="utf-8", errors="replace") as maps:
         paths = {line.split(maxsplit=5)[5].strip() for line in maps if f"/{name}" in line}
     return sorted(paths)[0] if paths else ""
@@ -152,7 +152,7 @@ def try_disk(trial: DiskTrial) -> Tried:
     folder = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
     words = {"folder": str(folder)}
     if not folder.is_dir():
-        return Tried("failed", f"{folder} is no folder", words=words)
+        return Tried("failed", f"{folder} is not a folder", words=words)
     room = os.statvfs(folder)
     figures: dict[str, float] = {
         "free": room.f_bavail * room.f_frsize,
@@ -197,9 +197,9 @@ def try_weights(trial: WeightsTrial) -> Tried:
 
 
 def do(trial: Trial, device_name: str) -> Tried:
-    """Do one trial; what it says of an error that was foreseen, or not."""
+    """Run one trial; an error becomes its result."""
     try:
-        match trial:  # those that need nothing that is slow to load
+        match trial:  # these load nothing that is slow to load
             case DiskTrial():
                 return try_disk(trial)
             case DriverTrial():

@@ -1,7 +1,7 @@
-"""A child process that does trials; whatever hangs or crashes takes the child with it, not us.
+"""Run trials in a child process: a trial that hangs or crashes ends only the child.
 
-One child serves several trials in turn, because loading its libraries takes seconds. After a trial
-that failed in any way the next one gets a fresh child.
+One child runs several trials in turn, because loading its libraries takes seconds. After a trial
+that did not end well the next one gets a new child.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from workers.launch import WORKER_ENVIRONMENT
 _TRIAL: TypeAdapter[Trial] = TypeAdapter(Trial)
 _TRIED: TypeAdapter[Tried] = TypeAdapter(Tried)
 
-#: Longer answers are not ours.
+#: The child writes no longer answers.
 _MOST_BYTES = 1 << 20
 
-#: A process that waits for a dead disk cannot be killed; nobody waits for it longer.
+#: A process that waits for a dead disk cannot be killed; it is left alone after so long.
 _PATIENCE_S = 5.0
 
 
@@ -39,7 +39,7 @@ class TrialProcess:
 
     Args:
         device: a GPU's number among those that can be seen, or ``"cpu"``.
-        module: what the child runs; a test's double otherwise.
+        module: what the child runs; tests name a double.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class TrialProcess:
         self._child: _Child | None = None
 
     def run(self, trial: Trial, deadline_s: float) -> Tried:
-        """Do a trial; what it takes longer than `deadline_s` is not waited for.
+        """Run a trial; after `deadline_s` seconds it has hung.
 
         Raises:
             MachineError: no process can be started.
@@ -103,13 +103,13 @@ class _Child:
         except OSError as error:
             self._words.close()
             raise MachineError(
-                f"no process can be started to try things in: {error.strerror}",
+                f"no process can be started for trials: {error.strerror}",
                 "let this user have more processes and memory, then run again",
             ) from error
         self._told: str | None = None
 
     def ask(self, line: bytes, deadline: float, clock: Callable[[], float]) -> bytes:
-        """Raises TimeoutError, or EOFError where the process has ended."""
+        """Raises TimeoutError, or EOFError if the process has ended."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
@@ -131,7 +131,7 @@ class _Child:
         return answer
 
     def end(self) -> str:
-        """End the process; how it ended, and its last words."""
+        """End the process; how it ended, and its last message."""
         if self._told is None:
             with suppress(subprocess.TimeoutExpired):  # it may be about to end by itself
                 self._process.wait(0.2)
@@ -175,7 +175,7 @@ def tried_record(tried: Tried) -> dict[str, object]:
 
 
 def tried_of(record: object) -> Tried | None:
-    """None where it is no record of a trial."""
+    """None if it is no record of a trial."""
     try:
         return _TRIED.validate_python(record)
     except ValueError:

@@ -84,7 +84,7 @@ def weights_findings(matting: MattingSettings, tried: Tried) -> Iterator[Finding
             yield Finding(
                 GROUP,
                 f"weights of {name}",
-                "mind",
+                "warning",
                 f"{lacks}: the first run fetches it, if there is a network",
                 f"{fetch}; chroma, plate and depth need none",
             )

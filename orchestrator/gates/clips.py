@@ -1,7 +1,7 @@
-"""The clips that go through the gates: the drawn figure before a green screen, with a tone.
+"""Make the clips that the gates run on: the drawn figure before a green screen, with a tone.
 
-Its true alpha is known for every frame (`orchestrator/demo/scene.py`), and `chroma` finds it
-without weights. So what comes out is compared with what should, on any machine.
+The true alpha of every frame is known (`orchestrator/demo/scene.py`), and `chroma` finds it without
+weights, so that outputs can be compared with it on any machine.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`vrmatte run` as a person would start it, in a process of its own, by a deadline."""
+"""Start `vrmatte run` as a person would, as a child process with a deadline."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SAMPLE_S, _PATIENCE_S = 0.5, 5.0
 
 @dataclass(frozen=True, slots=True)
 class RunAsked:
-    """What is typed.
+    """The options of a run.
 
     Attributes:
         gpus: as `--gpus` takes it.
@@ -35,12 +35,12 @@ class RunAsked:
 
 @dataclass(frozen=True, slots=True)
 class RunEnd:
-    """How it ended.
+    """How a run ended.
 
     Attributes:
-        status: its exit status; None where it did not end and was killed.
-        said: its last line that says something.
-        samples: of all GPUs, taken now and then while it ran.
+        status: its exit status; None if it did not end and was killed.
+        said: the line that says why it failed, or its last one.
+        samples: of all GPUs, taken during the run.
     """
 
     out: Path
@@ -50,7 +50,7 @@ class RunEnd:
     samples: tuple[tuple[GpuSample, ...], ...] = ()
 
 
-#: Runs it; the real one or a double.
+#: Starts a run: `real_run`, or a test's double.
 RealRun = Callable[[RunAsked], RunEnd]
 
 #: Two segments of each clip, one at a time in each worker, so that two workers share each clip.
@@ -60,7 +60,7 @@ _SETTINGS = (
 
 
 def real_run(asked: RunAsked, deadline_s: float = _DEADLINE_S) -> RunEnd:
-    """Run to the end, or to the deadline."""
+    """Run to the end, or until the deadline."""
     began = time.monotonic()
     config = asked.out.with_suffix(".yaml")
     config.write_text(_SETTINGS, encoding="utf-8")
@@ -89,7 +89,7 @@ def real_run(asked: RunAsked, deadline_s: float = _DEADLINE_S) -> RunEnd:
             process.kill()
             process.wait()
         words.seek(0)
-        said = telling_line(words.read()) or "it said nothing"
+        said = telling_line(words.read()) or "no message"
     seconds = round(time.monotonic() - began, 3)
     return RunEnd(asked.out, ended, said, seconds, tuple(sampler.samples))
 

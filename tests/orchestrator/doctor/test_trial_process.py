@@ -57,12 +57,12 @@ def test_what_crashes_is_told_by_its_last_words(trials: TrialProcess, tmp_path: 
 def test_a_disk_is_really_written_and_read(tmp_path: Path) -> None:
     trials = TrialProcess("cpu")
     finding = disk_finding(tmp_path / "not/there/yet", trials)
-    assert finding.level in ("ok", "mind")
+    assert finding.level in ("ok", "warning")
     assert str(tmp_path / "not/there/yet") in finding.said
     assert list(tmp_path.iterdir()) == []
     finding = disk_finding(Path("/proc"), trials)
     assert (finding.level, "cannot be written" in finding.said) == ("broken", True)
-    assert disk_finding(Path("/proc"), trials, is_out=False).level == "mind"
+    assert disk_finding(Path("/proc"), trials, is_out=False).level == "warning"
     trials.close()
 
 
@@ -71,7 +71,7 @@ def test_a_file_is_no_place_for_outputs(tmp_path: Path) -> None:
     file.touch()
     for place in (file, file / "out"):
         tried = try_disk(DiskTrial(str(place), 1 << 20))
-        assert (tried.outcome, tried.said) == ("failed", f"{file} is no folder")
+        assert (tried.outcome, tried.said) == ("failed", f"{file} is not a folder")
     assert try_disk(DiskTrial(str(tmp_path / "later/out"), 1 << 20)).outcome == "works"
 
 
