@@ -55,7 +55,7 @@ from pipeline.errors import SettingsError
     "--quality",
     type=click.Choice(QUALITIES),
     help="Of the encoding, not of the matte: draft is fast and coarse, best slow and fine;"
-    " balanced by default. Numbers in the settings file go before it.",
+    " balanced by default. Numbers in the settings file override it.",
 )
 @click.option(
     "--gpus", type=Gpus(), metavar="all|none|0,1", help="Which GPUs work; all by default."
@@ -131,9 +131,9 @@ def run(
 ) -> int:
     """Matte the videos in the folders or files INPUT.
 
-    A run on an OUT that holds an unfinished run goes on with it. Options go before the settings
-    file, also before its overrides for some of the videos. Exit status: 0 all done, 1 some videos
-    failed, 2 usage or settings, 3 this machine cannot do it, 130 stopped and resumable.
+    A run on an OUT that holds an unfinished run goes on with it. Options override the settings
+    file and its overrides, for every video. Exit status: 0 all done, 1 some videos failed, 2 usage
+    or settings, 3 this machine cannot do it, 130 stopped and resumable.
     """
     from orchestrator.run.request import Request, Surroundings
     from orchestrator.run.run import run as run_job

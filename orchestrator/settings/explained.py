@@ -14,7 +14,7 @@ from orchestrator.settings.presets import PRESETS
 from orchestrator.settings.settings import Settings
 from pipeline.stages.matting.catalogue import model_names
 
-_PRESET = "bundle of settings; whatever is set here or typed goes before it; one of: "
+_PRESET = "named bundle of settings; values set here or on the command line override it; one of: "
 
 _OVERRIDES = """\
 # Other settings for some of the videos: `match` is compared with the file's name, or, with a slash
@@ -83,7 +83,8 @@ def config_schema() -> dict[str, Any]:
         "additionalProperties": False,
     }
     properties["overrides"] = {
-        "description": "other settings for the videos whose names match; later ones go before",
+        "description": "other settings for the videos whose names match; later ones override"
+        " earlier ones",
         "anyOf": [{"type": "array", "items": override}, {"type": "null"}],
     }
     return {

@@ -3,7 +3,7 @@
 A pattern is compared with a source's path relative to its input. Without a slash it is compared
 with the file's name alone, in whatever folder; with one, with the whole path, where `*` and `?`
 stay inside a name and `**` is any number of folders. Case is ignored, and so is whether an accent
-is a character of its own, as on a Mac. Where several overrides match, later ones go before.
+is a character of its own, as on a Mac. If several match, later ones override earlier ones.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def read_overrides(
     What was typed holds for every video, so that theirs is left out.
 
     Args:
-        preset_typed: whether a preset was typed, which then goes before theirs.
+        preset_typed: whether a preset was typed, which overrides theirs.
 
     Raises:
         SettingsError: a key is unknown, or cannot differ from video to video; with its line.

@@ -1,7 +1,7 @@
 """Named bundles of settings, for people who know what they want to do with the files.
 
-A preset goes before the defaults, and everything that is written or typed goes before it. None
-holds a number: numbers are the settings' own, and measured there.
+A preset overrides the defaults; a settings file and the command line override the preset. No preset
+holds a number: numbers belong to the settings, and are measured there.
 """
 
 from __future__ import annotations

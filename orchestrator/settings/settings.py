@@ -1,8 +1,8 @@
-"""The settings: what a person may write, checked. First thing on the way of a job.
+"""Read, merge and check the settings, the first step of a job.
 
-From the bottom up: defaults, the preset, the file, the file's overrides for some of the videos, and
-what was typed. The groups that decide pixels are the classes that the pipeline obeys
-(`pipeline/contract`); the others are in `config_groups.py`.
+Each of these overrides those before it: the defaults, the preset, the file, the file's overrides
+for some of the videos, and what was typed. The groups that decide pixels are the classes that the
+pipeline obeys (`pipeline/contract`); the others are in `groups.py`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Settings(BaseModel):
 
     preset: Annotated[
         str | None,
-        Field(description="bundle of settings that goes before the defaults, and before no other"),
+        Field(description="named bundle of settings; overrides the defaults and nothing else"),
     ] = None
     input: InputSettings = InputSettings()
     output: OutputSettings = OutputSettings()
@@ -229,8 +229,8 @@ def _with_preset(
     if changed and not kept:
         group, key = changed[0]
         raise SettingsError(
-            f"{file.where(group, key)}{group}.{key} goes before the preset {name!r}, which changes"
-            " nothing then",
+            f"{file.where(group, key)}{group}.{key} overrides the preset {name!r}, which then"
+            " changes nothing",
             "remove that line, or the preset",
         )
     return name, settled

@@ -729,7 +729,7 @@ def test_run_gated_refuses_in_one_line(
     config = tmp_path / "settings.yaml"
     config.write_text("overrides: [{match: '*green*', model: rvm}]\n")
     status, _, complaint = typed(*line, "--config", str(config))
-    assert (status, "without the model rvm" in complaint) == (0, False)  # --model goes before
+    assert (status, "without the model rvm" in complaint) == (0, False)  # --model overrides it
     status, _, complaint = typed(*line[:4], "--gated", "--config", str(config))
     assert (status, "without the model rvm" in complaint) == (3, True)
     assert len(began) == 3

@@ -1,4 +1,4 @@
-"""Overrides: which files a pattern means, what goes before what, and what cannot differ."""
+"""Overrides: which files a pattern means, what overrides what, and what cannot differ."""
 
 from __future__ import annotations
 
