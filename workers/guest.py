@@ -101,7 +101,7 @@ class Guest:
             self._handle = handle
             self._pass_on()
         # Apart: a sick driver may not answer, and then only this thread waits.
-        sampled = (handle.pid, visible_devices(setup, os.environ))
+        sampled = (handle.pid, visible_devices(setup.device, os.environ))
         threading.Thread(target=self._take_samples, args=sampled, daemon=True).start()
         listens = True
         why = ""

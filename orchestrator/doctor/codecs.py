@@ -20,12 +20,13 @@ from orchestrator.doctor.clips import (
     samples,
 )
 from orchestrator.doctor.findings import Finding
-from orchestrator.doctor.trial_process import tried_of, tried_record, visible_device
+from orchestrator.doctor.trial_process import tried_of, tried_record
 from orchestrator.doctor.trials import DecodeTrial, Trials, Tried
 from orchestrator.machine.devices import Gpu
 from pipeline.encode.choice import LIMITS, TRIAL_DEADLINE_S, Codec, trial_command
 from pipeline.errors import EncodeError
 from pipeline.files.child import tied
+from workers.launch import visible_devices
 
 CPU_GROUP = "codecs on the CPU"
 
@@ -223,7 +224,7 @@ def nvenc_refusal(
     environment: Mapping[str, str] = os.environ,
 ) -> str | None:
     """Have ffmpeg encode one frame with NVENC of one GPU; why it cannot, or None."""
-    name = visible_device(number, environment)
+    name = visible_devices(number, environment)
     try:
         done = subprocess.run(
             tied(trial_command(codec, width, height)),

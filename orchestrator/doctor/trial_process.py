@@ -12,7 +12,7 @@ import selectors
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from typing import IO
 
@@ -22,7 +22,7 @@ from orchestrator.doctor.trials import Trial, Tried
 from pipeline.errors import MachineError
 from pipeline.files.child import own_module, tied
 from pipeline.files.child_failure import ChildFailure
-from workers.launch import WORKER_ENVIRONMENT
+from workers.launch import WORKER_ENVIRONMENT, visible_devices
 
 _TRIAL: TypeAdapter[Trial] = TypeAdapter(Trial)
 _TRIED: TypeAdapter[Tried] = TypeAdapter(Tried)
@@ -96,7 +96,7 @@ class _Child:
                 env={
                     **WORKER_ENVIRONMENT,
                     **environment,
-                    "CUDA_VISIBLE_DEVICES": visible_device(device, environment),
+                    "CUDA_VISIBLE_DEVICES": visible_devices(device, environment),
                     "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
                 },
             )
@@ -154,18 +154,6 @@ def _parsed(line: bytes) -> Tried:
         return _TRIED.validate_json(line)
     except ValueError:
         return Tried("failed", "its process gave no answer that can be read")
-
-
-def visible_device(device: int | str, environment: Mapping[str, str]) -> str:
-    """CUDA_VISIBLE_DEVICES for a child that shall see one GPU, or none.
-
-    Args:
-        device: a GPU's number among those that `environment` leaves, or ``"cpu"``.
-    """
-    if device == "cpu":
-        return ""
-    allowed = environment.get("CUDA_VISIBLE_DEVICES")
-    return str(device) if allowed is None else allowed.split(",")[int(device)].strip()
 
 
 def tried_record(tried: Tried) -> dict[str, object]:

@@ -13,7 +13,6 @@ from pathlib import Path
 from orchestrator.child_module import run_module
 from pipeline.contract import VideoInfo, VideoSettings
 from workers.launch import WORKER_ENVIRONMENT, visible_devices
-from workers.messages import WorkerSetup
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +105,8 @@ def stages_alone(request: StageRequest, device: int | str) -> Stages:
     """
     from pydantic import TypeAdapter
 
-    setup = WorkerSetup(device=device, lanes=1, log_path="")
     environment = {k: v for k, v in WORKER_ENVIRONMENT.items() if k not in os.environ}
-    environment["CUDA_VISIBLE_DEVICES"] = visible_devices(setup, os.environ)
+    environment["CUDA_VISIBLE_DEVICES"] = visible_devices(device, os.environ)
     environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     with tempfile.TemporaryDirectory(prefix="vrmatte-stages-") as name:
         asked, answer = Path(name, "request.json"), Path(name, "stages.json")

@@ -119,7 +119,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Bare:
 
 
 def test_that_python_does_not_know_our_packages(bare: Bare) -> None:
-    command = [bare.python, "-P", "-c", "import torch, pipeline"]
+    command: list[str | Path] = [bare.python, "-P", "-c", "import torch, pipeline"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "No module named 'pipeline'" in done.stderr
 

@@ -67,7 +67,7 @@ def test_an_out_that_cannot_be_written(asked: Look, monkeypatch: pytest.MonkeyPa
     assert said.endswith(": no way")
 
 
-def test_a_scratch_folder_that_this_node_has_not(asked: Look, tmp_path: Path) -> None:
+def test_a_local_folder_that_this_node_has_not(asked: Look, tmp_path: Path) -> None:
     assert isinstance(asked(local_folder=str(tmp_path)), Node)
     missing = tmp_path / "nvme"
     assert asked(local_folder=str(missing)) == (

@@ -122,7 +122,7 @@ def test_a_copy_that_goes_wrong_gets_no_name_and_is_outs_fault(
     assert list(scratch.iterdir()) == []
 
 
-def test_a_draft_that_cannot_be_read_is_the_scratch_folders_fault(
+def test_a_draft_that_cannot_be_read_is_the_local_folders_fault(
     target: Path, scratch: Path
 ) -> None:
     with (
