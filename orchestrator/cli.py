@@ -90,7 +90,7 @@ def _open_streams() -> None:
 
 
 def _complain(message: str, advice: str) -> None:
-    from orchestrator.words import printable
+    from pipeline.text import printable
 
     with contextlib.suppress(OSError):  # the terminal may be closed; the exit status says it too
         click.echo(f"error: {printable(message)}", err=True)

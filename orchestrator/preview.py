@@ -30,13 +30,14 @@ from orchestrator.settings.settings import (
     forced_projection,
     video_settings,
 )
-from orchestrator.words import clock, printable
+from orchestrator.words import clock
 from pipeline.contract import MattingSettings, SegmentJob, VideoInfo
 from pipeline.engines.choice import settled_engine
 from pipeline.errors import SettingsError, VrmatteError
 from pipeline.prompts.prompts import Prompts
 from pipeline.prompts.store import digest_of, keep_prompts, pack
 from pipeline.source.probe import probe_video
+from pipeline.text import printable
 from workers.launch import WORKER_ENVIRONMENT
 
 #: Where nobody says which frames: these shares of the video's length.

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from orchestrator.machine.devices import Gpu, list_gpus, usable_cores, usable_memory, visible_gpus
 from orchestrator.machine.local_folder import refused_local_folder
-from orchestrator.words import printable
 from pipeline.contract import MattingSettings
 from pipeline.errors import VrmatteError
 from pipeline.files.disk import refusal
 from pipeline.source.unchanged import fingerprint
+from pipeline.text import printable
 
 #: What decides what frames come out, or whether two nodes understand each other.
 PACKAGES = ("vrmatte", "torch", "torchcodec")

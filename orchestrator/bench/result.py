@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from orchestrator.estimate.trial import Stages
-from orchestrator.words import clock, printable, readable_size
+from orchestrator.words import clock, readable_size
 from pipeline.errors import SettingsError
 from pipeline.files.disk import write_file
+from pipeline.text import printable
 
 if TYPE_CHECKING:
     from rich.table import Table

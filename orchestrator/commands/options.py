@@ -117,7 +117,7 @@ def _with_new_names(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _note(line: str) -> None:
-    from orchestrator.words import printable
+    from pipeline.text import printable
 
     click.echo(f"note: {printable(line)}", err=True)
 

@@ -20,8 +20,9 @@ from orchestrator.backends.ray_session import connected
 from orchestrator.doctor.doctor import Surroundings, examine, here
 from orchestrator.doctor.findings import SCHEMA, Finding, as_record, worst
 from orchestrator.machine.devices import usable_cores, usable_memory
-from orchestrator.words import counted, printable
+from orchestrator.words import counted
 from pipeline.contract import MattingSettings
+from pipeline.text import printable
 
 GROUP = "cluster"
 

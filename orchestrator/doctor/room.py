@@ -11,7 +11,8 @@ from pathlib import Path
 from orchestrator.doctor.findings import Finding
 from orchestrator.doctor.trials import DiskTrial, Trials
 from orchestrator.machine.devices import CORES_PER_LANE, usable_cores, usable_memory
-from orchestrator.words import counted, printable, readable_size
+from orchestrator.words import counted, readable_size
+from pipeline.text import printable
 
 GROUP = "machine"
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Self
 
 from orchestrator.doctor.findings import Finding, worst
-from orchestrator.words import counted, printable
+from orchestrator.words import counted
+from pipeline.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -19,8 +19,8 @@ from orchestrator.estimate.makespan import VideoAhead, WorkerAhead, seconds_left
 from orchestrator.estimate.trial import StageRequest, Stages
 from orchestrator.fleet.events_actions import WorkerSpec
 from orchestrator.fleet.jobs import VideoJob
-from orchestrator.words import printable
 from pipeline.errors import MachineError
+from pipeline.text import printable
 
 TRIAL_FRAMES = 20
 

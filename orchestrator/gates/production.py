@@ -18,8 +18,9 @@ from orchestrator.out.journal import read_entries
 from orchestrator.out.room import gigabytes
 from orchestrator.plan.planner import read_info
 from orchestrator.watch.status import standings
-from orchestrator.words import counted, printable, readable_size
+from orchestrator.words import counted, readable_size
 from pipeline.contract import OutputFile, VideoInfo
+from pipeline.text import printable
 
 GATE = 5
 

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.settings.groups import OutputSettings
-from orchestrator.words import printable
 from pipeline.errors import LocalFolderError, SettingsError
 from pipeline.files.disk import refusal
+from pipeline.text import printable
 from workers.local_folder import sweep
 
 

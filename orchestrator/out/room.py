@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.fleet.jobs import Plan, SetAside, VideoJob
-from orchestrator.words import printable, readable_size
+from orchestrator.words import readable_size
 from pipeline.contract import EncodingSettings, VideoInfo
 from pipeline.contract.encoder_points import Quality
 from pipeline.deliverables.fit import BY_CODEC
 from pipeline.errors import ErrorRecord, MachineError
 from pipeline.files.disk import disk_error
+from pipeline.text import printable
 
 #: A VP9 matte as a share of its source, as expected. Measured at crf 30, realtime 5, on real
 #: footage: RVM 1.0 (960x540), a noisy clean plate 1.0 (3840x1920); one third of the picture kept

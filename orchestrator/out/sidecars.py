@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from orchestrator.fleet.jobs import VideoJob
-from orchestrator.words import printable
 from pipeline.deliverables.fit import packed_height, packed_projection
 from pipeline.files.disk import write_file
+from pipeline.text import printable
 from pipeline.vr_tags.sidecar import GENERATOR, SidecarFacts, SidecarKind, sidecar_json
 
 #: What players make of a format; a mask stack is for no player.

@@ -17,8 +17,8 @@ from typing import Literal
 
 from orchestrator.out.output_names import LONGEST_ENDING_BYTES, is_output_name
 from orchestrator.settings.settings import STATE_FOLDER
-from orchestrator.words import printable
 from pipeline.errors import SettingsError
+from pipeline.text import printable
 from pipeline.vr_tags.in_names import strip_tags
 
 VIDEO_SUFFIXES = frozenset(

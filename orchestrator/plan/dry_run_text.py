@@ -11,9 +11,10 @@ from typing import Any
 from orchestrator.estimate.before_run import Forecast
 from orchestrator.estimate.output_sizes import Size, foretold
 from orchestrator.fleet.jobs import Plan, VideoJob
-from orchestrator.words import about, counted, printable, readable_size
+from orchestrator.words import about, counted, readable_size
 from pipeline.deliverables.fit import BY_CODEC
 from pipeline.encode.choice import family
+from pipeline.text import printable
 
 _SOFTWARE = {"h264": "x264", "hevc": "x265", "av1": "SVT-AV1"}
 _ENCODERS = {

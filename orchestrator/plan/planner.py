@@ -21,7 +21,6 @@ from orchestrator.out.output_names import output_name
 from orchestrator.out.room import scratch_bytes
 from orchestrator.plan.discover import Source, output_stems
 from orchestrator.settings.settings import STATE_FOLDER
-from orchestrator.words import printable
 from pipeline.contract import (
     PIXEL_VERSION,
     Layout,
@@ -38,6 +37,7 @@ from pipeline.prompts.store import digest_of, keep_prompts, pack
 from pipeline.source.frame_index import FrameIndex
 from pipeline.source.probe import end_probes, info_from_json, info_to_json, probe_video
 from pipeline.source.unchanged import regular_file
+from pipeline.text import printable
 
 #: Probes read their files from end to end: more at once only make one disk seek.
 PROBES_AT_ONCE = 4

@@ -16,7 +16,8 @@ from orchestrator.report.report import VideoReport
 from orchestrator.report.state import PageState, VideoPhase
 from orchestrator.report.stills.reuse import picture_key
 from orchestrator.report.stills.stills import Moment, Pictures, moments, shown_output
-from orchestrator.words import clock, counted, printable, readable_size
+from orchestrator.words import clock, counted, readable_size
+from pipeline.text import printable
 
 #: A symbol and words for each kind of flag; both are shown, whatever the colour.
 FLAGS = {

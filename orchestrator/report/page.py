@@ -16,7 +16,8 @@ from orchestrator.report.cards import FIRST_FLAGS, Card, cards
 from orchestrator.report.charts import HEIGHT, WIDTH, load_charts
 from orchestrator.report.state import PageState
 from orchestrator.report.stills.stills import Pictures
-from orchestrator.words import clock, counted, printable, readable_size
+from orchestrator.words import clock, counted, readable_size
+from pipeline.text import printable
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -35,10 +35,10 @@ from orchestrator.report.report import SCHEMA_VERSION, Report, RunFacts
 from orchestrator.report.state import PageState, all_ended
 from orchestrator.watch.device_load_file import read_load
 from orchestrator.watch.standing import Standing, read_standing
-from orchestrator.words import printable
 from pipeline.contract import PIXEL_VERSION, MattingSettings, VideoInfo, VideoSettings
 from pipeline.errors import ErrorRecord, MachineError
 from pipeline.source.probe import info_from_json
+from pipeline.text import printable
 from workers.messages import TaskId
 
 

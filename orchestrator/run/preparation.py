@@ -25,10 +25,10 @@ from orchestrator.plan.planner import Planner
 from orchestrator.plan.prompts_for import needs_index, prompts_for
 from orchestrator.run.request import Request, Surroundings
 from orchestrator.run.said import Counter
-from orchestrator.words import printable
 from pipeline.contract import VideoInfo, VideoSettings
 from pipeline.deliverables.fit import with_encoder
 from pipeline.errors import SettingsError
+from pipeline.text import printable
 from workers.messages import ModelChoice
 
 

@@ -58,8 +58,8 @@ from orchestrator.settings.settings import (
 )
 from orchestrator.watch.device_load import LoadMeter
 from orchestrator.watch.progress import watching
-from orchestrator.words import printable
 from pipeline.errors import DiskError
+from pipeline.text import printable
 from workers.log import log_to, stop_logging
 
 

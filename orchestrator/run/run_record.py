@@ -12,7 +12,7 @@ from orchestrator.estimate.choose_lanes import Lanes
 from orchestrator.fleet.jobs import Plan
 from orchestrator.run.request import Request
 from orchestrator.settings.settings import as_mapping, spelled_out, video_settings
-from orchestrator.words import printable
+from pipeline.text import printable
 
 
 def run_record(

@@ -19,7 +19,8 @@ from orchestrator.machine.devices import Devices
 from orchestrator.plan.dry_run_text import DryRun, plan_lines
 from orchestrator.report.report import Report
 from orchestrator.report.summary_table import remarks, summary_table
-from orchestrator.words import counted, printable
+from orchestrator.words import counted
+from pipeline.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console

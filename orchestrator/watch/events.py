@@ -13,9 +13,10 @@ from datetime import datetime
 from typing import Any, Literal
 
 from orchestrator.fleet.snapshot import Snapshot, VideoState, WorkerState
-from orchestrator.words import about, clock, counted, printable
+from orchestrator.words import about, clock, counted
 from pipeline.contract import OutputFile
 from pipeline.errors import ErrorRecord
+from pipeline.text import printable
 
 #: Of the lines of ``--json``; docs/events.md says what each holds.
 SCHEMA_VERSION = 1

@@ -30,7 +30,7 @@ from orchestrator.watch.device_load import LoadPoint
 from orchestrator.watch.events import RunEvent, changes, json_line, json_object
 from orchestrator.watch.frame_rates import Pace
 from orchestrator.watch.standing import SCHEMA_VERSION, Phase, Standing, StandingFile
-from orchestrator.words import printable
+from pipeline.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

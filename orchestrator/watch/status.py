@@ -16,8 +16,9 @@ from orchestrator.fleet.snapshot import Snapshot
 from orchestrator.out.folder import OutFolder
 from orchestrator.out.journal import measure, read_entries
 from orchestrator.watch.standing import Standing, read_standing
-from orchestrator.words import clock, counted, printable
+from orchestrator.words import clock, counted
 from pipeline.errors import ErrorRecord
+from pipeline.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console

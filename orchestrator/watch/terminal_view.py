@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from orchestrator.fleet.snapshot import RunningTask, WorkerState
 from orchestrator.watch.device_load import DeviceLoad
 from orchestrator.watch.standing import Standing
-from orchestrator.words import about, clock, counted, printable, readable_size
+from orchestrator.words import about, clock, counted, readable_size
+from pipeline.text import printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO, TypeVar
 
-from pipeline.text import one_line
+from pipeline.text import printable
 
 _Error = TypeVar("_Error", bound=BaseException)
 
@@ -53,7 +53,7 @@ class ChildFailure:
     @property
     def reason(self) -> str:
         """The last line of the messages, which says why as a rule; may be empty."""
-        return one_line((self.messages.splitlines() or [""])[-1].strip(), _REASON_CHARACTERS)
+        return printable((self.messages.splitlines() or [""])[-1].strip(), _REASON_CHARACTERS)
 
     def sentence(self, event: str) -> str:
         """``EVENT (killed by SIGSEGV): the last line``, such as EVENT = "ffmpeg failed"."""
@@ -89,4 +89,4 @@ def telling_line(said: bytes) -> str:
     """
     lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
     telling = [line for line in lines if any(mark in line for mark in _TELLING)]
-    return one_line((telling or lines or [""])[-1], _REASON_CHARACTERS)
+    return printable((telling or lines or [""])[-1], _REASON_CHARACTERS)

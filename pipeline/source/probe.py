@@ -25,7 +25,7 @@ from pipeline.files.child import own_module, tied
 from pipeline.files.child_failure import ChildFailure
 from pipeline.source.signature import find_container
 from pipeline.source.unchanged import regular_file
-from pipeline.text import one_line
+from pipeline.text import printable
 
 _MODULE = "pipeline.source.probe"  # this one, as a child runs it
 _VIDEO_INFO = TypeAdapter(VideoInfo)
@@ -60,7 +60,7 @@ def probe_video(
         DiskError: the index cannot be written.
     """
     path = path.absolute()
-    shown = one_line(str(path))
+    shown = printable(str(path))
     try:
         size = regular_file(path).st_size
         if size == 0:
@@ -179,7 +179,7 @@ def main(arguments: Sequence[str]) -> None:
     except EncodeError:  # the index is larger than a file of this process may be
         said = {
             "kind": InputError.kind,
-            "error": f"{one_line(str(path))} has more time stamps than any film",
+            "error": f"{printable(str(path))} has more time stamps than any film",
             "advice": "the file may be damaged; try to play it or to remux it",
         }
     except VrmatteError as error:
@@ -187,7 +187,7 @@ def main(arguments: Sequence[str]) -> None:
     except MemoryError:
         said = {
             "kind": InputError.kind,
-            "error": f"reading {one_line(str(path))} takes more than {_MEMORY_BYTES >> 30} GiB",
+            "error": f"reading {printable(str(path))} takes more than {_MEMORY_BYTES >> 30} GiB",
             "advice": "the file may be damaged; try to play it or to remux it",
         }
     with answer:
