@@ -12,6 +12,7 @@ from pipeline.contract.matting import MattingSettings
 from pipeline.contract.processing import AdaptiveScaling, ProcessingSettings
 from pipeline.contract.results import (
     BorderFrame,
+    Finding,
     FlagKind,
     MatteFlag,
     OutputFile,
@@ -27,6 +28,7 @@ from pipeline.contract.streaming import StreamingSettings, chunk_frames, is_huge
 from pipeline.contract.video import (
     AudioTrack,
     ColorTags,
+    EyeShape,
     Layout,
     ProjectionName,
     VideoInfo,
@@ -42,6 +44,8 @@ __all__ = [
     "ColorTags",
     "Concession",
     "EncodingSettings",
+    "EyeShape",
+    "Finding",
     "FinishJob",
     "FlagKind",
     "Layout",

@@ -7,6 +7,28 @@ from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """Something worth telling of a run of frames.
+
+    Attributes:
+        source: the stage that found it.
+        kind: what was found, by the source's own name for it.
+        first_frame, last_frame: numbers in the source, both included.
+        eye: 0 (left) or 1 where it is only that one of two; None otherwise.
+        values: in the kind's own measure.
+        detail: in the kind's own words.
+    """
+
+    source: str
+    kind: str
+    first_frame: int
+    last_frame: int
+    eye: int | None = None
+    values: tuple[float, ...] = ()
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentResult:
     """What a finished segment left.
 
@@ -35,6 +57,7 @@ class SegmentResult:
     dropped_flags: int = 0
     area: tuple[float, ...] = ()
     border: tuple[BorderFrame, ...] = ()
+    findings: tuple[Finding, ...] = ()
     stages: StageTimes | None = field(default=None, compare=False)
 
 

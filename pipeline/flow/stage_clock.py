@@ -14,13 +14,13 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
-from pipeline.contract import StageName, StageTimes
+from pipeline.contract import StageTimes
 
 T = TypeVar("T")
 
 #: Whose work is done by the device, later than it is asked for. A decoder's calls last until it has
 #: decoded, NVDEC's too; and an encoder's until it has taken what it is given.
-_ON_DEVICE: tuple[StageName, ...] = ("matte", "planes")
+_ON_HOST = ("decode", "encode")
 
 
 class Mark(Protocol):
@@ -45,7 +45,7 @@ def _cuda_mark() -> Mark:
 class _Here(threading.local):
     """What a thread is at: since when, and where the device's work for it begins."""
 
-    stage: StageName | None = None
+    stage: str | None = None
     since = 0.0
     mark: Mark | None = None
 
@@ -71,11 +71,11 @@ class StageClock:
         self._begun = now()
         self._here = _Here()
         self._lock = threading.Lock()
-        self._seconds: dict[StageName, float] = {}
-        self._spans: list[tuple[StageName, Mark, Mark]] = []
+        self._seconds: dict[str, float] = {}
+        self._spans: list[tuple[str, Mark, Mark]] = []
 
     def stage(
-        self, stage: StageName | None, source: Generator[T, None, None]
+        self, stage: str | None, source: Generator[T, None, None]
     ) -> Generator[T, None, None]:
         """Yield what `source` yields: making it is at `stage`; None: this thread waits for it.
 
@@ -92,7 +92,7 @@ class StageClock:
                 del item  # not to be held beside the next one
 
     @contextmanager
-    def at(self, stage: StageName | None) -> Iterator[None]:
+    def at(self, stage: str | None) -> Iterator[None]:
         """What happens inside is `stage`, and not what this thread was at; None: it waits.
 
         After an exception the thread stays there: it ends the segment, whose times nobody wants.
@@ -114,7 +114,7 @@ class StageClock:
             encode_s=round(seconds.get("encode", 0.0), 6),
         )
 
-    def _turn_to(self, stage: StageName | None) -> StageName | None:
+    def _turn_to(self, stage: str | None) -> str | None:
         """This thread is at `stage` from now on; what it was at."""
         here, mark, now = self._here, self._mark, self._now()
         before = here.stage
@@ -124,5 +124,5 @@ class StageClock:
             with self._lock:
                 self._seconds[before] = self._seconds.get(before, 0.0) + now - here.since
         here.stage, here.since = stage, now
-        here.mark = mark() if mark is not None and stage in _ON_DEVICE else None
+        here.mark = mark() if mark is not None and stage not in (None, *_ON_HOST) else None
         return before

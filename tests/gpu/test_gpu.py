@@ -30,6 +30,7 @@ from pipeline.segment import run_segment
 from pipeline.source.decode import FrameReader
 from pipeline.source.frame_index import FrameIndex
 from pipeline.source.video_info import read_video
+from pipeline.stages.chain import Chain
 from pipeline.stages.matting.base import load_model
 from tests.clips import SVT_AV1, X264, X265, ClipSpec, read_frames, read_numbers
 from tests.render import CPU
@@ -126,7 +127,7 @@ def test_8k_fits_into_6_gb(name: str, clip: GetClip, tmp_path: Path) -> None:
         str(tmp_path / "work"),
     )
     (tmp_path / "work").mkdir()
-    result = run_segment(job, load_model(matting, ProcessingSettings(), CUDA), CUDA)
+    result = run_segment(job, Chain.of(job.settings, CUDA), CUDA)
     assert result.num_frames == 12
     assert result.stages is not None
     assert min(result.stages.matte_s, result.stages.planes_s) > 0  # by real events

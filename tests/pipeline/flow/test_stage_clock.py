@@ -18,7 +18,7 @@ from pipeline.flow.overlap import overlap
 from pipeline.flow.stage_clock import StageClock, device_marks
 from pipeline.judge.meter import MatteMeter
 from pipeline.source.video_info import read_video
-from pipeline.stages.matting.base import load_model
+from pipeline.stages.chain import Chain
 from tests.clips import X264, ClipSpec
 from tests.render import CPU, chroma_settings
 
@@ -208,8 +208,7 @@ def job(clip: GetClip, tmp_path_factory: pytest.TempPathFactory) -> SegmentJob:
 
 
 def measured(job: SegmentJob) -> StageTimes:
-    model = load_model(job.settings.matting, job.settings.processing, CPU)
-    stages = segment.run_segment(job, model, CPU).stages
+    stages = segment.run_segment(job, Chain.of(job.settings, CPU), CPU).stages
     assert stages is not None
     assert all(0 < seconds <= stages.wall_s for seconds in astuple(stages))
     return stages

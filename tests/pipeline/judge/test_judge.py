@@ -43,11 +43,11 @@ def measured(
     """Of ``[T, E, H, W]``; before a room that does not move, unless other pictures are given."""
     if rgb is None:
         rgb = ROOM.expand(*alpha.shape[:2], 3, SIDE, SIDE)
-    meter = MatteMeter(SIDE, SIDE, projection, start)
+    meter = MatteMeter(SIDE, SIDE, projection)
     for begin in range(0, len(alpha), batch):
         part = slice(begin, begin + batch)
         meter.add(EyeBatch(rgb[part], begin), MatteBatch(alpha[part, :, None], None, begin))
-    return meter.measures(None)
+    return meter.measures(None, start)
 
 
 def flags(measures: list[FrameMeasures], length: int = FRAMES) -> tuple[MatteFlag, ...]:
@@ -199,7 +199,7 @@ def test_batches_and_warm_up_alter_nothing() -> None:
 
 def test_the_numbers_do_not_depend_on_the_size_of_the_picture() -> None:
     alpha = still(eyes=1)[:2]
-    meter = MatteMeter(SIDE * 16, SIDE * 16, "flat", 0)
+    meter = MatteMeter(SIDE * 16, SIDE * 16, "flat")
     large = alpha.repeat_interleave(16, 2).repeat_interleave(16, 3)
     rgb = torch.zeros(2, 1, 3, SIDE * 16, SIDE * 16, dtype=torch.uint8)
     meter.add(EyeBatch(rgb, 0), MatteBatch(large[:, :, None].half(), None, 0))

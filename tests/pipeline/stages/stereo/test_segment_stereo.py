@@ -24,6 +24,7 @@ from pipeline.segment import run_segment
 from pipeline.source.frame_index import FrameIndex
 from pipeline.source.video_info import read_video
 from pipeline.stages.matting.base import ClipSampler, Prepared
+from tests.chains import chain_around
 from tests.clips import read_frames
 from tests.pipeline.demo_truth import demo_folder, demo_scene
 from tests.render import CPU
@@ -66,7 +67,7 @@ def made_alpha(how: StereoSettings, folder: Path) -> tuple[Tensor, StereoSummary
     assert len(FrameIndex.load(index_path).pts) >= FRAMES
     settings = VideoSettings(stereo=how, streaming=StreamingSettings(chunk_frames=4))
     job = SegmentJob(video, settings, 0, 0, FRAMES, str(index_path), str(folder))
-    result = run_segment(job, Truth(), CPU)
+    result = run_segment(job, chain_around(Truth(), settings), CPU)
     pictures = torch.from_numpy(np.stack(read_frames(Path(result.files[0])))).permute(0, 3, 1, 2)
     alpha = pictures[:, 3:].expand(-1, 3, -1, -1).contiguous()
     eyes = split_eyes(FrameBatch(alpha, 0), "sbs").rgb[:, :, :1].float() / 255
