@@ -27,8 +27,8 @@ from pipeline.flow.cuda_streams import segment_stream
 from pipeline.flow.device_copies import HostCopy, HostRing
 from pipeline.flow.overlap import overlap
 from pipeline.flow.stage_clock import StageClock, device_marks
-from pipeline.judge.flags import area_means, border_frames, segment_flags
 from pipeline.judge.meter import MatteMeter
+from pipeline.judge.summary import matte_findings
 from pipeline.pixels.batches import FrameBatch, MatteBatch
 from pipeline.pixels.eyes import split_eyes
 from pipeline.pixels.projection import field_of_view
@@ -36,6 +36,7 @@ from pipeline.source.decode import FrameReader
 from pipeline.source.frame_index import FrameIndex, index_of
 from pipeline.source.unchanged import require_unchanged
 from pipeline.stages.matting.base import MattingModel, Prepared
+from pipeline.stages.stereo.findings import stereo_findings
 from pipeline.stages.stereo.refiner import StereoRefiner
 from pipeline.verify.selfcheck import Sample, sample_every, take_sample
 
@@ -119,8 +120,8 @@ def run_segment(
                 pairs = zip(drafts, targets, strict=True)
                 digests = tuple(commit(draft, target) for draft, target in pairs)
         measures = meter.measures(refiner.disagreement())
-        stages = clock.times()  # the measures came after all that the device was asked for
-    flags, dropped_flags = segment_flags(measures, float(job.video.frame_rate))
+        # The measures came after all that the device was asked for, so its marks can be read.
+        stage_seconds, wall_s = clock.stage_seconds(), clock.wall_s()
     concealed = {frame for frame in reader.concealed_frames if job.start <= frame < job.stop}
     return SegmentResult(
         files=tuple(str(target) for target in targets),
@@ -128,12 +129,12 @@ def run_segment(
         concealed_frames=len(concealed),
         decoder=reader.decoder,
         digests=digests,
-        stereo=refiner.summary(job.start) if refiner.found else None,
-        flags=flags,
-        dropped_flags=dropped_flags,
-        area=area_means(measures),
-        border=border_frames(measures),
-        stages=stages,
+        findings=(
+            *stereo_findings(refiner, job.start, job.stop),
+            *matte_findings(measures, float(job.video.frame_rate)),
+        ),
+        stage_seconds=stage_seconds,
+        wall_s=wall_s,
     )
 
 
