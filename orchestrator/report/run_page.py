@@ -15,6 +15,7 @@ from orchestrator.fleet.jobs import Plan
 from orchestrator.fleet.journal_entries import Entry
 from orchestrator.fleet.snapshot import Snapshot
 from orchestrator.out.folder import OutFolder
+from orchestrator.report.findings import FindingsReader
 from orchestrator.report.make_report import make_report
 from orchestrator.report.report import Report, RunFacts
 from orchestrator.report.state import PageState, all_ended, doings, standings
@@ -39,6 +40,7 @@ class RunPage:
         self._plan = plan
         self._entries = entries
         self._first: Snapshot | None = None
+        self._read = FindingsReader()
         self._load_file = LoadFile(out.path)
         infos = {job.id: job.info for job in plan.jobs}
         self._writer = PageWriter(out.page, self._state, infos)
@@ -84,6 +86,7 @@ class RunPage:
             snapshot,
             entries=self._entries,
             load=self.load(),
+            read=self._read,
         )
         self._load_file.update(report.load, now)
         live = read_live(self._out.path)

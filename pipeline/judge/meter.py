@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from pipeline.contract import ProjectionName, Side
+from pipeline.contract import ProjectionName
+from pipeline.judge.findings import Side
 from pipeline.judge.flags import LEAST_AREA, FrameMeasures
 from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.stages.stereo.disparity import dilate

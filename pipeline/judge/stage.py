@@ -12,7 +12,9 @@ from typing import ClassVar
 import torch
 
 from pipeline.contract import EyeShape, Finding, VideoSettings
+from pipeline.judge.findings import SOURCE
 from pipeline.judge.meter import MatteMeter
+from pipeline.judge.summary import matte_findings
 from pipeline.pixels.layers import Layers
 from pipeline.stages.base import Prepared, Stage
 from pipeline.stages.stereo.stage import DISAGREEMENT
@@ -34,7 +36,7 @@ class _Measured:
 class Judge(Stage):
     """A few numbers of each matte, and what they say at the end of the segment."""
 
-    name: ClassVar[str] = "judge"
+    name: ClassVar[str] = SOURCE
 
     def start(self, eye: EyeShape, prepared: Prepared) -> _Measured:
         meter = MatteMeter(eye.height, eye.width, eye.projection)
@@ -49,7 +51,7 @@ class Judge(Stage):
 
     def findings(self, state: _Measured, first: int, stop: int) -> tuple[Finding, ...]:
         measures = state.meter.measures(state.disagreement or None, first, stop)
-        return ()
+        return matte_findings(measures, state.frame_rate)
 
 
 def make(settings: VideoSettings, device: torch.device) -> Judge:

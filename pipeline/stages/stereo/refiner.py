@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.contract import StereoSettings, StereoSummary
+from pipeline.contract import StereoSettings
 from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.stages.stereo.claims import View, truth_of_claims
 from pipeline.stages.stereo.disparity import (
@@ -40,6 +40,7 @@ from pipeline.stages.stereo.disparity import (
     subject_evidence,
     to_right_eye,
 )
+from pipeline.stages.stereo.findings import StereoSummary
 from pipeline.stages.stereo.mending import Verdict, claims, mend
 
 _FIELD_SIDE = 128  # longest side of the field; mattes are compared at twice its size
@@ -187,9 +188,13 @@ class StereoRefiner:
         """
         return None if self._passes else self._disagreement
 
-    def summary(self, start: int = 0) -> StereoSummary:
-        """Of the frames from number `start` on."""
-        found = [frame for frame in self._found if frame.frame >= start]
+    def summary(self, start: int = 0, stop: int | None = None) -> StereoSummary:
+        """How the eyes agreed in the frames ``start..stop``; None: up to the last one."""
+        found = [
+            frame
+            for frame in self._found
+            if frame.frame >= start and (stop is None or frame.frame < stop)
+        ]
         near = sorted(frame.disparity for frame in found if frame.disparity is not None)
         middle = near[len(near) // 2] if near else 0.0
         depth = None

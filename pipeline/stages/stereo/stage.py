@@ -11,6 +11,7 @@ from pipeline.contract import EyeShape, Finding, StereoSettings, VideoSettings
 from pipeline.pixels.layers import Layers
 from pipeline.pixels.projection import field_of_view
 from pipeline.stages.base import Prepared, Stage
+from pipeline.stages.stereo.findings import SOURCE, stereo_findings
 from pipeline.stages.stereo.refiner import StereoRefiner
 
 #: Name of the figure that is left to later stages: the share of the subject that only one eye
@@ -24,7 +25,7 @@ class Stereo(Stage):
     Its memory of earlier frames settles in the warm-up that the matting model asks for.
     """
 
-    name: ClassVar[str] = "stereo"
+    name: ClassVar[str] = SOURCE
 
     def __init__(self, settings: StereoSettings) -> None:
         self._settings = settings
@@ -42,7 +43,7 @@ class Stereo(Stage):
         return replace(mended, figures={**layers.figures, DISAGREEMENT: values})
 
     def findings(self, state: StereoRefiner, first: int, stop: int) -> tuple[Finding, ...]:
-        return ()
+        return stereo_findings(state, first, stop)
 
 
 def make(settings: VideoSettings, device: torch.device) -> Stereo:

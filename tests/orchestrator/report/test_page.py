@@ -41,8 +41,9 @@ from orchestrator.report.stills.stills import MOST_MOMENTS, Pictures, moments
 from orchestrator.report.writer import PageWriter
 from orchestrator.watch.device_load import DeviceLoad
 from orchestrator.words import printable
-from pipeline.contract import FlagKind, VideoInfo
+from pipeline.contract import VideoInfo
 from pipeline.errors import ErrorRecord
+from pipeline.judge.findings import FlagKind
 from tests.orchestrator.pages import (
     HOSTILE,
     album,

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from orchestrator.fleet.matte_summary import summarised
-from pipeline.contract import FlagKind, MatteFlag, ProjectionName, SegmentResult, Side
-from pipeline.judge.flags import FrameMeasures, border_frames, segment_flags
+from pipeline.contract import ProjectionName
+from pipeline.judge.findings import FlagKind, MatteFlag, Side
+from pipeline.judge.flags import FrameMeasures
 from pipeline.judge.meter import MatteMeter, cut_sides
+from pipeline.judge.summary import matte_findings, summarised
 from pipeline.pixels.batches import EyeBatch, MatteBatch
 
 SIDE, FRAMES, RATE = 64, 60, 30
@@ -57,18 +58,12 @@ def flags(measures: list[FrameMeasures], length: int = FRAMES) -> tuple[MatteFla
         (at, min(at + length, first + len(measures)))
         for at in range(first, first + len(measures), length)
     ]
-    results = {}
-    for number, (begin, end) in enumerate(segments):
-        part = measures[begin - first : end - first]
-        found, dropped = segment_flags(part, RATE)
-        results[number] = SegmentResult(
-            (),
-            len(part),
-            flags=found,
-            dropped_flags=dropped,
-            border=border_frames(part),
-        )
-    return summarised(segments, results, Fraction(RATE)).flags
+    found = [
+        finding
+        for begin, end in segments
+        for finding in matte_findings(measures[begin - first : end - first], RATE)
+    ]
+    return summarised(found, segments, Fraction(RATE)).flags
 
 
 def found(measures: list[FrameMeasures], length: int = FRAMES) -> Found:
