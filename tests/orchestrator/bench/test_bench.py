@@ -136,7 +136,7 @@ def test_changes_are_new_over_old() -> None:
         model="depth",
     )
     ratios = {change.name: change.ratio for change in changes(BENCH, new)}
-    assert ratios["model, frames/s"] == pytest.approx(2)
+    assert ratios["matting, frames/s"] == pytest.approx(2)
     assert ratios["whole, frames/s"] == pytest.approx(2)
     assert ratios["RSS, GB"] == pytest.approx(0.5)
     assert "encode matte, frames/s" not in ratios

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -251,9 +252,9 @@ def test_a_segment_reads_its_marks_when_the_device_was_waited_for(
             assert waited.is_set()
             return 1000 * (end_event.at - self.at)
 
-    def measures(meter: MatteMeter, disagreement: object) -> object:
+    def measures(meter: MatteMeter, *rest: Any) -> object:
         waited.set()
-        return real(meter, disagreement)  # type: ignore[arg-type]
+        return real(meter, *rest)
 
     monkeypatch.setattr(MatteMeter, "measures", measures)
     monkeypatch.setattr(segment, "device_marks", lambda device: LateMark)
