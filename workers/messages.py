@@ -6,7 +6,7 @@ words of a dead life can be told from those of the living.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pipeline.contract import (
     AS_ASKED,
@@ -20,8 +20,9 @@ from pipeline.contract import (
     VideoSettings,
 )
 from pipeline.errors import ErrorRecord
+from pipeline.stages.catalogue import StageChoice, chosen_stages
 
-#: Models that stay loaded in a worker, unless its lanes use more at the moment. The one before
+#: Stages of one name that a worker keeps, unless its lanes use more at the moment. The one before
 #: stays, because videos that follow each other may take turns.
 MOST_LOADED = 2
 
@@ -35,24 +36,17 @@ class ModelChoice:
 
     @classmethod
     def of(cls, settings: VideoSettings) -> ModelChoice:
-        """What a video's settings ask for, without what models do not look at.
+        """What a video's settings ask for, without what models do not look at."""
+        for choice in chosen_stages(settings):
+            if choice.stage == "matting":
+                return cls(choice.settings.matting, choice.settings.processing)
+        raise ValueError("these settings ask for no matting")
 
-        Who the subject is reaches a model with each video (`pipeline/prompts/store.py`).
-        """
-        said, decoded = MattingSettings(), ProcessingSettings()
-        matting = replace(
-            settings.matting,
-            prompts=said.prompts,
-            dlc_csv=said.dlc_csv,
-            dlc_bodyparts=said.dlc_bodyparts,
-            dlc_likelihood=said.dlc_likelihood,
-        )
-        processing = replace(
-            settings.processing,
-            adaptive_scaling=decoded.adaptive_scaling,
-            decode_threads=decoded.decode_threads,
-        )
-        return cls(matting, processing)
+    @property
+    def stage(self) -> StageChoice:
+        """The stage that holds this model."""
+        kept = VideoSettings(matting=self.matting, processing=self.processing)
+        return StageChoice("matting", kept)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

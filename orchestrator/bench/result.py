@@ -24,8 +24,8 @@ SCHEMA_VERSION = 1
 #: Share of the cores that others may take before a person is told that it disturbs.
 MOST_OTHERS = 0.05
 
-#: Stages that see the warm-up frames of a segment too; the others see only what is delivered.
-BEFORE_PLANES = ("decode", "eyes", "model", "refine")
+#: Steps that see only the frames that are delivered; the others see a segment's warm-up too.
+DELIVERED_ONLY = ("planes", "encode")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,8 @@ def _ideal(alone: Stages, frames: int, warmups: int, cores: int, on_gpu: bool) -
     walls: dict[str, float] = {}
     cpu_s = 0.0
     for stage in alone.stages:
-        seen = frames + warmups if stage.name in BEFORE_PLANES else frames
+        is_late = stage.name.partition(" ")[0] in DELIVERED_ONLY
+        seen = frames if is_late else frames + warmups
         walls[stage.name] = stage.wall_s / stage.frames * seen
         cpu_s += stage.cpu_s / stage.frames * seen
     slowest = max(walls, key=lambda name: walls[name])

@@ -17,6 +17,7 @@ from orchestrator.doctor.read_trial import read_back
 from orchestrator.doctor.trials import FormatTrial, ModelTrial, ReadTrial, Tried
 from orchestrator.plan.planner import segment_grid
 from pipeline.contract import (
+    EyeShape,
     FinishJob,
     MattingSettings,
     ProcessingSettings,
@@ -30,7 +31,7 @@ from pipeline.flow.cuda_streams import segment_stream
 from pipeline.pixels.batches import EyeBatch
 from pipeline.segment import run_segment
 from pipeline.source.video_info import read_video
-from pipeline.stages.matting.base import load_model
+from pipeline.stages.chain import Chain
 from pipeline.stages.matting.catalogue import WITH_PROMPTS
 
 #: A walk across the room that a clean plate can be found in.
@@ -39,7 +40,7 @@ _CHUNK = 4
 
 
 class _SceneClip:
-    """The scene as `pipeline.stages.matting.base.ClipSampler`."""
+    """The scene as `pipeline.stages.base.ClipSampler`."""
 
     def __init__(self, scene: Scene, backdrop: Backdrop, device: torch.device) -> None:
         self.num_frames = scene.num_frames
@@ -93,14 +94,15 @@ def _matte(
 ) -> Tensor:
     """float32 ``[T, E, 1, H, W]`` on the host."""
     backdrop: Backdrop = "green" if matting.model == "chroma" else "room"
-    model = load_model(matting, processing, device)
+    settings = VideoSettings(matting=matting, processing=processing)
+    chain = Chain.of(settings, device)
     clip = _SceneClip(scene, backdrop, device)
+    eye = EyeShape(2, clip.height, clip.width, "equirect180", scene.frame_rate)
+    starts = range(0, frames, _CHUNK)
+    batches = (EyeBatch(clip.rgb[at : min(frames, at + _CHUNK)], at) for at in starts)
     with segment_stream(device):
-        state = model.start(2, clip.height, clip.width, model.prepare(clip))
-        parts = [
-            model.matte(EyeBatch(clip.rgb[start : min(frames, start + _CHUNK)], start), state).alpha
-            for start in range(0, frames, _CHUNK)
-        ]
+        passing = chain.start(eye, chain.prepare(clip))
+        parts = [layers.matte.alpha for layers in passing.layers(batches, 0, frames)]
         return torch.cat([part.cpu().float() for part in parts])
 
 
@@ -119,11 +121,11 @@ def try_format(trial: FormatTrial, device: torch.device) -> Tried:
         max_frames=trial.num_frames,
         streaming=StreamingSettings(segment_frames=half),
     )
-    model = load_model(matting, ProcessingSettings(), device)
+    chain = Chain.of(settings, device)
     results = tuple(
         run_segment(
             SegmentJob(video, settings, number, start, stop, str(index), str(folder)),
-            model,
+            chain,
             device,
         )
         for number, (start, stop) in enumerate(segment_grid(0, trial.num_frames, half))

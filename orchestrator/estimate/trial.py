@@ -20,7 +20,7 @@ class Stage:
     """One stage while nothing else ran; each figure is a sum over `frames`.
 
     Attributes:
-        name: decode, eyes, model, refine, or "planes NAME" and "encode NAME" of a format.
+        name: decode, a stage of the chain, or "planes NAME" and "encode NAME" of a format.
         cpu_s: of all threads and children.
     """
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from orchestrator.fleet.matte_summary import TimedFlag, at_the_edge
-from orchestrator.fleet.stage_shares import bottleneck, in_words
 from orchestrator.report.charts import area_path, busy_shares
+from orchestrator.report.findings import TimedFlag, at_the_edge
 from orchestrator.report.report import VideoReport
+from orchestrator.report.stage_shares import bottleneck, in_words
 from orchestrator.report.state import PageState, VideoPhase
 from orchestrator.report.stills.reuse import picture_key
 from orchestrator.report.stills.stills import Moment, Pictures, moments, shown_output
@@ -296,9 +296,9 @@ def _facts(state: PageState, video: VideoReport) -> Iterator[tuple[str, str]]:
         if shares:
             yield "Busy meanwhile", ", ".join(f"{name} {share:.0%}" for name, share in shares)
     if video.stages is not None:
-        yield "Stages busy", in_words(video.stages)
+        yield "Stages busy", printable(in_words(video.stages))
         if narrow := bottleneck(video.stages):
-            yield "Bottleneck", narrow
+            yield "Bottleneck", printable(narrow)
     if video.decoders:
         yield "Decoded by", "; ".join(map(printable, video.decoders))
     if video.retries:

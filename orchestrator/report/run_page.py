@@ -15,6 +15,7 @@ from orchestrator.fleet.jobs import Plan
 from orchestrator.fleet.journal_entries import Entry
 from orchestrator.fleet.snapshot import Snapshot
 from orchestrator.out.folder import OutFolder
+from orchestrator.report.findings import FindingsReader
 from orchestrator.report.make_report import make_report
 from orchestrator.report.report import Report, RunFacts
 from orchestrator.report.state import PageState, all_ended, doings, standings
@@ -40,6 +41,7 @@ class RunPage(PageWriter):
         self._plan = plan
         self._entries = entries
         self._first: Snapshot | None = None
+        self._read = FindingsReader()
         self._load_file = LoadFile(out.path)
 
     def update(self, snapshot: Snapshot) -> None:
@@ -71,6 +73,7 @@ class RunPage(PageWriter):
             snapshot,
             entries=self._entries,
             load=self.load(),
+            read=self._read,
         )
         self._load_file.update(report.load, now)
         standing = read_standing(self._out.path)

@@ -30,6 +30,9 @@ STANDING_FILE = "live.json"
 #: The file is written no more often than that.
 WRITE_S = 2.0
 
+#: Findings grow with the length of a video, and the journal has them.
+_LEFT_OUT = {"snapshot": {"videos": {"__all__": {"findings"}}}}
+
 Phase = Literal["starting", "working", "stopping", "ended"]
 
 
@@ -93,7 +96,8 @@ class StandingFile:
         self._written_at = now
         draft = self._path.with_name(f".{self._path.name}.{os.getpid()}.part")
         # By json, which knows how to write a name that is not valid UTF-8.
-        text = json.dumps(_adapter().dump_python(standing, mode="json"), separators=(",", ":"))
+        said = _adapter().dump_python(standing, mode="json", exclude=_LEFT_OUT)
+        text = json.dumps(said, separators=(",", ":"))
         with suppress(OSError):  # the run itself meets the disk's troubles, and tells of them
             with draft.open("wb") as file:
                 file.write(text.encode() + b"\n")

@@ -54,6 +54,10 @@ class ProcessingSettings:
         Literal["auto", "off"],
         Field(description="rvm on a GPU: launch its network as a whole where that alters no bit"),
     ] = field(default="auto", metadata=NO_PIXELS)
+    stages: Annotated[
+        tuple[str, ...],
+        Field(description="further stages, which other packages bring, in this order"),
+    ] = ()
     intra_op_threads: Annotated[
         int, Field(ge=1, le=256, description="CPU threads of one tensor operation; alters bits")
     ] = 1

@@ -44,7 +44,7 @@ class CodedFrame:
 
 
 @dataclass(frozen=True, slots=True)
-class Layers:
+class CodedLayers:
     """What a file holds.
 
     Attributes:
@@ -56,7 +56,7 @@ class Layers:
     frames: tuple[CodedFrame, ...]
 
 
-def read_layers(path: Path) -> Layers:
+def read_layers(path: Path) -> CodedLayers:
     """Read every packet of `path`.
 
     Raises:
@@ -83,7 +83,7 @@ def read_layers(path: Path) -> Layers:
             if layers != {0, 1}:
                 raise EncodeError(f"frame {len(frames)} of {path.name} has no alpha")
             frames.append(CodedFrame(bool(packet.is_keyframe), digest.digest()))
-    return Layers(record, tuple(frames))
+    return CodedLayers(record, tuple(frames))
 
 
 def decoded_rgba_frames(path: Path, numbers: set[int]) -> Iterator[tuple[int, Any]]:

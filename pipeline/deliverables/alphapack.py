@@ -17,9 +17,10 @@ from pipeline.deliverables.fit import packed_height, packed_projection
 from pipeline.deliverables.movie import Movie
 from pipeline.encode.choice import encoder_options
 from pipeline.pixels.alphapack import pack, unpack
-from pipeline.pixels.batches import FrameBatch, MatteBatch
+from pipeline.pixels.batches import FrameBatch
 from pipeline.pixels.color import YuvFormat, rgb_planes
 from pipeline.pixels.eyes import join_eyes, split_eyes
+from pipeline.pixels.layers import Layers
 from pipeline.pixels.projection import Projection, named_projection, project
 from pipeline.verify.selfcheck import Decoded, Sample, grid, shown_picture
 from pipeline.vr_tags.in_files import SphericalTags
@@ -56,16 +57,16 @@ class AlphaPack(Movie):
         assert square is not None
         return source, square
 
-    def planes(self, frames: FrameBatch, matte: MatteBatch) -> Tensor:
+    def planes(self, layers: Layers) -> Tensor:
         video, height = self._video, self._height
         source = video.eye_size
-        eyes = split_eyes(frames, video.layout, video.right_first).rgb
+        eyes, alphas = layers.rgb, layers.matte.alpha
         views = self._projections(*source, height)
         pixels = 2 * height * height
         out = torch.empty(len(eyes), pixels * 3 // 2, dtype=torch.uint8, device=eyes.device)
         for t in range(len(eyes)):  # one frame at a time: at 8K a batch would be gigabytes
             picture = join_eyes(_shown_in(eyes[t], views)[None], "sbs")
-            alpha = _shown_in(matte.alpha[t].float().clamp(0, 1), views)
+            alpha = _shown_in(alphas[t].float().clamp(0, 1), views)
             packed = pack(picture, alpha[None])[0]
             rgb_planes(packed.float().div_(255), self._form, out[t])
         return out

@@ -17,7 +17,7 @@ from torch import Tensor
 from pipeline.contract import VideoInfo, VideoSettings
 from pipeline.encode.ffmpeg_pipe import Encoder
 from pipeline.errors import SettingsError
-from pipeline.pixels.batches import FrameBatch, MatteBatch
+from pipeline.pixels.layers import Layers
 from pipeline.verify.selfcheck import Sample
 
 
@@ -27,7 +27,7 @@ class Deliverable(Protocol):
     name: ClassVar[str]
     suffix: ClassVar[str]
 
-    def planes(self, frames: FrameBatch, matte: MatteBatch) -> Tensor:
+    def planes(self, layers: Layers) -> Tensor:
         """uint8 ``[T, bytes of a frame]`` on the device of the frames."""
         ...
 

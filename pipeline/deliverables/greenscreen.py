@@ -18,8 +18,8 @@ from pipeline.deliverables.movie import Movie
 from pipeline.encode.choice import encoder_options
 from pipeline.encode.ffmpeg_pipe import Encoder
 from pipeline.encode.nvenc import DeviceEncoder
-from pipeline.pixels.batches import FrameBatch, MatteBatch
 from pipeline.pixels.color import YuvFormat, rgb_planes
+from pipeline.pixels.layers import Layers
 from pipeline.verify.selfcheck import Decoded, Sample, grid
 
 _NEAR = 32 / 255  # what keyers take for the screen at the very least
@@ -44,8 +44,8 @@ class GreenScreen(Movie):
             settings.encoding.encoder == "nvenc" and settings.encoding.nvenc_input == "gpu"
         )
 
-    def planes(self, frames: FrameBatch, matte: MatteBatch) -> Tensor:
-        rgb, alpha = self._eyes_joined(frames, matte)
+    def planes(self, layers: Layers) -> Tensor:
+        rgb, alpha = self._eyes_joined(layers)
         # Filled, not brought over, for which the thread would wait.
         behind = torch.stack([rgb.new_full((1, 1), c, dtype=torch.float32) for c in self._color])
         count, _, height, width = rgb.shape

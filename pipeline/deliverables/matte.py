@@ -16,8 +16,8 @@ from torch import Tensor
 from pipeline.deliverables.audio import SoundForm
 from pipeline.deliverables.movie import Movie
 from pipeline.encode.choice import encoder_options
-from pipeline.pixels.batches import FrameBatch, MatteBatch
 from pipeline.pixels.eyes import join_eyes
+from pipeline.pixels.layers import Layers
 from pipeline.verify.selfcheck import Decoded, Sample, grid
 
 _BLACK, _STEPS, _NO_COLOUR = 16, 219, 128  # Rec. ITU-T H.273, section 8.3, 8 bit limited range
@@ -33,8 +33,8 @@ class Matte(Movie):
     formats: ClassVar[tuple[str, ...]] = ("yuv420p",)
     channels: ClassVar[tuple[str, ...]] = ("alpha",)
 
-    def planes(self, frames: FrameBatch, matte: MatteBatch) -> Tensor:
-        alpha = join_eyes(matte.alpha, self._video.layout, self._video.right_first)
+    def planes(self, layers: Layers) -> Tensor:
+        alpha = join_eyes(layers.matte.alpha, self._video.layout, self._video.right_first)
         count, _, height, width = alpha.shape
         pixels = height * width
         out = torch.full(

@@ -23,9 +23,9 @@ from pipeline.encode.ffmpeg_pipe import Encoder, PipeEncoder, ffmpeg_command, ru
 from pipeline.encode.keyframes import keyframe_interval
 from pipeline.errors import EncodeError
 from pipeline.files.disk import writing
-from pipeline.pixels.batches import FrameBatch, MatteBatch
 from pipeline.pixels.color import output_tags
 from pipeline.pixels.eyes import JoinedEyes, join_eyes
+from pipeline.pixels.layers import Layers
 from pipeline.verify.readback import FileFacts, inspect_file, sampled_frames
 from pipeline.verify.selfcheck import (
     Decoded,
@@ -64,7 +64,7 @@ class Movie(ABC):
         self._keyframe_interval = keyframe_interval(video, settings)
 
     @abstractmethod
-    def planes(self, frames: FrameBatch, matte: MatteBatch) -> Tensor:
+    def planes(self, layers: Layers) -> Tensor:
         """uint8 ``[T, bytes of a frame]`` on the device of the frames."""
 
     @abstractmethod
@@ -272,23 +272,23 @@ class Movie(ABC):
             options += ["-color_trc", tags.transfer]
         return options
 
-    def _eyes_by_rows(
-        self, frames: FrameBatch, matte: MatteBatch
-    ) -> tuple[Tensor | JoinedEyes, JoinedEyes]:
+    def _eyes_by_rows(self, layers: Layers) -> tuple[Tensor | JoinedEyes, JoinedEyes]:
         """As `_eyes_joined`, without a copy of whole pictures."""
         layout, swapped = self._video.layout, self._video.right_first
-        alpha = JoinedEyes(matte.alpha, layout, swapped)
-        if matte.foreground is None:
-            return frames.rgb, alpha
-        return JoinedEyes(matte.foreground, layout, swapped), alpha
+        alpha = JoinedEyes(layers.matte.alpha, layout, swapped)
+        if layers.foreground is None:
+            return join_eyes(layers.rgb, layout, swapped), alpha
+        return JoinedEyes(layers.foreground, layout, swapped), alpha
 
-    def _eyes_joined(self, frames: FrameBatch, matte: MatteBatch) -> tuple[Tensor, Tensor]:
-        """(colour, alpha) of whole pictures, ``[T, 3, H, W]`` and ``[T, 1, H, W]``."""
+    def _eyes_joined(self, layers: Layers) -> tuple[Tensor, Tensor]:
+        """(colour, alpha) of whole pictures, ``[T, 3, H, W]`` and ``[T, 1, H, W]``.
+
+        Colour that no stage has touched is a view of the decoded picture, not a copy.
+        """
         layout, swapped = self._video.layout, self._video.right_first
-        alpha = join_eyes(matte.alpha, layout, swapped)
-        if matte.foreground is None:
-            return frames.rgb, alpha
-        return join_eyes(matte.foreground, layout, swapped), alpha
+        alpha = join_eyes(layers.matte.alpha, layout, swapped)
+        colour = layers.rgb if layers.foreground is None else layers.foreground
+        return join_eyes(colour, layout, swapped), alpha
 
 
 class Transparent(Movie):

@@ -25,9 +25,10 @@ from pipeline.contract import VideoInfo, VideoSettings
 from pipeline.encode.ffmpeg_pipe import Encoder
 from pipeline.errors import EncodeError
 from pipeline.files.disk import writing
-from pipeline.pixels.batches import FrameBatch, MatteBatch
+from pipeline.pixels.batches import MatteBatch
 from pipeline.pixels.eyes import join_eyes, split
 from pipeline.pixels.labels import object_labels
+from pipeline.pixels.layers import Layers
 from pipeline.verify.selfcheck import Sample, grid
 
 #: Pixels of a strip, at the most: a reader that wants a part of a page unpacks so much.
@@ -64,10 +65,10 @@ class Tiff:
         # Of a mean. A pixel's alpha was rounded: it is off by half of that; labels are whole.
         self._tolerance = 1e-5 if self._labels else 1 / 255
 
-    def planes(self, frames: FrameBatch, matte: MatteBatch) -> Tensor:
+    def planes(self, layers: Layers) -> Tensor:
         if self._labels:
-            return self._label_planes(matte)
-        alpha = join_eyes(matte.alpha, self._video.layout, self._video.right_first)
+            return self._label_planes(layers.matte)
+        alpha = join_eyes(layers.matte.alpha, self._video.layout, self._video.right_first)
         out = torch.empty(len(alpha), alpha[0].numel(), dtype=torch.uint8, device=alpha.device)
         for picture, row in zip(alpha, out, strict=True):  # at 8K a batch of floats is large
             # Half is added because the cast cuts off.

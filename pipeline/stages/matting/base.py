@@ -7,45 +7,22 @@ of its own, so a model must not change itself after it is made.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any, ClassVar, Protocol
 
 import torch
-from torch import Tensor
 
 from pipeline.contract import MattingSettings, ProcessingSettings
 from pipeline.errors import SettingsError
 from pipeline.pixels.batches import EyeBatch, MatteBatch
+from pipeline.stages.base import ClipSampler as ClipSampler
+from pipeline.stages.base import Prepared as Prepared
 from pipeline.stages.matting.catalogue import BUILT_IN, model_names
-
-#: What `prepare` found out about a video, small, by name; saved under the work folder.
-Prepared = Mapping[str, Tensor]
-
-
-class ClipSampler(Protocol):
-    """Random access to single frames of the video that is to be matted."""
-
-    num_frames: int
-    eyes: int
-    height: int  # of one eye
-    width: int
-
-    @property
-    def prompts(self) -> bytes | None:
-        """What a person says of the subject (`pipeline.prompts.store.unpack`); None is nothing."""
-        ...
-
-    def sample(self, frames: Sequence[int]) -> EyeBatch:
-        """The frames with these numbers, ascending, as uint8 ``[len(frames), E, 3, H, W]``.
-
-        The batch is on the model's device; its `start` means nothing.
-        """
-        ...
 
 
 class MattingModel(Protocol):
-    """See DESIGN: one instance per worker, one state per segment."""
+    """The stage `matting` wraps it: one instance a worker, one state a segment."""
 
     name: ClassVar[str]
     warmup_frames: int

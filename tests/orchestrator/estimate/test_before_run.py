@@ -28,7 +28,7 @@ from tests.orchestrator.worlds import make_job
 
 def stages(*wall: float, cpu: float | None = None, warmup: int = 0) -> Stages:
     """One stage a figure, in seconds of a frame; of one core, unless it is said."""
-    names = ("decode", "model", "encode webm")
+    names = ("decode", "matting", "encode webm")
     each = tuple(
         Stage(name, 1, seconds, seconds if cpu is None else cpu / len(wall))
         for name, seconds in zip(names, wall, strict=False)

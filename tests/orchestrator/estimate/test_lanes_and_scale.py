@@ -28,7 +28,7 @@ def stages(
     decode: tuple[float, float], model: tuple[float, float], encode: tuple[float, float]
 ) -> Stages:
     """Each stage's (wall, CPU) milliseconds a frame."""
-    named = {"decode": decode, "model": model, "encode webm": encode}
+    named = {"decode": decode, "matting": model, "encode webm": encode}
     found = tuple(Stage(n, 10, wall / 100, cpu / 100) for n, (wall, cpu) in named.items())
     return Stages("device", "decoder", 1, 24, 1.0, 1.0, 0.0, found)
 

@@ -32,7 +32,7 @@ from orchestrator.fleet.journal_entries import (
     WorkerLost,
 )
 from orchestrator.fleet.snapshot import VideoState
-from pipeline.contract import FinishJob, MatteFlag
+from pipeline.contract import Finding, FinishJob
 from pipeline.errors import ErrorRecord
 from tests.orchestrator.worlds import World, make_job, outputs_of, segment_result
 from workers.messages import (
@@ -785,22 +785,34 @@ def test_a_run_goes_on_where_it_stopped() -> None:
 def test_what_was_said_of_a_finished_video_is_still_told() -> None:
     first = Script([make_job("a")])
     first.ready(0)
-    flag = MatteFlag("empty", 2, 7, None, 1.0)
-    told = replace(segment_result(first.given[TaskId("a", 0)][1]), flags=(flag,))
+    found = Finding("anything", "odd", 2, 7)
+    told = replace(segment_result(first.given[TaskId("a", 0)][1]), findings=(found,))
     run = Script([make_job("a")], committed={TaskId("a", 0): told}, published={"a": ()})
     assert run.fleet.finished
-    assert run.video("a").matte.flags == (flag,)
+    assert run.video("a").findings == (found,)
 
 
-def test_flags_are_those_of_the_segments_that_are_there() -> None:
-    run = Script([make_job("a")])
+def test_findings_and_seconds_are_those_of_the_segments_that_are_there_in_order() -> None:
+    run = Script([make_job("a", segments=3)], lanes=(3,))
     run.ready(0)
-    flags = [MatteFlag("empty", 2, 9, None, 1.0), MatteFlag("empty", 10, 11, None, 1.0)]
-    for number, flag in enumerate(flags):
+    found = [Finding("anything", "odd", 10 * number, 10 * number) for number in range(3)]
+    for number in (2, 0):
         task = TaskId("a", number)
-        result = replace(segment_result(run.given[task][1]), flags=(flag,))
+        result = replace(
+            segment_result(run.given[task][1]),
+            findings=(found[number],),
+            stage_seconds={"decode": 1.0, f"stage {number}": 2.0},
+            wall_s=4.0,
+        )
         run.tell(SegmentDone(*run.who(task), result, 1.0))
-    assert run.video("a").matte.flags == (MatteFlag("empty", 2, 11, None, 1.0),)
+    state = run.video("a")
+    assert state.findings == (found[0], found[2])
+    assert state.stage_seconds == {"decode": 2.0, "stage 0": 2.0, "stage 2": 2.0}
+    assert state.wall_s == 8.0
+    # Progress alters none of it, and readers see that by identity.
+    run.tell(TaskProgress(*run.who(TaskId("a", 1)), 3))
+    assert run.video("a") != state
+    assert run.video("a").findings is state.findings
 
 
 def test_nothing_left_to_do_is_finished_at_once() -> None:

@@ -40,8 +40,9 @@ from orchestrator.report.stills.reuse import kept_pictures
 from orchestrator.report.stills.stills import MOST_MOMENTS, Pictures, moments
 from orchestrator.report.writer import PageWriter
 from orchestrator.watch.device_load import DeviceLoad
-from pipeline.contract import FlagKind, VideoInfo
+from pipeline.contract import VideoInfo
 from pipeline.errors import ErrorRecord
+from pipeline.judge.findings import FlagKind
 from pipeline.text import printable
 from tests.orchestrator.pages import (
     HOSTILE,
