@@ -21,7 +21,7 @@ from pipeline.deliverables.base import make_deliverable
 from pipeline.deliverables.format import FixedRate, Format, RelativeSize
 from pipeline.deliverables.formats import FORMATS, WEBM, require_formats
 from pipeline.deliverables.movie import Movie
-from pipeline.encode.choice import Codec
+from pipeline.encode.choice import Codec, Family
 from pipeline.errors import InputError, SettingsError
 from tests.orchestrator.worlds import make_job
 
@@ -31,9 +31,7 @@ VIDEO = replace(make_job().info, width=256, height=128)
 
 ENCODINGS = [
     EncodingSettings(codec=codec, quality=quality, encoder=encoder)
-    for codec, quality, encoder in product(
-        get_args(Codec), get_args(Quality), ("nvenc", "software")
-    )
+    for codec, quality, encoder in product(get_args(Codec), get_args(Quality), get_args(Family))
 ]
 
 videos = st.builds(
