@@ -13,12 +13,8 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, Protocol, TypeVar
 
-import structlog
-
 from pipeline.errors import SettingsError
 from pipeline.text import printable
-
-_log = structlog.get_logger()
 
 
 class Named(Protocol):
@@ -75,13 +71,16 @@ class Catalogue(Generic[Row]):
             )
         return self._loaded(points[0])
 
+    def get(self, name: str) -> Row | None:
+        """The row of a name, or None where `catalogue[name]` raises SettingsError."""
+        try:
+            return self[name]
+        except SettingsError:
+            return None
+
     def __iter__(self) -> Iterator[Row]:
-        """Every row that can be had; one that cannot is logged."""
-        for name in self.names():
-            try:
-                yield self[name]
-            except SettingsError as error:
-                _log.warning("row_unusable", kind=self.kind, name=name, reason=str(error))
+        """Every row that `get` gives. `vrmatte doctor` reports the others."""
+        return (row for row in map(self.get, self.names()) if row is not None)
 
     def load(self, name: str, reference: str) -> Any:
         """The object that the row called `name` refers to as ``"module:attribute"``.

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from orchestrator.commands.options import (
-    FORMATS,
     PATH,
     QUALITIES,
+    FormatName,
     Gpus,
     console,
     interrupted_by,
@@ -24,7 +24,7 @@ from pipeline.errors import SettingsError
 @click.argument("clip", required=False, type=PATH, metavar="[CLIP]")
 @click.option("--config", type=PATH, help="Settings file (`vrmatte config init` writes one).")
 @click.option("--model", help="As in `vrmatte run`.")
-@click.option("--format", "formats", multiple=True, type=click.Choice(FORMATS), help="Likewise.")
+@click.option("--format", "formats", multiple=True, type=FormatName(), help="Likewise.")
 @click.option("--quality", type=click.Choice(QUALITIES), help="Likewise.")
 @click.option(
     "--size",

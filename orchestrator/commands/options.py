@@ -32,7 +32,6 @@ class _Named(click.Path):
 PATH = _Named(path_type=Path)
 
 #: Written out, because what knows them is slow to load; tests compare.
-FORMATS = ["webm", "greenscreen", "alphapack", "matte", "prores", "hevc-alpha", "tiff"]
 SPHERES = ["equirect180", "equirect360", "fisheye180", "fisheye190", "fisheye200", "fisheye220"]
 PROJECTIONS = ["auto", *SPHERES, "flat"]
 QUALITIES = ["draft", "balanced", "best"]
@@ -59,6 +58,17 @@ class Names(click.ParamType[Any]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> list[str]:
         return [name.strip() for name in str(value).split(",") if name.strip()]
+
+
+class FormatName(click.ParamType[Any]):
+    """A format's name. The settings check it: there other packages' formats are loaded."""
+
+    name = "format"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        from pipeline.deliverables.formats import FORMATS
+
+        return f"[{'|'.join(FORMATS.names())}]"
 
 
 def prompting(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,10 +11,10 @@ from typing import Any
 import click
 
 from orchestrator.commands.options import (
-    FORMATS,
     PATH,
     PROJECTIONS,
     QUALITIES,
+    FormatName,
     Gpus,
     interrupted_by,
     lasting_console,
@@ -44,7 +44,7 @@ from pipeline.errors import SettingsError
     "--format",
     "formats",
     multiple=True,
-    type=click.Choice(FORMATS),
+    type=FormatName(),
     help="What to make; may be given several times.",
 )
 @click.option(

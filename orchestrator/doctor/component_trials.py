@@ -25,7 +25,8 @@ from pipeline.contract import (
     StreamingSettings,
     VideoSettings,
 )
-from pipeline.deliverables.base import make_deliverable
+from pipeline.deliverables.format import as_in_source
+from pipeline.deliverables.formats import FORMATS
 from pipeline.finish import finish_video
 from pipeline.flow.cuda_streams import segment_stream
 from pipeline.pixels.batches import EyeBatch
@@ -130,10 +131,10 @@ def try_format(trial: FormatTrial, device: torch.device) -> Tried:
         )
         for number, (start, stop) in enumerate(segment_grid(0, trial.num_frames, half))
     )
-    suffix = make_deliverable(trial.name, video, settings).suffix
-    output = folder / f"{trial.name}_LR_180{suffix}"
+    row = FORMATS[trial.name]
+    output = folder / f"{trial.name}_LR_180{row.suffix}"
     finish_video(FinishJob(video, settings, results, (str(output),), str(folder)))
-    knows_truth = trial.name != "alphapack"  # which is seen through another lens
+    knows_truth = row.picture(video) == as_in_source(video)  # not through another lens
     tried = read_back(
         ReadTrial(
             str(output),

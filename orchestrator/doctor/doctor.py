@@ -36,6 +36,7 @@ from orchestrator.doctor.software import (
     ask_driver,
     driver_finding,
     library_findings,
+    plugin_findings,
     torch_cuda,
     version_findings,
 )
@@ -106,6 +107,7 @@ def examine(
         fresh: repeat the trials whose results are remembered.
     """
     yield from version_findings(around.versions(), around.torch_cuda())
+    yield from plugin_findings()
     yield driver_finding(around.asked, around.torch_cuda())
     around.on_step("loading PyTorch and TorchCodec")
     trials = around.open_trials("cpu")

@@ -15,6 +15,9 @@ from pydantic import TypeAdapter
 from orchestrator.doctor.findings import Finding
 from orchestrator.doctor.trials import DriverTrial, LibrariesTrial, Trials
 from orchestrator.machine.devices import Gpu
+from pipeline.deliverables.formats import FORMATS
+from pipeline.errors import SettingsError
+from pipeline.plugins import registered
 
 GROUP = "software"
 
@@ -115,6 +118,16 @@ def version_findings(
             "not installed: on a CPU rvm runs in PyTorch, at about half the speed",
             "run `make setup`, or `uv pip install 'vrmatte[cpu]'`",
         )
+
+
+def plugin_findings() -> Iterator[Finding]:
+    """Formats that other packages add; one that is broken matters only where it is asked for."""
+    for name in dict.fromkeys(point.name for point in registered(FORMATS.group)):
+        subject = f"{FORMATS.kind} {name}"
+        try:
+            yield Finding(GROUP, subject, "ok", FORMATS[name].description)
+        except SettingsError as error:
+            yield Finding(GROUP, subject, "warning", error.message, error.advice)
 
 
 def driver_finding(asked: DriverAsked, needed: tuple[int, int] | None) -> Finding:

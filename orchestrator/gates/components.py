@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from functools import partial
 
 from orchestrator.doctor.clips import CPU_SIZE, NUM_FRAMES, Sample, samples
-from orchestrator.doctor.read_trial import ALPHA_AS_GREY, WITH_ALPHA
 from orchestrator.doctor.trials import DecodeTrial, FormatTrial, ModelTrial, Tried, WeightsTrial
 from orchestrator.doctor.weights_here import LOOK_DEADLINE_S, lacking
 from orchestrator.gates.checks import Check, CheckFailed, CheckSkipped
 from orchestrator.gates.clips import EYE
 from orchestrator.gates.site import Site
 from pipeline.contract import EncodingSettings
+from pipeline.deliverables.formats import FORMATS
 from pipeline.encode.choice import Codec
 from pipeline.engines.choice import settled_engine
+from pipeline.errors import SettingsError
 from pipeline.stages.matting.catalogue import WITH_PROMPTS, model_names
 
 GATE = 2
@@ -126,32 +127,38 @@ def matte(site: Site, name: str, device: int | str) -> str:
 
 
 def formats(site: Site) -> Iterator[Check]:
-    """Every format, by every codec that it may have; then NVENC on each GPU."""
+    """Every format; of those that `encoding.codec` decides on, one by every codec and encoder."""
     software = EncodingSettings(encoder="software")
-    for name in ("webm", "prores", "hevc-alpha", "tiff", "alphapack", "matte"):
-        yield Check(GATE, f"format {name}", partial(make, site, name, software, "cpu"))
+    by_codec = next(row.name for row in FORMATS if row.codec is None)
+    for name in FORMATS.names():
+        if name != by_codec:
+            yield Check(GATE, f"format {name}", partial(make, site, name, software, "cpu"))
     for codec in _CODECS:
         encoding = dataclasses.replace(software, codec=codec)
-        title = f"format greenscreen {codec} (CPU)"
-        yield Check(GATE, title, partial(make, site, "greenscreen", encoding, "cpu"))
+        title = f"format {by_codec} {codec} (CPU)"
+        yield Check(GATE, title, partial(make, site, by_codec, encoding, "cpu"))
     if not site.around.gpus:
         yield Check(GATE, "NVENC", partial(_skip, "no GPU"))
     for gpu in site.around.gpus:
         for codec in _CODECS:
-            title = f"format greenscreen {codec} (GPU {gpu.number})"
-            yield Check(GATE, title, partial(make_by_nvenc, site, codec, gpu.number))
+            title = f"format {by_codec} {codec} (GPU {gpu.number})"
+            yield Check(GATE, title, partial(make_by_nvenc, site, by_codec, codec, gpu.number))
 
 
-def make_by_nvenc(site: Site, codec: Codec, number: int) -> str:
+def make_by_nvenc(site: Site, name: str, codec: Codec, number: int) -> str:
     width, height = 2 * EYE, EYE
     refusal = site.around.nvenc(codec, width, height, number)
     if refusal is not None:
         raise CheckSkipped(f"no NVENC for {codec} here ({refusal}); the CPU will encode it")
     encoding = EncodingSettings(codec=codec, encoder="nvenc", nvenc_input="pipe")
-    return make(site, "greenscreen", encoding, number)
+    return make(site, name, encoding, number)
 
 
 def make(site: Site, name: str, encoding: EncodingSettings, device: int | str) -> str:
+    try:
+        row = FORMATS[name]
+    except SettingsError as error:  # another package's, which a run meets only if it is asked for
+        raise CheckSkipped(str(error)) from error
     folder = site.folder / f"{name}-{encoding.codec}-{encoding.encoder}-{device}"
     trial = FormatTrial(str(site.clips["h264"]), name, encoding, str(folder), FORMAT_FRAMES)
     tried = site.try_on(device, trial, FORMAT_DEADLINE_S)
@@ -159,7 +166,7 @@ def make(site: Site, name: str, encoding: EncodingSettings, device: int | str) -
     figures = tried.figures
     require_frames(figures["frames"], figures["decoded"], FORMAT_FRAMES)
     said = f"{FORMAT_FRAMES} frames"
-    if name in WITH_ALPHA | ALPHA_AS_GREY:
+    if row.shows_alpha:
         said += f", alpha off by {require_alpha(tried):.4f} on average"
     return said
 

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from orchestrator.doctor.read_trial import ALPHA_AS_GREY, WITH_ALPHA
 from orchestrator.doctor.trials import ReadTrial
 from orchestrator.fleet.journal_entries import Entry, SegmentCommitted, VideoDone
 from orchestrator.gates.checks import Check, CheckFailed
@@ -20,6 +19,7 @@ from orchestrator.plan.planner import read_info
 from orchestrator.watch.status import standings
 from orchestrator.words import counted, readable_size
 from pipeline.contract import OutputFile, VideoInfo
+from pipeline.deliverables.formats import FORMATS
 from pipeline.text import printable
 
 GATE = 5
@@ -33,7 +33,6 @@ _LEAST_DEADLINE_S, _SLOWEST_BYTES_PER_S = 120.0, 20e6
 #: More than a packet of any codec of sound that outputs have.
 _SOUND_SLACK_S = 0.1
 
-_SILENT = frozenset({"matte", "tiff"})
 _AGAIN = "run the same `vrmatte run` again: it makes what is missing"
 
 
@@ -126,13 +125,14 @@ def look_into(site: Site, finished: Finished, output: OutputFile) -> str:
     if figures["decoded"] == 0:
         raise CheckFailed("none of its frames decodes", advice)
     said = f"{output.num_frames} frames, {figures['decoded']:.0f} decoded"
-    if output.deliverable in WITH_ALPHA | ALPHA_AS_GREY:
+    row = FORMATS[output.deliverable]
+    if row.shows_alpha:
         if "alpha_mean" not in figures:
             raise CheckFailed("it has no alpha", advice)
         if figures["alpha_low"] == 1:
             raise CheckFailed("its alpha is 1 everywhere in every frame that was decoded", advice)
         said += f", alpha {figures['alpha_mean']:.2f} on average"
-    if output.deliverable in _SILENT:
+    if row.sound is None:
         return said
     return f"{said}, {_sound(finished, output, figures, advice)}"
 

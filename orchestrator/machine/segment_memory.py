@@ -12,13 +12,12 @@ from dataclasses import dataclass, replace
 
 from orchestrator.fleet.jobs import VideoJob
 from pipeline.contract import (
-    EncodingSettings,
     MattingSettings,
     VideoInfo,
     VideoSettings,
     chunk_frames,
 )
-from pipeline.deliverables.fit import BY_CODEC
+from pipeline.deliverables.formats import FORMATS
 from pipeline.stages.matting.catalogue import WITH_PROMPTS
 
 _MB = 1_000_000
@@ -35,17 +34,8 @@ _SAM2_WEIGHTS = {"tiny": 160 * _MB, "small": 190 * _MB, "base_plus": 325 * _MB, 
 _SAM2_BYTES = {"tiny": 870 * _MB, "small": 870 * _MB, "base_plus": 1075 * _MB, "large": 1090 * _MB}
 _SAM2_SIDE = 1024
 
-#: Of each format, per pixel of 3840x1920, with 4 threads: x264 105 to 162, ProRes 158; and up to
-#: `fast`, from `medium` on: x265 149, 179; with an alpha layer 250, 307; SVT-AV1 300, 486.
+#: RAM of the encoders of most formats; see `pipeline/deliverables/formats.py`.
 _ENCODER_BYTES_PER_PIXEL = 165
-_SLOW_ENCODER_BYTES_PER_PIXEL = 180
-_HEVC_ALPHA_BYTES_PER_PIXEL = {False: 250, True: 310}
-_AV1_BYTES_PER_PIXEL = {False: 300, True: 490}
-_SLOW = ("medium", "slow")
-
-#: VP9 with alpha takes 1.92 GB at 8192x4096 (docs/benchmarks/005-8k-memory.md). Masks are deflated
-#: a page at a time.
-_BYTES_PER_PIXEL_OF = {"webm": 60, "tiff": 5}
 
 #: On a GPU: the surfaces of its decoder, which PyTorch does not know of (20 of 8 bit).
 _SURFACE_BYTES_PER_PIXEL = 30
@@ -136,18 +126,8 @@ def tracking_bytes(matting: MattingSettings, on_gpu: bool) -> int:
 
 def encoders_bytes_per_pixel(settings: VideoSettings) -> int:
     """RAM of the encoders of all formats of one segment together, per pixel of the frame."""
-    return sum(_encoder_bytes_per_pixel(name, settings.encoding) for name in settings.deliverables)
-
-
-def _encoder_bytes_per_pixel(name: str, encoding: EncodingSettings) -> int:
-    point = encoding.point()
-    if name == "hevc-alpha":
-        return _HEVC_ALPHA_BYTES_PER_PIXEL[point.hevc_preset in _SLOW]
-    if name in BY_CODEC and encoding.codec == "av1":
-        return _AV1_BYTES_PER_PIXEL[point.av1_preset in _SLOW]
-    if name in BY_CODEC and encoding.codec == "hevc" and point.hevc_preset in _SLOW:
-        return _SLOW_ENCODER_BYTES_PER_PIXEL
-    return _BYTES_PER_PIXEL_OF.get(name, _ENCODER_BYTES_PER_PIXEL)
+    encoding = settings.encoding
+    return sum(FORMATS[name].encoder_memory(encoding) for name in settings.deliverables)
 
 
 def segment_bytes(

@@ -16,7 +16,8 @@ from orchestrator.fleet.jobs import Plan, SetAside, VideoJob
 from orchestrator.words import readable_size
 from pipeline.contract import EncodingSettings, VideoInfo
 from pipeline.contract.encoder_points import Quality
-from pipeline.deliverables.fit import BY_CODEC
+from pipeline.deliverables.format import Format
+from pipeline.deliverables.formats import FORMATS
 from pipeline.errors import ErrorRecord, MachineError
 from pipeline.files.disk import disk_error
 from pipeline.text import printable
@@ -36,18 +37,6 @@ EXPECTED_BYTES_PER_PIXEL = 0.023
 #: turns out larger is met by a clean stop.
 LEAST_BYTES_PER_PIXEL = 0.0005
 
-#: Formats by what they take as a multiple of a VP9 matte. One subject in a 1280x640 demo clip:
-#: HEVC over green 0.011 bytes per pixel, its matte 0.008, VP9 with alpha 0.015, HEVC
-#: with alpha 0.022, an alpha-packed fisheye 0.010, a stack of masks 0.039.
-SHARE_OF_FORMAT: Mapping[str, float] = {
-    "webm": 1.0,
-    "greenscreen": 1.0,
-    "alphapack": 1.0,
-    "matte": 0.5,
-    "hevc-alpha": 1.5,
-    "tiff": 3.0,
-}
-
 #: A quality's files as a multiple of a balanced one's, by codec (docs/benchmarks/009-disk.md). Of
 #: ProRes and of TIFF all are alike. NVENC's are taken for the software's: nobody has measured them.
 SHARE_OF_QUALITY: Mapping[str, Mapping[Quality, float]] = {
@@ -56,12 +45,6 @@ SHARE_OF_QUALITY: Mapping[str, Mapping[Quality, float]] = {
     "h264": {"draft": 0.55, "balanced": 1.0, "best": 1.5},
     "av1": {"draft": 0.9, "balanced": 1.0, "best": 1.3},
 }
-
-_CODECS = {"webm": "vp9", "hevc-alpha": "hevc"}
-
-#: ProRes 4444 has about its own rate, whatever the source had: bytes per pixel, expected and least.
-#: The subject of that demo clip 0.37; test patterns all over 0.23; an empty picture 0.015.
-PRORES_BYTES_PER_PIXEL = (0.4, 0.01)
 
 
 def gigabytes(value: float) -> int:
@@ -83,20 +66,18 @@ def output_bytes(
     rate = LEAST_BYTES_PER_PIXEL if least else EXPECTED_BYTES_PER_PIXEL
     most = EXPECTED_SHARE_OF_SOURCE * info.size_bytes * num_frames / info.num_frames
     one = min(pixels * rate, most)
-    total = one * sum(
-        SHARE_OF_FORMAT.get(name, 1.0) * _share_of_quality(name, encoding)
-        for name in formats
-        if name != "prores"
+    return round(
+        sum(
+            row.size.picture_bytes(one, pixels, least) * _share_of_quality(row, encoding)
+            for row in (FORMATS[name] for name in formats)
+        )
     )
-    if "prores" in formats:
-        total += pixels * PRORES_BYTES_PER_PIXEL[least]
-    return round(total)
 
 
-def _share_of_quality(name: str, encoding: EncodingSettings) -> float:
-    """Of one format; 1 where it has nothing to do with the quality, or nobody knows."""
-    codec = encoding.codec if name in BY_CODEC else _CODECS.get(name)
-    return 1.0 if codec is None else SHARE_OF_QUALITY[codec][encoding.quality]
+def _share_of_quality(row: Format, encoding: EncodingSettings) -> float:
+    """Of one format; 1 where its size does not depend on the quality, or it is not known how."""
+    shares = SHARE_OF_QUALITY.get(row.codec_for(encoding), {})
+    return shares.get(encoding.quality, 1.0)
 
 
 def scratch_bytes(

@@ -12,17 +12,9 @@ from orchestrator.estimate.before_run import Forecast
 from orchestrator.estimate.output_sizes import Size, foretold
 from orchestrator.fleet.jobs import Plan, VideoJob
 from orchestrator.words import about, counted, readable_size
-from pipeline.deliverables.fit import BY_CODEC
-from pipeline.encode.choice import family
+from pipeline.deliverables.formats import FORMATS
+from pipeline.encode.choice import encoder_words
 from pipeline.text import printable
-
-_SOFTWARE = {"h264": "x264", "hevc": "x265", "av1": "SVT-AV1"}
-_ENCODERS = {
-    "webm": "VP9 (libvpx)",
-    "prores": "ProRes 4444",
-    "hevc-alpha": "HEVC with alpha (x265)",
-    "tiff": "TIFF, deflated",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,15 +125,9 @@ def decoder(told: Forecast, job: VideoJob) -> str:
 
 
 def encoders(job: VideoJob) -> Iterator[str]:
-    """What encodes each format, in words."""
-    encoding = job.settings.encoding
-    codec = encoding.codec
+    """The encoder of each format, for people."""
     for name in job.settings.deliverables:
-        words = _ENCODERS.get(name, "its own")
-        if name in BY_CODEC:
-            nvenc = family(encoding) == "nvenc"
-            words = f"{codec.upper()} ({'NVENC' if nvenc else _SOFTWARE[codec]})"
-        yield f"{name}: {words}"
+        yield f"{name}: {FORMATS[name].encoder or encoder_words(job.settings.encoding)}"
 
 
 def _totals(found: DryRun) -> Iterator[tuple[str, str]]:

@@ -17,6 +17,7 @@ from orchestrator.report.state import PageState, VideoPhase
 from orchestrator.report.stills.reuse import picture_key
 from orchestrator.report.stills.stills import Moment, Pictures, moments, shown_output
 from orchestrator.words import clock, counted, readable_size
+from pipeline.deliverables.formats import FORMATS
 from pipeline.text import printable
 
 #: A symbol and words for each kind of flag; both are shown, whatever the colour.
@@ -239,8 +240,9 @@ def _player(video: VideoReport, out: str) -> Player | None:
     where = None if output is None else address(output.path, out)
     if output is None or kind is None or where is None or video.facts is None:
         return None
-    alpha = output.deliverable in ("webm", "prores", "hevc-alpha")
-    return Player(where, kind, alpha, video.facts.width, video.facts.height)
+    row = FORMATS.get(output.deliverable)
+    transparent = row is not None and row.is_transparent
+    return Player(where, kind, transparent, video.facts.width, video.facts.height)
 
 
 def _link(path: str, size_bytes: int, state: PageState) -> Link:

@@ -12,6 +12,7 @@ from orchestrator.settings.option_keys import SHORT_KEYS
 from orchestrator.settings.overrides import may_differ
 from orchestrator.settings.presets import PRESETS
 from orchestrator.settings.settings import Settings
+from pipeline.deliverables.formats import FORMATS
 from pipeline.stages.matting.catalogue import model_names
 
 _PRESET = "named bundle of settings; values set here or on the command line override it; one of: "
@@ -58,6 +59,9 @@ def config_schema() -> dict[str, Any]:
     for part in parts.values():
         part["additionalProperties"] = False
     parts["MattingSettings"]["properties"]["model"]["examples"] = model_names()
+    formats = parts["OutputSettings"]["properties"]["formats"]
+    formats["items"]["enum"] = FORMATS.names()
+    formats["description"] = descriptions("output")["formats"]
     properties = {group: _group(cls.__name__, _summary(cls)) for group, cls in GROUPS.items()}
     presets = {"enum": [*PRESETS, None], "description": _PRESET + ", ".join(PRESETS)}
     match = {

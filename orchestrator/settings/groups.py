@@ -49,17 +49,7 @@ class OutputSettings:
     """What is made of each video."""
 
     formats: Annotated[
-        tuple[
-            Literal["webm", "greenscreen", "alphapack", "matte", "prores", "hevc-alpha", "tiff"],
-            ...,
-        ],
-        Field(
-            min_length=1,
-            description="formats to make: webm (VP9 with alpha), greenscreen (MP4 over one colour),"
-            " alphapack (fisheye with the matte in its corners, for headsets), matte (alpha as grey"
-            " MP4), prores (4444 with alpha in MOV), hevc-alpha (HEVC with an alpha layer, for"
-            " Apple's players), tiff (stack of masks)",
-        ),
+        tuple[str, ...], Field(min_length=1, description="list of formats to make")
     ] = ("webm",)
     sidecar: Annotated[
         bool, Field(description="write a JSON file beside each output, for DeoVR and HereSphere")

@@ -25,6 +25,7 @@ from pipeline.contract import (
     StereoSettings,
     StreamingSettings,
 )
+from pipeline.deliverables.formats import FORMATS
 from pipeline.errors import SettingsError
 
 #: Every group by its name in a settings file, in the order in which they are shown.
@@ -48,9 +49,20 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-@cache
 def descriptions(group: str) -> Mapping[str, str]:
-    """What each key of a group means, with its unit."""
+    """The meaning of each key of a group, with its unit; `output.formats` with every format."""
+    found = _descriptions(group)
+    return {**found, "formats": f"{found['formats']}: {_formats()}"} if group == "output" else found
+
+
+def _formats() -> str:
+    rows = [(name, FORMATS.get(name)) for name in FORMATS.names()]
+    said = [f"{name} ({row.description if row else 'cannot be loaded'})" for name, row in rows]
+    return ", ".join(said)
+
+
+@cache
+def _descriptions(group: str) -> Mapping[str, str]:
     hints = get_type_hints(GROUPS[group], include_extras=True)
     return {key: _description(hints[key]) for key in KEYS[group]}
 

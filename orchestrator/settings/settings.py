@@ -26,7 +26,7 @@ from orchestrator.settings.groups import (
 )
 from orchestrator.settings.keys import GROUPS, KEYS, descriptions, unknown
 from orchestrator.settings.old_names import with_new_names
-from orchestrator.settings.option_keys import OPTION_KEYS, SHORT_KEYS
+from orchestrator.settings.option_keys import SHORT_KEYS
 from orchestrator.settings.overrides import Override, Values, laid_over, read_overrides
 from orchestrator.settings.presets import preset_values
 from orchestrator.settings.yaml_file import Keys, SettingsFile, no_mapping, read_settings_file
@@ -41,6 +41,7 @@ from pipeline.contract import (
     StreamingSettings,
     VideoSettings,
 )
+from pipeline.deliverables.formats import require_formats
 from pipeline.errors import SettingsError
 from pipeline.stages.matting.catalogue import require_model
 
@@ -126,6 +127,7 @@ def load_settings(
         raise _wrong_value(problem, file.where(*_keys(problem))) from None
     model_line = "" if "model" in typed.get("matting", {}) else file.where("matting", "model")
     _require_model(settings, model_line)
+    _require_formats(settings, lambda *keys: _origin(file, typed, *keys))
     overrides = tuple(read_overrides(file, typed, preset is not None))
     for number, override in overrides:
         try:
@@ -134,6 +136,7 @@ def load_settings(
             problem = _problem(error)
             raise _wrong_value(problem, _where(file, number, _keys(problem))) from None
         _require_model(changed, _where(file, number, ("matting", "model")))
+        _require_formats(changed, lambda *keys, at=number: _where(file, at, keys))
     return settings.model_copy(update={"overrides": tuple(each for _, each in overrides)})
 
 
@@ -243,6 +246,24 @@ def _require_model(settings: Settings, where: str) -> None:
         raise SettingsError(where + error.message, error.advice) from None
 
 
+def _require_formats(settings: Settings, where: Callable[..., str]) -> None:
+    """Raises SettingsError for the first format that cannot be made; `where` gives its place."""
+    formats = settings.output.formats
+    for place in range(len(formats)):
+        try:
+            require_formats(formats[: place + 1])
+        except SettingsError as error:
+            line = where("output", "formats", place)
+            raise SettingsError(line + error.message, error.advice) from None
+
+
+def _origin(file: SettingsFile, typed: Values, *keys: str | int) -> str:
+    """``--format: `` or ``FILE, line N: ``: where a value that holds for all videos comes from."""
+    if keys[1] in typed.get(str(keys[0]), {}):
+        return _option(keys[0], keys[1])
+    return file.where(*keys)
+
+
 def _where(file: SettingsFile, number: int, keys: Keys) -> str:
     """Where an override sets something: under its group, or by a short key."""
     for short, target in SHORT_KEYS.items():
@@ -253,7 +274,7 @@ def _where(file: SettingsFile, number: int, keys: Keys) -> str:
 
 def _option(group: str | int, key: str | int) -> str:
     """``--scale: ``: what was typed, by its name; nothing where no option sets it."""
-    for name, target in OPTION_KEYS.items():
+    for name, target in reversed([*SHORT_KEYS.items()]):
         if target == (group, key):
             return f"--{name.replace('_', '-')}: "
     return ""

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from pipeline.contract import VideoInfo, VideoSettings
-from pipeline.deliverables.audio import MP4_SOUND, SoundForm
+from pipeline.deliverables.format import Format
+from pipeline.deliverables.formats import GREENSCREEN
 from pipeline.deliverables.movie import Movie
 from pipeline.encode.choice import encoder_options
 from pipeline.encode.ffmpeg_pipe import Encoder
@@ -29,11 +30,9 @@ _COVERAGE_TOLERANCE = 0.02
 class GreenScreen(Movie):
     """See `pipeline.deliverables.base.Deliverable`."""
 
-    name: ClassVar[str] = "greenscreen"
-    suffix: ClassVar[str] = ".mp4"
+    format: ClassVar[Format] = GREENSCREEN
     container: ClassVar[Literal["webm", "mp4", "mov"]] = "mp4"
-    sound: ClassVar[SoundForm | None] = MP4_SOUND
-    formats: ClassVar[tuple[str, ...]] = ("yuv420p",)
+    pixel_formats: ClassVar[tuple[str, ...]] = ("yuv420p",)
 
     def __init__(self, video: VideoInfo, settings: VideoSettings) -> None:
         super().__init__(video, settings)
@@ -70,9 +69,6 @@ class GreenScreen(Movie):
 
     def _encoder_options(self) -> list[str]:
         return encoder_options(self._settings.encoding, self._keyframe_interval)
-
-    def _is_hevc(self) -> bool:
-        return self._settings.encoding.codec == "hevc"
 
     def _expected(self, sample: Sample) -> Tensor:
         return sample.subject + (1 - sample.alpha) * self._screen()

@@ -21,7 +21,8 @@ from pipeline.deliverables.alpha_layer import (
     has_alpha_layer,
     read_layers,
 )
-from pipeline.deliverables.audio import MP4_SOUND, SoundForm
+from pipeline.deliverables.format import Format
+from pipeline.deliverables.formats import HEVC_ALPHA
 from pipeline.deliverables.movie import Transparent
 from pipeline.errors import EncodeError
 from pipeline.pixels.color import YuvFormat, rgba_planes
@@ -31,19 +32,14 @@ from pipeline.pixels.layers import Layers
 class HevcAlpha(Transparent):
     """See `pipeline.deliverables.base.Deliverable`."""
 
-    name: ClassVar[str] = "hevc-alpha"
-    suffix: ClassVar[str] = ".mp4"
+    format: ClassVar[Format] = HEVC_ALPHA
     container: ClassVar[Literal["webm", "mp4", "mov"]] = "mp4"
-    sound: ClassVar[SoundForm | None] = MP4_SOUND
     # The second is what a decoder shows that was not asked for alpha.
-    formats: ClassVar[tuple[str, ...]] = ("yuva420p", "yuv420p")
+    pixel_formats: ClassVar[tuple[str, ...]] = ("yuva420p", "yuv420p")
 
     def planes(self, layers: Layers) -> Tensor:
         form = YuvFormat(self._tags.matrix, full_range=False)
         return rgba_planes(*self._eyes_by_rows(layers), form)
-
-    def _is_hevc(self) -> bool:
-        return True
 
     def _encoder_options(self) -> list[str]:
         encoding = self._settings.encoding

@@ -13,7 +13,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from pipeline.deliverables.audio import SoundForm
+from pipeline.deliverables.format import Format
+from pipeline.deliverables.formats import MATTE
 from pipeline.deliverables.movie import Movie
 from pipeline.encode.choice import encoder_options
 from pipeline.pixels.eyes import join_eyes
@@ -26,11 +27,9 @@ _BLACK, _STEPS, _NO_COLOUR = 16, 219, 128  # Rec. ITU-T H.273, section 8.3, 8 bi
 class Matte(Movie):
     """See `pipeline.deliverables.base.Deliverable`."""
 
-    name: ClassVar[str] = "matte"
-    suffix: ClassVar[str] = ".mp4"
+    format: ClassVar[Format] = MATTE
     container: ClassVar[Literal["webm", "mp4", "mov"]] = "mp4"
-    sound: ClassVar[SoundForm | None] = None
-    formats: ClassVar[tuple[str, ...]] = ("yuv420p",)
+    pixel_formats: ClassVar[tuple[str, ...]] = ("yuv420p",)
     channels: ClassVar[tuple[str, ...]] = ("alpha",)
 
     def planes(self, layers: Layers) -> Tensor:
@@ -53,6 +52,3 @@ class Matte(Movie):
 
     def _encoder_options(self) -> list[str]:
         return encoder_options(self._settings.encoding, self._keyframe_interval)
-
-    def _is_hevc(self) -> bool:
-        return self._settings.encoding.codec == "hevc"

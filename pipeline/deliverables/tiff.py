@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.contract import VideoInfo, VideoSettings
+from pipeline.deliverables.formats import TIFF
 from pipeline.encode.ffmpeg_pipe import Encoder
 from pipeline.errors import EncodeError
 from pipeline.files.disk import writing
@@ -55,8 +56,8 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 class Tiff:
     """See `pipeline.deliverables.base.Deliverable`."""
 
-    name: ClassVar[str] = "tiff"
-    suffix: ClassVar[str] = ".tif"
+    name: ClassVar[str] = TIFF.name
+    suffix: ClassVar[str] = TIFF.suffix
 
     def __init__(self, video: VideoInfo, settings: VideoSettings) -> None:
         self._video = video
@@ -192,6 +193,20 @@ class StackEncoder:
         for part in (self._writer, self._file):
             with suppress(OSError, ValueError):
                 part.close()
+
+
+def read_back(path: Path, whole: bool) -> tuple[int, Iterator[tuple[int, NDArray[np.float32]]]]:
+    """See `pipeline.deliverables.base.ReadBack`; unpacked by tifffile, as other programs do."""
+    from tifffile import TiffFile
+
+    def pages(numbers: Iterable[int]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        with TiffFile(path) as stack:
+            for number in numbers:
+                yield number, stack.pages[number].asarray().astype(np.float32) / np.float32(255)
+
+    with TiffFile(path) as stack:
+        count = len(stack.pages)
+    return count, pages(range(count) if whole else sorted({0, count // 2, count - 1}))
 
 
 def needs_bigtiff(segment_bytes: int) -> bool:

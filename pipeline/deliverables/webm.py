@@ -11,7 +11,8 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from pipeline.deliverables.audio import WEBM_SOUND, SoundForm
+from pipeline.deliverables.format import Format
+from pipeline.deliverables.formats import WEBM
 from pipeline.deliverables.movie import Transparent
 from pipeline.encode import vp9_alpha
 from pipeline.pixels.color import YuvFormat, rgba_planes
@@ -22,11 +23,9 @@ from pipeline.verify.readback import FileFacts
 class WebM(Transparent):
     """See `pipeline.deliverables.base.Deliverable`."""
 
-    name: ClassVar[str] = "webm"
-    suffix: ClassVar[str] = ".webm"
+    format: ClassVar[Format] = WEBM
     container: ClassVar[Literal["webm", "mp4", "mov"]] = "webm"
-    sound: ClassVar[SoundForm | None] = WEBM_SOUND
-    formats: ClassVar[tuple[str, ...]] = ("yuva420p",)
+    pixel_formats: ClassVar[tuple[str, ...]] = ("yuva420p",)
 
     def planes(self, layers: Layers) -> Tensor:
         form = YuvFormat(self._tags.matrix, full_range=False)

@@ -42,7 +42,7 @@ def main(asked: str) -> None:
         # The result first, and each frame by itself: a source that is gone costs its picture only.
         result = _result(request, frame)
         source = _source(request, frame)
-        if request.deliverable == "matte" and result is not None and source is not None:
+        if request.is_matte and result is not None and source is not None:
             source.putalpha(result.convert("L").resize(source.size))
             result, source = source, source.convert("RGB")
         matte = result.getchannel("A") if result is not None and result.mode == "RGBA" else None

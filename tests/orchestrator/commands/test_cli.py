@@ -13,10 +13,12 @@ from click.testing import CliRunner, Result
 
 import orchestrator.run.run
 from orchestrator.cli import main
-from orchestrator.commands.options import QUALITIES
+from orchestrator.commands.options import PROJECTIONS, QUALITIES
 from orchestrator.run.request import Request, Surroundings
 from orchestrator.settings.settings import Settings
+from pipeline.contract import ProjectionName
 from pipeline.contract.encoder_points import Quality
+from pipeline.deliverables.formats import FORMATS
 from pipeline.errors import (
     DiskError,
     EncodeError,
@@ -249,6 +251,26 @@ def test_a_settings_file_that_cannot_be_whole_is_not_left(
     result = typed("config", "init", str(tmp_path / "s.yaml"))
     assert (result.exit_code, "No space left" in result.stderr) == (2, True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_projections_that_can_be_typed_are_those_that_are_known() -> None:
+    assert sorted(PROJECTIONS) == sorted([*get_args(ProjectionName), "auto"])
+
+
+def test_a_format_that_does_not_exist_is_answered_with_the_nearest(requests: list[Request]) -> None:
+    result = typed("run", "in", "-o", "out", "--format", "tiff", "--format", "greenscren")
+    said = "--format: there is no format named 'greenscren'\ndid you mean 'greenscreen'?"
+    assert (result.exit_code, result.stderr.strip()) == (2, f"error: {said}")
+    assert requests == []
+
+
+@pytest.mark.parametrize("words", [["run", "--help"], ["bench", "--help"]])
+def test_help_and_settings_list_every_format(words: list[str], tmp_path: Path) -> None:
+    shown = "".join(typed(*words).stdout.split())
+    assert f"[{'|'.join(FORMATS.names())}]" in shown
+    typed("config", "init", str(tmp_path / "s.yaml"))
+    explained = " ".join((tmp_path / "s.yaml").read_text().replace("#", " ").split())
+    assert all(f"{row.name} ({row.description})" in explained for row in FORMATS)
 
 
 def test_models_list_names_them_all() -> None:

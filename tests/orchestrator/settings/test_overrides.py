@@ -191,9 +191,9 @@ def test_what_is_for_all_videos_is_refused_by_either_name(tmp_path: Path) -> Non
         (
             '- match: "*"\n  output:\n    formats:\n    - webm\n    - gif',
             6,
-            "output.formats = 'gif'",
+            "no format named 'gif'",
         ),
-        ('- match: "*"\n  formats:\n  - webm\n  - gif', 5, "output.formats = 'gif'"),
+        ('- match: "*"\n  formats:\n  - webm\n  - gif', 5, "no format named 'gif'"),
         ('- match: "*"\n  matting: 3', 3, "matting must hold `key: value` lines"),
         ('- match: "*"\n  processing: {adaptive_scaling: {max: 1}}', 3, "adaptive_scaling.max"),
         ('- match: "*"', 2, "changes nothing"),

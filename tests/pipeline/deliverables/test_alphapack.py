@@ -15,7 +15,8 @@ from torch import Tensor
 
 from pipeline.contract import ColorTags, EncodingSettings, VideoInfo, VideoSettings
 from pipeline.deliverables.base import make_deliverable
-from pipeline.deliverables.fit import packed_height, with_encoder
+from pipeline.deliverables.fit import with_encoder
+from pipeline.deliverables.formats import packed_picture
 from pipeline.errors import InputError
 from pipeline.pixels.batches import FrameBatch, MatteBatch
 from pipeline.pixels.projection import Equirectangular, Fisheye, Projection
@@ -156,7 +157,8 @@ def test_the_middle_keeps_its_pixels_up_to_what_players_decode(
     size: tuple[int, int], layout: str, height: int
 ) -> None:
     video = replace(VIDEO, width=size[0], height=size[1], layout=layout)  # type: ignore[arg-type]
-    assert packed_height(video) == height
+    shown = packed_picture(video)
+    assert (shown.width, shown.height) == (2 * height, height)
 
 
 @pytest.mark.parametrize(

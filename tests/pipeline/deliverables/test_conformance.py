@@ -22,8 +22,8 @@ from pipeline.contract import (
     VideoInfo,
     VideoSettings,
 )
-from pipeline.deliverables.base import BUILT_IN, Deliverable, make_deliverable
-from pipeline.deliverables.fit import BY_CODEC
+from pipeline.deliverables.base import Deliverable, make_deliverable
+from pipeline.deliverables.formats import FORMATS
 from pipeline.deliverables.movie import concat_list, ticks_per_second
 from pipeline.encode.ffmpeg_pipe import ffmpeg_command, run_ffmpeg
 from pipeline.encode.keyframes import count_keyframes, keyframe_interval
@@ -78,7 +78,7 @@ class Case:
     codec: str = "hevc"
 
     def __str__(self) -> str:
-        return f"{self.format}-{self.codec}" if self.format in BY_CODEC else ""
+        return f"{self.format}-{self.codec}" if FORMATS[self.format].codec is None else ""
 
     @property
     def settings(self) -> VideoSettings:
@@ -213,7 +213,7 @@ def seen(made: Made) -> Iterator[Floats]:
 
 
 def test_every_format_is_tried() -> None:
-    assert {case.format for case in CASES} == set(BUILT_IN) - {"tiff"}  # test_tiff.py
+    assert {case.format for case in CASES} == set(FORMATS.built_in) - {"tiff"}  # test_tiff.py
 
 
 def test_frames_out_are_frames_in(made: Made) -> None:
@@ -640,7 +640,7 @@ class Counted:
 
 
 def test_all_formats_come_of_one_inference(source: VideoInfo, tmp_path: Path) -> None:
-    formats = tuple(BUILT_IN)
+    formats = tuple(FORMATS.built_in)
     settings = replace(chroma_settings(), deliverables=formats)
     index = Path(source.path).parent / "index.json"
     model = Counted(load_model(settings.matting, settings.processing, CPU))
