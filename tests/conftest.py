@@ -1,9 +1,9 @@
-"""Clips that many tests read, made once a session."""
+"""Clips that many tests read, made once a session; no test leaves anything to another."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -13,10 +13,40 @@ import pytest
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from tests.clips import ClipSpec, make_clip
+from tests.leftovers import forget_frames, nothing_left, with_warnings
 
 # How long an example takes says more of the machine than of the law.
 hypothesis.settings.register_profile("vrmatte", deadline=None)
 hypothesis.settings.load_profile("vrmatte")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def module_leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Set up before, and torn down after, all other fixtures of the module."""
+    with nothing_left(request.node):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def test_leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Set up after the fixtures of wider scopes, whose processes and pipes may stay."""
+    with nothing_left(request.node):
+        yield
+
+
+@pytest.hookimpl(trylast=True)  # a debugger comes first
+def pytest_exception_interact(call: pytest.CallInfo[object]) -> None:
+    if call.excinfo is not None:
+        forget_frames(call.excinfo.value)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+    """Report the warnings about garbage of this test here, also where tearing it down fails."""
+    try:
+        yield
+    except Exception as error:
+        raise with_warnings(item, error) from None
 
 
 @pytest.fixture(scope="module")
