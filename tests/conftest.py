@@ -23,14 +23,14 @@ hypothesis.settings.load_profile("vrmatte")
 @pytest.fixture(autouse=True, scope="module")
 def module_leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
     """Set up before, and torn down after, all other fixtures of the module."""
-    with nothing_left(request.node.nodeid):
+    with nothing_left(request.node):
         yield
 
 
 @pytest.fixture(autouse=True)
 def test_leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Set up after the fixtures of wider scopes, whose processes and pipes stay."""
-    with nothing_left(request.node.nodeid):
+    """Set up after the fixtures of wider scopes, whose processes and pipes may stay."""
+    with nothing_left(request.node):
         yield
 
 
