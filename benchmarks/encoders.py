@@ -113,6 +113,7 @@ def material(
     from pipeline.clip import ClipReader
     from pipeline.contract import SegmentJob
     from pipeline.deliverables.base import make_deliverable
+    from pipeline.engines.choice import settled_engine
     from pipeline.pixels.eyes import split_eyes
     from pipeline.source.decode import FrameReader
     from pipeline.source.frame_index import FrameIndex
@@ -128,7 +129,8 @@ def material(
     frames = min(frames, video.num_frames)
     reader = FrameReader(video, FrameIndex.load(folder / "index.json"), cpu)
     job = SegmentJob(video, settings, 0, 0, frames, str(folder / "index.json"), str(folder))
-    network = load_model(settings.matting, settings.processing, cpu)
+    processing = settled_engine(settings.processing, settings.matting, cpu.type)
+    network = load_model(settings.matting, processing, cpu)
     size = video.eye_size
     state = network.start(video.eyes, *size, network.prepare(ClipReader(job, reader)))
     planes = {name: folder / f"{name}.yuv" for name in ("webm", "greenscreen", "matte")}

@@ -21,6 +21,7 @@ import torch
 from orchestrator.settings.settings import load_settings, video_settings
 from pipeline.clip import ClipReader, prepared_data
 from pipeline.contract import SegmentJob, chunk_frames
+from pipeline.engines.choice import settled_engine
 from pipeline.judge.flags import (
     FrameMeasures,
     is_flag,
@@ -91,7 +92,8 @@ def measure(asked: argparse.Namespace, folder: Path) -> None:
     stop = min(asked.frames or video.num_frames, video.num_frames)
     job = SegmentJob(video, settings, 0, 0, stop, str(folder / "index.json"), str(folder))
     reader = FrameReader(video, index_of(video, folder / "index.json"), CPU, threads=1)
-    model = load_model(settings.matting, settings.processing, CPU)
+    processing = settled_engine(settings.processing, settings.matting, CPU.type)
+    model = load_model(settings.matting, processing, CPU)
     size = video.eye_size
     state = model.start(video.eyes, *size, prepared_data(job, model, ClipReader(job, reader)))
     view = field_of_view(video.projection)

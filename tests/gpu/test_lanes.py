@@ -116,7 +116,7 @@ def in_lanes(job: SegmentJob, model: MattingModel, lanes: int, folder: Path) -> 
 def test_lanes_alter_no_bit(name: str, job: SegmentJob, tmp_path: Path) -> None:
     matting = rvm_settings() if name == "rvm" else job.settings.matting
     job = replace(job, settings=replace(job.settings, matting=matting))
-    model = load_model(matting, ProcessingSettings(), CUDA)
+    model = load_model(matting, ProcessingSettings(engine="torch"), CUDA)
     alone = in_lanes(job, model, 1, tmp_path / "alone")
     together = in_lanes(job, model, LANES, tmp_path / "together")
     assert {result.digests for result in together} == {alone[0].digests}
@@ -182,7 +182,7 @@ def test_rvm_with_and_without_graphs_and_on_the_cpu(
     rgb = noise(6, 512, 512)
     with capture_logs() as logs:
         graphed, plain = (
-            load_model(rvm_settings(), ProcessingSettings(cuda_graphs=how), CUDA)
+            load_model(rvm_settings(), ProcessingSettings(engine="torch", cuda_graphs=how), CUDA)
             for how in ("auto", "off")
         )
         assert isinstance(graphed, DeviceMatting)
