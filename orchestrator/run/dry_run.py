@@ -1,48 +1,35 @@
-"""``--dry-run``: the plan with what it will take, found out by trials; nothing is made."""
+"""``--dry-run``: show the plan, with time, disk and cost estimated by trials; make nothing."""
 
 from __future__ import annotations
 
-from orchestrator.estimate.before_run import Trials, forecast
-from orchestrator.fleet.jobs import Plan
-from orchestrator.machine.crew import Crew
-from orchestrator.machine.devices import Devices
-from orchestrator.out.folder import OutFolder
-from orchestrator.out.journal import Journal
+from dataclasses import replace
+
+from orchestrator.estimate.before_run import forecast
+from orchestrator.machine.devices import usable_cores
 from orchestrator.out.room import gigabytes
-from orchestrator.plan.dry_run_text import DryRun
+from orchestrator.plan.dry_run_text import DryRun, plan_fields
+from orchestrator.run.context import RunContext, Work
+from orchestrator.run.said import show_plan
 
 
-def look_ahead(
-    plan: Plan,
-    crew: Crew,
-    devices: Devices,
-    out: OutFolder,
-    journal: Journal,
-    trials: Trials,
-    *,
-    cores: float,
-    reserve_gb: float,
-    price_per_hour: float | None,
-) -> DryRun:
-    """What the run would do and take.
-
-    Args:
-        cores: of all workers together.
-        reserve_gb: what must remain free on the disk.
-    """
-    unfinished = [job for job in plan.jobs if journal.published(job) is None]
-    names = {worker: gpu.name for worker, gpu in crew.gpus.items()}
-    return DryRun(
-        plan=plan,
-        devices=tuple(
-            "CPU" if device == "cpu" else f"GPU {device}: {names[worker]}"
-            for worker, device in enumerate(devices.devices)
-        ),
-        lanes=crew.lanes,
-        done=frozenset(job.id for job in plan.jobs) - {job.id for job in unfinished},
-        forecast=forecast(unfinished, crew.specs(), cores, crew.on_gpu, trials),
-        free_bytes=out.free_bytes() + out.work_bytes(unfinished),
-        in_flight=len(devices.devices),
-        reserve_bytes=gigabytes(reserve_gb),
-        price_per_hour=price_per_hour,
-    )
+def foretell(ctx: RunContext, work: Work) -> None:
+    """Show what the run would do, how long it would take, and what it would need."""
+    with ctx.around.progress.status("trying") as status:
+        trials = replace(ctx.trials, on_trial=status.update)
+        crew, unfinished = work.crew, list(work.unfinished)
+        found = DryRun(
+            plan=work.plan,
+            devices=tuple(
+                "CPU" if device == "cpu" else f"GPU {device}: {crew.gpus[worker].name}"
+                for worker, device in enumerate(ctx.devices.devices)
+            ),
+            lanes=crew.lanes,
+            done=frozenset(job.id for job in work.plan.jobs) - {job.id for job in unfinished},
+            forecast=forecast(unfinished, crew.specs(), usable_cores(), crew.on_gpu, trials),
+            free_bytes=ctx.out.free_bytes() + ctx.out.work_bytes(unfinished),
+            in_flight=len(ctx.devices.devices),
+            reserve_bytes=gigabytes(ctx.settings.limits.reserve_gb),
+            price_per_hour=ctx.request.price_per_hour,
+        )
+    show_plan(ctx.around.answers, found)
+    ctx.around.say_json("plan", plan_fields(found))

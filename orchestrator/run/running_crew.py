@@ -1,4 +1,4 @@
-"""The workers of a run: this machine's, or those of a cluster."""
+"""Start the crew of a run: worker processes of this machine, or actors of a Ray cluster."""
 
 from __future__ import annotations
 
@@ -9,25 +9,24 @@ from dataclasses import dataclass
 from orchestrator.backends.base import Arrivals, Backend
 from orchestrator.backends.cluster import Wanted, joined
 from orchestrator.backends.local import LocalBackend
+from orchestrator.backends.ray_session import require_answer, require_ray
 from orchestrator.fleet.events_actions import WorkerSpec
-from orchestrator.fleet.jobs import VideoJob
-from orchestrator.machine.crew import Crew
 from orchestrator.machine.scratch_folder import swept_scratch
-from orchestrator.out.folder import OutFolder
-from orchestrator.run.request import Request, Surroundings
+from orchestrator.run.context import RunContext, Work
+from orchestrator.run.request import Request
 from orchestrator.watch.device_load import Elsewhere
 
 
 @dataclass(frozen=True, slots=True)
-class Team:
-    """The workers of a run, wherever they are.
+class RunningCrew:
+    """A crew whose workers can be started.
 
     Attributes:
         gpus: number and UUID of the GPU of each worker on this machine; None on the CPU.
         devices: of those workers: that number as the run counts GPUs, or "cpu".
         pids: the processes of those workers.
-        arrivals: tells of further workers, where any may come.
-        elsewhere: what workers use that are not processes of this machine.
+        arrivals: further workers that come during the run, where any may.
+        elsewhere: the load of workers on other machines.
     """
 
     backend: Backend
@@ -39,19 +38,36 @@ class Team:
     elsewhere: Callable[[], Mapping[int, Elsewhere]] = dict
 
 
+def require_cluster(request: Request) -> None:
+    """Refuse a cluster that cannot be used; a run on this machine needs none.
+
+    Raises:
+        MachineError: Ray is not installed, or the cluster does not answer.
+    """
+    if request.cluster is None:
+        return
+    require_ray()
+    if not request.dry_run:
+        require_answer(request.cluster)
+
+
 @contextmanager
-def gathered(
-    request: Request, around: Surroundings, out: OutFolder, crew: Crew, jobs: Sequence[VideoJob]
-) -> Iterator[Team]:
-    """This machine's workers, or those of the cluster if there is anything to do for them."""
-    if request.cluster is None or not jobs:
+def running_crew(ctx: RunContext, work: Work) -> Iterator[RunningCrew]:
+    """This machine's crew, or the cluster's if it has anything to do.
+
+    Raises:
+        MachineError: no node of the cluster can work.
+    """
+    cluster, crew = ctx.request.cluster, work.crew
+    if cluster is None or not work.unfinished:
         backend = LocalBackend(crew.setups, crew.memory_used)
         gpus = {w: (g.number, g.uuid) if (g := crew.gpus.get(w)) else None for w in crew.setups}
-        with swept_scratch(request.settings.output):
-            devices = {worker: setup.device for worker, setup in crew.setups.items()}
-            yield Team(backend, crew.specs(), gpus, devices, backend.pids)
+        devices = {worker: setup.device for worker, setup in crew.setups.items()}
+        with swept_scratch(ctx.settings.output):
+            yield RunningCrew(backend, crew.specs(), gpus, devices, backend.pids)
         return
 
-    wanted = Wanted(request.settings, crew, jobs, out, around.fetch_model, around.say)
-    with joined(request.cluster, wanted) as (cluster, workers):
-        yield Team(cluster.backend, workers, {}, {}, dict, cluster, cluster.backend.usage)
+    around = ctx.around
+    wanted = Wanted(ctx.settings, crew, work.unfinished, ctx.out, around.fetch_model, around.say)
+    with joined(cluster, wanted) as (nodes, workers):
+        yield RunningCrew(nodes.backend, workers, {}, {}, dict, nodes, nodes.backend.usage)

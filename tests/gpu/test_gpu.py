@@ -126,7 +126,7 @@ def test_8k_fits_into_6_gb(name: str, clip: GetClip, tmp_path: Path) -> None:
         str(tmp_path / "work"),
     )
     (tmp_path / "work").mkdir()
-    result = run_segment(job, load_model(matting, ProcessingSettings(), CUDA), CUDA)
+    result = run_segment(job, load_model(matting, ProcessingSettings(engine="torch"), CUDA), CUDA)
     assert result.num_frames == 12
     assert result.stages is not None
     assert min(result.stages.matte_s, result.stages.planes_s) > 0  # by real events
@@ -164,7 +164,7 @@ def test_want_of_memory_is_met_by_smaller_chunks(clip: GetClip, tmp_path: Path) 
     )
     (tmp_path / "small_gpu.py").write_text(program)
     start = (
-        "import sys; from dataclasses import replace; import orchestrator.run.team as r\n"
+        "import sys; from dataclasses import replace; import orchestrator.run.running_crew as r\n"
         "real = r.LocalBackend\n"
         "r.LocalBackend = lambda setups, used: real(\n"
         "    {w: replace(s, work='small_gpu:Small') for w, s in setups.items()}, used)\n"
