@@ -113,6 +113,7 @@ def material(
     from pipeline.clip import ClipReader
     from pipeline.contract import SegmentJob
     from pipeline.deliverables.base import make_deliverable
+    from pipeline.engines.choice import settled_engine
     from pipeline.source.decode import FrameReader
     from pipeline.source.frame_index import FrameIndex
     from pipeline.source.probe import probe_video
@@ -127,6 +128,8 @@ def material(
     frames = min(frames, video.num_frames)
     reader = FrameReader(video, FrameIndex.load(folder / "index.json"), cpu)
     job = SegmentJob(video, settings, 0, 0, frames, str(folder / "index.json"), str(folder))
+    processing = settled_engine(settings.processing, settings.matting, cpu.type)
+    settings = replace(settings, processing=processing)
     chain = Chain.of(settings, cpu)
     passing = chain.start(video.eye_shape, chain.prepare(ClipReader(job, reader)))
     planes = {name: folder / f"{name}.yuv" for name in ("webm", "greenscreen", "matte")}

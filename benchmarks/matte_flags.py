@@ -17,6 +17,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -24,6 +25,7 @@ import torch
 from orchestrator.settings.settings import load_settings, video_settings
 from pipeline.clip import ClipReader, prepared_data
 from pipeline.contract import SegmentJob, chunk_frames
+from pipeline.engines.choice import settled_engine
 from pipeline.judge.flags import (
     FrameMeasures,
     is_flag,
@@ -92,6 +94,8 @@ def measure(asked: argparse.Namespace, folder: Path) -> None:
     stop = min(asked.frames or video.num_frames, video.num_frames)
     job = SegmentJob(video, settings, 0, 0, stop, str(folder / "index.json"), str(folder))
     reader = FrameReader(video, index_of(video, folder / "index.json"), CPU, threads=1)
+    processing = settled_engine(settings.processing, settings.matting, CPU.type)
+    settings = replace(settings, processing=processing)
     whole = Chain.of(settings, CPU)
     chain = Chain([stage for stage in whole.stages if stage.name != "judge"])
     meter = MatteMeter(*video.eye_size, video.projection)

@@ -75,6 +75,7 @@ def measure(clip: Path, chunk: int, model: str, config: Path | None) -> None:
 
     from orchestrator.settings.settings import load_settings, video_settings
     from pipeline.contract import SegmentJob
+    from pipeline.engines.choice import settled_engine
     from pipeline.segment import run_segment
     from pipeline.source.video_info import read_video
     from pipeline.stages.chain import Chain
@@ -84,6 +85,8 @@ def measure(clip: Path, chunk: int, model: str, config: Path | None) -> None:
     settings = replace(settings, streaming=streaming)
     cpu = torch.device("cpu")
     torch.set_num_threads(2)
+    processing = settled_engine(settings.processing, settings.matting, cpu.type)
+    settings = replace(settings, processing=processing)
     chain = Chain.of(settings, cpu)
     with tempfile.TemporaryDirectory() as folder:
         index_path = Path(folder) / "index.json"

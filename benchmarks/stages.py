@@ -54,6 +54,7 @@ def measure(clip: Path, config: Path | None, model: str | None, threads: int, fr
     from orchestrator.settings.settings import load_settings
     from pipeline.clip import ClipReader
     from pipeline.contract import SegmentJob, VideoSettings
+    from pipeline.engines.choice import settled_engine
     from pipeline.pixels.color import YuvFormat, resolve_matrix, yuv_to_rgb
     from pipeline.pixels.eyes import split_eyes
     from pipeline.source.decode import FrameReader
@@ -85,7 +86,8 @@ def measure(clip: Path, config: Path | None, model: str | None, threads: int, fr
         read_s = time.perf_counter() - begin
         print(f"  decode + RGB   {read_s * 1000 / sum(map(len, batches)):7.1f}")
 
-        network = load_model(matting, settings.processing, cpu)
+        processing = settled_engine(settings.processing, matting, cpu.type)
+        network = load_model(matting, processing, cpu)
         job = SegmentJob(video, VideoSettings(), 0, 0, 1, str(index_path), folder)
         height, width = video.eye_size
         prepared = network.prepare(ClipReader(job, reader))

@@ -15,15 +15,14 @@ from pathlib import Path, PurePath
 from orchestrator.child_module import run_module
 from orchestrator.machine.devices import (
     Gpu,
-    choose_devices,
+    devices_here,
     list_gpus,
     usable_cores,
     usable_memory,
-    visible_gpus,
 )
 from orchestrator.machine.segment_memory import segment_bytes, share
-from orchestrator.plan.prompts_for import prompts_for, settled_prompts
-from orchestrator.settings.file_digests import pin_files
+from orchestrator.plan.prompts_for import prompts_for
+from orchestrator.plan.settle import settle_settings
 from orchestrator.settings.settings import (
     Settings,
     forced_layout,
@@ -32,7 +31,6 @@ from orchestrator.settings.settings import (
 )
 from orchestrator.words import clock
 from pipeline.contract import MattingSettings, SegmentJob, VideoInfo
-from pipeline.engines.choice import settled_engine
 from pipeline.errors import SettingsError, VrmatteError
 from pipeline.prompts.prompts import Prompts
 from pipeline.prompts.store import digest_of, keep_prompts, pack
@@ -115,14 +113,9 @@ def preview(
         raise SettingsError(f"{request.sheet} is no name of a picture", "end it in .png or .jpg")
     if request.sheet.is_dir():
         raise SettingsError(f"{request.sheet} is a folder", "name a picture in it")
-    settings = pin_files(request.settings)
-    matting = settled_prompts(settings.matting)
-    visible = visible_gpus(gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))
-    workers = settings.workers
-    device = choose_devices(workers.gpus, workers.cpu_workers, visible).devices[0]
-    kind = "cpu" if device == "cpu" else "cuda"
-    processing = settled_engine(settings.processing, settings.matting, kind)
-    settings = settings.model_copy(update={"processing": processing})
+    devices = devices_here(request.settings.workers, gpus())
+    device = devices.first
+    settings = settle_settings(request.settings, devices.kind)
     with tempfile.TemporaryDirectory(prefix="vrmatte-preview-") as name:
         folder = Path(name)
         info = probe_video(
@@ -132,7 +125,7 @@ def preview(
             projection=forced_projection(settings),
             deadline_s=settings.input.probe_timeout_s,
         )
-        prompts = prompts_for(matting, request.video, info, folder / "index.json")
+        prompts = prompts_for(settings.matting, request.video, info, folder / "index.json")
         chosen = video_settings(settings)
         if prompts is not None:
             packed = pack(prompts)

@@ -1,4 +1,4 @@
-"""The workers of a run on a Ray cluster: which nodes may work, and who comes while it goes on.
+"""Workers on the nodes of a Ray cluster: check nodes at the start and those that join later.
 
 Ray itself is behind `orchestrator/backends/ray.py`; it is imported when a cluster is asked for.
 """
@@ -20,7 +20,7 @@ from orchestrator.backends.node_check import Node, Source, difference, look, thi
 from orchestrator.backends.ray_session import connected
 from orchestrator.fleet.events_actions import WorkerSpec
 from orchestrator.fleet.jobs import VideoJob
-from orchestrator.machine.crew import Crew, gather
+from orchestrator.machine.crew import Crew, crew_of
 from orchestrator.machine.devices import Devices, choose_devices
 from orchestrator.machine.local_folder import local_folder
 from orchestrator.out.folder import OutFolder
@@ -183,18 +183,17 @@ class Cluster:
         count = self._count_on(node)
         gpus = said.gpus[:count]
         if wanted.crew.on_gpu:
-            devices = Devices(tuple(gpu.number for gpu in gpus), "")
+            devices = Devices(tuple(gpu.number for gpu in gpus), "", tuple(gpus))
         else:
             devices = choose_devices("none", count, ())
-        crew = gather(
+        crew = crew_of(
             wanted.settings,
             devices,
-            gpus,
             wanted.out,
-            cores=said.cores,
+            wanted.jobs,
+            lanes=wanted.crew.lanes,
             machine_bytes=said.memory_bytes,
         )
-        crew = crew.with_lanes(wanted.crew.lanes).with_models(wanted.jobs)
         cpus = float(node["Resources"].get("CPU", 0))
         specs = []
         for local, spec in enumerate(crew.specs()):

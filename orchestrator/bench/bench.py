@@ -46,12 +46,11 @@ from orchestrator.demo.scene import Backdrop
 from orchestrator.estimate.trial import StageRequest, stages_alone
 from orchestrator.machine.devices import (
     Gpu,
-    choose_devices,
     default_lanes,
+    devices_here,
     list_gpus,
     usable_cores,
     usable_memory,
-    visible_gpus,
 )
 from orchestrator.settings.settings import (
     Settings,
@@ -94,10 +93,8 @@ def bench(request: BenchRequest, say: Callable[[str], None] = lambda line: None)
         VrmatteError: the clip, the settings or the machine will not do; its message says why.
     """
     load = os.getloadavg()[0]
-    workers = request.settings.workers
-    visible = visible_gpus(list_gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))
-    devices = choose_devices(workers.gpus, workers.cpu_workers, visible)
-    gpus = [gpu for gpu in visible if gpu.number in devices.devices]
+    devices = devices_here(request.settings.workers, list_gpus())
+    gpus = [gpu for gpu in devices.gpus if gpu.number in devices.devices]
     with tempfile.TemporaryDirectory(prefix="vrmatte-bench-") as name:
         folder = Path(name)
         clip = request.clip
@@ -114,7 +111,7 @@ def bench(request: BenchRequest, say: Callable[[str], None] = lambda line: None)
         first, last = noted.segments[0][0], noted.segments[-1][1]
         index = str(folder / INDEX_NAME)
         alone = stages_alone(
-            StageRequest(noted.info, noted.settings, first, last, index), devices.devices[0]
+            StageRequest(noted.info, noted.settings, first, last, index), devices.first
         )
     machine = Machine(
         cpu=_cpu_name(),

@@ -1,6 +1,7 @@
-"""What runs a network, decided once for a machine's installation, before anything is planned.
+"""Choose the engine that runs a network (torch or OpenVINO), once, before a run is planned.
 
-Loads no torch: the parent process asks, so that the answer is part of the settings' fingerprint.
+Loads no torch: the parent process decides (`orchestrator/plan/settle.py`), so that the engine is
+part of the settings' fingerprint. Models load what is decided, and refuse "auto".
 """
 
 from __future__ import annotations

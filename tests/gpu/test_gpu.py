@@ -119,7 +119,7 @@ def test_8k_fits_into_6_gb(name: str, clip: GetClip, tmp_path: Path) -> None:
     index_path = tmp_path / "index.json"
     job = SegmentJob(
         read_video(path, index_path, "sbs"),
-        VideoSettings(matting=matting),
+        VideoSettings(matting=matting, processing=ProcessingSettings(engine="torch")),
         0,
         0,
         12,
@@ -168,7 +168,7 @@ def test_want_of_memory_is_met_by_smaller_chunks(clip: GetClip, tmp_path: Path) 
     )
     (tmp_path / "small_gpu.py").write_text(program)
     start = (
-        "import sys; from dataclasses import replace; import orchestrator.run.team as r\n"
+        "import sys; from dataclasses import replace; import orchestrator.run.running_crew as r\n"
         "real = r.LocalBackend\n"
         "r.LocalBackend = lambda setups, used: real(\n"
         "    {w: replace(s, work='small_gpu:Small') for w, s in setups.items()}, used)\n"

@@ -117,7 +117,9 @@ def in_lanes(job: SegmentJob, chain: Chain, lanes: int, folder: Path) -> list[Se
 @pytest.mark.parametrize("name", ["chroma", "rvm"])
 def test_lanes_alter_no_bit(name: str, job: SegmentJob, tmp_path: Path) -> None:
     matting = rvm_settings() if name == "rvm" else job.settings.matting
-    job = replace(job, settings=replace(job.settings, matting=matting))
+    processing = ProcessingSettings(engine="torch")
+    settings = replace(job.settings, matting=matting, processing=processing)
+    job = replace(job, settings=settings)
     chain = Chain.of(job.settings, CUDA)
     alone = in_lanes(job, chain, 1, tmp_path / "alone")
     together = in_lanes(job, chain, LANES, tmp_path / "together")
@@ -184,7 +186,7 @@ def test_rvm_with_and_without_graphs_and_on_the_cpu(
     rgb = noise(6, 512, 512)
     with capture_logs() as logs:
         graphed, plain = (
-            load_model(rvm_settings(), ProcessingSettings(cuda_graphs=how), CUDA)
+            load_model(rvm_settings(), ProcessingSettings(engine="torch", cuda_graphs=how), CUDA)
             for how in ("auto", "off")
         )
         assert isinstance(graphed, DeviceMatting)

@@ -38,7 +38,7 @@ def planner(out: Path, settings: VideoSettings) -> Planner:
         out=out,
         wanted=lambda source: Wanted(settings),
         probe=ProbeDouble(),
-        fit=lambda info, chosen, index: with_encoder(
+        settle=lambda info, chosen, index: with_encoder(
             replace(info, width=8192, height=4096), chosen, lambda codec, w, h: True
         ),
     )

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.contract import MattingSettings, ProcessingSettings
-from pipeline.engines.choice import settled_engine
 from pipeline.engines.cuda_graph import cuda_capture
 from pipeline.errors import MachineError
 from pipeline.pixels.batches import EyeBatch, MatteBatch
@@ -38,9 +37,10 @@ def load(
 
     Raises:
         MachineError: code or weights cannot be had, or do not fit each other or the engine.
-        SettingsError: the engine asked for does not run there.
+        ValueError: the engine is not settled: it is decided once, before a run is planned.
     """
-    processing = settled_engine(processing, matting, device.type)
+    if processing.engine == "auto":
+        raise ValueError("processing.engine is auto: pipeline.engines.choice settles it")
     repository = fetch_code(matting.rvm_repo)
     weights = read_state_dict(fetch_weights(matting))
     try:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from orchestrator.demo.scene import Scene
 from pipeline.contract import MattingSettings, ProcessingSettings
+from pipeline.engines.choice import settled_engine
 from pipeline.errors import InputError
 from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.stages.matting.base import MattingModel, Prepared, load_model
@@ -58,7 +59,8 @@ def clip_for(name: str) -> Clip:
 @cache
 def model(name: str) -> MattingModel:
     settings = MattingSettings(model=name, **_OPTIONS.get(name, {}))
-    return load_model(settings, ProcessingSettings(), torch.device("cpu"))
+    processing = settled_engine(ProcessingSettings(), settings, "cpu")
+    return load_model(settings, processing, torch.device("cpu"))
 
 
 @cache
