@@ -46,7 +46,7 @@ def foretold(job: VideoJob, stages: Stages | None) -> Size:
         pictures = sum(picture_bytes(job, coded[name]) for name in job.settings.deliverables)
         return Size(pictures, sound, by_trial=True)
     settings = job.settings
-    guess = output_bytes(job.info, job.num_frames, settings.deliverables, settings.encoding)
+    guess = output_bytes(job.shown, job.num_frames, settings.deliverables, settings.encoding)
     return Size(guess, sound, by_trial=False)
 
 

@@ -93,7 +93,7 @@ def scratch_bytes(
 def least_bytes(job: VideoJob) -> int:
     """What its outputs, and as much again its scratch, will surely take."""
     formats = job.settings.deliverables
-    return output_bytes(job.info, job.num_frames, formats, job.settings.encoding, least=True)
+    return output_bytes(job.shown, job.num_frames, formats, job.settings.encoding, least=True)
 
 
 def check_room(

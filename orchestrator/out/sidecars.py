@@ -22,7 +22,7 @@ def sidecar_path(output: Path) -> Path:
 
 def sidecars(job: VideoJob) -> Iterator[tuple[Path, str]]:
     """Path and text of the sidecar of every output of a video that players can show."""
-    info, encoding = job.info, job.settings.encoding
+    info, encoding = job.shown, job.settings.encoding
     for name, output in zip(job.settings.deliverables, job.outputs, strict=True):
         row = FORMATS[name]
         if row.sidecar is None:

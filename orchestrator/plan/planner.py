@@ -36,6 +36,7 @@ from pipeline.prompts.store import digest_of, keep_prompts, pack
 from pipeline.source.frame_index import FrameIndex
 from pipeline.source.probe import end_probes, info_from_json, info_to_json, probe_video
 from pipeline.source.unchanged import regular_file
+from pipeline.stages.catalogue import output_video
 from pipeline.text import printable
 
 #: Probes read their files from end to end: more at once only make one disk seek.
@@ -193,8 +194,9 @@ class Planner:
             )
         length = settings.max_frames or info.num_frames
         stop = min(start + length, info.num_frames)
+        shown = output_video(info, settings)
         outputs = [
-            self.out / stem.parent / output_name(stem.name, name, info)
+            self.out / stem.parent / output_name(stem.name, name, shown)
             for name in settings.deliverables
         ]
         job = VideoJob(
@@ -207,7 +209,7 @@ class Planner:
             index_path=str(index_path),
             work_dir=str(work_dir),
             scratch_bytes=scratch_bytes(
-                info, stop - start, settings.deliverables, settings.encoding
+                shown, stop - start, settings.deliverables, settings.encoding
             ),
             differing=wanted.differing,
         )

@@ -10,14 +10,15 @@ Each set of settings (`settle_settings`), before any video is read:
    for all videos ends the command before hours of probing.
 3. The engine follows from the model and the kind of device.
 4. What adaptive scaling needs is checked when all that contradicts it is known.
-5. The quality becomes the encoders' numbers. It changes no other decision, so it comes last.
+5. The quality becomes the encoders' numbers. It changes no other decision.
+6. The chain of stages is checked: each stage, and each format, finds the layers that it needs.
 
 Each video (`VideoSettler.settle`), after its probe:
 
-6. The encoder, by a trial with the size of its pictures; a video that no encoder takes is refused
+7. The encoder, by a trial with the size of its pictures; a video that no encoder takes is refused
    before costlier questions.
-7. Chunks that fit into a memory limit, which depend on the encoders' memory.
-8. The network's size. Last, because its trial runs with all of the above, and its record in OUT is
+8. Chunks that fit into a memory limit, which depend on the encoders' memory.
+9. The network's size. Last, because its trial runs with all of the above, and its record in OUT is
    named by their fingerprint.
 
 The run (`settle_lanes`), after its plan: the lanes of each worker, by a trial of the video with
@@ -37,12 +38,15 @@ from orchestrator.machine.devices import Devices, usable_cores
 from orchestrator.machine.segment_memory import Share, fitted
 from orchestrator.plan.prompts_for import require_follower, settled_prompts
 from orchestrator.settings.file_digests import pin_files
-from orchestrator.settings.settings import Settings, spelled_out
+from orchestrator.settings.settings import Settings, spelled_out, video_settings
 from pipeline.contract import VideoInfo, VideoSettings
 from pipeline.deliverables.device_trial import DeviceTrial
 from pipeline.deliverables.fit import with_encoder
+from pipeline.deliverables.formats import FORMATS
 from pipeline.encode.choice import Trial
 from pipeline.engines.choice import settled_engine
+from pipeline.errors import SettingsError
+from pipeline.stages.catalogue import chosen_rows, output_video
 
 
 def settle_settings(
@@ -64,7 +68,20 @@ def settle_settings(
     processing = settled_engine(settings.processing, settings.matting, device_kind)
     require_scalable(settings)
     settings = settings.model_copy(update={"matting": matting, "processing": processing})
-    return spelled_out(settings)
+    settings = spelled_out(settings)
+    require_layers(video_settings(settings))
+    return settings
+
+
+def require_layers(settings: VideoSettings) -> None:
+    """Raises SettingsError: a stage or a format needs a layer that no stage before it gives."""
+    given = {"rgb"}.union(*(row.gives for row in chosen_rows(settings)))
+    for name in settings.deliverables:
+        if missing := sorted(FORMATS[name].needs - given):
+            raise SettingsError(
+                f"the format {name!r} needs {' and '.join(missing)}, which no stage gives",
+                "choose another format, or a model (--model)",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +110,8 @@ class VideoSettler:
             MachineError: the trial of the network failed.
             DiskError: the network's size cannot be recorded.
         """
-        settings = with_encoder(info, settings, self.trial, self.device_trial)
+        shown = output_video(info, settings)
+        settings = with_encoder(shown, settings, self.trial, self.device_trial)
         settings = fitted(info, settings, self.limit, self.on_gpu)
         return self.scaler.scaled(info, settings, index_path)
 

@@ -87,6 +87,7 @@ class Format:
         size: of its pictures on the disk, without sound.
         sidecar: what players make of it; None: it is for no player.
         picture: its pictures for a video; raises InputError where it cannot hold that video.
+        needs: layers that it is made of (see `pipeline.pixels.layers.Layers`).
         from_gpu: whether its encoder can take pictures from the GPU's memory, by NVENC.
         read_back: ``"module:attribute"``, a `ReadBack`; None: it is a film, which PyAV reads.
     """
@@ -104,6 +105,7 @@ class Format:
     size: RelativeSize | FixedRate
     sidecar: SidecarKind | None
     picture: Callable[[VideoInfo], Picture] = as_in_source
+    needs: frozenset[str] = frozenset({"rgb", "alpha"})
     from_gpu: bool = False
     read_back: str | None = None
 
