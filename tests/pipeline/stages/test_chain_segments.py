@@ -23,7 +23,7 @@ from pipeline.contract import (
     StreamingSettings,
     VideoSettings,
 )
-from pipeline.deliverables.base import Deliverable
+from pipeline.deliverables.base import Deliverable, make_deliverable
 from pipeline.pixels.layers import Layers
 from pipeline.source.video_info import read_video
 from pipeline.stages.catalogue import output_video
@@ -77,15 +77,16 @@ def planes_of(
     video = read_video(path, index, "sbs")
     assert output_video(video, settings).even_width == 2 * video.even_width
     kept: dict[str, list[Tensor]] = {name: [] for name in FORMATS}
-    real = segment.make_deliverable
     monkeypatch.setattr(
-        segment, "make_deliverable", lambda name, *rest: Recorded(real(name, *rest), kept[name])
+        segment,
+        "make_deliverable",
+        lambda name, *rest: Recorded(make_deliverable(name, *rest), kept[name]),
     )
     chain = Chain.of(settings, CPU)
     for number, (start, stop) in enumerate(pairwise((0, *cuts, CLIP.num_frames))):
         job = SegmentJob(video, settings, number, start, stop, str(index), str(folder))
         assert segment.run_segment(job, chain, CPU).num_frames == stop - start
-    monkeypatch.setattr(segment, "make_deliverable", real)
+    monkeypatch.setattr(segment, "make_deliverable", make_deliverable)
     return {name: torch.cat(planes) for name, planes in kept.items()}
 
 
