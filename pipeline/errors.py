@@ -1,4 +1,4 @@
-"""The family of errors, and the form in which one crosses processes.
+"""The errors of vrmatte, and the form in which one crosses processes.
 
 Every error a person can cause says what is wrong, where, and what to do, in one line each.
 """

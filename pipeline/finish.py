@@ -1,4 +1,4 @@
-"""Join the segments of a video, add sound and metadata, verify, publish."""
+"""Finishes a video: joins its segments, adds sound and metadata, verifies and publishes."""
 
 from __future__ import annotations
 

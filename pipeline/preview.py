@@ -1,4 +1,4 @@
-"""Some frames of a video as a run would make them, without encoders: for choosing settings."""
+"""Makes single frames of a video as a run would, without encoders, for choosing settings."""
 
 from __future__ import annotations
 

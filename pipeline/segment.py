@@ -1,4 +1,4 @@
-"""The way of a frame: one segment of one video, stage by stage."""
+"""Makes one segment of one video: decode, chain of stages, planes, encode, check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker's process: take tasks, do them in lanes, say what became of them. Decides nothing else.
+"""A worker's process: takes tasks, does them in lanes, reports the results. Decides nothing.
 
 One thread listens to the parent, one runs each task, and the main thread sees to both. A task that
 fails with a foreseen error costs itself; anything unforeseen ends the process, because nobody

@@ -1,4 +1,4 @@
-"""What the parent says to a worker, and what a worker says to the parent.
+"""Messages between the parent and a worker, both ways.
 
 Every report names worker, life, and (where there is one) the task with its attempt, so that the
 words of a dead life can be told from those of the living.

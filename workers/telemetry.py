@@ -1,4 +1,4 @@
-"""What a worker uses: time and memory of its processes, the state of its GPU, when asked."""
+"""Measures time, memory and GPU state of a worker's processes, when asked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker does when it is given a task: the pipeline, on this process's one device."""
+"""Does a worker's tasks: runs the pipeline on this process's one device."""
 
 from __future__ import annotations
 

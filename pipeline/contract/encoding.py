@@ -1,4 +1,4 @@
-"""How the deliverables are encoded: by a word for the quality, or by hand."""
+"""`EncodingSettings`: how deliverables are encoded, by a word for the quality or by numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which settings decide pixels, and a short name for those that do."""
+"""Fingerprints of settings: which settings decide pixels, and a short hash of those."""
 
 from __future__ import annotations
 

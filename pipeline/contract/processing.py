@@ -1,4 +1,4 @@
-"""How the network is run: its size, its precision, its threads."""
+"""`ProcessingSettings`: size, precision, engine and threads of the network; further stages."""
 
 from __future__ import annotations
 

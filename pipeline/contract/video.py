@@ -1,4 +1,4 @@
-"""What the probe found out about one source file."""
+"""`VideoInfo`: what the probe finds out about one source file."""
 
 from __future__ import annotations
 

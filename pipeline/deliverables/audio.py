@@ -1,4 +1,4 @@
-"""Sound for a joined file: which tracks are copied, which converted, cut to the picture's range."""
+"""Sound of a joined file: tracks are copied or converted, and cut to the picture's range."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a deliverable is, and where one is found by name.
+"""`Deliverable`: the interface of an output format, and how one is made by name.
 
 A deliverable turns frames and their matte into the planes its encoder eats, on the device; it
 opens that encoder for one segment, and joins finished segments into one file.

@@ -1,4 +1,4 @@
-"""Whether NVENC in this process, by TorchCodec, makes files that show what they were given.
+"""Tries NVENC in this process, by TorchCodec: do its files show what they were given?
 
 TorchCodec converts RGB by itself, and an FFmpeg is used that this program does not bring along: so
 a small film is made as segments will be, in a process of its own, and read back as they are.

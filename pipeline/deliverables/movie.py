@@ -1,4 +1,4 @@
-"""WebM, MP4 and MOV: one file a segment, joined by copying the coded pictures. What kinds share.
+"""`Movie`: what WebM, MP4 and MOV share: a file a segment, joined by copying coded pictures.
 
 Segments of one video have the same parameter sets, because the settings fix every option of the
 encoder; each begins with a keyframe and needs nothing of its neighbours. That they do is looked at

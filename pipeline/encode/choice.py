@@ -1,4 +1,4 @@
-"""Which encoder makes H.264, HEVC or AV1, how it is called, and how large a picture it takes.
+"""Chooses the encoder of H.264, HEVC and AV1: its options, and the largest picture it takes.
 
 Files of different encoders cannot be joined, and their bits differ: `settled` decides once, before
 a video is planned, and from then on the settings say it. A worker never decides.

@@ -1,4 +1,4 @@
-"""The last stage: planes of pixels -> a file, through a pipe to imageio-ffmpeg's ffmpeg.
+"""Encodes planes of pixels to a file, through a pipe to imageio-ffmpeg's ffmpeg.
 
 It knows commands and bytes, not what is in them.
 """

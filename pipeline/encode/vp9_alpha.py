@@ -1,4 +1,4 @@
-"""VP9 with alpha: raw ``yuva420p`` pictures -> WebM, in a process of its own, by PyAV's libvpx.
+"""Encodes VP9 with alpha: raw ``yuva420p`` to WebM, in a child process, by PyAV's libvpx.
 
 As ffmpeg does it (`libavcodec/libvpxenc.c`), bit for bit: colour and alpha are two VP9 streams of
 the same options, and what is coded of a picture's alpha goes along with its colour, as Matroska's

@@ -1,4 +1,4 @@
-"""A disk's failures by name: full, over quota, read-only, gone; and folders that last.
+"""Disk errors by name (full, over quota, read-only, gone), and folders that last.
 
 Every file that the program leaves in OUT is written under another name, forced to the disk,
 renamed, and its folder forced: a name that is there after a power cut stands for a whole file.

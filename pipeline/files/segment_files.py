@@ -1,4 +1,4 @@
-"""A segment's files on their way to their names: where they are written, and how they get to OUT.
+"""Segment files: where they are written, and how they get their final names in OUT.
 
 Without a local folder a file is written beside its target. With one, a local disk takes the many
 small writes of an encoder and the reading back, and OUT, which may be a slow network volume, gets

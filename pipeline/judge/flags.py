@@ -1,4 +1,4 @@
-"""Which runs of frames deserve a look, from a few numbers a frame. Pure; knows no pictures.
+"""Flags: runs of frames whose matte deserves a look, from a few numbers a frame. Pure.
 
 Every kind has a measure, larger is worse, and one rule: frames at or above `low` make a run, runs
 that are nearer than `gap_s` are one, and what lasts `least_s` and reaches `high` somewhere is a

@@ -1,4 +1,4 @@
-"""A few numbers of every frame of a segment's matte, taken where the matte is.
+"""`MatteMeter`: measures a few numbers of each frame's matte, on the device.
 
 Only every so many-th pixel is looked at, 128 to 255 along the longer side of an eye (fewer of a
 smaller one), and nothing comes to the host before the segment's end. What the numbers mean is

@@ -1,4 +1,4 @@
-"""Batches of frames as they pass from stage to stage: values that check their own shape.
+"""Batches of frames: frozen values that check their own shape.
 
 A batch holds consecutive frames of one video. `start` counts frames of the *output*, which is the
 source at its constant frame rate, from 0 at the beginning of the video.

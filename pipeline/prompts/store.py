@@ -1,4 +1,4 @@
-"""Prompts as a run keeps them: what they say, with the masks in it, in one small file.
+"""Stores a video's prompts with their masks in one small file of the work folder.
 
 Planning reads what a person wrote and leaves it in the video's work folder in this form; workers
 read only that. Its digest is part of the video's settings, so that other prompts make another

@@ -1,4 +1,4 @@
-"""A file as FFmpeg's container: opened with care, its picture's stream, its first frame.
+"""Opens a file as an FFmpeg container with care; finds its video stream and first frame.
 
 What cannot be matted is refused here: no video, too many streams, a picture of a size that nobody
 means. `shown` is the file's name as messages show it.

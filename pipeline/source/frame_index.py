@@ -1,4 +1,4 @@
-"""The frame index: when each frame of a file plays, and which frame each output frame shows.
+"""The frame index: when each frame of a file plays, and which one each output frame shows.
 
 Made once a video by the probe, kept as JSON under ``work/``, read by every decoder of that file.
 It holds time stamps only and knows nothing of codecs.

@@ -1,4 +1,4 @@
-"""One file -> VideoInfo and its frame index, read with PyAV in a child process.
+"""Probes one file in a child process: its `VideoInfo` and its frame index, by PyAV.
 
 The child has a deadline and limits of its own for memory and output: a file that hangs, bloats or
 crashes the demuxer takes the child with it, not the run.

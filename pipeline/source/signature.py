@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, before any FFmpeg sees it; it refuses what is no container.
+"""Checks a file's first bytes before any FFmpeg sees it; rejects what is no container.
 
 FFmpeg goes by content, not by name, and takes playlists and scripts that make it open other
 files. TorchCodec's FFmpeg knows no list of allowed formats: it is given only files of which this

@@ -1,4 +1,4 @@
-"""The source: a regular file, and still the one that was probed.
+"""Checks that a source is a regular file, and still the one that was probed.
 
 A file that is written on while it is read makes no output.
 """

@@ -1,4 +1,4 @@
-"""One file -> VideoInfo and its frame index, read with PyAV in this process; see `probe.py`."""
+"""Reads one file's `VideoInfo` and frame index with PyAV, in this process; see `probe.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decode a segment again at sampled frames and compare it with what the model gave.
+"""Checks a segment: decodes sampled frames again and compares them with the stages' own.
 
 It begins at the frames and mattes themselves, not at the planes that were made of them: a wrong
 matrix, exchanged eyes and a lost alpha are found, whichever step they happened in. What is found of

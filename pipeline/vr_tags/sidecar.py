@@ -1,4 +1,4 @@
-"""A small JSON file beside an output, for people who serve their folder to DeoVR or HereSphere.
+"""Sidecars: a small JSON file beside an output, for DeoVR and HereSphere.
 
 One object serves both players: their formats share the fields `title` and `description`, in the
 same meaning, and differ in the names of all others; both read the fields that they know. DeoVR has

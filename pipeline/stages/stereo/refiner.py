@@ -1,4 +1,4 @@
-"""Two eyes that agree: what one eye's matte lost, or holds by mistake, is mended from the other's.
+"""`StereoRefiner`: mends in one eye's matte what it lost or wrongly holds, from the other's.
 
 For each frame, all small but the last step:
 
