@@ -31,7 +31,7 @@ from orchestrator.fleet.video import Video
 from orchestrator.out.folder import OutFolder
 from orchestrator.out.journal import measure, read_entries
 from orchestrator.report.make_report import make_report
-from orchestrator.report.report import SCHEMA_VERSION, Report, RunFacts
+from orchestrator.report.report import READ_VERSIONS, Report, RunFacts
 from orchestrator.report.state import PageState, all_ended
 from orchestrator.watch.device_load_file import read_load
 from orchestrator.watch.standing import Standing, read_standing
@@ -89,7 +89,7 @@ def read_report(path: Path) -> Report:
         ValueError: it is damaged, or another version's.
     """
     said = json.loads(path.read_bytes())
-    if not isinstance(said, dict) or said.get("schema_version") != SCHEMA_VERSION:
+    if not isinstance(said, dict) or said.get("schema_version") not in READ_VERSIONS:
         raise ValueError(f"{path} is of another version")
     report: Report = TypeAdapter(Report).validate_python(_shown(said), strict=False)
     return report

@@ -16,8 +16,11 @@ from pipeline.contract import Layout, OutputFile, ProjectionName
 from pipeline.errors import ErrorRecord
 from pipeline.files.disk import write_file
 
-#: 2: what a page needs to show each video, its flags among it.
-SCHEMA_VERSION = 2
+#: 2: what a page needs to show each video, its flags among it. 3: `stages` by any name.
+SCHEMA_VERSION = 3
+
+#: Versions that are read. Reports of version 2 hold nothing that is not understood.
+READ_VERSIONS = (2, SCHEMA_VERSION)
 
 Result = Literal["done", "done earlier", "failed", "set aside", "not finished"]
 

@@ -31,17 +31,20 @@ class RunPage(PageWriter):
     Args:
         facts: of the run; its end is yet to come.
         entries: of the journal, which grow.
+
+    Attributes:
+        read: reads findings for all reports of the run.
     """
 
     def __init__(self, out: OutFolder, facts: RunFacts, plan: Plan, entries: list[Entry]) -> None:
         super().__init__(out.page, self._state, {job.id: job.info for job in plan.jobs})
         self.load: Callable[[], Sequence[LoadPoint]] = tuple
+        self.read = FindingsReader()
         self._out = out
         self.facts = facts
         self._plan = plan
         self._entries = entries
         self._first: Snapshot | None = None
-        self._read = FindingsReader()
         self._load_file = LoadFile(out.path)
 
     def update(self, snapshot: Snapshot) -> None:
@@ -73,7 +76,7 @@ class RunPage(PageWriter):
             snapshot,
             entries=self._entries,
             load=self.load(),
-            read=self._read,
+            read=self.read,
         )
         self._load_file.update(report.load, now)
         standing = read_standing(self._out.path)

@@ -54,6 +54,7 @@ def end(ctx: RunContext, work: Work, page: RunPage, first: Snapshot, last: Snaps
         last,
         entries=ctx.journal.entries,
         load=page.load(),
+        read=page.read,
     )
     try:
         write_report(report, ctx.out.report)
