@@ -17,7 +17,8 @@ from orchestrator.doctor.trials import DriverTrial, LibrariesTrial, Trials
 from orchestrator.machine.devices import Gpu
 from pipeline.deliverables.formats import FORMATS
 from pipeline.errors import SettingsError
-from pipeline.plugins import registered
+from pipeline.plugins import package, registered
+from pipeline.stages.catalogue import STAGES
 
 GROUP = "software"
 
@@ -121,13 +122,15 @@ def version_findings(
 
 
 def plugin_findings() -> Iterator[Finding]:
-    """Formats that other packages add; one that is broken matters only where it is asked for."""
-    for name in dict.fromkeys(point.name for point in registered(FORMATS.group)):
-        subject = f"{FORMATS.kind} {name}"
-        try:
-            yield Finding(GROUP, subject, "ok", FORMATS[name].description)
-        except SettingsError as error:
-            yield Finding(GROUP, subject, "warning", error.message, error.advice)
+    """Rows that other packages add; a broken one matters only where it is asked for."""
+    for catalogue in (FORMATS, STAGES):
+        for name, point in {each.name: each for each in registered(catalogue.group)}.items():
+            subject = f"{catalogue.kind} {name}"
+            try:
+                catalogue[name]
+                yield Finding(GROUP, subject, "ok", f"of {package(point)}")
+            except SettingsError as error:
+                yield Finding(GROUP, subject, "warning", error.message, error.advice)
 
 
 def driver_finding(asked: DriverAsked, needed: tuple[int, int] | None) -> Finding:

@@ -53,7 +53,7 @@ class EncodingSettings:
     ] = "#2BE640"
     codec: Annotated[
         Literal["hevc", "h264", "av1"],
-        Field(description="codec of greenscreen and matte: hevc, h264 or av1"),
+        Field(description="codec of formats that do not fix one: hevc, h264 or av1"),
     ] = "hevc"
     encoder: Annotated[
         Literal["auto", "nvenc", "software"],
