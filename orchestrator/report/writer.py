@@ -6,6 +6,8 @@ loop leaves the newest snapshot and goes on, whatever the disk or the keeper doe
 
 from __future__ import annotations
 
+import io
+import os
 import subprocess
 import threading
 import time
@@ -13,6 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 import structlog
 
@@ -22,6 +25,7 @@ from orchestrator.report.state import PageState
 from orchestrator.watch.background import Background
 from pipeline.contract import VideoInfo
 from pipeline.files.child import own_module
+from pipeline.files.child_failure import ChildFailure
 
 #: How often the keeper is told, in seconds.
 TELL_S = 5.0
@@ -58,6 +62,7 @@ class PageWriter(Background):
         self._newest: Snapshot | None = None
         self._sent: Snapshot | None = None
         self._keeper: subprocess.Popen[bytes] | None = None
+        self._messages: IO[bytes] = io.BytesIO()  # the keeper's stderr
         self._sending = threading.Lock()
 
     def __exit__(
@@ -107,11 +112,16 @@ class PageWriter(Background):
 
     def _send_now(self, state: PageState) -> None:
         keeper = self._keeper
-        if keeper is not None and keeper.poll() is not None:
+        if keeper is not None and (status := keeper.poll()) is not None:
+            failure = ChildFailure.of(list(map(str, keeper.args)), status, self._messages)
+            why = failure.sentence("the process that writes the page failed")
+            structlog.get_logger("vrmatte").warning("page_not_told", why=why)
             _close(keeper)
+            self._messages.close()
             keeper = None
         if keeper is None:
-            keeper = self._keeper = _keeper(self._path)
+            self._messages = open(os.memfd_create("page"), "w+b")  # noqa: PTH123, SIM115
+            keeper = self._keeper = _keeper(self._path, self._messages)
             self._told.clear()
         shown = {video.id for video in state.report.videos if video.outputs} - self._told
         assert keeper.stdin is not None
@@ -127,6 +137,7 @@ class PageWriter(Background):
             keeper.kill()  # somebody waits to write to it, and closing the line would wait too
             self._sending.acquire()
         _close(keeper)
+        self._messages.close()
         self._sending.release()
         try:
             keeper.wait(STOP_WAIT_S)
@@ -141,14 +152,14 @@ def _close(keeper: subprocess.Popen[bytes]) -> None:
         keeper.stdin.close()
 
 
-def _keeper(path: Path) -> subprocess.Popen[bytes]:
+def _keeper(path: Path, messages: IO[bytes]) -> subprocess.Popen[bytes]:
     """Not tied to us: it has a last page to write, and ends when its line does."""
     command, environment = own_module("orchestrator.report.keeper", str(path))
     return subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=messages,
         env=environment,
         start_new_session=True,
     )
