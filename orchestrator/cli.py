@@ -58,7 +58,7 @@ class Commands(click.Group):
         except (click.Abort, KeyboardInterrupt):
             if self._chosen != "logs":  # for `logs -f` it is the way to end
                 goes_on = self._chosen == "run"
-                _complain("stopped", "the same command goes on from here" if goes_on else "")
+                _complain("stopped", "the same command resumes the run" if goes_on else "")
             status = STOPPED
         except VrmatteError as error:
             _complain(error.message, error.advice)

@@ -1,4 +1,4 @@
-"""`vrmatte preview`: some frames of a video as a run would matte them, on one sheet."""
+"""`vrmatte preview`: matte some frames of a video as a run would, and draw them on one sheet."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ from pipeline.source.probe import probe_video
 from pipeline.text import printable
 from workers.launch import WORKER_ENVIRONMENT
 
-#: Where nobody says which frames: these shares of the video's length.
+#: The frames shown by default: these shares of the video's length.
 _SHARES = (0.1, 0.5, 0.9)
-#: Frames with prompts that are shown at the most where nobody says which.
+#: Most frames with prompts that are shown by default.
 _MOST_PROMPTED = 6
 _TIME = re.compile(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d+)?)")
 
 
 @dataclass(frozen=True, slots=True)
 class PreviewRequest:
-    """What was typed.
+    """The command line.
 
     Attributes:
         at: times, as ``12.5``, ``1:02`` or ``1:00:02``; none: some are chosen.
@@ -64,7 +64,7 @@ class PreviewRequest:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """What the process that draws is given; `at_once` frames are worked on at a time."""
+    """The request to the process that draws; it works on `at_once` frames at a time."""
 
     job: SegmentJob
     frames: tuple[int, ...]
@@ -100,10 +100,10 @@ def preview(
     fetch_model: Callable[[MattingSettings], object],
     gpus: Callable[[], list[Gpu]] = list_gpus,
 ) -> tuple[int, ...]:
-    """Write the sheet; the frames that are on it.
+    """Write the sheet; returns the frames on it.
 
     Raises:
-        VrmatteError: the video, the settings or the machine will not do; its message says why.
+        VrmatteError: the video, the settings or the machine cannot be used; its message says why.
     """
     from pydantic import TypeAdapter
 
@@ -153,7 +153,7 @@ def preview(
 
 
 def _at_once(info: VideoInfo, frames: int) -> int:
-    """How many frames the cores and the memory of this machine are good for."""
+    """How many frames the cores and the memory of this machine allow at a time."""
     room = share(1, usable_memory(), None, None, None).ram_for_segments or 0
     each, _ = segment_bytes(info, 1, on_gpu=False)
     return max(1, min(frames, usable_cores(), room // each))

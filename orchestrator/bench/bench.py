@@ -70,7 +70,7 @@ _SAMPLE_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class BenchRequest:
-    """What was typed.
+    """The command line.
 
     Attributes:
         clip: None makes one of `size`, a key of `orchestrator.bench.clip.SIZES`.
@@ -87,10 +87,10 @@ def bench(request: BenchRequest, say: Callable[[str], None] = lambda line: None)
     """Measure.
 
     Args:
-        say: is told what goes on, in one line each time.
+        say: gets a line for each step.
 
     Raises:
-        VrmatteError: the clip, the settings or the machine will not do; its message says why.
+        VrmatteError: the clip, the settings or the machine cannot be used; its message says why.
     """
     load = os.getloadavg()[0]
     devices = devices_here(request.settings.workers, list_gpus())

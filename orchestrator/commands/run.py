@@ -33,7 +33,7 @@ from pipeline.errors import SettingsError
 @click.option(
     "--preset",
     metavar="NAME",
-    help=f"A bundle of settings (`vrmatte config presets`): {', '.join(PRESETS)}.",
+    help=f"A named set of settings (`vrmatte config presets`): {', '.join(PRESETS)}.",
 )
 @click.option(
     "--model",
@@ -45,7 +45,7 @@ from pipeline.errors import SettingsError
     "formats",
     multiple=True,
     type=FormatName(),
-    help="What to make; may be given several times.",
+    help="Format to make; may be given several times.",
 )
 @click.option(
     "--layout", type=click.Choice(["auto", "sbs", "tb", "mono"]), help="Where the eyes are."
@@ -83,21 +83,23 @@ from pipeline.errors import SettingsError
     help="On a local disk: segments are written there and moved to OUT whole.",
 )
 @click.option("--scratch", type=PATH, hidden=True)
-@click.option("--fresh", is_flag=True, help="Forget what earlier runs left in OUT and start anew.")
+@click.option("--fresh", is_flag=True, help="Discard earlier work in OUT and start anew.")
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Show the plan, with what it will take by trials of 20 frames, and end; OUT keeps what was"
-    " learnt.",
+    help="Show the plan, with time and disk estimated by trials of 20 frames, and end. OUT keeps"
+    " what the probes and trials found.",
 )
 @click.option(
-    "--price-per-hour", type=click.FloatRange(0), help="Of this machine: --dry-run tells the cost."
+    "--price-per-hour",
+    type=click.FloatRange(0),
+    help="Of this machine, for the cost that --dry-run shows.",
 )
 @click.option(
     "--on-done",
     metavar="CMD",
-    help="Run CMD by the shell when the run has ended by itself, well or not; VRMATTE_STATUS,"
-    " VRMATTE_OUT and VRMATTE_REPORT tell it how.",
+    help="Run CMD by the shell when the run has ended by itself, well or not. It gets the variables"
+    " VRMATTE_STATUS, VRMATTE_OUT and VRMATTE_REPORT.",
 )
 @click.option(
     "--gated", is_flag=True, help="Start only where `vrmatte gates` passed, with these models."
@@ -106,7 +108,7 @@ from pipeline.errors import SettingsError
     "--backend",
     type=click.Choice(["local", "ray"]),
     default="local",
-    help="Who works: this machine, or the nodes of a Ray cluster that see the same files.",
+    help="Where workers run: this machine, or the nodes of a Ray cluster that see the same files.",
 )
 @click.option(
     "--address",
@@ -131,7 +133,7 @@ def run(
 ) -> int:
     """Matte the videos in the folders or files INPUT.
 
-    A run on an OUT that holds an unfinished run goes on with it. Options override the settings
+    A run on an OUT that holds an unfinished run resumes it. Options override the settings
     file and its overrides, for every video. Exit status: 0 all done, 1 some videos failed, 2 usage
     or settings, 3 this machine cannot do it, 130 stopped and resumable.
     """
@@ -167,7 +169,7 @@ def run(
 
 
 def _and_tell(command: str, out: Path, work: Callable[[], int]) -> int:
-    """Do `work`, and have `command` told how it ended, if that is due."""
+    """Do `work`; run `command` with its exit status, if the run ended by itself."""
     from orchestrator.run.on_done import stopped_by_somebody, tell
 
     def word(status: int) -> None:

@@ -1,8 +1,7 @@
-"""How many lanes a worker wants, and how large its network may be, from its stages' own speeds.
+"""Compute the lanes of a worker, and the network's share of its device, from speeds of stages.
 
-Arithmetic only; who measures is `orchestrator/estimate/trial.py`. Lanes never alter frames; the
-network's size does, so that it is chosen once per video and written down
-(`orchestrator/estimate/network_scale.py`).
+Arithmetic only; `orchestrator/estimate/trial.py` measures. Lanes never alter frames; the network's
+size does, so it is chosen once per video and recorded (`orchestrator/estimate/network_scale.py`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The stages of the way of a frame, each measured alone: values, and who has them measured.
+"""Trials: run the stages of some frames, each alone, in a child process; the speeds found.
 
-The measuring itself is `orchestrator/estimate/trial_child.py`, in a process like a worker's.
+The child is `orchestrator/estimate/trial_child.py`, with the environment of a worker.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Measures stages, each alone: one after the other, in a process like a worker's.
+"""The process of a trial: measure the speed of each stage alone, one after the other.
 
 It drives the same chain as `pipeline/segment.py`, and leaves out that stages overlap: each has the
 cores that it has there, and waits for the one before. Run as

@@ -1,6 +1,6 @@
-"""The folder on a local disk that a person names (`output.local_folder`), tried before work begins.
+"""Check the local folder (`output.local_folder`) before work begins, and sweep it afterwards.
 
-`workers/local_folder.py` owns what lies in it, and removes what is left over.
+`workers/local_folder.py` owns the folders in it and decides which are removed.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def local_folder(output: OutputSettings) -> str | None:
 
 
 def require_local_folder(output: OutputSettings) -> None:
-    """See that this machine's local folder, if one is wanted, takes files.
+    """Check that files can be written to this machine's local folder, if there is one.
 
     Raises:
-        SettingsError: it is not there, or cannot be written.
+        SettingsError: it does not exist, or cannot be written.
         LocalFolderError: it has no room at all.
     """
     folder = local_folder(output)
@@ -48,7 +48,7 @@ def require_local_folder(output: OutputSettings) -> None:
 
 @contextmanager
 def swept_local_folder(output: OutputSettings) -> Iterator[None]:
-    """Nothing of workers that were killed meanwhile is left in this machine's local folder."""
+    """Remove, at the end, what killed workers have left in this machine's local folder."""
     folder = local_folder(output)
     try:
         yield

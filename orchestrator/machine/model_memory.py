@@ -1,7 +1,6 @@
-"""What the models of a worker take beside each other, where its videos have different ones.
+"""Memory of further models in a worker whose videos have different ones.
 
-`orchestrator.machine.segment_memory` allows a worker for one model; what a second and a third add
-is here.
+`orchestrator.machine.segment_memory` allows for one model; this adds a second and a third.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a segment needs of memory, and what a worker may use: so many lanes fit, and no more.
+"""Memory of a segment in flight, and the memory share of each worker: how many lanes fit.
 
 The figures are measured on the CPU in 32 bits (`benchmarks/memory.py`): per pixel of the whole
 frame, both eyes. What they say of a GPU is derived from them (the network's tensors have 16 bits

@@ -1,4 +1,4 @@
-"""The output folder: its lock, what belongs to the program in it, and what a run records there.
+"""The output folder: create and lock it, its paths, ``run.yaml``, and removing old work.
 
 Everything but the outputs lies in ``OUT/.vrmatte``; nothing else in OUT is ever removed.
 """

@@ -1,7 +1,7 @@
-"""What was done, on disk: JSON lines, only ever appended, each forced to the disk before it counts.
+"""The journal of finished segments and videos: JSON lines, appended and synced to the disk.
 
-Written by the parent process alone. What a crash left at the end of the file is cut off when it
-is opened; a line counts only with its checksum, a segment only with its line and its file.
+Written by the parent process alone. A line that a crash left unfinished is cut off when the file is
+opened; a line counts only with its checksum, a segment only with its line and its file.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Room on the output disk: what a run will need, before it begins; and whether it is still there.
+"""Disk space of the output folder: the need of a run before it begins, and a watch during it.
 
-Scratch is what a video holds under ``work/`` until it is done: its segments, which are about as
-large together as the output that is joined of them. So at the moment of joining there are source,
+Scratch means the segments of a video, which lie under ``work/`` until it is done. Together they are
+about as large as the output that is joined from them, so while it is joined the disk holds source,
 output and scratch.
 """
 

@@ -1,4 +1,4 @@
-"""The JSON files beside outputs, for players that are served a folder (``--sidecar``)."""
+"""Write the JSON sidecars beside outputs, for players that read a folder (``--sidecar``)."""
 
 from __future__ import annotations
 

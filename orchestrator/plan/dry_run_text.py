@@ -1,4 +1,4 @@
-"""What ``--dry-run`` says: each video's plan and why, disk, time, cost; for people and programs."""
+"""The output of ``--dry-run``: each video's plan, disk, time and cost, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _video(found: DryRun, place: int, job: VideoJob) -> Iterator[str]:
         f" {counted(len(job.segments), 'segment')}"
     )
     if job.id in found.done:
-        yield "done already: nothing is made again"
+        yield "already done: nothing to do"
         return
     worker = place % len(found.devices)
     yield (
@@ -112,7 +112,7 @@ def _video(found: DryRun, place: int, job: VideoJob) -> Iterator[str]:
     how = "by a trial" if found_size.by_trial else "guessed"
     size = f"{readable_size(found_size.output)} ({how})"
     if job.id in told.problems:
-        yield f"about {size}; no time, for the trial failed: {told.problems[job.id]}"
+        yield f"about {size}; no time, because the trial failed: {told.problems[job.id]}"
         return
     fps = told.frames_per_second.get(job.id)
     speed = "" if fps is None else f"; {fps:.3g} frames/s, {about(job.num_frames / fps)} of the run"
@@ -146,7 +146,7 @@ def _totals(found: DryRun) -> Iterator[tuple[str, str]]:
         yield "time", "none: all is done"
         return
     if told.seconds is None:
-        yield "time", "not known, for no trial succeeded"
+        yield "time", "not known, because no trial succeeded"
     else:
         workers = counted(len(found.devices), "worker")
         yield (

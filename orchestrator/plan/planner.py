@@ -113,7 +113,7 @@ class Planner:
             ]
             try:
                 planned = [future.result() for future in futures]
-            except BaseException:  # Ctrl-C: do not begin the rest, nor wait for what is begun
+            except BaseException:  # Ctrl-C: neither begin the rest, nor wait for running probes
                 pool.shutdown(wait=False, cancel_futures=True)
                 while running := [future for future in futures if not future.done()]:
                     end_probes()
@@ -127,7 +127,7 @@ class Planner:
     def _plan_one(self, source: Source, stem: PurePath) -> VideoJob | SetAside:
         try:
             return self._job(source, stem)
-        except (DiskError, MachineError):  # not the file's fault: the next would meet the same
+        except (DiskError, MachineError):  # not the file's fault: the next one would fail too
             raise
         except VrmatteError as error:
             return SetAside(source.name, str(source.path), ErrorRecord.of(error))
@@ -281,7 +281,7 @@ def read_info(path: Path) -> VideoInfo | None:
     """The result of an earlier probe of the very same file, if it can be read."""
     try:
         text, _, checksum = path.read_bytes().rstrip(b"\n").rpartition(b"\n")
-        if checksum != _checksum(text):  # one wrong digit would be another video
+        if checksum != _checksum(text):  # one wrong digit would describe another video
             return None
         return info_from_json(text.decode())
     except (OSError, ValueError):  # not there, or damaged: probe again

@@ -1,7 +1,8 @@
 """Replace everything that settings leave open ("auto", null, a file's name) by values, in order.
 
 Only this file does it, and it does nothing else. Devices are chosen before it, because engine and
-encoder depend on them; layout and projection are the probe's answers about the file.
+encoder depend on them; layout and projection are answers of the probe. Lengths of segments and
+chunks that are left open are functions of the video alone (`pipeline/contract/streaming.py`).
 
 Each set of settings (`settle_settings`), before any video is read:
 

@@ -101,13 +101,13 @@ def _lede(state: PageState) -> str:
     if state.ending == "without a word":
         return (
             f"The run that began on {began} ended without a word: it was killed, or its machine"
-            " was. The same command goes on from here."
+            " was. The same command resumes it."
         )
     if state.ending == "in order":
         if report.stop_reason is not None:
             return f"Stopped after {took}: {printable(str(report.stop_reason))}"
         if report.exit_status == 130:
-            return f"Stopped after {took}. The same command goes on from here."
+            return f"Stopped after {took}. The same command resumes it."
         return f"Begun on {began}, ended after {took}."
     parts = [f"In work since {began}"]
     if state.frames_per_second:

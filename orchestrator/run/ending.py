@@ -45,7 +45,7 @@ def end(ctx: RunContext, work: Work, page: RunPage, first: Snapshot, last: Snaps
         done = [job for job in work.plan.jobs if ctx.journal.published(job) is not None]
         for name in write_sidecars(done):
             ctx.around.progress.print(
-                f"{name} exists and was not made by vrmatte: it stays", markup=False
+                f"{name} exists and was not made by vrmatte: it is kept", markup=False
             )
     report = make_report(
         replace(ctx.facts, ended_at=datetime.now().astimezone()),

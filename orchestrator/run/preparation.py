@@ -84,7 +84,7 @@ def share_out(ctx: RunContext, plan: Plan) -> Work:
     """
     unfinished = ctx.journal.unfinished(plan.jobs)
     measure = ctx.trials.answer if ctx.request.dry_run else ctx.trials.measure
-    with ctx.around.progress.status("sharing out the machine") as status:
+    with ctx.around.progress.status("choosing the number of lanes") as status:
         lanes = settle_lanes(ctx.settings, unfinished, ctx.devices, measure, status.update)
     if unfinished and ctx.request.cluster is None:
         require_local_folder(ctx.settings.output)

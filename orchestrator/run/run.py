@@ -18,7 +18,7 @@ from orchestrator.run.preparation import make_plan, refuse, share_out
 from orchestrator.run.request import Request, Surroundings
 from orchestrator.run.running_crew import require_cluster, running_crew
 from orchestrator.run.said import announce
-from orchestrator.run.work import do
+from orchestrator.run.work import carry_out
 from orchestrator.settings.settings import with_overrides
 
 
@@ -50,7 +50,7 @@ def run(request: Request, around: Surroundings) -> int:
         with running_crew(ctx, work) as crew:
             begin(ctx, work, crew)
             with around.page(ctx.out, ctx.facts, plan, ctx.journal.entries) as page:
-                first, last = do(ctx, work, crew, page)
+                first, last = carry_out(ctx, work, crew, page)
                 ended = end(ctx, work, page, first, last)
     show_end(around, ended)  # when OUT is free again
     return ended.report.exit_status

@@ -153,7 +153,7 @@ def show_report(
     if page is not None:
         _say(console, printable(f"page: {page}"))
     if report.exit_status == STOPPED:
-        _say(console, "stopped: the same command goes on from here")
+        _say(console, "stopped: the same command resumes the run")
 
 
 def run_started(

@@ -1,4 +1,4 @@
-"""Have the crew do the plan: run the supervisor while the run is shown, metered and swept."""
+"""Carry out the plan: run the supervisor, show and meter the run, sweep finished work folders."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from orchestrator.watch.device_load import LoadMeter
 from orchestrator.watch.progress import watching
 
 
-def do(ctx: RunContext, work: Work, crew: RunningCrew, page: RunPage) -> tuple[Snapshot, Snapshot]:
+def carry_out(
+    ctx: RunContext, work: Work, crew: RunningCrew, page: RunPage
+) -> tuple[Snapshot, Snapshot]:
     """Do the jobs; the state of the run at its beginning and at its end.
 
     The segments of a video are removed when it is done.

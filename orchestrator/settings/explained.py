@@ -1,4 +1,4 @@
-"""The settings explained: a file with every default, and a JSON Schema for editors."""
+"""Write a settings file with every default explained, and a JSON Schema for editors."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from pipeline.stages.matting.catalogue import model_names
 _PRESET = "named bundle of settings; values set here or on the command line override it; one of: "
 
 _OVERRIDES = """\
-# Other settings for some of the videos: `match` is compared with the file's name, or, with a slash
-# in it, with the path below the input folder (** is any folders); case is ignored, later ones win.
-# Below it stand groups as above, or options of `vrmatte run` by their names, or a preset:
+# Other settings for some of the videos. `match` is compared with the file's name or, if it contains
+# a slash, with the path below the input folder (** matches any folders). Case is ignored, and later
+# entries override earlier ones. Below it stand groups as above, options of `vrmatte run` by their
+# names, or a preset:
 #   - match: "*green*"
 #     model: chroma
 #   - match: "interviews/**"
@@ -48,10 +49,10 @@ def default_text() -> str:
 
 
 def config_schema() -> dict[str, Any]:
-    """A JSON Schema (2020-12) of settings files, as far as one can say what is right.
+    """A JSON Schema (2020-12) of settings files.
 
-    What it takes may still be refused: a model that is not installed, say, or settings that
-    contradict each other.
+    A file that it accepts may still be refused, because a model is not installed, say, or because
+    settings contradict each other.
     """
     schema = Settings.model_json_schema()
     parts: dict[str, Any] = schema["$defs"]

@@ -1,7 +1,7 @@
-"""Tie the settings to the content of the files they name, not to their names alone.
+"""Put the sha256 of each file that the settings name (weights, plates) into the settings.
 
-What comes out of a video depends on the picture of the empty scene and on local weights; a changed
-file at the same path must not meet segments made with the old one.
+The output depends on the content of these files. Where one has changed under the same path, the
+fingerprint changes, and segments that were made with the old one are not used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which groups and keys there are, what each means, and which one somebody may have meant."""
+"""The groups and keys of the settings, their descriptions, and the key nearest to a wrong one."""
 
 from __future__ import annotations
 
@@ -73,12 +73,12 @@ def _description(annotated: Any) -> str:
 
 
 def unknown(where: str, name: str, extra: Iterable[str] = ()) -> SettingsError:
-    """An unknown group or key, with the nearest: in its group, or of that name in another.
+    """The error for an unknown group or key, naming the nearest one that exists.
 
     Args:
-        where: what the message begins with, "FILE, line N: ".
+        where: the beginning of the message, "FILE, line N: ".
         name: as it was written: ``group`` or ``group.key``.
-        extra: what else may stand where it stands, beside the groups.
+        extra: other names that are allowed in its place, beside the groups.
     """
     top = [*GROUPS, *extra] if "." not in name else []
     known = [f"{group}.{key}" for group, keys in KEYS.items() for key in keys]

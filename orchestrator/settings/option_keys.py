@@ -1,4 +1,4 @@
-"""Where in the settings each option of `vrmatte run` goes. Loads nothing: the command line asks."""
+"""The setting behind each option of `vrmatte run`. Loads nothing else, so the command line can."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OPTION_KEYS: Mapping[str, tuple[str, str]] = {
     "grace": ("limits", "grace_s"),
 }
 
-#: The same by the names that are typed (`--dlc-csv`), and by `--format`, which is `formats` inside.
+#: The same by the names of the options (`--dlc-csv`, and `--format` for `formats`).
 SHORT_KEYS: Mapping[str, tuple[str, str]] = {
     **OPTION_KEYS,
     **{name.replace("_", "-"): key for name, key in OPTION_KEYS.items()},

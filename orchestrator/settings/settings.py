@@ -87,12 +87,12 @@ def video_settings(settings: Settings) -> VideoSettings:
 
 
 def forced_layout(settings: Settings) -> Layout | None:
-    """The layout that the person insists on, or None where the file decides."""
+    """The layout that the settings force, or None where the file decides."""
     return None if settings.input.layout == "auto" else settings.input.layout
 
 
 def forced_projection(settings: Settings) -> ProjectionName | None:
-    """The projection that the person insists on, or None where the file decides."""
+    """The projection that the settings force, or None where the file decides."""
     return None if settings.input.projection == "auto" else settings.input.projection
 
 
@@ -141,12 +141,12 @@ def load_settings(
 
 
 def settings_for(settings: Settings, source: PurePath) -> Settings:
-    """What holds for one source: with the overrides that match its relative path, and none left."""
+    """The settings of one source, with the overrides that match its relative path applied."""
     return with_overrides(settings, [each for each in settings.overrides if each.matches(source)])
 
 
 def with_overrides(settings: Settings, overrides: Sequence[Override]) -> Settings:
-    """The settings with these laid over them, the last on top, and none left."""
+    """The settings with these overrides applied, in turn, and none left."""
     if not overrides:
         return settings.model_copy(update={"overrides": ()})
     values = laid_over(_values(settings), *(each.values for each in overrides))
@@ -159,9 +159,9 @@ def spelled_out(settings: Settings) -> Settings:
 
 
 def as_mapping(settings: Settings) -> dict[str, Any]:
-    """All settings as plain values, as they could stand in a file; for ``run.yaml``.
+    """All settings as plain values, as a settings file could hold them; for ``run.yaml``.
 
-    What a preset stands for is among them, its name is not.
+    The values of a preset are among them, its name is not.
     """
     overrides = [{"match": each.match, **each.values} for each in settings.overrides]
     # A copy of every list: YAML would write one that two share as an alias.
@@ -169,7 +169,7 @@ def as_mapping(settings: Settings) -> dict[str, Any]:
 
 
 def differing(settings: Settings, general: Settings) -> dict[str, Any]:
-    """What is not as in `general`, by ``group.key``, as plain values."""
+    """The settings that differ from `general`, by ``group.key``, as plain values."""
     usual = _values(general)
     return {
         f"{group}.{key}": value
@@ -212,11 +212,11 @@ def _written(file: SettingsFile) -> dict[str, dict[str, Any]]:
 def _with_preset(
     file: SettingsFile, written: Values, typed: str | None
 ) -> tuple[str | None, dict[str, dict[str, Any]]]:
-    """The preset's name, and the file's settings laid over its.
+    """The preset's name, and its settings overridden by the file's.
 
     Raises:
-        SettingsError: there is none of that name; or the file says otherwise of all that it sets,
-            as a file with every default would.
+        SettingsError: there is no preset of that name; or the file overrides all that it sets, as
+            a file with every default does.
     """
     name = file.values.get("preset") if typed is None else typed
     if name is None:
@@ -265,7 +265,7 @@ def _origin(file: SettingsFile, typed: Values, *keys: str | int) -> str:
 
 
 def _where(file: SettingsFile, number: int, keys: Keys) -> str:
-    """Where an override sets something: under its group, or by a short key."""
+    """The place where an override sets a value: under its group, or by a short key."""
     for short, target in SHORT_KEYS.items():
         if target == keys[:2] and ("overrides", number, short) in file.lines:
             return file.where("overrides", number, short, *keys[2:])

@@ -84,7 +84,7 @@ def show_status(
     done = sum(video.standing == "done" for video in videos)
     now = _state(going_on, standing, wall_clock())
     if not going_on and done < len(videos):
-        now += ": the same command goes on from here"
+        now += ": the same command resumes it"
     lines.append(
         f"{done} of {counted(len(videos), 'video')} done, begun {record['started']}; {now}"
     )

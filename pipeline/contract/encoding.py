@@ -20,8 +20,8 @@ class EncodingSettings:
     quality: Annotated[
         Quality,
         Field(
-            description="draft (fast, coarse), balanced, or best (slow, fine): what every setting "
-            'below that is "by quality" becomes; an explicit value overrides it'
+            description="draft (fast, coarse), balanced, or best (slow, fine): sets every value "
+            'below that is marked "by quality"; an explicit value overrides it'
         ),
     ] = field(default="balanced", metadata=NO_PIXELS)
     vp9_crf: Annotated[

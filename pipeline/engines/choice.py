@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pipeline.contract import MattingSettings, ProcessingSettings
 from pipeline.errors import MachineError, SettingsError
 
-#: Models that obey `processing.engine`; for the others it means nothing, on any machine.
+#: Models that obey `processing.engine`; the others ignore it.
 WITH_ENGINES = frozenset({"rvm"})
 
 
@@ -29,8 +29,8 @@ def settled_engine(
 ) -> ProcessingSettings:
     """The settings with `processing.engine` decided, where the model obeys it.
 
-    OpenVINO runs RVM in fp32 on a CPU; everything else is torch's. What it depends on is the
-    installation, never load, cores, workers or lanes.
+    OpenVINO runs RVM in fp32 on a CPU; torch runs everything else. The choice depends on the
+    installation, never on load, cores, workers or lanes.
 
     Args:
         device_kind: ``"cpu"`` or ``"cuda"``, what the workers have.

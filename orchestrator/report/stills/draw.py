@@ -35,7 +35,7 @@ def main(asked: str) -> None:
     said = json.loads(asked)
     request = DrawRequest(**{**said, "frames": tuple(said["frames"])})
     _limit_this_process(request.most_cpu_s)
-    os.nice(10)  # the work goes before
+    os.nice(10)  # the run has priority
     answer = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)  # what libraries print is no answer
     for frame in request.frames:

@@ -252,4 +252,4 @@ def test_a_trial_that_fails_is_told_and_costs_nothing_else() -> None:
 
     long = [job(20 * LONG, width=1920)]
     found = choose_lanes(None, long, 1, 2, on_gpu=False, measure=fails)
-    assert (found.count, found.reason) == (2, "by the cores, for a trial failed")
+    assert (found.count, found.reason) == (2, "by the cores, because a trial failed")

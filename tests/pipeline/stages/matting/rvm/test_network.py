@@ -20,6 +20,7 @@ from pipeline.contract import MattingSettings, ProcessingSettings
 from pipeline.engines.choice import settled_engine
 from pipeline.errors import MachineError, SettingsError
 from pipeline.pixels.batches import EyeBatch
+from pipeline.stages.matting.rvm.load import load
 from pipeline.stages.matting.rvm.openvino import OpenVinoMatting
 
 CHANNELS = (4, 6, 8, 10)
@@ -253,6 +254,11 @@ def test_auto_goes_by_the_device_and_by_what_is_installed(
     assert settled.engine == engine
     assert settled_engine(settled, RVM, device, lambda: installed) == settled
     assert settled_engine(asked, CHROMA, device, lambda: installed) == asked
+
+
+def test_rvm_is_not_loaded_before_its_engine_is_decided() -> None:
+    with pytest.raises(ValueError, match=r"processing\.engine is auto"):
+        load(RVM, ProcessingSettings(), torch.device("cpu"))
 
 
 def test_openvino_asked_for_where_it_cannot_be_had() -> None:
