@@ -57,8 +57,8 @@ def run_segment(
     Args:
         chain: the stages that the job's settings ask for, made for `device`.
         concession: what is made easier than the settings ask; no frame is left out.
-        own_folder: a folder of this process alone, in which the files are written and checked before
-            they get to the work folder; None: in that one itself.
+        own_folder: a folder of this process alone, in which the files are written and checked
+            before they get to the work folder; None: in that one itself.
         on_progress: called with the number of frames given to the encoders so far.
         should_stop: asked between batches; when it says yes the segment is dropped.
 

@@ -37,6 +37,9 @@ FIRST_S = 1.0
 LAST_WAIT_S = 75.0
 STOP_WAIT_S = 10.0
 
+#: The module that keeps the page, in a process of its own.
+_KEEPER = "orchestrator.report.keeper"
+
 
 class PageWriter(Background):
     """Has `path` written while it is entered, and a last time by `write_last`.
@@ -113,7 +116,8 @@ class PageWriter(Background):
     def _send_now(self, state: PageState) -> None:
         keeper = self._keeper
         if keeper is not None and (status := keeper.poll()) is not None:
-            failure = ChildFailure.of(list(map(str, keeper.args)), status, self._messages)
+            command, _ = own_module(_KEEPER, str(self._path))
+            failure = ChildFailure.of(command, status, self._messages)
             why = failure.sentence("the process that writes the page failed")
             structlog.get_logger("vrmatte").warning("page_not_told", why=why)
             _close(keeper)
@@ -154,7 +158,7 @@ def _close(keeper: subprocess.Popen[bytes]) -> None:
 
 def _keeper(path: Path, messages: IO[bytes]) -> subprocess.Popen[bytes]:
     """Not tied to us: it has a last page to write, and ends when its line does."""
-    command, environment = own_module("orchestrator.report.keeper", str(path))
+    command, environment = own_module(_KEEPER, str(path))
     return subprocess.Popen(
         command,
         stdin=subprocess.PIPE,

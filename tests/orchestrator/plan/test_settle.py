@@ -82,7 +82,10 @@ def test_a_video_that_no_encoder_takes_costs_no_trial(tmp_path: Path) -> None:
         raise AssertionError
 
     info = replace(make_job().info, width=8192, height=4096)
-    wanted = {"output": {"formats": ["greenscreen"]}, "encoding": {"encoder": "nvenc"}}
+    wanted: dict[str, dict[str, object]] = {
+        "output": {"formats": ["greenscreen"]},
+        "encoding": {"encoder": "nvenc"},
+    }
     settings = video_settings(load_settings(None, wanted))
     settings = replace(settings, processing=ProcessingSettings(adaptive_scaling=AdaptiveScaling()))
     scaler = Scaler(tmp_path, measure, cores=2, on_gpu=False)
