@@ -74,7 +74,7 @@ def test_stages_of_any_name_take_turns() -> None:
     assert bottleneck(found) == "matting, upscale and planes, which take turns: the rest waits"
 
 
-def test_each_card_tells_them_and_a_report_of_before_has_none(tmp_path: Path) -> None:
+def test_each_card_tells_them_and_older_reports_are_read(tmp_path: Path) -> None:
     state = every_kind()
     told = {card.name: dict(card.facts) for card in cards(state)}
     figures = "decode 12%, matte 81%, planes 3%, encode 34%"
@@ -86,8 +86,11 @@ def test_each_card_tells_them_and_a_report_of_before_has_none(tmp_path: Path) ->
     path = tmp_path / "report.json"
     write_report(state.report, path)
     said = json.loads(path.read_text())
+    said["schema_version"] = 2
+    path.write_text(json.dumps(said))
+    assert read_report(path) == replace(state.report, schema_version=2)
     for video in said["videos"]:
         del video["stages"]
     path.write_text(json.dumps(said))
     without = tuple(replace(video, stages=None) for video in state.report.videos)
-    assert read_report(path) == replace(state.report, videos=without)
+    assert read_report(path) == replace(state.report, schema_version=2, videos=without)
