@@ -132,7 +132,7 @@ class Place:
     def stages(self, request: StageRequest, device: int | str) -> Stages:
         """Like the real one: the network takes `network_ms`, all else 10 ms, of one core."""
         self.trials.append(request)
-        found = (Stage("decode", 1, 0.01, 0.01), Stage("model", 1, 1.0, self.network_ms / 1000))
+        found = (Stage("decode", 1, 0.01, 0.01), Stage("matting", 1, 1.0, self.network_ms / 1000))
         return Stages(str(device), "CPU", 1, 24, 1.0, 1.0, 0.0, found)
 
     def report(self) -> dict[str, object]:

@@ -74,8 +74,7 @@ def test_after_a_kill_what_it_said_last_does_not_count(out: OutFolder) -> None:
     assert not any("to go" in line for line in lines)
     assert any(line.rstrip().endswith("0 of 240") for line in lines)
     assert lines[-1] == (
-        "0 of 1 video done, begun 2026-01-02; no run is going on: the same command goes on from"
-        " here"
+        "0 of 1 video done, begun 2026-01-02; no run is going on: the same command resumes it"
     )
 
 
