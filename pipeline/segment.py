@@ -48,7 +48,7 @@ def run_segment(
     device: torch.device,
     *,
     concession: Concession = AS_ASKED,
-    scratch: Path | None = None,
+    own_folder: Path | None = None,
     on_progress: Callable[[int], None] = lambda frames_done: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> SegmentResult:
@@ -57,8 +57,8 @@ def run_segment(
     Args:
         chain: the stages that the job's settings ask for, made for `device`.
         concession: what is made easier than the settings ask; no frame is left out.
-        scratch: a folder of this process alone, in which the files are written and checked before
-            they get to the work folder; None: in that one itself.
+        own_folder: a folder of this process alone, where files are written and checked before they
+            get to the work folder; None: that is done in the work folder.
         on_progress: called with the number of frames given to the encoders so far.
         should_stop: asked between batches; when it says yes the segment is dropped.
 
@@ -108,7 +108,7 @@ def run_segment(
             for ring in rings:
                 ends.enter_context(closing(ring))
             ends.enter_context(clock.at("encode"))
-            with segment_drafts(targets, scratch) as drafts:
+            with segment_drafts(targets, own_folder) as drafts:
                 _encode(job, deliverables, drafts, planes, samples, on_progress, should_stop)
                 pairs = zip(drafts, targets, strict=True)
                 digests = tuple(commit(draft, target) for draft, target in pairs)

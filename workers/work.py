@@ -63,7 +63,7 @@ class Pipeline:
         self._device = torch.device("cpu" if setup.device == "cpu" else "cuda:0")
         self._stages = StageCache(self._make)
         self._ram = RamGuard(setup.ram_bytes)
-        self._scratch = None if setup.local_folder is None else Path(setup.local_folder)
+        self._own_folder = None if setup.local_folder is None else Path(setup.local_folder)
         self.device = _open(self._device, setup)
         if setup.model is not None:
             torch.set_num_threads(setup.model.processing.intra_op_threads)
@@ -98,7 +98,7 @@ class Pipeline:
                 chain,
                 self._device,
                 concession=concession,
-                scratch=self._scratch,
+                own_folder=self._own_folder,
                 on_progress=tell,
                 should_stop=should_stop,
             )

@@ -25,12 +25,12 @@ TRANSITIONS: Mapping[WorkerStatus, Mapping[WorkerStatus, str]] = {
         "ending": "it failed, died, or took too long to start",
     },
     "ready": {
-        "stopping": "the run stops, no work is left, or its scratch folder takes no more",
+        "stopping": "the run stops, no work is left, or its local folder takes no more",
         "ending": "it failed, died, or a task stalled",
     },
     "stopping": {
         "down": "its process has ended",
-        "retired": "its process has ended, and its scratch folder takes no more",
+        "retired": "its process has ended, and its local folder takes no more",
     },
     "ending": {
         "ending": "its process is still there: it is killed again",

@@ -80,7 +80,7 @@ def share_out(ctx: RunContext, plan: Plan) -> Work:
     """Decide the lanes of each worker, by the unfinished videos.
 
     Raises:
-        SettingsError, ScratchError: the scratch folder cannot be used.
+        SettingsError, LocalFolderError: the local folder cannot be used.
     """
     unfinished = ctx.journal.unfinished(plan.jobs)
     measure = ctx.trials.answer if ctx.request.dry_run else ctx.trials.measure

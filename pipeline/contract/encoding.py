@@ -21,7 +21,7 @@ class EncodingSettings:
         Quality,
         Field(
             description="draft (fast, coarse), balanced, or best (slow, fine): what every setting "
-            'below that is "by quality" becomes; a value given there goes before it'
+            'below that is "by quality" becomes; an explicit value overrides it'
         ),
     ] = field(default="balanced", metadata=NO_PIXELS)
     vp9_crf: Annotated[

@@ -73,7 +73,7 @@ class MattingSettings:
     ] = field(default=None, metadata=NO_PIXELS)
     dlc_csv: Annotated[
         str | None,
-        Field(description="the same from a table of DeepLabCut's; goes before other prompts"),
+        Field(description="the same from a table of DeepLabCut's; overrides other prompts"),
     ] = field(default=None, metadata=NO_PIXELS)
     dlc_bodyparts: Annotated[
         tuple[str, ...],

@@ -1,4 +1,4 @@
-"""What a quality is to each encoder, what goes before it, and what the fingerprint makes of it."""
+"""What a quality is to each encoder, what overrides it, and what the fingerprint makes of it."""
 
 from __future__ import annotations
 
