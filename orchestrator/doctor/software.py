@@ -18,6 +18,7 @@ from orchestrator.machine.devices import Gpu
 from pipeline.deliverables.formats import FORMATS
 from pipeline.errors import SettingsError
 from pipeline.plugins import registered
+from pipeline.stages.matting.catalogue import MODELS
 
 GROUP = "software"
 
@@ -121,13 +122,14 @@ def version_findings(
 
 
 def plugin_findings() -> Iterator[Finding]:
-    """Formats that other packages add; one that is broken matters only where it is asked for."""
-    for name in dict.fromkeys(point.name for point in registered(FORMATS.group)):
-        subject = f"{FORMATS.kind} {name}"
-        try:
-            yield Finding(GROUP, subject, "ok", FORMATS[name].description)
-        except SettingsError as error:
-            yield Finding(GROUP, subject, "warning", error.message, error.advice)
+    """Formats and models of other packages; a broken one matters only where it is asked for."""
+    for catalogue in (FORMATS, MODELS):
+        for name in dict.fromkeys(point.name for point in registered(catalogue.group)):
+            subject = f"{catalogue.kind} {name}"
+            try:
+                yield Finding(GROUP, subject, "ok", catalogue[name].description)
+            except SettingsError as error:
+                yield Finding(GROUP, subject, "warning", error.message, error.advice)
 
 
 def driver_finding(asked: DriverAsked, needed: tuple[int, int] | None) -> Finding:
