@@ -14,7 +14,7 @@ from pipeline.errors import SettingsError
 from pipeline.prompts.deeplabcut import as_prompts, read_tracks
 from pipeline.prompts.prompts import Prompts, find_prompts, read_prompts, require_prompts_file
 from pipeline.source.frame_index import FrameIndex
-from pipeline.stages.matting.catalogue import facts_of
+from pipeline.stages.matting.catalogue import facts_of, usable
 
 
 def require_follower(matting: MattingSettings) -> None:
@@ -22,8 +22,13 @@ def require_follower(matting: MattingSettings) -> None:
     for key, name in (("prompts", matting.prompts), ("dlc_csv", matting.dlc_csv)):
         if name is not None and not facts_of(matting).follows_prompts:
             raise SettingsError(
-                f"matting.{key}: the model {matting.model} follows no prompts", "use --model sam2"
+                f"matting.{key}: the model {matting.model} follows no prompts",
+                f"models that follow prompts: {_followers()}",
             )
+
+
+def _followers() -> str:
+    return ", ".join(row.name for row in usable() if row.follows_prompts)
 
 
 def settled_prompts(matting: MattingSettings) -> MattingSettings:

@@ -36,8 +36,8 @@ def pin_files(settings: Settings, known: dict[str, str] | None = None) -> Settin
 def _pinned(options: ModelOptions, known: dict[str, str]) -> ModelOptions:
     """With the sha256 of each file: a field has a file's name where NAME_sha256 is another."""
     digests = {}
-    for key, name in options.keys().items():
-        if f"{name}{_DIGEST}" in options.keys().values():
+    for key, name in options.fields_by_key().items():
+        if f"{name}{_DIGEST}" in options.fields_by_key().values():
             file, expected = getattr(options, name), getattr(options, f"{name}{_DIGEST}")
             digests[f"{name}{_DIGEST}"] = _digest(key, file, expected, known)
     return replace(options, **digests)

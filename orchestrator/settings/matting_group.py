@@ -31,7 +31,7 @@ def _flat_class() -> type[Any]:
         defaults = kind()
         members += [
             (key, hints[name], field(default=getattr(defaults, name)))
-            for key, name in kind.keys().items()
+            for key, name in kind.fields_by_key().items()
         ]
     return make_dataclass(
         MattingSettings.__name__,
@@ -55,7 +55,7 @@ def flattened(matting: MattingSettings) -> Any:
     own = {
         key: getattr(matting.of(kind), name)
         for kind in option_classes()
-        for key, name in kind.keys().items()
+        for key, name in kind.fields_by_key().items()
     }
     return MattingGroup(**common, **own)
 
@@ -68,7 +68,7 @@ def gathered(group: Any) -> MattingSettings:
         if each.name != "options"
     }
     options = tuple(
-        kind(**{name: getattr(group, key) for key, name in kind.keys().items()})
+        kind(**{name: getattr(group, key) for key, name in kind.fields_by_key().items()})
         for kind in option_classes()
     )
     return MattingSettings(**common, options=options)

@@ -28,8 +28,13 @@ class _Models(Catalogue[ModelFacts]):
     def adapted(self, name: str, registered: object) -> object:
         if not callable(registered):
             return registered
-        described = "installed by another package"
-        return ModelFacts(name=name, load=registered, description=described, needs="unknown")
+        return ModelFacts(
+            name=name,
+            load=registered,
+            description="installed by another package",
+            needs="what its package says",
+            licence="that of its package",
+        )
 
 
 MODELS = _Models("model", "vrmatte.models", ModelFacts, (RVM, SAM2, SAM2_RVM, CHROMA, PLATE, DEPTH))
@@ -137,8 +142,8 @@ def option_classes() -> tuple[type[ModelOptions], ...]:
     found: list[type[ModelOptions]] = []
     for row in usable():
         kind = row.options
-        if kind is not None and kind not in found and taken.isdisjoint(kind.keys()):
-            taken.update(kind.keys())
+        if kind is not None and kind not in found and taken.isdisjoint(kind.fields_by_key()):
+            taken.update(kind.fields_by_key())
             found.append(kind)
     return tuple(found)
 

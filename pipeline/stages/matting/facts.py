@@ -108,7 +108,7 @@ class ModelFacts:
         """Raises ValueError where the options are none that a settings file can hold."""
         if self.options is not None:
             _require_options(self.options)
-        known = () if self.options is None else self.options.keys().values()
+        known = () if self.options is None else self.options.fields_by_key().values()
         for helper in self.helpers:
             if helper not in known:
                 raise ValueError(f"the helper {helper!r} is no field of the options")
@@ -126,7 +126,7 @@ def _require_options(kind: type[ModelOptions]) -> None:
             f"{kind.__name__} is no frozen dataclass of plain values with defaults: {error}"
         ) from error
     hints = get_type_hints(kind, include_extras=True)
-    for name in kind.keys().values():
+    for name in kind.fields_by_key().values():
         if not option_description(hints[name]):
             raise ValueError(f"{kind.__name__}.{name} has no Field with a description")
 
