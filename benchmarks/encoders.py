@@ -118,6 +118,7 @@ def material(
     from pipeline.source.frame_index import FrameIndex
     from pipeline.source.probe import probe_video
     from pipeline.stages.chain import Chain, eyes_of
+    from pipeline.stages.matting.catalogue import facts_of
 
     overrides = {"matting": {"model": model}} if model else {}
     settings = video_settings(load_settings(config, overrides))
@@ -128,7 +129,7 @@ def material(
     frames = min(frames, video.num_frames)
     reader = FrameReader(video, FrameIndex.load(folder / "index.json"), cpu)
     job = SegmentJob(video, settings, 0, 0, frames, str(folder / "index.json"), str(folder))
-    processing = settled_engine(settings.processing, settings.matting, cpu.type)
+    processing = settled_engine(settings.processing, facts_of(settings.matting).engines, cpu.type)
     settings = replace(settings, processing=processing)
     chain = Chain.of(settings, cpu)
     passing = chain.start(video.eye_shape, chain.prepare(ClipReader(job, reader)))

@@ -40,6 +40,7 @@ from pipeline.source.decode import FrameReader
 from pipeline.source.frame_index import index_of
 from pipeline.source.video_info import read_video
 from pipeline.stages.chain import Chain, eyes_of
+from pipeline.stages.matting.catalogue import facts_of
 from pipeline.stages.stereo.stage import DISAGREEMENT
 
 #: Name, eyes, height and width of an eye, frames in a chunk.
@@ -94,7 +95,7 @@ def measure(asked: argparse.Namespace, folder: Path) -> None:
     stop = min(asked.frames or video.num_frames, video.num_frames)
     job = SegmentJob(video, settings, 0, 0, stop, str(folder / "index.json"), str(folder))
     reader = FrameReader(video, index_of(video, folder / "index.json"), CPU, threads=1)
-    processing = settled_engine(settings.processing, settings.matting, CPU.type)
+    processing = settled_engine(settings.processing, facts_of(settings.matting).engines, CPU.type)
     settings = replace(settings, processing=processing)
     whole = Chain.of(settings, CPU)
     chain = Chain([stage for stage in whole.stages if stage.name != "judge"])

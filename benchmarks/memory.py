@@ -79,13 +79,14 @@ def measure(clip: Path, chunk: int, model: str, config: Path | None) -> None:
     from pipeline.segment import run_segment
     from pipeline.source.video_info import read_video
     from pipeline.stages.chain import Chain
+    from pipeline.stages.matting.catalogue import facts_of
 
     settings = video_settings(load_settings(config, {"matting": {"model": model}}))
     streaming = replace(settings.streaming, chunk_frames=chunk, warmup_frames=0)
     settings = replace(settings, streaming=streaming)
     cpu = torch.device("cpu")
     torch.set_num_threads(2)
-    processing = settled_engine(settings.processing, settings.matting, cpu.type)
+    processing = settled_engine(settings.processing, facts_of(settings.matting).engines, cpu.type)
     settings = replace(settings, processing=processing)
     chain = Chain.of(settings, cpu)
     with tempfile.TemporaryDirectory() as folder:

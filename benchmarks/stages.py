@@ -61,6 +61,7 @@ def measure(clip: Path, config: Path | None, model: str | None, threads: int, fr
     from pipeline.source.frame_index import FrameIndex
     from pipeline.source.video_info import read_video
     from pipeline.stages.matting.base import load_model
+    from pipeline.stages.matting.catalogue import facts_of
 
     torch.set_num_threads(threads)
     cpu = torch.device("cpu")
@@ -86,7 +87,7 @@ def measure(clip: Path, config: Path | None, model: str | None, threads: int, fr
         read_s = time.perf_counter() - begin
         print(f"  decode + RGB   {read_s * 1000 / sum(map(len, batches)):7.1f}")
 
-        processing = settled_engine(settings.processing, matting, cpu.type)
+        processing = settled_engine(settings.processing, facts_of(matting).engines, cpu.type)
         network = load_model(matting, processing, cpu)
         job = SegmentJob(video, VideoSettings(), 0, 0, 1, str(index_path), folder)
         height, width = video.eye_size

@@ -35,6 +35,7 @@ from pipeline.errors import SettingsError, VrmatteError
 from pipeline.prompts.prompts import Prompts
 from pipeline.prompts.store import digest_of, keep_prompts, pack
 from pipeline.source.probe import probe_video
+from pipeline.stages.matting.catalogue import JSON_CONTEXT
 from pipeline.text import printable
 from workers.launch import WORKER_ENVIRONMENT
 
@@ -229,7 +230,7 @@ def draw(sheet: Sheet) -> None:
 def main(request: str) -> None:
     from pydantic import TypeAdapter
 
-    draw(TypeAdapter(Sheet).validate_json(Path(request).read_bytes()))
+    draw(TypeAdapter(Sheet).validate_json(Path(request).read_bytes(), context=JSON_CONTEXT))
 
 
 if __name__ == "__main__":

@@ -82,6 +82,10 @@ class Catalogue(Generic[Row]):
         """Every row that `get` gives. `vrmatte doctor` reports the others."""
         return (row for row in map(self.get, self.names()) if row is not None)
 
+    def adapted(self, name: str, registered: object) -> object:
+        """What an entry point refers to, as a row; a kind of rows may take other forms."""
+        return registered
+
     def load(self, name: str, reference: str) -> Any:
         """The object that the row called `name` refers to as ``"module:attribute"``.
 
@@ -103,7 +107,7 @@ class Catalogue(Generic[Row]):
         subject = f"the {self.kind} {point.name!r} of {package(point)}"
         advice = "repair or uninstall that package"
         try:
-            row = point.load()
+            row = self.adapted(point.name, point.load())
         except Exception as error:  # another package's code: it may raise anything
             reason = printable(f"{type(error).__name__}: {error}")
             raise SettingsError(f"{subject} cannot be loaded: {reason}", advice) from error

@@ -42,7 +42,6 @@ from orchestrator.bench.result import (
 )
 from orchestrator.bench.whole import INDEX_NAME, Noted
 from orchestrator.child_module import run_module
-from orchestrator.demo.scene import Backdrop
 from orchestrator.estimate.trial import StageRequest, stages_alone
 from orchestrator.machine.devices import (
     Gpu,
@@ -61,6 +60,7 @@ from orchestrator.settings.settings import (
 from pipeline.contract import VideoInfo, segment_frames
 from pipeline.errors import SettingsError
 from pipeline.source.probe import probe_video
+from pipeline.stages.matting.catalogue import JSON_CONTEXT, facts_of
 from workers.telemetry import gpu_memory_used, resident_bytes
 
 #: Frames where nothing else is said: as many pixels together as so many pictures of 1920x960.
@@ -100,8 +100,8 @@ def bench(request: BenchRequest, say: Callable[[str], None] = lambda line: None)
         clip = request.clip
         if clip is None:
             say(f"making a clip of {request.size}")
-            backdrop: Backdrop = "green" if request.settings.matting.model == "chroma" else "room"
             size = SIZES[request.size]
+            backdrop = facts_of(request.settings.matting).backdrop
             clip = make_clip(folder, size, request.frames or _frames_of(*size), backdrop)
         info = _probe(clip, request.settings, folder)
         settings = _with_range(request, info, len(devices.devices))
@@ -194,7 +194,7 @@ def _whole(
     wall_s = time.monotonic() - begin
     cpu_s, own_s = _children_cpu_s() - before, time.process_time() - own_before
     others_s = _machine_cpu_s() - busy_before - cpu_s - own_s
-    noted = TypeAdapter(Noted).validate_json(result.read_bytes())
+    noted = TypeAdapter(Noted).validate_json(result.read_bytes(), context=JSON_CONTEXT)
     whole = Whole(
         workers=noted.workers,
         lanes=noted.lanes,

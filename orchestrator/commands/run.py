@@ -37,7 +37,7 @@ from pipeline.errors import SettingsError
 )
 @click.option(
     "--model",
-    help="What cuts the subject out: rvm (default), sam2, sam2+rvm, chroma, plate, depth.",
+    help="What cuts the subject out; rvm by default; `vrmatte models list` names them.",
 )
 @prompting
 @click.option(

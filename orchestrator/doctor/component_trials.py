@@ -33,7 +33,8 @@ from pipeline.pixels.batches import EyeBatch
 from pipeline.segment import run_segment
 from pipeline.source.video_info import read_video
 from pipeline.stages.chain import Chain
-from pipeline.stages.matting.catalogue import WITH_PROMPTS
+from pipeline.stages.matting.catalogue import facts_of
+from pipeline.stages.matting.chroma_facts import CHROMA
 
 #: A walk across the room that a clean plate can be found in.
 MODEL_FRAMES, MODEL_EYE = 12, 256
@@ -63,10 +64,8 @@ def try_model(trial: ModelTrial, device: torch.device) -> Tried:
     """Figures: error (mean difference to the true alpha, 0..1), low, high, mean; and where it is
     asked for cpu_difference (mean difference between device and CPU).
     """
-    # The other models that `sam2` asks take the room as well: of green they know nothing.
     scene = Scene(MODEL_FRAMES, eye_size=MODEL_EYE)
-    # SAM 2 at its own size takes seconds a frame on a CPU.
-    slow = trial.matting.model in WITH_PROMPTS and device.type == "cpu"
+    slow = facts_of(trial.matting).slow_on_cpu and device.type == "cpu"
     frames = 2 if slow else MODEL_FRAMES
     alpha = _matte(trial.matting, trial.processing, scene, frames, device)
     if alpha.shape != (frames, 2, 1, MODEL_EYE, MODEL_EYE):
@@ -94,10 +93,9 @@ def _matte(
     device: torch.device,
 ) -> Tensor:
     """float32 ``[T, E, 1, H, W]`` on the host."""
-    backdrop: Backdrop = "green" if matting.model == "chroma" else "room"
     settings = VideoSettings(matting=matting, processing=processing)
     chain = Chain.of(settings, device)
-    clip = _SceneClip(scene, backdrop, device)
+    clip = _SceneClip(scene, facts_of(matting).backdrop, device)
     eye = EyeShape(2, clip.height, clip.width, "equirect180", scene.frame_rate)
     starts = range(0, frames, _CHUNK)
     batches = (EyeBatch(clip.rgb[at : min(frames, at + _CHUNK)], at) for at in starts)
@@ -113,7 +111,7 @@ def try_format(trial: FormatTrial, device: torch.device) -> Tried:
     folder.mkdir(parents=True, exist_ok=True)
     index = folder / "index.json"
     video = read_video(Path(trial.path), index, "sbs")
-    matting = MattingSettings(model="chroma")
+    matting = MattingSettings(model=CHROMA.name)
     half = trial.num_frames // 2
     settings = VideoSettings(
         deliverables=(trial.name,),

@@ -19,6 +19,7 @@ from pipeline.deliverables.formats import FORMATS
 from pipeline.errors import SettingsError
 from pipeline.plugins import package, registered
 from pipeline.stages.catalogue import STAGES
+from pipeline.stages.matting.catalogue import MODELS
 
 GROUP = "software"
 
@@ -123,7 +124,7 @@ def version_findings(
 
 def plugin_findings() -> Iterator[Finding]:
     """Rows that other packages add; a broken one matters only where it is asked for."""
-    for catalogue in (FORMATS, STAGES):
+    for catalogue in (FORMATS, MODELS, STAGES):
         for name, point in {each.name: each for each in registered(catalogue.group)}.items():
             subject = f"{catalogue.kind} {name}"
             try:

@@ -32,6 +32,7 @@ from orchestrator.doctor.trials import (
 )
 from pipeline.errors import MachineError, SettingsError, VrmatteError
 from pipeline.files.child_failure import how_it_ended
+from pipeline.stages.matting.catalogue import JSON_CONTEXT
 
 if TYPE_CHECKING:
     import torch
@@ -242,7 +243,7 @@ def main(device_name: str) -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     for line in sys.stdin.buffer:
-        tried = do(trials.validate_json(line), device_name)
+        tried = do(trials.validate_json(line, context=JSON_CONTEXT), device_name)
         answers.write(TypeAdapter(Tried).dump_json(tried) + b"\n")
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.estimate.trial import CodedBytes, Stage, StageRequest, Stages
 from pipeline.errors import EncodeError, SettingsError, VrmatteError
+from pipeline.stages.matting.catalogue import JSON_CONTEXT
 
 if TYPE_CHECKING:
     import torch
@@ -210,7 +211,8 @@ def _coded_bytes(name: str, path: Path, num_frames: int) -> CodedBytes:
 def main(request_path: str, result: str, device: str) -> None:
     from pydantic import TypeAdapter
 
-    request = TypeAdapter(StageRequest).validate_json(Path(request_path).read_bytes())
+    text = Path(request_path).read_bytes()
+    request = TypeAdapter(StageRequest).validate_json(text, context=JSON_CONTEXT)
     if request.stop - request.start < 2:
         raise SettingsError("one frame tells nothing about speed", "take a longer clip")
     stages = measure(request, Path(result).parent, device)

@@ -12,12 +12,12 @@ from pydantic import TypeAdapter
 
 from orchestrator.doctor.cache import Identity, read_record
 from orchestrator.doctor.doctor import Surroundings
-from orchestrator.doctor.weights_here import models_used, weights_of
+from orchestrator.doctor.weights_here import weights_of
 from orchestrator.gates.checks import CheckResult
 from orchestrator.settings.settings import Settings, with_overrides
 from pipeline.contract import MattingSettings
 from pipeline.errors import MachineError
-from pipeline.stages.matting.catalogue import model_names
+from pipeline.stages.matting.catalogue import MODELS, weights_used
 
 SCHEMA = 1
 
@@ -138,8 +138,8 @@ def require_gates(around: Surroundings, models: Sequence[MattingSettings]) -> No
                 f"--gated: the gates were passed without the model {matting.model}",
                 f"run `vrmatte gates --through 4 --model {matting.model}`",
             )
-        for name, weights in weights_of(matting).items():
-            if name in models_used(matting) and record["weights"].get(name) != weights:
+        for name, weights in weights_used(matting).items():
+            if record["weights"].get(name) != weights.choice(matting):
                 raise MachineError(
                     f"--gated: the gates were passed with other weights of {name}",
                     "run `vrmatte gates --through 4 --config FILE` with the settings of the run",
@@ -148,5 +148,5 @@ def require_gates(around: Surroundings, models: Sequence[MattingSettings]) -> No
 
 def ready_models(record: dict[str, Any]) -> str:
     """The models that `run --gated` takes, in words."""
-    ready = [name for name in model_names() if name in record["models"]]
+    ready = [name for name in MODELS.names() if name in record["models"]]
     return ", ".join(ready) or "no model"

@@ -18,7 +18,7 @@ from pipeline.contract import (
     chunk_frames,
 )
 from pipeline.deliverables.formats import FORMATS
-from pipeline.stages.matting.catalogue import WITH_PROMPTS
+from pipeline.stages.matting.catalogue import facts_of
 
 _MB = 1_000_000
 
@@ -28,12 +28,6 @@ _SEGMENT_BYTES = 200 * _MB
 _CHUNK_FRAME_BYTES = 130 * _MB
 _CHUNK_FRAME_BYTES_PER_PIXEL = 180
 
-#: SAM 2 by its size: the weights that a worker holds, and what a segment takes to follow an object
-#: through a frame, with 1024 pixels a side (docs/benchmarks/006-sam2.md), beside its other models.
-_SAM2_WEIGHTS = {"tiny": 160 * _MB, "small": 190 * _MB, "base_plus": 325 * _MB, "large": 900 * _MB}
-_SAM2_BYTES = {"tiny": 870 * _MB, "small": 870 * _MB, "base_plus": 1075 * _MB, "large": 1090 * _MB}
-_SAM2_SIDE = 1024
-
 #: RAM of the encoders of most formats; see `pipeline/deliverables/formats.py`.
 _ENCODER_BYTES_PER_PIXEL = 165
 
@@ -42,6 +36,9 @@ _SURFACE_BYTES_PER_PIXEL = 30
 
 #: Beside a GPU: frames of a CPU decoder (16 of them, 10 bit) and planes on their way out.
 _HOST_BYTES_PER_PIXEL = 60
+
+#: Models' weights and what follows a subject do not depend on it.
+_ANY_ENGINE = "auto"
 
 #: What a worker holds with its model loaded, and before anything else runs on a GPU.
 _WORKER_BYTES = 1_000 * _MB
@@ -113,14 +110,12 @@ def with_needs(job: VideoJob, on_gpu: bool) -> VideoJob:
 
 def weights_bytes(matting: MattingSettings) -> int:
     """What a worker's network takes where that is more than most do."""
-    return _SAM2_WEIGHTS[matting.sam2_size] if matting.model in WITH_PROMPTS else 0
+    return facts_of(matting).memory(matting, _ANY_ENGINE).weights
 
 
 def tracking_bytes(matting: MattingSettings, on_gpu: bool) -> int:
-    """What SAM 2 takes of a segment's RAM, or of its GPU's memory."""
-    if matting.model not in WITH_PROMPTS:
-        return 0
-    whole = _SAM2_BYTES[matting.sam2_size] * (matting.sam2_image_size / _SAM2_SIDE) ** 2
+    """What following a subject takes of a segment's RAM, or of its GPU's memory."""
+    whole = facts_of(matting).memory(matting, _ANY_ENGINE).segment
     return round(whole * 0.6 if on_gpu else whole)
 
 

@@ -14,16 +14,21 @@ from pipeline.errors import SettingsError
 from pipeline.prompts.deeplabcut import as_prompts, read_tracks
 from pipeline.prompts.prompts import Prompts, find_prompts, read_prompts, require_prompts_file
 from pipeline.source.frame_index import FrameIndex
-from pipeline.stages.matting.catalogue import WITH_PROMPTS
+from pipeline.stages.matting.catalogue import facts_of, usable
 
 
 def require_follower(matting: MattingSettings) -> None:
     """Raises SettingsError where prompts are named and the model follows none."""
     for key, name in (("prompts", matting.prompts), ("dlc_csv", matting.dlc_csv)):
-        if name is not None and matting.model not in WITH_PROMPTS:
+        if name is not None and not facts_of(matting).follows_prompts:
             raise SettingsError(
-                f"matting.{key}: the model {matting.model} follows no prompts", "use --model sam2"
+                f"matting.{key}: the model {matting.model} follows no prompts",
+                f"models that follow prompts: {_followers()}",
             )
+
+
+def _followers() -> str:
+    return ", ".join(row.name for row in usable() if row.follows_prompts)
 
 
 def settled_prompts(matting: MattingSettings) -> MattingSettings:
@@ -55,7 +60,7 @@ def prompts_for(
         SettingsError: the prompts are wrong, or do not fit the video.
     """
     named = matting.prompts is not None or matting.dlc_csv is not None
-    if matting.model not in WITH_PROMPTS and not named:
+    if not named and not facts_of(matting).follows_prompts:
         return None
     if matting.dlc_csv is not None:
         path = Path(matting.dlc_csv)

@@ -48,6 +48,7 @@ from pipeline.encode.choice import Trial
 from pipeline.engines.choice import settled_engine
 from pipeline.errors import SettingsError
 from pipeline.stages.catalogue import chosen_rows, output_video
+from pipeline.stages.matting.catalogue import facts_of
 
 
 def settle_settings(
@@ -66,7 +67,8 @@ def settle_settings(
     settings = pin_files(settings, digests)
     require_follower(settings.matting)
     matting = settled_prompts(settings.matting)
-    processing = settled_engine(settings.processing, settings.matting, device_kind)
+    engines = facts_of(matting).engines
+    processing = settled_engine(settings.processing, engines, device_kind)
     require_scalable(settings)
     settings = settings.model_copy(update={"matting": matting, "processing": processing})
     settings = spelled_out(settings)

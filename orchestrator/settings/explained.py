@@ -13,7 +13,7 @@ from orchestrator.settings.overrides import may_differ
 from orchestrator.settings.presets import PRESETS
 from orchestrator.settings.settings import Settings
 from pipeline.deliverables.formats import FORMATS
-from pipeline.stages.matting.catalogue import model_names
+from pipeline.stages.matting.catalogue import MODELS, helper_keys, helper_names
 
 _PRESET = "named bundle of settings; values set here or on the command line override it; one of: "
 
@@ -59,7 +59,10 @@ def config_schema() -> dict[str, Any]:
     del parts["Override"]
     for part in parts.values():
         part["additionalProperties"] = False
-    parts["MattingSettings"]["properties"]["model"]["examples"] = model_names()
+    matting = parts["MattingSettings"]["properties"]
+    matting["model"]["examples"] = MODELS.names()
+    for key in helper_keys():
+        matting[key]["enum"] = helper_names()
     formats = parts["OutputSettings"]["properties"]["formats"]
     formats["items"]["enum"] = FORMATS.names()
     formats["description"] = descriptions("output")["formats"]

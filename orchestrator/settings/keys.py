@@ -18,9 +18,9 @@ from orchestrator.settings.groups import (
     RecoverySettings,
     WorkerSettings,
 )
+from orchestrator.settings.matting_group import MattingGroup
 from pipeline.contract import (
     EncodingSettings,
-    MattingSettings,
     ProcessingSettings,
     StereoSettings,
     StreamingSettings,
@@ -34,7 +34,7 @@ GROUPS: Mapping[str, type[Any]] = {
     "output": OutputSettings,
     "streaming": StreamingSettings,
     "processing": ProcessingSettings,
-    "matting": MattingSettings,
+    "matting": MattingGroup,
     "stereo": StereoSettings,
     "encoding": EncodingSettings,
     "recovery": RecoverySettings,

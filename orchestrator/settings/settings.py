@@ -25,6 +25,7 @@ from orchestrator.settings.groups import (
     WorkerSettings,
 )
 from orchestrator.settings.keys import GROUPS, KEYS, descriptions, unknown
+from orchestrator.settings.matting_group import DEFAULT_MATTING, Flat
 from orchestrator.settings.old_names import with_new_names
 from orchestrator.settings.option_keys import SHORT_KEYS
 from orchestrator.settings.overrides import Override, Values, laid_over, read_overrides
@@ -43,7 +44,7 @@ from pipeline.contract import (
 )
 from pipeline.deliverables.formats import require_formats
 from pipeline.errors import SettingsError
-from pipeline.stages.matting.catalogue import require_model
+from pipeline.stages.matting.catalogue import model_problems, narrowed
 
 #: The folder in OUT that holds everything but the outputs.
 STATE_FOLDER = ".vrmatte"
@@ -62,7 +63,7 @@ class Settings(BaseModel):
     output: OutputSettings = OutputSettings()
     streaming: StreamingSettings = StreamingSettings()
     processing: ProcessingSettings = ProcessingSettings()
-    matting: MattingSettings = MattingSettings()
+    matting: Annotated[MattingSettings, Flat] = DEFAULT_MATTING
     stereo: StereoSettings = StereoSettings()
     encoding: EncodingSettings = EncodingSettings()
     recovery: RecoverySettings = RecoverySettings()
@@ -80,7 +81,7 @@ def video_settings(settings: Settings) -> VideoSettings:
         max_frames=settings.input.max_frames,
         streaming=settings.streaming,
         processing=settings.processing,
-        matting=settings.matting,
+        matting=narrowed(settings.matting),
         stereo=settings.stereo,
         encoding=settings.encoding,
     )
@@ -125,8 +126,7 @@ def load_settings(
         if _in(typed, problem):
             raise _wrong_value(problem, _option(*_keys(problem)[:2])) from None
         raise _wrong_value(problem, file.where(*_keys(problem))) from None
-    model_line = "" if "model" in typed.get("matting", {}) else file.where("matting", "model")
-    _require_model(settings, model_line)
+    _require_models(settings, lambda *keys: _origin(file, typed, *keys))
     _require_formats(settings, lambda *keys: _origin(file, typed, *keys))
     overrides = tuple(read_overrides(file, typed, preset is not None))
     for number, override in overrides:
@@ -135,7 +135,7 @@ def load_settings(
         except ValidationError as error:
             problem = _problem(error)
             raise _wrong_value(problem, _where(file, number, _keys(problem))) from None
-        _require_model(changed, _where(file, number, ("matting", "model")))
+        _require_models(changed, lambda *keys, at=number: _where(file, at, keys))
         _require_formats(changed, lambda *keys, at=number: _where(file, at, keys))
     return settings.model_copy(update={"overrides": tuple(each for _, each in overrides)})
 
@@ -239,11 +239,10 @@ def _with_preset(
     return name, settled
 
 
-def _require_model(settings: Settings, where: str) -> None:
-    try:
-        require_model(settings.matting.model)
-    except SettingsError as error:
-        raise SettingsError(where + error.message, error.advice) from None
+def _require_models(settings: Settings, where: Callable[..., str]) -> None:
+    """Raises SettingsError where no model has a name that is given, by `where` its key stands."""
+    for key, error in model_problems(settings.matting):
+        raise SettingsError(where("matting", key) + error.message, error.advice)
 
 
 def _require_formats(settings: Settings, where: Callable[..., str]) -> None:

@@ -8,7 +8,7 @@ file, because the pipeline obeys them; the settings file that a person writes
 from pipeline.contract.encoding import EncodingSettings
 from pipeline.contract.fingerprint import PIXEL_VERSION
 from pipeline.contract.jobs import AS_ASKED, Concession, FinishJob, SegmentJob
-from pipeline.contract.matting import MattingSettings
+from pipeline.contract.matting import OPTIONS_CLASS, MattingSettings, ModelOptions
 from pipeline.contract.processing import AdaptiveScaling, ProcessingSettings
 from pipeline.contract.results import Finding, OutputFile, SegmentResult
 from pipeline.contract.settings import VideoSettings
@@ -26,6 +26,7 @@ from pipeline.contract.video import (
 
 __all__ = [
     "AS_ASKED",
+    "OPTIONS_CLASS",
     "PIXEL_VERSION",
     "AdaptiveScaling",
     "AudioTrack",
@@ -37,6 +38,7 @@ __all__ = [
     "FinishJob",
     "Layout",
     "MattingSettings",
+    "ModelOptions",
     "OutputFile",
     "ProcessingSettings",
     "ProjectionName",

@@ -32,6 +32,7 @@ from pipeline.source.frame_index import FrameIndex
 from pipeline.source.video_info import read_video
 from pipeline.stages.chain import Chain
 from pipeline.stages.matting.base import load_model
+from pipeline.stages.matting.rvm.facts import RvmOptions
 from tests.clips import SVT_AV1, X264, X265, ClipSpec, read_frames, read_numbers
 from tests.render import CPU
 
@@ -143,12 +144,12 @@ def test_8k_fits_into_6_gb(name: str, clip: GetClip, tmp_path: Path) -> None:
 
 def rvm_settings() -> MattingSettings:
     """RVM's code and weights, fetched where the environment does not say where they are."""
-    matting = MattingSettings(model="rvm")
+    options = RvmOptions()
     if "VRMATTE_RVM_REPO" in os.environ:
-        matting = replace(matting, rvm_repo=os.environ["VRMATTE_RVM_REPO"])
+        options = replace(options, repo=os.environ["VRMATTE_RVM_REPO"])
     if "VRMATTE_RVM_WEIGHTS" in os.environ:
-        matting = replace(matting, rvm_weights=os.environ["VRMATTE_RVM_WEIGHTS"])
-    return matting
+        options = replace(options, weights=os.environ["VRMATTE_RVM_WEIGHTS"])
+    return MattingSettings(model="rvm", options=(options,))
 
 
 def test_want_of_memory_is_met_by_smaller_chunks(clip: GetClip, tmp_path: Path) -> None:

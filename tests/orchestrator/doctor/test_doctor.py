@@ -34,6 +34,8 @@ from orchestrator.doctor.trials import (
 from orchestrator.machine.devices import Gpu
 from pipeline.contract import MattingSettings
 from pipeline.errors import EncodeError
+from pipeline.stages.matting.rvm.facts import RvmOptions
+from pipeline.stages.matting.sam2.facts import Sam2Options
 from tests.orchestrator.machines import GOOD_LIMITS, L4, Machine, good
 
 CHROMA = MattingSettings(model="chroma")
@@ -308,20 +310,20 @@ def torch_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_weights_that_can_be_fetched_are_a_warning(machine: Machine, torch_home: Path) -> None:
-    from pipeline.stages.matting.weights import fetch_rvm
+    from pipeline.stages.matting.rvm.weights import fetch
 
     matting = MattingSettings()
     assert the(findings(machine, matting), "weights of rvm").level == "warning"
     assert the(findings(machine, matting), "weights of sam2").level == "ok"
     assert "not needed" in the(findings(machine), "weights of rvm").said
-    code = torch_home / matting.rvm_repo.replace("/", "_").replace(":", "_")
+    code = torch_home / RvmOptions().repo.replace("/", "_").replace(":", "_")
     code.mkdir(parents=True)
     (code / "hubconf.py").touch()
     weights = torch_home / "checkpoints/rvm_mobilenetv3.pth"
     weights.parent.mkdir()
     weights.write_bytes(b"weights")
     assert the(findings(machine, matting), "weights of rvm").level == "ok"
-    assert fetch_rvm(matting) == (code, weights)  # which is where a run looks
+    assert fetch(matting) == [code, weights]  # which is where a run looks
     weights.write_bytes(b"others")
     finding = the(findings(machine, matting), "weights of rvm")
     assert (finding.level, "sha256 has changed" in finding.said) == ("broken", True)
@@ -329,10 +331,11 @@ def test_weights_that_can_be_fetched_are_a_warning(machine: Machine, torch_home:
 
 @pytest.mark.usefixtures("torch_home")
 def test_weights_that_are_named_must_be_there(machine: Machine) -> None:
-    matting = MattingSettings(model="sam2", sam2_seed="depth", sam2_checkpoint="/none/sam2.pt")
+    options = Sam2Options(seed="depth", checkpoint="/none/sam2.pt")
+    matting = MattingSettings(model="sam2", options=(options,))
     finding = the(findings(machine, matting), "weights of sam2")
     assert (finding.level, finding.said) == ("broken", "SAM 2's weights are not at /none/sam2.pt")
-    of_seed = MattingSettings(model="sam2", sam2_seed="rvm")
+    of_seed = MattingSettings(model="sam2", options=(Sam2Options(seed="rvm"),))
     assert the(findings(machine, of_seed), "weights of rvm").level == "warning"
 
 

@@ -45,8 +45,10 @@ from orchestrator.gates.record import (
 )
 from orchestrator.gates.screen import show_results, verdict
 from orchestrator.gates.site import Site
-from pipeline.contract import MattingSettings, SegmentResult
+from pipeline.contract import MattingSettings, ModelOptions, SegmentResult
 from pipeline.errors import MachineError, SettingsError
+from pipeline.stages.matting.rvm.facts import RvmOptions
+from pipeline.stages.matting.sam2.facts import Sam2Options
 from tests.orchestrator.finished_out import SEGMENT_BYTES, finished_out
 from tests.orchestrator.machines import L4, RIGHT, Machine, good
 from workers.telemetry import GpuSample
@@ -598,8 +600,8 @@ def test_an_error_that_nobody_foresaw_is_not_a_failed_check() -> None:
         list(results([Check(1, "x", broken)]))
 
 
-def using(*names: str, **settings: Any) -> list[MattingSettings]:
-    return [MattingSettings(model=name, **settings) for name in names]
+def using(*names: str, options: tuple[ModelOptions, ...] = ()) -> list[MattingSettings]:
+    return [MattingSettings(model=name, options=options) for name in names]
 
 
 def passed(site: Site) -> dict[str, Any]:
@@ -627,15 +629,16 @@ def test_gated_runs_start_only_where_the_gates_were_passed(site: Site, machine: 
 
 
 def test_other_weights_must_pass_anew(site: Site, machine: Machine) -> None:
+    finer = (RvmOptions(variant="resnet50"),)
     machine.answer = answer_to(WeightsTrial, "", Tried("works"))  # all of them are here
     assert passed(site)["models"] == ["chroma", "depth", "plate", "rvm", "sam2", "sam2+rvm"]
     require_gates(site.around, using("rvm", "sam2", "sam2+rvm"))
-    require_gates(site.around, using("chroma", rvm_variant="resnet50"))
+    require_gates(site.around, using("chroma", options=finer))
     with pytest.raises(MachineError, match="with other weights of rvm") as refused:
-        require_gates(site.around, using("rvm", rvm_variant="resnet50"))
+        require_gates(site.around, using("rvm", options=finer))
     assert "--config FILE" in refused.value.advice
     with pytest.raises(MachineError, match="with other weights of sam2"):
-        require_gates(site.around, using("sam2", sam2_checkpoint="mine.pt"))
+        require_gates(site.around, using("sam2", options=(Sam2Options(checkpoint="mine.pt"),)))
 
 
 def test_another_version_must_pass_anew(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

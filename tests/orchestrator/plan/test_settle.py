@@ -15,6 +15,7 @@ from orchestrator.plan.settle import VideoSettler, settle_settings
 from orchestrator.settings.settings import load_settings, video_settings
 from pipeline.contract import AdaptiveScaling, ProcessingSettings
 from pipeline.errors import InputError, SettingsError
+from pipeline.stages.matting.plate_facts import PlateOptions
 from tests.orchestrator.estimate.test_lanes_and_scale import NetworkDouble
 from tests.orchestrator.worlds import make_job
 
@@ -27,7 +28,7 @@ def test_settled_settings_are_settled_and_leave_nothing_to_the_worker(tmp_path: 
     )
     settled = settle_settings(asked, "cpu")
     assert settled.processing.engine in ("torch", "openvino")
-    assert settled.matting.plate_image_sha256 is not None
+    assert settled.matting.of(PlateOptions).image_sha256 is not None
     assert settled.encoding == asked.encoding.spelled_out()
     assert settle_settings(settled, "cpu") == settled
 

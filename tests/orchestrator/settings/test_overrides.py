@@ -25,6 +25,7 @@ from orchestrator.settings.settings import (
     settings_for,
 )
 from pipeline.errors import SettingsError
+from pipeline.stages.matting.sam2.facts import Sam2Options
 
 
 def written(folder: Path, text: str) -> Path:
@@ -238,7 +239,7 @@ def test_what_may_have_to_be_fetched(tmp_path: Path) -> None:
         "- {match: '*c*', matting: {sam2_size: large}}\n"
     )
     found = possible_mattings(loaded(tmp_path, text))
-    assert {(m.model, m.sam2_size) for m in found} == {
+    assert {(m.model, m.of(Sam2Options).size) for m in found} == {
         ("rvm", "small"),
         ("sam2", "small"),
         ("rvm", "large"),

@@ -24,6 +24,7 @@ from pipeline.source.decode import FrameReader
 from pipeline.source.frame_index import FrameIndex
 from pipeline.source.video_info import read_video
 from pipeline.stages.matting.base import load_model
+from pipeline.stages.matting.rvm.facts import RvmOptions
 from tests.chains import chain_around
 from tests.clips import read_frames
 from tests.render import CPU, render
@@ -75,7 +76,11 @@ def settings() -> VideoSettings:
     return VideoSettings(
         max_frames=NUM_FRAMES,
         matting=MattingSettings(
-            rvm_repo=os.environ["VRMATTE_RVM_REPO"], rvm_weights=os.environ["VRMATTE_RVM_WEIGHTS"]
+            options=(
+                RvmOptions(
+                    repo=os.environ["VRMATTE_RVM_REPO"], weights=os.environ["VRMATTE_RVM_WEIGHTS"]
+                ),
+            )
         ),
     )
 
