@@ -49,7 +49,6 @@ def main() -> None:
 
 def measure(clip: Path, config: Path | None, model: str | None, threads: int, frames: int) -> None:
     import torch
-    from torchcodec.decoders import ColorConverter, Demuxer
 
     from orchestrator.settings.settings import load_settings
     from pipeline.clip import ClipReader
@@ -62,6 +61,7 @@ def measure(clip: Path, config: Path | None, model: str | None, threads: int, fr
     from pipeline.source.video_info import read_video
     from pipeline.stages.matting.base import load_model
     from pipeline.stages.matting.catalogue import facts_of
+    from pipeline.torchcodec_import import decoders
 
     torch.set_num_threads(threads)
     cpu = torch.device("cpu")
@@ -71,13 +71,13 @@ def measure(clip: Path, config: Path | None, model: str | None, threads: int, fr
         index_path = Path(folder) / "index.json"
         video = read_video(clip, index_path, None)
         reader = FrameReader(video, FrameIndex.load(index_path), cpu)
-        demuxer = Demuxer(video.path, streams=video.stream)
+        demuxer = decoders.Demuxer(video.path, streams=video.stream)
         decoder = demuxer.streams[0].make_decoder(num_ffmpeg_threads=1)
         raw = next(raw for packet in demuxer for raw in decoder.decode(packet))
         form = YuvFormat(resolve_matrix(video), video.color.full_range, raw.bit_depth)
         out = torch.empty(3, video.height, video.width, dtype=torch.uint8)
         planes = tuple(raw.planes)
-        converter = ColorConverter()
+        converter = decoders.ColorConverter()
         print(f"{clip.name}: {video.width}x{video.height}, {threads} threads, ms a frame")
         print(f"  planes to RGB  {median_ms(lambda: yuv_to_rgb(planes, form, out), 20):7.1f}")
         swscale = median_ms(lambda: converter.convert(raw).data.contiguous(), 20)

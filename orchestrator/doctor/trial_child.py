@@ -49,8 +49,9 @@ def try_libraries(trial: LibrariesTrial, device: torch.device) -> Tried:
     and path of what encodes), no_ffmpeg (why it says no version), device (its name).
     """
     import torch
-    import torchcodec
     from imageio_ffmpeg import get_ffmpeg_exe
+
+    from pipeline.torchcodec_import import torchcodec
 
     major = torchcodec.ffmpeg_major_version
     if major is None:

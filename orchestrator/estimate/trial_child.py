@@ -78,7 +78,6 @@ def measure(request: StageRequest, folder: Path, device_name: str) -> Stages:
     """
     begin = time.perf_counter()
     import torch
-    from torchcodec.decoders import Demuxer  # noqa: F401  what decoding imports
 
     from pipeline.clip import ClipReader
     from pipeline.contract import SegmentJob, chunk_frames
@@ -86,6 +85,7 @@ def measure(request: StageRequest, folder: Path, device_name: str) -> Stages:
     from pipeline.source.decode import FrameReader
     from pipeline.source.frame_index import index_of
     from pipeline.stages.chain import Chain
+    from pipeline.torchcodec_import import decoders  # noqa: F401  what decoding imports
 
     device = torch.device(device_name)
     # Prompts lie in the work folder of a run, and cost no time that would count.

@@ -93,7 +93,7 @@ def _try(options: tuple[str, ...], width: int, height: int) -> str | None:
 
 def _library_problem() -> str | None:
     """Older ones work in a CUDA context of their own: nothing there waits for PyTorch's work."""
-    import torchcodec
+    from pipeline.torchcodec_import import torchcodec
 
     if (found := int(torchcodec.ffmpeg_major_version)) >= _LEAST_FFMPEG:
         return None

@@ -46,7 +46,7 @@ class DeviceEncoder:
         container: str = "mp4",
         device: torch.device | None = None,
     ) -> None:
-        from torchcodec.encoders import Encoder
+        from pipeline.torchcodec_import import encoders
 
         codec, preset, others = library_options(options)
         self._path = path
@@ -57,7 +57,7 @@ class DeviceEncoder:
         except OSError as error:
             raise disk_error(error, path) from error
         with self._named_errors():
-            self._encoder: Any = Encoder()
+            self._encoder: Any = encoders.Encoder()
             self._stream = self._encoder.add_video(
                 height=self._height,
                 width=self._width,

@@ -26,7 +26,7 @@ from pipeline.source.frame_index import FrameIndex
 from pipeline.source.unchanged import require_unchanged
 
 if TYPE_CHECKING:
-    from torchcodec.decoders import Demuxer, RawFrame, VideoPacketDecoder
+    from pipeline.torchcodec_import import decoders
 
 _log = structlog.get_logger()
 
@@ -49,12 +49,12 @@ def nvdec_refusal(path: str, stream: int, index: FrameIndex, device: torch.devic
 
     TorchCodec falls back to the CPU without a word; this asks.
     """
-    from torchcodec.decoders import VideoDecoder, set_nvdec_cache_capacity
+    from pipeline.torchcodec_import import decoders
 
-    set_nvdec_cache_capacity(2)
+    decoders.set_nvdec_cache_capacity(2)
     # A mapping of one frame spares the scan of the file that the constructor would make.
     mapping = {"frames": [{"pts": int(index.pts[0]), "duration": 1, "key_frame": 1}]}
-    decoder = VideoDecoder(
+    decoder = decoders.VideoDecoder(
         path, device=device, stream_index=stream, custom_frame_mappings=json.dumps(mapping)
     )
     status = decoder.cpu_fallback
@@ -129,7 +129,7 @@ class FrameReader:
         (batch,) = self.batches(frame, frame + 1, 1)
         return batch.rgb[0]
 
-    def _pictures(self, start: int, stop: int) -> Iterator[RawFrame]:
+    def _pictures(self, start: int, stop: int) -> Iterator[decoders.RawFrame]:
         """The raw frame to show for each output frame; the same object again where one repeats."""
         wanted = self._index.source_frames(start, stop).tolist()
         frames = self._frames_from(wanted[0])
@@ -155,7 +155,7 @@ class FrameReader:
                 self.concealed_frames.append(frame)
             yield current
 
-    def _frames_from(self, number: int) -> Iterator[tuple[int, RawFrame]]:
+    def _frames_from(self, number: int) -> Iterator[tuple[int, decoders.RawFrame]]:
         """(position in the index, raw frame), beginning at or before source frame `number`.
 
         Seeking is not exact in every container: where it lands too late an earlier keyframe is
@@ -172,7 +172,7 @@ class FrameReader:
                 yield from frames
                 return
 
-    def _decode(self, seek_s: float | None) -> Iterator[tuple[int, RawFrame]]:
+    def _decode(self, seek_s: float | None) -> Iterator[tuple[int, decoders.RawFrame]]:
         stamps = self._index.pts_seconds + self._clock_offset_s
         last = -1
         demuxer, decoder = self._open()
@@ -209,11 +209,11 @@ class FrameReader:
         first = next(_raw_frames(demuxer, decoder), None)
         return 0.0 if first is None else first.pts_seconds - float(self._index.pts_seconds[0])
 
-    def _open(self) -> tuple[Demuxer, VideoPacketDecoder]:
-        from torchcodec.decoders import Demuxer
+    def _open(self) -> tuple[decoders.Demuxer, decoders.VideoPacketDecoder]:
+        from pipeline.torchcodec_import import decoders
 
         try:
-            demuxer = Demuxer(self._video.path, streams=self._video.stream)
+            demuxer = decoders.Demuxer(self._video.path, streams=self._video.stream)
             decoder = demuxer.streams[0].make_decoder(
                 self._decode_device, num_ffmpeg_threads=self._threads
             )
@@ -221,7 +221,7 @@ class FrameReader:
             raise DecodeError(f"cannot open {self._video.path}: {_reason(error)}") from error
         return demuxer, decoder
 
-    def _render(self, raw: RawFrame, out: Tensor) -> None:
+    def _render(self, raw: decoders.RawFrame, out: Tensor) -> None:
         """Write a raw frame into uint8 ``[3, H, W]``: upright, padded to even sides."""
         video = self._video
         turned = video.rotation in (90, 270)
@@ -243,18 +243,20 @@ class FrameReader:
         pad = (0, out.shape[2] - upright.shape[2], 0, out.shape[1] - upright.shape[1])
         out.copy_(F.pad(upright[None].float(), pad, mode="replicate")[0])
 
-    def _is_own_format(self, raw: RawFrame) -> bool:
+    def _is_own_format(self, raw: decoders.RawFrame) -> bool:
         deep = raw.pixel_format in _OWN_DEEP and self._decode_device.type == "cpu"
         return deep or raw.pixel_format in _OWN_8_BIT
 
-    def _convert(self, raw: RawFrame, out: Tensor) -> None:
+    def _convert(self, raw: decoders.RawFrame, out: Tensor) -> None:
         matrix = resolve_matrix(self._video)
         form = YuvFormat(matrix, self._video.color.full_range, raw.bit_depth)
         y, u, v = (to_device(plane, out.device) for plane in raw.planes)
         yuv_to_rgb((y, u, v), form, out)
 
 
-def _raw_frames(demuxer: Demuxer, decoder: VideoPacketDecoder) -> Iterator[RawFrame]:
+def _raw_frames(
+    demuxer: decoders.Demuxer, decoder: decoders.VideoPacketDecoder
+) -> Iterator[decoders.RawFrame]:
     """Decode packet by packet; a packet that the codec refuses is left out.
 
     Where the file cannot be read any further it ends, as it did for the probe.
@@ -285,14 +287,14 @@ def _raw_frames(demuxer: Demuxer, decoder: VideoPacketDecoder) -> Iterator[RawFr
             return
 
 
-def _convert_elsewhere(raw: RawFrame, device: torch.device) -> Tensor:
+def _convert_elsewhere(raw: decoders.RawFrame, device: torch.device) -> Tensor:
     """Any other format (RGB, grey, NVDEC's 16-bit surfaces) by TorchCodec's own conversion.
 
     In float, because it cuts deep samples off otherwise. The result is upright.
     """
-    from torchcodec.decoders import ColorConverter
+    from pipeline.torchcodec_import import decoders
 
-    picture: Tensor = ColorConverter(device, output_dtype=torch.float32).convert(raw).data
+    picture: Tensor = decoders.ColorConverter(device, output_dtype=torch.float32).convert(raw).data
     return picture.mul(255).add_(0.5).clamp_(0, 255).to(torch.uint8)
 
 

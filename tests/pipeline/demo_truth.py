@@ -41,10 +41,10 @@ class DemoClip:
     """A demo clip as TorchCodec decodes it; more than 8 bits are rounded, not truncated."""
 
     def __init__(self, backdrop: Backdrop) -> None:
-        from torchcodec.decoders import VideoDecoder
+        from pipeline.torchcodec_import import decoders
 
         path = demo_folder() / _FILES[backdrop]
-        self._decoder = VideoDecoder(path, output_dtype=torch.float32)
+        self._decoder = decoders.VideoDecoder(path, output_dtype=torch.float32)
         self.num_frames, self.eyes, self.height, self.width = len(self._decoder), 2, EYE, EYE
         self.prompts: bytes | None = None
         assert self.num_frames == demo_scene().num_frames

@@ -202,7 +202,7 @@ def test_each_end_of_the_trial_has_its_reason(
 def test_an_ffmpeg_with_a_context_of_its_own_is_refused(
     version: int, right: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("torchcodec.ffmpeg_major_version", version)
+    monkeypatch.setattr("pipeline.torchcodec_import.torchcodec.ffmpeg_major_version", version)
     monkeypatch.setattr(device_trial, "film_problem", lambda *asked: None)
     device_trial.main(json.dumps({"options": [], "width": 2, "height": 2, "device": "cuda"}))
     problem = json.loads(capsys.readouterr().out)

@@ -99,12 +99,12 @@ def test_the_order_of_the_checks_matters(
     make: Callable[[str], bytes], bird: Canary, tmp_path: Path
 ) -> None:
     """TorchCodec itself obeys what the probe refuses; it must never see such a file."""
-    from torchcodec.decoders import VideoDecoder
+    from pipeline.torchcodec_import import decoders
 
     path = tmp_path / "clip.mp4"
     path.write_bytes(make(str(bird.path)))
     with suppress(RuntimeError, ValueError):
-        VideoDecoder(str(path))
+        decoders.VideoDecoder(str(path))
     if not bird.was_touched():
         pytest.skip("the FFmpeg that TorchCodec found here reads no such playlist")
     refusal(path)
@@ -114,7 +114,7 @@ def test_the_order_of_the_checks_matters(
 def test_an_mp4_cannot_name_another_file_for_its_samples(
     clip: GetClip, bird: Canary, tmp_path: Path
 ) -> None:
-    from torchcodec.decoders import Demuxer
+    from pipeline.torchcodec_import import decoders
 
     path = tmp_path / "external.mp4"
     path.write_bytes(external(clip(MP4).read_bytes(), bird.path))
@@ -127,7 +127,7 @@ def test_an_mp4_cannot_name_another_file_for_its_samples(
     assert bird.was_touched(), "the file is not the attack that it should be"
     assert "holds no frames" in refusal(path)
     with suppress(RuntimeError):
-        list(Demuxer(str(path), streams="video"))
+        list(decoders.Demuxer(str(path), streams="video"))
     target = tmp_path / "sound.webm"
     with suppress(subprocess.CalledProcessError):
         ffmpeg("-i", f"file:{path}", "-map", "0", str(target))

@@ -43,7 +43,7 @@ SAMPLE = int(os.environ.get("VRMATTE_MUTATION_SAMPLE", "40"))
 
 # Forked, because to start Python and to import anew for each file would take minutes.
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["av", "torchcodec.decoders", "tests.render", __name__])
+_SERVER.set_forkserver_preload(["av", "pipeline.torchcodec_import", "tests.render", __name__])
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
-from torchcodec.decoders import VideoDecoder
 
 from orchestrator.demo.demo import make_demo
 from orchestrator.demo.scene import Scene
@@ -21,6 +20,7 @@ from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.stages.matting.base import load_model
 from pipeline.stages.matting.depth import DepthLayers, layer_split
 from pipeline.stages.matting.known_background import dilate
+from pipeline.torchcodec_import import decoders
 
 SIZE = 256
 
@@ -53,7 +53,7 @@ def test_demo_rooms_against_ground_truth(clips: list[Path]) -> None:
     scene = Scene(30)
     for clip in clips:
         frames = [0, 8, 15, 22, 29]  # a flash (8) among them
-        rgb = VideoDecoder(str(clip)).get_frames_at(frames).data
+        rgb = decoders.VideoDecoder(str(clip)).get_frames_at(frames).data
         matte = _run(torch.stack([rgb[..., :640], rgb[..., 640:]], dim=1))
         truth = torch.from_numpy(np.stack([scene.alpha(frame) for frame in frames]))
         errors = (matte.alpha[:, :, 0] - truth).abs().mean(dim=(2, 3))
