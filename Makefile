@@ -3,12 +3,15 @@
 # Every worker is a new process: without .pyc files each would compile torch for seconds.
 unexport PYTHONDONTWRITEBYTECODE
 .NOTPARALLEL:
-.PHONY: help setup demo test check lock clean
+.PHONY: help setup demo quick test night durations check lock clean
 
 help:
 	@echo "make setup   install everything into .venv"
 	@echo "make demo    make three short VR180 clips and cut the figure out of them"
-	@echo "make test    run all tests"
+	@echo "make quick   run the fast tests (2 minutes)"
+	@echo "make test    run all tests (10 minutes)"
+	@echo "make night   run all tests with every seed and round (hours)"
+	@echo "make durations   run all tests and keep how long each took (tests/durations.json)"
 	@echo "make check   lint, types, import rules"
 	@echo "make lock    renew deploy/requirements.lock"
 	@echo "make clean   remove the demo, the caches and .venv"
@@ -23,7 +26,18 @@ demo: setup
 # Where no chromium can be had, the tests of the report's page are skipped aloud.
 test: setup
 	-@deploy/chromium.sh >/dev/null
-	.venv/bin/python -m pytest --numprocesses 3 --dist loadfile
+	.venv/bin/python -m pytest --numprocesses 3
+
+quick: setup
+	.venv/bin/python -m pytest --numprocesses 2 -m "not slow"
+
+night: setup
+	-@deploy/chromium.sh >/dev/null
+	VRMATTE_ALL_FAULTS=1 VRMATTE_CHAOS_ROUNDS=100 VRMATTE_MUTATION_SAMPLE=1000 .venv/bin/python -m pytest --numprocesses 3
+
+durations: setup
+	-@deploy/chromium.sh >/dev/null
+	.venv/bin/python -m pytest --numprocesses 3 --keep-durations
 
 check: setup
 	.venv/bin/ruff check .

@@ -113,11 +113,12 @@ def material(
     from pipeline.clip import ClipReader
     from pipeline.contract import SegmentJob
     from pipeline.deliverables.base import make_deliverable
-    from pipeline.pixels.eyes import split_eyes
+    from pipeline.engines.choice import settled_engine
     from pipeline.source.decode import FrameReader
     from pipeline.source.frame_index import FrameIndex
     from pipeline.source.probe import probe_video
-    from pipeline.stages.matting.base import load_model
+    from pipeline.stages.chain import Chain, eyes_of
+    from pipeline.stages.matting.catalogue import facts_of
 
     overrides = {"matting": {"model": model}} if model else {}
     settings = video_settings(load_settings(config, overrides))
@@ -128,17 +129,18 @@ def material(
     frames = min(frames, video.num_frames)
     reader = FrameReader(video, FrameIndex.load(folder / "index.json"), cpu)
     job = SegmentJob(video, settings, 0, 0, frames, str(folder / "index.json"), str(folder))
-    network = load_model(settings.matting, settings.processing, cpu)
-    size = video.eye_size
-    state = network.start(video.eyes, *size, network.prepare(ClipReader(job, reader)))
+    processing = settled_engine(settings.processing, facts_of(settings.matting).engines, cpu.type)
+    settings = replace(settings, processing=processing)
+    chain = Chain.of(settings, cpu)
+    passing = chain.start(video.eye_shape, chain.prepare(ClipReader(job, reader)))
     planes = {name: folder / f"{name}.yuv" for name in ("webm", "greenscreen", "matte")}
     with ExitStack() as stack:
         files = {name: stack.enter_context(path.open("wb")) for name, path in planes.items()}
         makers = {name: make_deliverable(name, video, settings) for name in planes}
-        for batch in reader.batches(0, frames, 4):
-            matte = network.matte(split_eyes(batch, video.layout, video.right_first), state)
+        decoded = chain.decoded(reader, video, 0, frames, 4)
+        for layers in passing.layers(eyes_of(decoded, video), 0, frames):
             for name, file in files.items():
-                file.write(makers[name].planes(batch, matte).contiguous().numpy().data)
+                file.write(makers[name].planes(layers).contiguous().numpy().data)
     return Material(video, settings, folder, planes, frames)
 
 

@@ -14,6 +14,10 @@ import argparse
 import statistics
 import tempfile
 import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,6 +25,7 @@ import torch
 from orchestrator.settings.settings import load_settings, video_settings
 from pipeline.clip import ClipReader, prepared_data
 from pipeline.contract import SegmentJob, chunk_frames
+from pipeline.engines.choice import settled_engine
 from pipeline.judge.flags import (
     FrameMeasures,
     is_flag,
@@ -31,13 +36,12 @@ from pipeline.judge.flags import (
 )
 from pipeline.judge.meter import MatteMeter
 from pipeline.pixels.batches import EyeBatch, MatteBatch
-from pipeline.pixels.eyes import split_eyes
-from pipeline.pixels.projection import field_of_view
 from pipeline.source.decode import FrameReader
 from pipeline.source.frame_index import index_of
 from pipeline.source.video_info import read_video
-from pipeline.stages.matting.base import load_model
-from pipeline.stages.stereo.refiner import StereoRefiner
+from pipeline.stages.chain import Chain, eyes_of
+from pipeline.stages.matting.catalogue import facts_of
+from pipeline.stages.stereo.stage import DISAGREEMENT
 
 #: Name, eyes, height and width of an eye, frames in a chunk.
 SIZES = (
@@ -73,7 +77,7 @@ def cost(eyes: int, height: int, width: int, frames: int) -> float:
     whole = torch.randint(0, 256, (frames, 3, height, width * eyes), dtype=torch.uint8)
     rgb = whole.view(frames, 3, height, eyes, width).permute(0, 3, 1, 2, 4)
     alpha = torch.rand(frames, eyes, 1, height, width)
-    meter = MatteMeter(height, width, "equirect180", 0)
+    meter = MatteMeter(height, width, "equirect180")
     cache = torch.empty(64 << 20, dtype=torch.uint8)
     taken = []
     for turn in range(TURNS):
@@ -91,26 +95,31 @@ def measure(asked: argparse.Namespace, folder: Path) -> None:
     stop = min(asked.frames or video.num_frames, video.num_frames)
     job = SegmentJob(video, settings, 0, 0, stop, str(folder / "index.json"), str(folder))
     reader = FrameReader(video, index_of(video, folder / "index.json"), CPU, threads=1)
-    model = load_model(settings.matting, settings.processing, CPU)
-    size = video.eye_size
-    state = model.start(video.eyes, *size, prepared_data(job, model, ClipReader(job, reader)))
-    view = field_of_view(video.projection)
-    refiner = StereoRefiner(settings.stereo, video.eyes, *size, field_of_view=view)
-    meter = MatteMeter(*size, video.projection, 0)
-    taken = dict.fromkeys(("model", "refiner", "meter"), 0.0)
-    for batch in reader.batches(0, stop, chunk_frames(video, settings.streaming)):
-        eyes = split_eyes(batch, video.layout, video.right_first)
-        clock = [time.process_time()]
-        matte = model.matte(eyes, state)
-        clock.append(time.process_time())
-        matte = refiner.refine(eyes, matte)
-        clock.append(time.process_time())
-        meter.add(eyes, matte)
-        clock.append(time.process_time())
-        for name, begin, end in zip(taken, clock, clock[1:], strict=False):
-            taken[name] += end - begin
+    processing = settled_engine(settings.processing, facts_of(settings.matting).engines, CPU.type)
+    settings = replace(settings, processing=processing)
+    whole = Chain.of(settings, CPU)
+    chain = Chain([stage for stage in whole.stages if stage.name != "judge"])
+    meter = MatteMeter(*video.eye_size, video.projection)
+    disagreement: dict[int, float] = {}
+    taken: dict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def timed(name: str) -> Iterator[None]:
+        begin = time.process_time()
+        yield
+        taken[name] += time.process_time() - begin
+
+    passing = chain.start(
+        video.eye_shape, prepared_data(job, chain.stages, ClipReader(job, reader)), timed
+    )
+    decoded = chain.decoded(reader, video, 0, stop, chunk_frames(video, settings.streaming))
+    for layers in passing.layers(eyes_of(decoded, video), 0, stop):
+        with timed("meter"):
+            meter.add(layers.eyes, layers.matte)
+        values = layers.figures.get(DISAGREEMENT, ())
+        disagreement.update(zip(range(layers.start, layers.stop), values, strict=False))
     print("CPU ms a frame:", {n: round(1000 * s / stop, 2) for n, s in taken.items()})
-    tell(meter.measures(refiner.disagreement()), float(video.frame_rate))
+    tell(meter.measures(disagreement or None), float(video.frame_rate))
 
 
 def tell(measures: list[FrameMeasures], frame_rate: float) -> None:

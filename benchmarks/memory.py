@@ -75,22 +75,26 @@ def measure(clip: Path, chunk: int, model: str, config: Path | None) -> None:
 
     from orchestrator.settings.settings import load_settings, video_settings
     from pipeline.contract import SegmentJob
+    from pipeline.engines.choice import settled_engine
     from pipeline.segment import run_segment
     from pipeline.source.video_info import read_video
-    from pipeline.stages.matting.base import load_model
+    from pipeline.stages.chain import Chain
+    from pipeline.stages.matting.catalogue import facts_of
 
     settings = video_settings(load_settings(config, {"matting": {"model": model}}))
     streaming = replace(settings.streaming, chunk_frames=chunk, warmup_frames=0)
     settings = replace(settings, streaming=streaming)
     cpu = torch.device("cpu")
     torch.set_num_threads(2)
-    network = load_model(settings.matting, settings.processing, cpu)
+    processing = settled_engine(settings.processing, facts_of(settings.matting).engines, cpu.type)
+    settings = replace(settings, processing=processing)
+    chain = Chain.of(settings, cpu)
     with tempfile.TemporaryDirectory() as folder:
         index_path = Path(folder) / "index.json"
         video = read_video(clip, index_path, None)
         before = resident()
         job = SegmentJob(video, settings, 0, 0, FRAMES_AFTER_WARMUP, str(index_path), folder)
-        run_segment(job, network, cpu)
+        run_segment(job, chain, cpu)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(peak - before)
 

@@ -53,12 +53,14 @@ def measure(clip: Path, config: Path | None, model: str | None, threads: int, fr
     from orchestrator.settings.settings import load_settings
     from pipeline.clip import ClipReader
     from pipeline.contract import SegmentJob, VideoSettings
+    from pipeline.engines.choice import settled_engine
     from pipeline.pixels.color import YuvFormat, resolve_matrix, yuv_to_rgb
     from pipeline.pixels.eyes import split_eyes
     from pipeline.source.decode import FrameReader
     from pipeline.source.frame_index import FrameIndex
     from pipeline.source.video_info import read_video
     from pipeline.stages.matting.base import load_model
+    from pipeline.stages.matting.catalogue import facts_of
     from pipeline.torchcodec_import import decoders
 
     torch.set_num_threads(threads)
@@ -85,7 +87,8 @@ def measure(clip: Path, config: Path | None, model: str | None, threads: int, fr
         read_s = time.perf_counter() - begin
         print(f"  decode + RGB   {read_s * 1000 / sum(map(len, batches)):7.1f}")
 
-        network = load_model(matting, settings.processing, cpu)
+        processing = settled_engine(settings.processing, facts_of(matting).engines, cpu.type)
+        network = load_model(matting, processing, cpu)
         job = SegmentJob(video, VideoSettings(), 0, 0, 1, str(index_path), folder)
         height, width = video.eye_size
         prepared = network.prepare(ClipReader(job, reader))

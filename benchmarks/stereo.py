@@ -39,8 +39,10 @@ def measure(asked: argparse.Namespace) -> None:
     from orchestrator.demo.scene import Scene
     from orchestrator.settings.settings import load_settings
     from pipeline.contract import StereoSettings
+    from pipeline.engines.choice import settled_engine
     from pipeline.pixels.batches import EyeBatch, MatteBatch
     from pipeline.stages.matting.base import load_model
+    from pipeline.stages.matting.catalogue import facts_of
     from pipeline.stages.stereo.refiner import StereoRefiner
 
     torch.set_num_threads(asked.threads)
@@ -48,7 +50,8 @@ def measure(asked: argparse.Namespace) -> None:
     width, height = map(int, asked.eye.split("x"))
     settings = load_settings(asked.config, {})
     matting = replace(settings.matting, model=asked.model)
-    model = load_model(matting, settings.processing, device)
+    processing = settled_engine(settings.processing, facts_of(matting).engines, device.type)
+    model = load_model(matting, processing, device)
 
     scene = Scene(asked.frames, eye_size=2 * -(-max(width, height) // 2))
     frames = range(asked.frames)

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from orchestrator.demo.demo import make_demo
-from orchestrator.watch.standing import Live, read_live
+from orchestrator.watch.standing import Standing, read_standing
 
 LOOK_S = 0.5
 WITHIN, OF_THE_WHOLE = 0.2, 0.02
@@ -48,27 +48,27 @@ def watch(command: list[str], out: Path) -> tuple[list[Said], float, int]:
     with subprocess.Popen(command) as run:
         while run.poll() is None:
             time.sleep(LOOK_S)
-            live = read_live(out)
-            if live is None or live.pid != run.pid or live.updated == last:
+            standing = read_standing(out)
+            if standing is None or standing.pid != run.pid or standing.updated == last:
                 continue
-            last = live.updated
-            ended = live.updated.timestamp()
-            if live.phase != "ended":
-                said.append(said_by(live, started))
-        live = read_live(out)
-        if live is not None and live.pid == run.pid:
-            ended = live.updated.timestamp()
+            last = standing.updated
+            ended = standing.updated.timestamp()
+            if standing.phase != "ended":
+                said.append(said_by(standing, started))
+        standing = read_standing(out)
+        if standing is not None and standing.pid == run.pid:
+            ended = standing.updated.timestamp()
         return said, ended - started, run.returncode
 
 
-def said_by(live: Live, started: float) -> Said:
-    tasks = [task for worker in live.snapshot.workers for task in worker.tasks]
+def said_by(standing: Standing, started: float) -> Said:
+    tasks = [task for worker in standing.snapshot.workers for task in worker.tasks]
     return Said(
-        at_s=live.updated.timestamp() - started,
-        to_go_s=live.to_go_s,
-        share_done=live.share_done,
+        at_s=standing.updated.timestamp() - started,
+        to_go_s=standing.to_go_s,
+        share_done=standing.share_done,
         lanes_busy=sum(task.task.segment is not None for task in tasks),
-        frames_done=sum(video.frames_done for video in live.snapshot.videos),
+        frames_done=sum(video.frames_done for video in standing.snapshot.videos),
     )
 
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 from pipeline.errors import MachineError
-from pipeline.files.child import tied
-
-_LAST_WORDS = 300
+from pipeline.files.child import own_module, tied
+from pipeline.files.child_failure import ChildFailure, telling_line
 
 
 def run_module(
@@ -24,23 +20,20 @@ def run_module(
     """Run ``python -m MODULE ARGUMENTS``; it dies with the thread that called.
 
     Args:
-        environment: laid over ours.
-        watch: given the number of the process; what it returns is called when that has ended.
+        environment: variables that are added to ours.
+        watch: called with the process's number; what it returns is called when that has ended.
 
     Raises:
-        MachineError: it failed; what it said last.
+        MachineError: the module failed: with its own "error: ..." line if it wrote one.
     """
-    here = str(Path(__file__).resolve().parents[1])
-    known = os.environ.get("PYTHONPATH")
-    places = os.pathsep.join([here, known] if known else [here])
+    command, ours = own_module(module, *arguments)
     with tempfile.TemporaryFile() as words:
         child = subprocess.Popen(
-            # -P: modules are never taken from the folder in which the command was typed.
-            tied([sys.executable, "-P", "-m", module, *arguments]),
+            tied(command),
             stdin=subprocess.DEVNULL,
             stdout=words,
             stderr=words,
-            env={**os.environ, **(environment or {}), "PYTHONPATH": places},
+            env={**ours, **(environment or {})},
         )
         end = watch(child.pid) if watch else None
         try:
@@ -52,15 +45,9 @@ def run_module(
                 end()
         if status != 0:
             words.seek(0)
-            raise MachineError(_reason(words.read(), status))
-
-
-def _reason(words: bytes, status: int) -> str:
-    """The line that says why, among all that was said."""
-    lines = [line.strip() for line in words.decode(errors="replace").splitlines() if line.strip()]
-    telling = [
-        line for line in lines if any(mark in line for mark in ("error: ", "failed: ", "aside: "))
-    ]
-    last = (telling or lines or [f"status {status}, without a word"])[-1][:_LAST_WORDS]
-    foreseen = last.removeprefix("error: ")
-    return foreseen if foreseen != last else f"it did not come to its end: {last}"
+            said = telling_line(words.read())
+            foreseen = said.removeprefix("error: ")
+            failure = ChildFailure(tuple(command), status, said)
+            raise failure.noted(
+                MachineError(foreseen if foreseen != said else failure.sentence(f"{module} failed"))
+            )

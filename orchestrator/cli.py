@@ -58,7 +58,7 @@ class Commands(click.Group):
         except (click.Abort, KeyboardInterrupt):
             if self._chosen != "logs":  # for `logs -f` it is the way to end
                 goes_on = self._chosen == "run"
-                _complain("stopped", "the same command goes on from here" if goes_on else "")
+                _complain("stopped", "the same command resumes the run" if goes_on else "")
             status = STOPPED
         except VrmatteError as error:
             _complain(error.message, error.advice)
@@ -90,7 +90,7 @@ def _open_streams() -> None:
 
 
 def _complain(message: str, advice: str) -> None:
-    from orchestrator.words import printable
+    from pipeline.text import printable
 
     with contextlib.suppress(OSError):  # the terminal may be closed; the exit status says it too
         click.echo(f"error: {printable(message)}", err=True)

@@ -13,7 +13,7 @@ _BY_KIND = {
     "machine": CANNOT,
     "resource": CANNOT,
     "disk": STOPPED,
-    "scratch": STOPPED,
+    "local-folder": STOPPED,
 }
 
 

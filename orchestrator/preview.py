@@ -1,4 +1,4 @@
-"""`vrmatte preview`: some frames of a video as a run would matte them, on one sheet."""
+"""`vrmatte preview`: matte some frames of a video as a run would, and draw them on one sheet."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ from pathlib import Path, PurePath
 from orchestrator.child_module import run_module
 from orchestrator.machine.devices import (
     Gpu,
-    choose_devices,
+    devices_here,
     list_gpus,
     usable_cores,
     usable_memory,
-    visible_gpus,
 )
 from orchestrator.machine.segment_memory import segment_bytes, share
-from orchestrator.plan.prompts_for import prompts_for, settled_prompts
-from orchestrator.settings.file_digests import pin_files
+from orchestrator.plan.prompts_for import prompts_for
+from orchestrator.plan.settle import settle_settings
 from orchestrator.settings.settings import (
     Settings,
     forced_layout,
     forced_projection,
     video_settings,
 )
-from orchestrator.words import clock, printable
+from orchestrator.words import clock
 from pipeline.contract import MattingSettings, SegmentJob, VideoInfo
-from pipeline.engines.choice import settled_engine
 from pipeline.errors import SettingsError, VrmatteError
 from pipeline.prompts.prompts import Prompts
 from pipeline.prompts.store import digest_of, keep_prompts, pack
 from pipeline.source.probe import probe_video
+from pipeline.stages.matting.catalogue import JSON_CONTEXT
+from pipeline.text import printable
 from workers.launch import WORKER_ENVIRONMENT
 
-#: Where nobody says which frames: these shares of the video's length.
+#: The frames shown by default: these shares of the video's length.
 _SHARES = (0.1, 0.5, 0.9)
-#: Frames with prompts that are shown at the most where nobody says which.
+#: Most frames with prompts that are shown by default.
 _MOST_PROMPTED = 6
 _TIME = re.compile(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d+)?)")
 
 
 @dataclass(frozen=True, slots=True)
 class PreviewRequest:
-    """What was typed.
+    """The command line.
 
     Attributes:
         at: times, as ``12.5``, ``1:02`` or ``1:00:02``; none: some are chosen.
@@ -65,7 +65,7 @@ class PreviewRequest:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """What the process that draws is given; `at_once` frames are worked on at a time."""
+    """The request to the process that draws; it works on `at_once` frames at a time."""
 
     job: SegmentJob
     frames: tuple[int, ...]
@@ -101,10 +101,10 @@ def preview(
     fetch_model: Callable[[MattingSettings], object],
     gpus: Callable[[], list[Gpu]] = list_gpus,
 ) -> tuple[int, ...]:
-    """Write the sheet; the frames that are on it.
+    """Write the sheet; returns the frames on it.
 
     Raises:
-        VrmatteError: the video, the settings or the machine will not do; its message says why.
+        VrmatteError: the video, the settings or the machine cannot be used; its message says why.
     """
     from pydantic import TypeAdapter
 
@@ -114,14 +114,9 @@ def preview(
         raise SettingsError(f"{request.sheet} is no name of a picture", "end it in .png or .jpg")
     if request.sheet.is_dir():
         raise SettingsError(f"{request.sheet} is a folder", "name a picture in it")
-    settings = pin_files(request.settings)
-    matting = settled_prompts(settings.matting)
-    visible = visible_gpus(gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))
-    workers = settings.workers
-    device = choose_devices(workers.gpus, workers.cpu_workers, visible).devices[0]
-    kind = "cpu" if device == "cpu" else "cuda"
-    processing = settled_engine(settings.processing, settings.matting, kind)
-    settings = settings.model_copy(update={"processing": processing})
+    devices = devices_here(request.settings.workers, gpus())
+    device = devices.first
+    settings = settle_settings(request.settings, devices.kind)
     with tempfile.TemporaryDirectory(prefix="vrmatte-preview-") as name:
         folder = Path(name)
         info = probe_video(
@@ -131,7 +126,7 @@ def preview(
             projection=forced_projection(settings),
             deadline_s=settings.input.probe_timeout_s,
         )
-        prompts = prompts_for(matting, request.video, info, folder / "index.json")
+        prompts = prompts_for(settings.matting, request.video, info, folder / "index.json")
         chosen = video_settings(settings)
         if prompts is not None:
             packed = pack(prompts)
@@ -159,7 +154,7 @@ def preview(
 
 
 def _at_once(info: VideoInfo, frames: int) -> int:
-    """How many frames the cores and the memory of this machine are good for."""
+    """How many frames the cores and the memory of this machine allow at a time."""
     room = share(1, usable_memory(), None, None, None).ram_for_segments or 0
     each, _ = segment_bytes(info, 1, on_gpu=False)
     return max(1, min(frames, usable_cores(), room // each))
@@ -235,7 +230,7 @@ def draw(sheet: Sheet) -> None:
 def main(request: str) -> None:
     from pydantic import TypeAdapter
 
-    draw(TypeAdapter(Sheet).validate_json(Path(request).read_bytes()))
+    draw(TypeAdapter(Sheet).validate_json(Path(request).read_bytes(), context=JSON_CONTEXT))
 
 
 if __name__ == "__main__":

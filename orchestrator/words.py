@@ -1,23 +1,6 @@
-"""Names and numbers as a person reads them, on terminals and in reports."""
+"""Numbers in words, for terminals and reports."""
 
 from __future__ import annotations
-
-import os
-
-#: Python calls them unprintable, but names hold them: what joins the letters of Persian, Hindi and
-#: of many an emoji, and the spaces of Japanese, French and of what macOS calls its recordings.
-_IN_NAMES = frozenset(
-    "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}"
-    "\N{IDEOGRAPHIC SPACE}"
-)
-
-
-def printable(text: str) -> str:
-    """`text` with undecodable bytes and control characters replaced, so that it can be shown."""
-    clean = os.fsencode(text).decode("utf-8", "replace")
-    return "".join(
-        c if c.isprintable() or c in _IN_NAMES else "\N{REPLACEMENT CHARACTER}" for c in clean
-    )
 
 
 def clock(seconds: float) -> str:

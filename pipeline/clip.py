@@ -1,4 +1,4 @@
-"""A video as a model's `prepare` sees it, and what `prepare` found, kept beside the segments."""
+"""The source as a stage's `prepare` sees it, and what it prepared, kept beside the segments."""
 
 from __future__ import annotations
 
@@ -23,9 +23,12 @@ from pipeline.pixels.batches import EyeBatch, FrameBatch
 from pipeline.pixels.eyes import split_eyes
 from pipeline.prompts.store import kept_prompts
 from pipeline.source.decode import FrameReader
-from pipeline.stages.matting.base import MattingModel, Prepared
+from pipeline.stages.base import Prepared, Stage
 
 _log = structlog.get_logger()
+
+#: What stages prepared, by their names.
+StagesPrepared = Mapping[str, Prepared]
 
 _DIGEST_BYTES = 32  # sha256, before the data in the file
 
@@ -35,7 +38,7 @@ _choosing = Lock()
 
 
 class ClipReader:
-    """See `pipeline.stages.matting.base.ClipSampler`."""
+    """See `pipeline.stages.base.ClipSampler`."""
 
     def __init__(self, job: SegmentJob, reader: FrameReader) -> None:
         self.num_frames = job.video.num_frames
@@ -59,26 +62,32 @@ class ClipReader:
         return split_eyes(FrameBatch(pictures, 0), self._layout, self._right_first)
 
 
-def prepared_data(job: SegmentJob, model: MattingModel, clip: ClipReader) -> Prepared:
-    """What `model.prepare` says of the video: read from the work folder, or made and left there.
+def prepared_data(job: SegmentJob, stages: Sequence[Stage], clip: ClipReader) -> StagesPrepared:
+    """What each stage's `prepare` says of the video, by the stage's name; see `_prepared_by`."""
+    preparing = [stage for stage in stages if type(stage).prepare is not Stage.prepare]
+    return {stage.name: _prepared_by(stage, job, clip) for stage in preparing}
+
+
+def _prepared_by(stage: Stage, job: SegmentJob, clip: ClipReader) -> Prepared:
+    """Read from the work folder, or made and left there.
 
     Of a worker's lanes one makes it, and the others wait, so that its memory is taken once. Two
     workers may make it at once: it depends on the video and the settings only, so either will do,
     and it gets its name when it is whole.
     """
-    path = Path(job.work_dir) / "prepared.pt"
+    path = Path(job.work_dir) / f"prepared-{stage.name}.pt"
     with _choosing:
         preparing = _preparing.setdefault(path, Lock())
     with preparing:
         saved = _read_prepared(path)
-        return _prepare(job, model, clip, path) if saved is None else saved
+        return _prepare(job, stage, clip, path) if saved is None else saved
 
 
-def _prepare(job: SegmentJob, model: MattingModel, clip: ClipReader, path: Path) -> Prepared:
-    prepared = model.prepare(clip)
+def _prepare(job: SegmentJob, stage: Stage, clip: ClipReader, path: Path) -> Prepared:
+    prepared = stage.prepare(clip)
     content = io.BytesIO()
     torch.save({name: tensor.cpu() for name, tensor in prepared.items()}, content)
-    draft = path.with_name(f".prepared.{os.getpid()}-{job.number}.part")
+    draft = path.with_name(f".{path.stem}.{os.getpid()}-{job.number}.part")
     try:
         with writing(path):
             make_folder(path.parent)

@@ -1,4 +1,4 @@
-"""Pictures side by side on one sheet: source, matte, result over a checkerboard; with prompts."""
+"""Draws contact sheets: source, matte and result over a checkerboard, side by side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The family of errors, and the form in which one crosses processes.
+"""The errors of vrmatte, and the form in which one crosses processes.
 
 Every error a person can cause says what is wrong, where, and what to do, in one line each.
 """
@@ -68,10 +68,10 @@ class DiskError(VrmatteError):
     kind = "disk"
 
 
-class ScratchError(DiskError):
-    """The same of a scratch folder: other workers may have another; without them the run stops."""
+class LocalFolderError(DiskError):
+    """The same of a local folder: other workers may have another; without them the run stops."""
 
-    kind = "scratch"
+    kind = "local-folder"
 
 
 class EncodeError(VrmatteError):

@@ -1,4 +1,4 @@
-"""Join the segments of a video, add sound and metadata, verify, publish."""
+"""Finishes a video: joins its segments, adds sound and metadata, verifies and publishes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pipeline.errors import DiskError, SegmentsDamaged, Stopped
 from pipeline.files.disk import writing
 from pipeline.files.publish import file_digest, publish
 from pipeline.source.unchanged import require_unchanged
+from pipeline.stages.catalogue import output_video
 
 
 def finish_video(
@@ -34,11 +35,12 @@ def finish_video(
     """
     require_unchanged(job.video)
     _require_whole(job, should_stop)
+    video = output_video(job.video, job.settings)
     frames = [segment.num_frames for segment in job.segments]
     outputs = []
     for position, name in enumerate(job.settings.deliverables):
         _stop_if(should_stop)
-        deliverable = make_deliverable(name, job.video, job.settings)
+        deliverable = make_deliverable(name, video, job.settings)
         target = Path(job.outputs[position])
         draft = Path(job.work_dir) / f".joined-{name}{deliverable.suffix}.part"
         parts = [Path(segment.files[position]) for segment in job.segments]

@@ -1,4 +1,4 @@
-"""Some frames of a video as a run would matte them, without encoders: for choosing settings."""
+"""Makes single frames of a video as a run would, without encoders, for choosing settings."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ from torch import Tensor
 
 from pipeline.clip import ClipReader, prepared_data
 from pipeline.contract import SegmentJob
-from pipeline.pixels.eyes import join_eyes, split_eyes
-from pipeline.pixels.projection import field_of_view
+from pipeline.pixels.eyes import join_eyes
 from pipeline.source.decode import FrameReader
 from pipeline.source.frame_index import index_of
-from pipeline.stages.matting.base import load_model
-from pipeline.stages.stereo.refiner import StereoRefiner
+from pipeline.stages.chain import Chain, eyes_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,31 +58,26 @@ def preview_frames(
         return FrameReader(video, index, device, threads=threads)
 
     set_threads()
-    model = load_model(settings.matting, settings.processing, device)
-    prepared = prepared_data(job, model, ClipReader(job, reader()))
-    size = video.eye_size
-    asked = settings.streaming.warmup_frames
-    warmup = model.warmup_frames if asked is None else asked
+    chain = Chain.of(settings, device)
+    prepared = prepared_data(job, chain.stages, ClipReader(job, reader()))
 
     def shown(number: int) -> Shown:
-        state = model.start(video.eyes, *size, prepared)
-        refiner = StereoRefiner(
-            settings.stereo, video.eyes, *size, field_of_view=field_of_view(video.projection)
-        )
-        for batch in reader().batches(max(0, number - warmup), number + 1, 1):
-            eyes = split_eyes(batch, video.layout, video.right_first)
-            matte = refiner.refine(eyes, model.matte(eyes, state))
-        source = batch.rgb[0].cpu()
-        alpha = join_eyes(matte.alpha.float(), video.layout, video.right_first)[0, 0]
-        foreground = source
-        if matte.foreground is not None:
-            joined = join_eyes(matte.foreground.float(), video.layout, video.right_first)
-            foreground = _bytes(joined[0])
-        return Shown(number, source, foreground, _bytes(alpha))
+        passing = chain.start(video.eye_shape, prepared)
+        decoded = chain.decoded(reader(), video, number, number + 1, 1)
+        [layers] = passing.layers(eyes_of(decoded, video), number, number + 1)
+
+        def whole(eyes: Tensor) -> Tensor:
+            return join_eyes(eyes, video.layout, video.right_first)[0]
+
+        source = _bytes(whole(layers.rgb))
+        subject = source if layers.foreground is None else _bytes(whole(layers.foreground))
+        return Shown(number, source, subject, _bytes(whole(layers.matte.alpha))[0])
 
     with ThreadPoolExecutor(at_once, "preview", initializer=set_threads) as threads:
         yield from threads.map(shown, frames)
 
 
 def _bytes(values: Tensor) -> Tensor:
-    return values.mul(255).add_(0.5).clamp_(0, 255).to(torch.uint8).cpu()
+    if values.dtype == torch.uint8:
+        return values.cpu()
+    return values.float().mul(255).add_(0.5).clamp_(0, 255).to(torch.uint8).cpu()

@@ -1,4 +1,4 @@
-"""The way of a frame: one segment of one video, stage by stage."""
+"""Makes one segment of one video: decode, chain of stages, planes, encode, check."""
 
 from __future__ import annotations
 
@@ -27,16 +27,12 @@ from pipeline.flow.cuda_streams import segment_stream
 from pipeline.flow.device_copies import HostCopy, HostRing
 from pipeline.flow.overlap import overlap
 from pipeline.flow.stage_clock import StageClock, device_marks
-from pipeline.judge.flags import area_means, border_frames, segment_flags
-from pipeline.judge.meter import MatteMeter
-from pipeline.pixels.batches import FrameBatch, MatteBatch
-from pipeline.pixels.eyes import split_eyes
-from pipeline.pixels.projection import field_of_view
+from pipeline.pixels.layers import Layers
 from pipeline.source.decode import FrameReader
 from pipeline.source.frame_index import FrameIndex, index_of
 from pipeline.source.unchanged import require_unchanged
-from pipeline.stages.matting.base import MattingModel, Prepared
-from pipeline.stages.stereo.refiner import StereoRefiner
+from pipeline.stages.catalogue import output_video
+from pipeline.stages.chain import Chain, eyes_of
 from pipeline.verify.selfcheck import Sample, sample_every, take_sample
 
 #: Batches that may wait between two stages.
@@ -48,20 +44,21 @@ _COPIES = 3
 
 def run_segment(
     job: SegmentJob,
-    model: MattingModel,
+    chain: Chain,
     device: torch.device,
     *,
     concession: Concession = AS_ASKED,
-    scratch: Path | None = None,
+    own_folder: Path | None = None,
     on_progress: Callable[[int], None] = lambda frames_done: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> SegmentResult:
-    """Matte one segment and leave one whole, checked file a deliverable in the work folder.
+    """Make one segment and leave one whole, checked file a deliverable in the work folder.
 
     Args:
+        chain: the stages that the job's settings ask for, made for `device`.
         concession: what is made easier than the settings ask; no frame is left out.
-        scratch: a folder of this process alone, in which the files are written and checked before
-            they get to the work folder; None: in that one itself.
+        own_folder: a folder of this process alone, in which the files are written and checked
+            before they get to the work folder; None: in that one itself.
         on_progress: called with the number of frames given to the encoders so far.
         should_stop: asked between batches; when it says yes the segment is dropped.
 
@@ -72,7 +69,8 @@ def run_segment(
     clock = StageClock(device_marks(device))
     require_unchanged(job.video)
     index = _frame_index(job)
-    deliverables = [make_deliverable(n, job.video, job.settings) for n in job.settings.deliverables]
+    video = output_video(job.video, job.settings)
+    deliverables = [make_deliverable(n, video, job.settings) for n in job.settings.deliverables]
     targets = [segment_path(job, deliverable) for deliverable in deliverables]
     with segment_stream(device) as use_stream:
 
@@ -88,25 +86,21 @@ def run_segment(
             cpu_decode=concession.cpu_decode,
         )
         chunk = max(1, chunk_frames(job.video, job.settings.streaming) // concession.chunk_divisor)
-        with clock.at("matte"):
-            prepared = prepared_data(job, model, ClipReader(job, reader))
+        with clock.at("matting"):
+            prepared = prepared_data(job, chain.stages, ClipReader(job, reader))
         depth = _depth(job, device)
-        decoded = clock.stage("decode", _decoded(job, model, reader, chunk))
-        frames = clock.stage(None, overlap(decoded, depth, on_thread=on_thread))
-        refiner = StereoRefiner(
-            job.settings.stereo,
-            job.video.eyes,
-            *job.video.eye_size,
-            field_of_view=field_of_view(job.video.projection),
+        decoded = clock.stage(
+            "decode", chain.decoded(reader, job.video, job.start, job.stop, chunk)
         )
-        meter = MatteMeter(*job.video.eye_size, job.video.projection, job.start)
-        mattes = clock.stage("matte", _matted(job, model, frames, prepared, refiner, meter))
+        frames = clock.stage(None, overlap(decoded, depth, on_thread=on_thread))
+        passing = chain.start(job.video.eye_shape, prepared, clock.at)
+        layers = passing.layers(eyes_of(frames, job.video), job.start, job.stop)
         samples: list[Sample] = []
         waiting = partial(clock.at, None)
         rings = [
             HostRing(_COPIES, stays=_stays_on_device(d), waiting=waiting) for d in deliverables
         ]
-        made = clock.stage("planes", _planes(job, deliverables, mattes, samples, rings))
+        made = clock.stage("planes", _planes(job, deliverables, layers, samples, rings))
         planes = clock.stage(None, overlap(made, depth, on_thread=on_thread))
         with ExitStack() as ends:  # the last first: who waits for a buffer is then waited for
             ends.enter_context(closing(frames))
@@ -114,13 +108,13 @@ def run_segment(
             for ring in rings:
                 ends.enter_context(closing(ring))
             ends.enter_context(clock.at("encode"))
-            with segment_drafts(targets, scratch) as drafts:
+            with segment_drafts(targets, own_folder) as drafts:
                 _encode(job, deliverables, drafts, planes, samples, on_progress, should_stop)
                 pairs = zip(drafts, targets, strict=True)
                 digests = tuple(commit(draft, target) for draft, target in pairs)
-        measures = meter.measures(refiner.disagreement())
-        stages = clock.times()  # the measures came after all that the device was asked for
-    flags, dropped_flags = segment_flags(measures, float(job.video.frame_rate))
+        findings = passing.findings(job.start, job.stop)
+        # The findings came after all that the device was asked for, so its marks can be read.
+        stage_seconds, wall_s = clock.stage_seconds(), clock.wall_s()
     concealed = {frame for frame in reader.concealed_frames if job.start <= frame < job.stop}
     return SegmentResult(
         files=tuple(str(target) for target in targets),
@@ -128,12 +122,9 @@ def run_segment(
         concealed_frames=len(concealed),
         decoder=reader.decoder,
         digests=digests,
-        stereo=refiner.summary(job.start) if refiner.found else None,
-        flags=flags,
-        dropped_flags=dropped_flags,
-        area=area_means(measures),
-        border=border_frames(measures),
-        stages=stages,
+        findings=findings,
+        stage_seconds=stage_seconds,
+        wall_s=wall_s,
     )
 
 
@@ -153,42 +144,11 @@ def _frame_index(job: SegmentJob) -> FrameIndex:
         raise
 
 
-def _decoded(
-    job: SegmentJob, model: MattingModel, reader: FrameReader, chunk: int
-) -> Generator[FrameBatch, None, None]:
-    """The warm-up frames, then the segment's own, in chunks that never hold some of both."""
-    streaming = job.settings.streaming
-    warmup = model.warmup_frames if streaming.warmup_frames is None else streaming.warmup_frames
-    begin = max(0, job.start - warmup)
-    if begin < job.start:
-        yield from reader.batches(begin, job.start, chunk)
-    yield from reader.batches(job.start, job.stop, chunk)
-
-
 def _depth(job: SegmentJob, device: torch.device) -> int:
     """One huge batch is enough to wait, and on a CPU, which it fills by itself, none."""
     if not is_huge(job.video):
         return _DEPTH
     return 0 if device.type == "cpu" else 1
-
-
-def _matted(
-    job: SegmentJob,
-    model: MattingModel,
-    frames: Iterator[FrameBatch],
-    prepared: Prepared,
-    refiner: StereoRefiner,
-    meter: MatteMeter,
-) -> Generator[tuple[FrameBatch, MatteBatch], None, None]:
-    """What the model makes of each batch, the eyes in agreement; warm-up is dropped."""
-    state = model.start(job.video.eyes, *job.video.eye_size, prepared)
-    for batch in frames:
-        eyes = split_eyes(batch, job.video.layout, job.video.right_first)
-        matte = refiner.refine(eyes, model.matte(eyes, state))
-        meter.add(eyes, matte)
-        if batch.start >= job.start:
-            yield batch, matte
-        del batch, eyes, matte  # not to be held beside the next ones
 
 
 def _stays_on_device(deliverable: Deliverable) -> bool:
@@ -199,7 +159,7 @@ def _stays_on_device(deliverable: Deliverable) -> bool:
 def _planes(
     job: SegmentJob,
     deliverables: Sequence[Deliverable],
-    mattes: Iterator[tuple[FrameBatch, MatteBatch]],
+    passing: Iterator[Layers],
     samples: list[Sample],
     rings: Sequence[HostRing],
 ) -> Generator[list[HostCopy], None, None]:
@@ -210,16 +170,16 @@ def _planes(
     are waited for here.
     """
     every = sample_every(job.video, job.settings)
-    for frames, matte in mattes:
-        for t in range(len(matte)):
-            number = matte.start + t - job.start
+    for layers in passing:
+        for t in range(len(layers)):
+            number = layers.start + t - job.start
             if number % every == 0:
-                samples.append(take_sample(frames, matte, t, number, job.video))
+                samples.append(take_sample(layers, t, number))
         yield [
-            ring.begin(deliverable.planes(frames, matte))
+            ring.begin(deliverable.planes(layers))
             for deliverable, ring in zip(deliverables, rings, strict=True)
         ]
-        del frames, matte
+        del layers
 
 
 def _encode(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -14,23 +16,70 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from tests.clips import ClipSpec, make_clip
 from tests.leftovers import forget_frames, nothing_left, with_warnings
+from tests.schedule import in_order, is_slow, read_durations, scope_of, write_durations
 
 # How long an example takes says more of the machine than of the law.
 hypothesis.settings.register_profile("vrmatte", deadline=None)
 hypothesis.settings.load_profile("vrmatte")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--keep-durations", action="store_true", help="write how long tests took into the tree"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config.option, "loadscopereorder"):  # of pytest-xdist, in the leading process
+        config.option.loadscopereorder = False  # the order is ours
+    if config.option.keep_durations and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(KeptDurations(), "kept-durations")
+
+
+class KeptDurations:
+    """Adds up the durations of each test, those of its fixtures too, and keeps them."""
+
+    def __init__(self) -> None:
+        self._measured: dict[str, float] = defaultdict(float)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._measured[report.nodeid] += report.duration
+
+    def pytest_sessionfinish(self) -> None:
+        write_durations(self._measured)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow, and put the files that take longest first."""
+    durations = read_durations()
+    for item in items:
+        if is_slow(item.nodeid, durations):
+            item.add_marker("slow")
+    place = {test: at for at, test in enumerate(in_order((i.nodeid for i in items), durations))}
+    items.sort(key=lambda item: place[item.nodeid])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Processes take scopes of `tests.schedule`, where none other is asked for."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    scheduling = LoadScopeScheduling(config, log)
+    scheduling._split_scope = scope_of
+    return scheduling
+
+
 @pytest.fixture(autouse=True, scope="module")
 def module_leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
     """Set up before, and torn down after, all other fixtures of the module."""
-    with nothing_left(request.node.nodeid):
+    with nothing_left(request.node):
         yield
 
 
 @pytest.fixture(autouse=True)
 def test_leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Set up after the fixtures of wider scopes, whose processes and pipes stay."""
-    with nothing_left(request.node.nodeid):
+    """Set up after the fixtures of wider scopes, whose processes and pipes may stay."""
+    with nothing_left(request.node):
         yield
 
 

@@ -31,10 +31,15 @@ class LeftBehindError(Exception):
 
 
 @contextmanager
-def nothing_left(whose: str) -> Iterator[None]:
+def nothing_left(node: pytest.Item | pytest.Collector) -> Iterator[None]:
     """What the block starts and opens must be gone after it; processes that are not are ended.
 
-    What was there before, such as a process of a fixture with a wider scope, does not count.
+    What was there before, such as a process of a fixture with a wider scope, does not count. A
+    test may also be the first to make such a fixture start something. Therefore, what is left by
+    a test that uses a module's own fixture is the module's: it must be gone when that ends.
+
+    Args:
+        node: the test, or the module, of the block.
 
     Raises:
         LeftBehindError: a child still runs, or a pipe or socket is open. What is garbage already
@@ -45,6 +50,8 @@ def nothing_left(whose: str) -> Iterator[None]:
     if _children() <= children and _pipes() <= pipes:
         return
     gc.collect()
+    if _uses_fixtures_that_stay(node):
+        return
     still_open = _pipes() - pipes - _blamed
     _blamed.update(still_open)
     left = [
@@ -52,7 +59,21 @@ def nothing_left(whose: str) -> Iterator[None]:
         *(f"open: {pipe}" for pipe in sorted(still_open)),
     ]
     if left:
-        raise LeftBehindError("; ".join([f"{whose} left behind", *left]))
+        raise LeftBehindError("; ".join([f"{node.nodeid} left behind", *left]))
+
+
+def _uses_fixtures_that_stay(node: pytest.Item | pytest.Collector) -> bool:
+    """Whether it is a test with a fixture of its module that other tests of it use, too.
+
+    The fixtures of conftest.py and of pytest start nothing that stays.
+    """
+    if not isinstance(node, pytest.Function):
+        return False
+    fixtures = node._fixtureinfo.name2fixturedefs.values()
+    module = node.nodeid.partition("::")[0]
+    return any(
+        each[-1].scope != "function" and each[-1].baseid.startswith(module) for each in fixtures
+    )
 
 
 def forget_frames(error: BaseException | None) -> None:

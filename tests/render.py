@@ -22,7 +22,8 @@ from pipeline.deliverables.base import make_deliverable
 from pipeline.finish import finish_video
 from pipeline.segment import run_segment
 from pipeline.source.video_info import read_video
-from pipeline.stages.matting.base import load_model
+from pipeline.stages.catalogue import output_video
+from pipeline.stages.chain import Chain
 
 CPU = torch.device("cpu")
 
@@ -50,7 +51,7 @@ def render(
     folder.mkdir(parents=True, exist_ok=True)
     index_path = folder / "index.json"
     video = read_video(source, index_path, layout)
-    model = load_model(settings.matting, settings.processing, CPU)
+    chain = Chain.of(settings, CPU)
     first = settings.start_frame
     stop = video.num_frames
     if settings.max_frames is not None:
@@ -64,9 +65,11 @@ def render(
     order = list(jobs)
     if shuffle is not None:
         random.Random(shuffle).shuffle(order)
-    results = {job.number: run_segment(job, model, CPU) for job in order}
+    results = {job.number: run_segment(job, chain, CPU) for job in order}
     parts = tuple(results[job.number] for job in jobs)
-    suffix = make_deliverable(settings.deliverables[0], video, settings).suffix
+    suffix = make_deliverable(
+        settings.deliverables[0], output_video(video, settings), settings
+    ).suffix
     target = folder / f"{source.stem}_matte{suffix}"
     finish_video(FinishJob(video, settings, parts, (str(target),), str(folder)))
     return video, target

@@ -131,7 +131,7 @@ class HereRun:
 
     Attributes:
         work: what the workers do.
-        config: a settings file; `settings` go before it.
+        config: a settings file; `settings` override it.
         threads: workers are threads, and files are probed in this process.
         page: there is a page.
     """

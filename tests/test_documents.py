@@ -29,6 +29,7 @@ from orchestrator.cli import main
 from orchestrator.commands.doctor import doctor
 from orchestrator.commands.gates import gates
 from orchestrator.commands.models import fetch_models
+from orchestrator.fleet.worker_life import life_table
 from orchestrator.run.request import Request, Surroundings
 from orchestrator.settings.settings import load_settings
 from pipeline.prompts.prompts import require_prompts_file
@@ -197,3 +198,19 @@ def test_settings_files_are_right(text: str, tmp_path: Path) -> None:
     path = tmp_path / "settings.yaml"
     path.write_text(text)
     load_settings(path, {})
+
+
+def test_the_architecture_shows_the_table_that_workers_obey() -> None:
+    assert life_table() in (ROOT / "ARCHITECTURE.md").read_text()
+
+
+@pytest.mark.parametrize("document", ["ARCHITECTURE.md", "CONTRIBUTING.md", *DOCUMENTS])
+def test_files_that_a_document_names_are_there(document: str) -> None:
+    """By their paths; of a decision or a benchmark its number is enough."""
+    named = re.findall(
+        r"(?<![\w/.-])((?:pipeline|workers|orchestrator|tests|docs|deploy|benchmarks)/[\w/.-]+\w)",
+        (ROOT / document).read_text(),
+    )
+    assert named or document in DOCUMENTS
+    missing = [n for n in named if "NAME" not in n and not any(ROOT.glob(f"{n}*"))]
+    assert missing == []

@@ -33,6 +33,14 @@ def shared():
         yield process
         process.kill()
 
+@pytest.fixture(scope="module")
+def lazy():
+    started = []
+    yield started
+    for process in started:
+        process.kill()
+        process.communicate()
+
 @pytest.fixture
 def own():
     with sleeper() as process:
@@ -48,7 +56,7 @@ def nobody():
     gc.collect()
 
 def test_1_innocent_with_fixtures(shared, own): nobody()
-def test_2_keeps_a_process(shared): KEPT.append(sleeper())
+def test_2_keeps_a_process(): KEPT.append(sleeper())
 def test_3_innocent(): nobody()
 def test_4_makes_a_cycle():
     process = sleeper(0)
@@ -64,6 +72,8 @@ def test_a_keeps_a_pipe(): KEPT.append(os.pipe())
 def test_b_innocent(): nobody()
 def test_c_leaves_one_that_ends_by_itself():
     KEPT.append(subprocess.Popen(["sleep", "0.1"]))
+def test_e_makes_a_fixture_start_one(lazy): lazy.append(sleeper())
+def test_f_innocent(lazy): assert len(lazy) == 1
 def test_d_innocent():
     assert KEPT.pop().wait() == 0
 """
@@ -98,6 +108,6 @@ def test_each_is_blamed_for_its_own(tmp_path: Path) -> None:
     told = re.findall(r"^(ERROR|FAILED|PASSED) .*::test_(\w)_", done.stdout, re.MULTILINE)
     blamed = {name for outcome, name in told if outcome != "PASSED"}
     assert blamed == set("2468am"), done.stdout
-    assert {name for _, name in told} == set("123456789abcdm")
+    assert {name for _, name in told} == set("123456789abcdefm")
     assert "test_2_keeps_a_process left behind; running: sleep 600; open: pipe:" in done.stdout
     assert "test_module.py left behind; running: sleep 600" in done.stdout

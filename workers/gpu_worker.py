@@ -1,4 +1,4 @@
-"""A worker's process: take tasks, do them in lanes, say what became of them. Decides nothing else.
+"""A worker's process: takes tasks, does them in lanes, reports the results. Decides nothing.
 
 One thread listens to the parent, one runs each task, and the main thread sees to both. A task that
 fails with a foreseen error costs itself; anything unforeseen ends the process, because nobody
@@ -23,6 +23,7 @@ import structlog
 
 from pipeline.contract import FinishJob
 from pipeline.errors import DeviceError, ErrorRecord, SegmentsDamaged, VrmatteError
+from workers.local_folder import LifeFolder, claim, sweep
 from workers.messages import (
     Command,
     DoTask,
@@ -38,7 +39,6 @@ from workers.messages import (
     WorkerSetup,
 )
 from workers.result_queue import WorkerEnd
-from workers.scratch import LifeFolder, claim, sweep
 from workers.telemetry import resident_bytes
 
 if TYPE_CHECKING:
@@ -96,9 +96,9 @@ def serve(
     module, _, name = setup.work.partition(":")
     own: LifeFolder | None = None
     try:
-        if setup.scratch is not None:
-            own = _own_folder(Path(setup.scratch), worker, life, log)
-            setup = replace(setup, scratch=str(own.path))
+        if setup.local_folder is not None:
+            own = _own_folder(Path(setup.local_folder), worker, life, log)
+            setup = replace(setup, local_folder=str(own.path))
         with _without_collection():
             work: Work = getattr(importlib.import_module(module), name)(setup)
     except Exception as error:
@@ -128,11 +128,11 @@ def _without_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _own_folder(scratch: Path, worker: int, life: int, log: structlog.BoundLogger) -> LifeFolder:
+def _own_folder(place: Path, worker: int, life: int, log: structlog.BoundLogger) -> LifeFolder:
     """This life's folder; what those before it left on this machine is removed."""
-    if swept := sweep(scratch):
-        log.info("scratch_swept", folders=swept)
-    return claim(scratch, worker, life)
+    if swept := sweep(place):
+        log.info("local_folder_swept", folders=swept)
+    return claim(place, worker, life)
 
 
 class _Server:

@@ -1,4 +1,4 @@
-"""One life of a worker on a machine that is not the parent's: what stands between the two there.
+"""One life of a worker on another machine: what stands between it and the parent there.
 
 It starts the worker's process as the parent would (`workers/launch.py`), hands it the parent's
 commands in the order of their numbers, and keeps what it says until the parent asks. A parent that
@@ -101,7 +101,7 @@ class Guest:
             self._handle = handle
             self._pass_on()
         # Apart: a sick driver may not answer, and then only this thread waits.
-        sampled = (handle.pid, visible_devices(setup, os.environ))
+        sampled = (handle.pid, visible_devices(setup.device, os.environ))
         threading.Thread(target=self._take_samples, args=sampled, daemon=True).start()
         listens = True
         why = ""

@@ -19,6 +19,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from socket import socket
 
+from pipeline.files.child_failure import how_it_ended
 from workers.messages import Command, Report, WorkerSetup
 from workers.result_queue import LineGone, ParentEnd, WorkerEnd, open_line
 
@@ -51,11 +52,12 @@ def launch(worker: int, life: int, setup: WorkerSetup) -> WorkerHandle:
         OSError: the machine has no room for another process.
     """
     parent_end, worker_end = open_line()
+    visible = visible_devices(setup.device, os.environ)
     # `torch.multiprocessing.get_context` is this very function. By that name it would load torch
     # into the process that only leads: 3 s of a core, and 0.45 GB for as long as the run lasts.
     process = multiprocessing.get_context("spawn").Process(
         target=_main,
-        args=(worker_end, worker, life, setup, os.getpid(), visible_devices(setup, os.environ)),
+        args=(worker_end, worker, life, setup, os.getpid(), visible),
         name=f"vrmatte-worker-{worker}",
         daemon=False,
     )
@@ -119,27 +121,24 @@ class WorkerHandle:
         self._line.close()
         code = self._process.exitcode
         self._process.close()
-        if code is not None and code < 0:
-            return f"killed by {signal.Signals(-code).name}"
-        return f"exit status {code}"
+        return how_it_ended(code)
 
 
-def visible_devices(setup: WorkerSetup, environment: Mapping[str, str]) -> str:
-    """CUDA_VISIBLE_DEVICES for a worker: one GPU, or none.
+def visible_devices(device: int | str, environment: Mapping[str, str]) -> str:
+    """CUDA_VISIBLE_DEVICES for a process that shall see one GPU, or none.
 
-    Where the parent itself was given a choice of GPUs, the worker's number counts within it.
+    Args:
+        device: a GPU's number among those that `environment` leaves visible, or ``"cpu"``.
     """
-    if setup.device == "cpu":
+    if device == "cpu":
         return ""
     allowed = environment.get("CUDA_VISIBLE_DEVICES")
-    if allowed is None:
-        return str(setup.device)
-    return allowed.split(",")[int(setup.device)].strip()
+    return str(device) if allowed is None else allowed.split(",")[int(device)].strip()
 
 
 @contextlib.contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Show a child these variables; what the person has set goes before."""
+    """Show a child these variables; one that the person has set keeps its value."""
     added = {name: value for name, value in variables.items() if name not in os.environ}
     os.environ.update(added)
     try:

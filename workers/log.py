@@ -1,4 +1,4 @@
-"""A process's log: JSON lines in its own file, made in the process that writes them.
+"""The log of a process: JSON lines in its own file.
 
 Both `structlog.get_logger()` and the standard library's loggers, with Python's warnings, end here.
 """

@@ -1,4 +1,4 @@
-"""What the parent says to a worker, and what a worker says to the parent.
+"""Messages between the parent and a worker, both ways.
 
 Every report names worker, life, and (where there is one) the task with its attempt, so that the
 words of a dead life can be told from those of the living.
@@ -6,7 +6,7 @@ words of a dead life can be told from those of the living.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pipeline.contract import (
     AS_ASKED,
@@ -20,8 +20,9 @@ from pipeline.contract import (
     VideoSettings,
 )
 from pipeline.errors import ErrorRecord
+from pipeline.stages.catalogue import StageChoice, chosen_stages
 
-#: Models that stay loaded in a worker, unless its lanes use more at the moment. The one before
+#: Stages of one name that a worker keeps, unless its lanes use more at the moment. The one before
 #: stays, because videos that follow each other may take turns.
 MOST_LOADED = 2
 
@@ -35,24 +36,17 @@ class ModelChoice:
 
     @classmethod
     def of(cls, settings: VideoSettings) -> ModelChoice:
-        """What a video's settings ask for, without what models do not look at.
+        """What a video's settings ask for, without what models do not look at."""
+        for choice in chosen_stages(settings):
+            if choice.stage == "matting":
+                return cls(choice.settings.matting, choice.settings.processing)
+        raise ValueError("these settings ask for no matting")
 
-        Who the subject is reaches a model with each video (`pipeline/prompts/store.py`).
-        """
-        said, decoded = MattingSettings(), ProcessingSettings()
-        matting = replace(
-            settings.matting,
-            prompts=said.prompts,
-            dlc_csv=said.dlc_csv,
-            dlc_bodyparts=said.dlc_bodyparts,
-            dlc_likelihood=said.dlc_likelihood,
-        )
-        processing = replace(
-            settings.processing,
-            adaptive_scaling=decoded.adaptive_scaling,
-            decode_threads=decoded.decode_threads,
-        )
-        return cls(matting, processing)
+    @property
+    def stage(self) -> StageChoice:
+        """The stage that holds this model."""
+        kept = VideoSettings(matting=self.matting, processing=self.processing)
+        return StageChoice("matting", kept)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +63,8 @@ class WorkerSetup:
         progress_s: shortest time between two progress reports of one task, in seconds.
         ram_bytes: what its processes may hold; None: whatever they need.
         vram_bytes: what PyTorch may take of its GPU; None likewise.
-        scratch: folder in which each life makes one of its own (`workers/scratch.py`), which is
-            what `work` is given; None: segments are written in OUT.
+        local_folder: where each life makes a folder of its own (`workers/local_folder.py`), in
+            which `work` writes segments; None: they are written in OUT.
         work: ``module:class`` of what does the tasks; another one only in tests.
     """
 
@@ -82,7 +76,7 @@ class WorkerSetup:
     progress_s: float = 0.5
     ram_bytes: int | None = None
     vram_bytes: int | None = None
-    scratch: str | None = None
+    local_folder: str | None = None
     work: str = "workers.work:Pipeline"
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Keep a worker's memory within its share: let one segment go before the kernel ends the process.
+"""Keeps a worker's memory within its share: drops one segment before the kernel kills it.
 
 A container has no swap, and the kernel's choice of what to end is as good as random.
 """

@@ -1,4 +1,4 @@
-"""A worker's own line to the parent: whole messages, or the news that the other end is gone.
+"""The channel from a worker to the parent: whole messages, or the news that it is closed.
 
 Each worker has a socket pair to itself, so that one that dies in the middle of a message harms no
 other. The parent never waits on it: it takes the bytes that are there, keeps an unfinished message

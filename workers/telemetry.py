@@ -1,4 +1,4 @@
-"""Measure what a worker uses: time and memory of its processes, and the state of its GPU.
+"""Measures time, memory and GPU state of a worker's processes, when asked.
 
 NVML's binding (pynvml) is imported where it is used: it takes 17 MB and 0.06 s of CPU time, and
 most of the processes that import this file never ask about a GPU.

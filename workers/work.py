@@ -1,4 +1,4 @@
-"""What a worker does when it is given a task: the pipeline, on this process's one device."""
+"""Does a worker's tasks: runs the pipeline on this process's one device."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from pipeline.contract import (
     OutputFile,
     SegmentJob,
     SegmentResult,
+    VideoSettings,
     is_huge,
 )
 from pipeline.errors import DeviceError, MachineError, ResourceError
 from pipeline.finish import finish_video
 from pipeline.segment import run_segment
-from pipeline.stages.matting.base import MattingModel, load_model
-from workers.messages import ModelChoice, WorkerSetup
-from workers.model_cache import ModelCache
+from pipeline.stages.base import Stage
+from pipeline.stages.catalogue import StageChoice, make_stage
+from pipeline.stages.chain import Chain
+from workers.messages import WorkerSetup
 from workers.ram import RamGuard, give_back_memory, keep_no_large_blocks
+from workers.stage_cache import StageCache
 
 
 class Work(Protocol):
@@ -58,13 +61,13 @@ class Pipeline:
     def __init__(self, setup: WorkerSetup) -> None:
         # The launcher left the process one GPU to see, so that it is always the first.
         self._device = torch.device("cpu" if setup.device == "cpu" else "cuda:0")
-        self._models = ModelCache(self._load)
+        self._stages = StageCache(self._make)
         self._ram = RamGuard(setup.ram_bytes)
-        self._scratch = None if setup.scratch is None else Path(setup.scratch)
+        self._own_folder = None if setup.local_folder is None else Path(setup.local_folder)
         self.device = _open(self._device, setup)
         if setup.model is not None:
             torch.set_num_threads(setup.model.processing.intra_op_threads)
-            with _named_errors(), self._models.using(setup.model):
+            with _named_errors(), self._stages.using(setup.model.stage):
                 pass
 
     def segment(
@@ -82,20 +85,20 @@ class Pipeline:
         if is_huge(job.video):
             keep_no_large_blocks()
         if concession.chunk_divisor > 1:  # memory may have run out
-            self._models.drop_idle()
+            self._stages.drop_idle()
             give_back_memory()
 
         def tell(frames_done: int) -> None:
             self._ram.check()
             on_progress(frames_done)
 
-        with _named_errors(), self._models.using(ModelChoice.of(settings)) as model:
+        with _named_errors(), self._chain(settings) as chain:
             return run_segment(
                 job,
-                model,
+                chain,
                 self._device,
                 concession=concession,
-                scratch=self._scratch,
+                own_folder=self._own_folder,
                 on_progress=tell,
                 should_stop=should_stop,
             )
@@ -104,8 +107,20 @@ class Pipeline:
         with _named_errors():
             return finish_video(job, should_stop=should_stop)
 
-    def _load(self, choice: ModelChoice) -> MattingModel:
-        return load_model(choice.matting, choice.processing, self._device)
+    @contextlib.contextmanager
+    def _chain(self, settings: VideoSettings) -> Iterator[Chain]:
+        """The chain of these settings, whose expensive stages are kept from task to task."""
+        with contextlib.ExitStack() as in_use:
+
+            def made(choice: StageChoice, device: torch.device) -> Stage:
+                if choice.is_kept:
+                    return in_use.enter_context(self._stages.using(choice))
+                return make_stage(choice, device)
+
+            yield Chain.of(settings, self._device, made)
+
+    def _make(self, choice: StageChoice) -> Stage:
+        return make_stage(choice, self._device)
 
 
 def _open(device: torch.device, setup: WorkerSetup) -> str:

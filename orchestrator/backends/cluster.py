@@ -1,4 +1,4 @@
-"""The workers of a run on a Ray cluster: which nodes may work, and who comes while it goes on.
+"""Workers on the nodes of a Ray cluster: check nodes at the start and those that join later.
 
 Ray itself is behind `orchestrator/backends/ray.py`; it is imported when a cluster is asked for.
 """
@@ -20,9 +20,9 @@ from orchestrator.backends.node_check import Node, Source, difference, look, thi
 from orchestrator.backends.ray_session import connected
 from orchestrator.fleet.events_actions import WorkerSpec
 from orchestrator.fleet.jobs import VideoJob
-from orchestrator.machine.crew import Crew, gather
+from orchestrator.machine.crew import Crew, crew_of
 from orchestrator.machine.devices import Devices, choose_devices
-from orchestrator.machine.scratch_folder import scratch_folder
+from orchestrator.machine.local_folder import local_folder
 from orchestrator.out.folder import OutFolder
 from orchestrator.settings.settings import Settings
 from orchestrator.words import counted
@@ -40,13 +40,13 @@ LOOK_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the nodes of a cluster are needed for.
+    """The work for which nodes are wanted.
 
     Attributes:
-        crew: as it would be on this machine alone: lanes, models, and CPU or GPU.
+        crew: the crew of this machine; nodes have its lanes and its kind of device.
         jobs: those that are not done.
         fetch: fetches a model on the machine where it is called.
-        say: tells a person a line.
+        say: prints a line for a person.
     """
 
     settings: Settings
@@ -58,7 +58,7 @@ class Wanted:
 
 
 class Cluster:
-    """The nodes that work, with those that come later; see `joined`."""
+    """The nodes that work, including those that join later; see `joined`."""
 
     def __init__(self, wanted: Wanted, backend: RayBackend) -> None:
         self.backend = backend
@@ -88,7 +88,7 @@ class Cluster:
         return self._news
 
     def take(self) -> list[WorkerSpec]:
-        """The workers that have come since this was last called."""
+        """The workers that have joined since the last call."""
         with suppress(BlockingIOError):
             while len(self._news.recv(1024)) == 1024:
                 pass
@@ -97,10 +97,10 @@ class Cluster:
         return new
 
     def begin(self) -> list[WorkerSpec]:
-        """Look at the nodes that are there, and for new ones from now on.
+        """Check the nodes of the cluster, and look for new ones from now on.
 
         Raises:
-            MachineError: none of them can work.
+            MachineError: no node can work.
         """
         with _token(self._wanted.out, self._token):
             specs = self._look_for_new()
@@ -124,7 +124,7 @@ class Cluster:
             try:
                 with _token(self._wanted.out, self._token):
                     specs = self._look_for_new()
-            except Exception as error:  # whatever Ray meets: those that are there go on
+            except Exception as error:  # any trouble of Ray: the known nodes go on
                 self._log.warning("nodes_not_looked_at", error=str(error))
                 continue
             if specs:
@@ -157,9 +157,9 @@ class Cluster:
     @property
     def _ask(self) -> Callable[[], Node | str]:
         wanted = self._wanted
-        scratch = scratch_folder(wanted.settings.output)
+        folder = local_folder(wanted.settings.output)
         whole = (self._sources, str(wanted.out.work), self._token, self._models, wanted.fetch)
-        arguments = (*whole, scratch)
+        arguments = (*whole, folder)
         return lambda: look(*arguments)
 
     def _count_on(self, node: Mapping[str, Any]) -> int:
@@ -183,18 +183,17 @@ class Cluster:
         count = self._count_on(node)
         gpus = said.gpus[:count]
         if wanted.crew.on_gpu:
-            devices = Devices(tuple(gpu.number for gpu in gpus), "")
+            devices = Devices(tuple(gpu.number for gpu in gpus), "", tuple(gpus))
         else:
             devices = choose_devices("none", count, ())
-        crew = gather(
+        crew = crew_of(
             wanted.settings,
             devices,
-            gpus,
             wanted.out,
-            cores=said.cores,
+            wanted.jobs,
+            lanes=wanted.crew.lanes,
             machine_bytes=said.memory_bytes,
         )
-        crew = crew.with_lanes(wanted.crew.lanes).with_models(wanted.jobs)
         cpus = float(node["Resources"].get("CPU", 0))
         specs = []
         for local, spec in enumerate(crew.specs()):
@@ -224,10 +223,10 @@ class Cluster:
 
 @contextmanager
 def joined(address: str, wanted: Wanted) -> Iterator[tuple[Cluster, list[WorkerSpec]]]:
-    """Be a driver of the Ray cluster at `address` ("auto": the one of this machine).
+    """Connect to the Ray cluster at `address` ("auto": the one of this machine) as a driver.
 
     Yields:
-        The cluster, and the workers that there are at first.
+        The cluster, and its first workers.
 
     Raises:
         MachineError: Ray is not installed, there is no cluster, or none of its nodes can work.
@@ -249,7 +248,7 @@ def joined(address: str, wanted: Wanted) -> Iterator[tuple[Cluster, list[WorkerS
 
 @contextmanager
 def _token(out: OutFolder, name: str) -> Iterator[None]:
-    """A file by which a node knows that it sees the very folder of this run."""
+    """A file by which a node can tell that it sees the same output folder."""
     path = out.work / name
     path.touch()
     try:

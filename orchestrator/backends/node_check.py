@@ -13,12 +13,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from orchestrator.machine.devices import Gpu, list_gpus, usable_cores, usable_memory, visible_gpus
-from orchestrator.machine.scratch_folder import refused_scratch
-from orchestrator.words import printable
+from orchestrator.machine.local_folder import refused_local_folder
 from pipeline.contract import MattingSettings
 from pipeline.errors import VrmatteError
 from pipeline.files.disk import refusal
 from pipeline.source.unchanged import fingerprint
+from pipeline.text import printable
 
 #: What decides what frames come out, or whether two nodes understand each other.
 PACKAGES = ("vrmatte", "torch", "torchcodec")
@@ -83,7 +83,7 @@ def look(
     token: str,
     models: Sequence[MattingSettings],
     fetch: Callable[[MattingSettings], object],
-    scratch: str | None = None,
+    local_folder: str | None = None,
 ) -> Node | str:
     """This machine, or in words why it cannot work on the run.
 
@@ -91,13 +91,13 @@ def look(
         out: a folder of the run that must be writable.
         token: a file in `out` that the run has just written.
         models: those that will be needed; they are fetched.
-        scratch: this machine's own folder by that name must be writable too.
+        local_folder: this machine's own folder by that name must be writable too.
     """
     if not Path(out, token).is_file():
         return f"it does not see the output folder {printable(out)}"
     if (trouble := refusal(Path(out))) is not None:
         return f"it cannot write to {printable(out)}: {trouble.strerror}"
-    if (refused := refused_scratch(scratch)) is not None:
+    if (refused := refused_local_folder(local_folder)) is not None:
         return refused
     for source in sources:
         if (difference := _differs(source)) is not None:

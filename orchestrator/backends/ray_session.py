@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from socket import create_connection
 from typing import IO
 
-from orchestrator.words import printable
 from pipeline.errors import MachineError, SettingsError
+from pipeline.text import printable
 
 #: How long the head of the cluster may take to answer at all.
 CONNECT_S = 10.0

@@ -42,16 +42,14 @@ from orchestrator.bench.result import (
 )
 from orchestrator.bench.whole import INDEX_NAME, Noted
 from orchestrator.child_module import run_module
-from orchestrator.demo.scene import Backdrop
 from orchestrator.estimate.trial import StageRequest, stages_alone
 from orchestrator.machine.devices import (
     Gpu,
-    choose_devices,
     default_lanes,
+    devices_here,
     list_gpus,
     usable_cores,
     usable_memory,
-    visible_gpus,
 )
 from orchestrator.settings.settings import (
     Settings,
@@ -62,6 +60,7 @@ from orchestrator.settings.settings import (
 from pipeline.contract import VideoInfo, segment_frames
 from pipeline.errors import SettingsError
 from pipeline.source.probe import probe_video
+from pipeline.stages.matting.catalogue import JSON_CONTEXT, facts_of
 from workers.telemetry import gpu_memory_used, resident_bytes
 
 #: Frames where nothing else is said: as many pixels together as so many pictures of 1920x960.
@@ -71,7 +70,7 @@ _SAMPLE_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class BenchRequest:
-    """What was typed.
+    """The command line.
 
     Attributes:
         clip: None makes one of `size`, a key of `orchestrator.bench.clip.SIZES`.
@@ -88,23 +87,21 @@ def bench(request: BenchRequest, say: Callable[[str], None] = lambda line: None)
     """Measure.
 
     Args:
-        say: is told what goes on, in one line each time.
+        say: gets a line for each step.
 
     Raises:
-        VrmatteError: the clip, the settings or the machine will not do; its message says why.
+        VrmatteError: the clip, the settings or the machine cannot be used; its message says why.
     """
     load = os.getloadavg()[0]
-    workers = request.settings.workers
-    visible = visible_gpus(list_gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))
-    devices = choose_devices(workers.gpus, workers.cpu_workers, visible)
-    gpus = [gpu for gpu in visible if gpu.number in devices.devices]
+    devices = devices_here(request.settings.workers, list_gpus())
+    gpus = [gpu for gpu in devices.gpus if gpu.number in devices.devices]
     with tempfile.TemporaryDirectory(prefix="vrmatte-bench-") as name:
         folder = Path(name)
         clip = request.clip
         if clip is None:
             say(f"making a clip of {request.size}")
-            backdrop: Backdrop = "green" if request.settings.matting.model == "chroma" else "room"
             size = SIZES[request.size]
+            backdrop = facts_of(request.settings.matting).backdrop
             clip = make_clip(folder, size, request.frames or _frames_of(*size), backdrop)
         info = _probe(clip, request.settings, folder)
         settings = _with_range(request, info, len(devices.devices))
@@ -114,7 +111,7 @@ def bench(request: BenchRequest, say: Callable[[str], None] = lambda line: None)
         first, last = noted.segments[0][0], noted.segments[-1][1]
         index = str(folder / INDEX_NAME)
         alone = stages_alone(
-            StageRequest(noted.info, noted.settings, first, last, index), devices.devices[0]
+            StageRequest(noted.info, noted.settings, first, last, index), devices.first
         )
     machine = Machine(
         cpu=_cpu_name(),
@@ -197,7 +194,7 @@ def _whole(
     wall_s = time.monotonic() - begin
     cpu_s, own_s = _children_cpu_s() - before, time.process_time() - own_before
     others_s = _machine_cpu_s() - busy_before - cpu_s - own_s
-    noted = TypeAdapter(Noted).validate_json(result.read_bytes())
+    noted = TypeAdapter(Noted).validate_json(result.read_bytes(), context=JSON_CONTEXT)
     whole = Whole(
         workers=noted.workers,
         lanes=noted.lanes,

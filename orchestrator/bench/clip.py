@@ -15,6 +15,7 @@ from orchestrator.demo.scene import Backdrop, Scene
 from pipeline.encode.ffmpeg_pipe import ffmpeg_command
 from pipeline.errors import EncodeError
 from pipeline.files.child import tied
+from pipeline.files.child_failure import ChildFailure
 
 #: Width and height of both eyes side by side, and what encodes: H.264 is not made for 8K.
 SIZES = {"1080p": (1920, 960), "4k": (3840, 1920), "8k": (8192, 4096)}
@@ -64,6 +65,7 @@ def make_clip(folder: Path, size: tuple[int, int], num_frames: int, backdrop: Ba
         raise
     _, words = child.communicate()
     if child.returncode != 0:
-        lines = words.decode(errors="replace").strip().splitlines() or ["it gave no reason"]
-        raise EncodeError(f"ffmpeg could not make a clip: {lines[-1]}", "is the disk full?")
+        failure = ChildFailure.of(command, child.returncode, words)
+        event = failure.sentence("ffmpeg cannot make a clip")
+        raise failure.noted(EncodeError(event, "is the disk full?"))
     return path

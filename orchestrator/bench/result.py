@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from orchestrator.estimate.trial import Stages
-from orchestrator.words import clock, printable, readable_size
+from orchestrator.words import clock, readable_size
 from pipeline.errors import SettingsError
 from pipeline.files.disk import write_file
+from pipeline.text import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,8 +24,8 @@ SCHEMA_VERSION = 1
 #: Share of the cores that others may take before a person is told that it disturbs.
 MOST_OTHERS = 0.05
 
-#: Stages that see the warm-up frames of a segment too; the others see only what is delivered.
-BEFORE_PLANES = ("decode", "eyes", "model", "refine")
+#: Steps that see only the frames that are delivered; the others see a segment's warm-up too.
+DELIVERED_ONLY = ("planes", "encode")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +176,8 @@ def _ideal(alone: Stages, frames: int, warmups: int, cores: int, on_gpu: bool) -
     walls: dict[str, float] = {}
     cpu_s = 0.0
     for stage in alone.stages:
-        seen = frames + warmups if stage.name in BEFORE_PLANES else frames
+        is_late = stage.name.partition(" ")[0] in DELIVERED_ONLY
+        seen = frames if is_late else frames + warmups
         walls[stage.name] = stage.wall_s / stage.frames * seen
         cpu_s += stage.cpu_s / stage.frames * seen
     slowest = max(walls, key=lambda name: walls[name])

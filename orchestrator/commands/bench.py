@@ -9,13 +9,13 @@ from typing import Any
 import click
 
 from orchestrator.commands.options import (
-    FORMATS,
     PATH,
     QUALITIES,
+    FormatName,
     Gpus,
     console,
     interrupted_by,
-    overrides,
+    read_settings,
 )
 from pipeline.errors import SettingsError
 
@@ -24,7 +24,7 @@ from pipeline.errors import SettingsError
 @click.argument("clip", required=False, type=PATH, metavar="[CLIP]")
 @click.option("--config", type=PATH, help="Settings file (`vrmatte config init` writes one).")
 @click.option("--model", help="As in `vrmatte run`.")
-@click.option("--format", "formats", multiple=True, type=click.Choice(FORMATS), help="Likewise.")
+@click.option("--format", "formats", multiple=True, type=FormatName(), help="Likewise.")
 @click.option("--quality", type=click.Choice(QUALITIES), help="Likewise.")
 @click.option(
     "--size",
@@ -53,12 +53,12 @@ def bench(
     from orchestrator.bench.bench import bench as measure
     from orchestrator.bench.compare import change_table, differences
     from orchestrator.bench.result import headline, read_json, stage_table, write_json
-    from orchestrator.settings.settings import load_settings, settings_for
+    from orchestrator.settings.settings import settings_for
 
     old = read_json(compare) if compare else None
     if json_path and not json_path.absolute().parent.is_dir():
         raise SettingsError(f"there is no folder for {json_path}", "make it, or name another file")
-    settings = load_settings(config, overrides(options))
+    settings = read_settings(config, options)
     settings = settings_for(settings, PurePath(clip.name if clip else ""))
     errors = console(stderr=True)
     with interrupted_by(signal.SIGTERM, signal.SIGHUP):

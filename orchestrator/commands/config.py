@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from orchestrator.commands.options import PATH
+from orchestrator.commands.options import PATH, read_settings
 from pipeline.errors import SettingsError
 
 
@@ -44,9 +44,8 @@ def check_config(file: Path) -> None:
     Whether what it names is there (weights, pictures, GPUs) only a run can tell.
     """
     from orchestrator.plan.per_file import require_sense
-    from orchestrator.settings.settings import load_settings
 
-    require_sense(load_settings(file, {}))
+    require_sense(read_settings(file, {}))
     click.echo(f"{file} is right")
 
 

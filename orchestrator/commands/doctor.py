@@ -15,20 +15,27 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--out", type=PATH, metavar="OUT", help="Whose disk is looked at; this folder's.")
-@click.option("--config", type=PATH, help="Settings file: whose model's weights are looked for.")
-@click.option("--model", help="The same by name, as in `vrmatte run`.")
-@click.option("--fresh", is_flag=True, help="Try again what is remembered of this machine.")
+@click.option(
+    "--out",
+    type=PATH,
+    metavar="OUT",
+    help="Folder whose disk is tried; the current one by default.",
+)
+@click.option(
+    "--config", type=PATH, help="Settings file with the model whose weights are looked for."
+)
+@click.option("--model", help="That model by name, as in `vrmatte run`.")
+@click.option("--fresh", is_flag=True, help="Repeat the trials whose results are remembered.")
 @click.option(
     "--backend",
     type=click.Choice(["local", "ray"]),
     default="local",
-    help="What is looked at: this machine, or every node of a Ray cluster.",
+    help="What is examined: this machine, or every node of a Ray cluster.",
 )
 @click.option(
     "--address",
     metavar="auto|HOST:PORT",
-    help="Of the cluster's head; auto, by default, is the cluster that this machine belongs to.",
+    help="Address of the cluster's head; by default auto: the cluster of this machine.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON instead.")
 def doctor(
@@ -40,26 +47,25 @@ def doctor(
     address: str | None,
     as_json: bool,
 ) -> int:
-    """Look at this machine: is it fit for a run, and what would make it better?
+    """Examine this machine: is it fit for a run, and what would improve it?
 
-    Each line is ok, mind (it works, but slower than it could) or broken (a run will fail), with
-    what to do. What decodes and encodes is tried once a machine and remembered. Exit status: 3 if
-    something is broken, otherwise 0.
+    Each line is ok, warning (it works, but slower than it could) or broken (a run will fail), with
+    what to do. Decoders and encoders are tried once per machine, and the results are remembered.
+    Exit status: 3 if something is broken, otherwise 0.
 
-    With --backend ray each node looks at itself, and is compared with this machine, on which a run
-    would be started: versions, OUT, GPUs, and whether its address is public.
+    With --backend ray each node of the cluster is examined, and compared with this machine, which
+    would start the run: versions, OUT, GPUs, and whether its address is public.
     """
     import json
 
-    from orchestrator.commands.options import overrides
+    from orchestrator.commands.options import read_settings
     from orchestrator.doctor.doctor import examine, here
     from orchestrator.doctor.findings import as_record, worst
     from orchestrator.doctor.screen import Working, show_findings
-    from orchestrator.settings.settings import load_settings
 
     if address is not None and backend != "ray":
         raise SettingsError("--address is for --backend ray", "add it, or leave the address out")
-    matting = load_settings(config, overrides({"model": model})).matting
+    matting = read_settings(config, {"model": model}).matting
     if backend == "ray":
         return _everywhere(address or "auto", out, matting, fresh=fresh, as_json=as_json)
     with Working(console(stderr=True)) as working:
@@ -82,7 +88,7 @@ def _everywhere(
     from orchestrator.doctor.screen import Working, show_reports
 
     with Working(console(stderr=True)) as working:
-        working.on("waiting for the nodes' doctors")
+        working.on("waiting for the findings of all nodes")
         reports = examine_cluster(address, Wanted(out, matting, fresh))
     record = cluster_record(reports)
     if as_json:

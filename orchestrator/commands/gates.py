@@ -14,10 +14,12 @@ from pipeline.errors import DiskError
 @click.option(
     "--through", type=click.IntRange(1, 5), default=4, metavar="N", help="The last gate; 4."
 )
-@click.option("--out", type=PATH, metavar="OUT", help="The finished folder that gate 5 looks at.")
+@click.option(
+    "--out", type=PATH, metavar="OUT", help="The finished output folder that gate 5 checks."
+)
 @click.option("--config", type=PATH, help="Settings file: its model must pass.")
-@click.option("--model", help="The same by name, as in `vrmatte run`.")
-@click.option("--fresh", is_flag=True, help="Try again what is remembered of this machine.")
+@click.option("--model", help="That model by name, as in `vrmatte run`.")
+@click.option("--fresh", is_flag=True, help="Repeat what has passed or is remembered.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON instead.")
 def gates(
     through: int,
@@ -27,28 +29,27 @@ def gates(
     fresh: bool,
     as_json: bool,
 ) -> int:
-    """Prove that this machine does the work, before a night's run.
+    """Prove that this machine does the work, before a long run.
 
-    Gate 1 is the machine (`vrmatte doctor`), 2 every decoder, model and format alone, 3 an H.264
-    and an AV1 clip from end to end, 4 two workers at once, 5 a finished OUT. A gate that fails
-    ends it. Models whose weights are not here are skipped, unless asked for. Results are kept:
-    `vrmatte run --gated` starts only where 1 to 4 have passed. Exit status: 3 if a gate failed,
-    otherwise 0.
+    Gate 1 checks the machine (`vrmatte doctor`), 2 every decoder, model and format alone, 3 an
+    H.264 and an AV1 clip from end to end, 4 two workers at once, 5 a finished OUT. The first gate
+    that fails is the last one. Models without weights here are skipped, unless one is asked for.
+    The results are kept: `vrmatte run --gated` starts only if gates 1 to 4 have passed. Exit
+    status: 3 if a gate failed, otherwise 0.
     """
     import json
     import tempfile
     from datetime import datetime
 
-    from orchestrator.commands.options import overrides
+    from orchestrator.commands.options import read_settings
     from orchestrator.doctor.doctor import here
     from orchestrator.doctor.screen import Working
     from orchestrator.gates.gates import failed_gate, gates_to_run, keep_results, pass_gates
     from orchestrator.gates.record import ready_models
     from orchestrator.gates.screen import show_results, verdict
     from orchestrator.gates.site import Site
-    from orchestrator.settings.settings import load_settings
 
-    settings = load_settings(config, overrides({"model": model}))
+    settings = read_settings(config, {"model": model})
     asked = settings.matting.model if config or model else None
     with (
         Working(console(stderr=True)) as working,
@@ -65,7 +66,7 @@ def gates(
         )
         numbers, earlier = gates_to_run(site, through)
         if earlier and not as_json:
-            click.echo(f"gates 1 to 4 were passed here {earlier}: not made again (--fresh does)")
+            click.echo(f"gates 1 to 4 passed here {earlier}: not repeated (--fresh does)")
         try:
             found = pass_gates(site, numbers)
             shown = list(found) if as_json else show_results(console(), found, working.pause)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from orchestrator.commands.options import PATH, overrides
+from orchestrator.commands.options import PATH, read_settings
 
 
 @click.group()
@@ -18,10 +18,16 @@ def models() -> None:
 @models.command("list")
 def list_models() -> None:
     """Name the models that can be chosen."""
-    from pipeline.stages.matting.catalogue import DESCRIPTIONS, model_names
+    from pipeline.errors import SettingsError
+    from pipeline.stages.matting.catalogue import MODELS
 
-    for name in model_names():
-        click.echo(f"{name:8} {DESCRIPTIONS.get(name, 'installed by another package')}")
+    for name in MODELS.names():
+        try:
+            row = MODELS[name]
+            said = f"{row.description}; needs {row.needs} ({row.licence})"
+        except SettingsError as error:
+            said = f"unusable: {error}"
+        click.echo(f"{name:8} {said}")
 
 
 @models.command("fetch")
@@ -30,14 +36,13 @@ def list_models() -> None:
 def fetch_models(config: Path | None, **options: Any) -> None:
     """Fetch code and weights to the cache, for machines that will have no network.
 
-    Of RVM, or of every model in FILE (overrides too), and of those that these need.
+    Of the default model, or of every model in FILE (overrides too), and of those that these need.
     """
     from orchestrator.plan.per_file import possible_mattings
-    from orchestrator.settings.settings import load_settings
     from pipeline.stages.matting.fetch import fetch_model
 
     found: dict[Path, None] = {}
-    for matting in possible_mattings(load_settings(config, overrides(options))):
+    for matting in possible_mattings(read_settings(config, options)):
         found.update(dict.fromkeys(fetch_model(matting)))
     for path in found:
         click.echo(path)

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import click
 
-from orchestrator.settings.option_keys import OPTION_KEYS
+from orchestrator.settings.option_keys import OLD_OPTIONS, OPTION_KEYS
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from orchestrator.settings.settings import Settings
 
 
 class _Named(click.Path):
@@ -30,7 +32,6 @@ class _Named(click.Path):
 PATH = _Named(path_type=Path)
 
 #: Written out, because what knows them is slow to load; tests compare.
-FORMATS = ["webm", "greenscreen", "alphapack", "matte", "prores", "hevc-alpha", "tiff"]
 SPHERES = ["equirect180", "equirect360", "fisheye180", "fisheye190", "fisheye200", "fisheye220"]
 PROJECTIONS = ["auto", *SPHERES, "flat"]
 QUALITIES = ["draft", "balanced", "best"]
@@ -57,6 +58,17 @@ class Names(click.ParamType[Any]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> list[str]:
         return [name.strip() for name in str(value).split(",") if name.strip()]
+
+
+class FormatName(click.ParamType[Any]):
+    """A format's name. The settings check it: there other packages' formats are loaded."""
+
+    name = "format"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        from pipeline.deliverables.formats import FORMATS
+
+        return f"[{'|'.join(FORMATS.names())}]"
 
 
 def prompting(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -90,6 +102,34 @@ def overrides(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
             group, key = OPTION_KEYS[option]
             found.setdefault(group, {})[key] = value
     return found
+
+
+def read_settings(
+    config: Path | None, options: dict[str, Any], preset: str | None = None
+) -> Settings:
+    """The settings of a command: of its settings file, with the options that were given.
+
+    Raises:
+        SettingsError: see `load_settings`.
+    """
+    from orchestrator.settings.settings import load_settings
+
+    return load_settings(config, overrides(_with_new_names(options)), preset, _note)
+
+
+def _with_new_names(options: dict[str, Any]) -> dict[str, Any]:
+    found = dict(options)
+    for old, new in OLD_OPTIONS.items():
+        if (value := found.pop(old, None)) is not None:
+            _note(f"--{old} is now named --{new.replace('_', '-')}")
+            found[new] = value
+    return found
+
+
+def _note(line: str) -> None:
+    from pipeline.text import printable
+
+    click.echo(f"note: {printable(line)}", err=True)
 
 
 @contextlib.contextmanager

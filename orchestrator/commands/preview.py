@@ -13,8 +13,8 @@ from orchestrator.commands.options import (
     PROJECTIONS,
     Gpus,
     interrupted_by,
-    overrides,
     prompting,
+    read_settings,
 )
 
 
@@ -59,10 +59,10 @@ def preview(
     """
     from orchestrator.preview import PreviewRequest, path_below
     from orchestrator.preview import preview as make_preview
-    from orchestrator.settings.settings import load_settings, settings_for
+    from orchestrator.settings.settings import settings_for
     from pipeline.stages.matting.fetch import fetch_model
 
-    settings = load_settings(config, overrides(options), preset)
+    settings = read_settings(config, options, preset)
     settings = settings_for(settings, path_below(folder, video))
     sheet = sheet or Path(f"{video.stem}_preview.png")
     with interrupted_by(signal.SIGTERM, signal.SIGHUP):

@@ -11,15 +11,15 @@ from typing import Any
 import click
 
 from orchestrator.commands.options import (
-    FORMATS,
     PATH,
     PROJECTIONS,
     QUALITIES,
+    FormatName,
     Gpus,
     interrupted_by,
     lasting_console,
-    overrides,
     prompting,
+    read_settings,
 )
 from orchestrator.exit_status import USAGE, status_of
 from orchestrator.settings.presets import PRESETS
@@ -33,19 +33,19 @@ from pipeline.errors import SettingsError
 @click.option(
     "--preset",
     metavar="NAME",
-    help=f"A bundle of settings (`vrmatte config presets`): {', '.join(PRESETS)}.",
+    help=f"A named set of settings (`vrmatte config presets`): {', '.join(PRESETS)}.",
 )
 @click.option(
     "--model",
-    help="What cuts the subject out: rvm (default), sam2, sam2+rvm, chroma, plate, depth.",
+    help="What cuts the subject out; rvm by default; `vrmatte models list` names them.",
 )
 @prompting
 @click.option(
     "--format",
     "formats",
     multiple=True,
-    type=click.Choice(FORMATS),
-    help="What to make; may be given several times.",
+    type=FormatName(),
+    help="Format to make; may be given several times.",
 )
 @click.option(
     "--layout", type=click.Choice(["auto", "sbs", "tb", "mono"]), help="Where the eyes are."
@@ -55,7 +55,7 @@ from pipeline.errors import SettingsError
     "--quality",
     type=click.Choice(QUALITIES),
     help="Of the encoding, not of the matte: draft is fast and coarse, best slow and fine;"
-    " balanced by default. Numbers in the settings file go before it.",
+    " balanced by default. Numbers in the settings file override it.",
 )
 @click.option(
     "--gpus", type=Gpus(), metavar="all|none|0,1", help="Which GPUs work; all by default."
@@ -77,26 +77,29 @@ from pipeline.errors import SettingsError
     help="A JSON file beside each output, for DeoVR and HereSphere.",
 )
 @click.option(
-    "--scratch",
+    "--local-folder",
     type=PATH,
     metavar="FOLDER",
     help="On a local disk: segments are written there and moved to OUT whole.",
 )
-@click.option("--fresh", is_flag=True, help="Forget what earlier runs left in OUT and start anew.")
+@click.option("--scratch", type=PATH, hidden=True)
+@click.option("--fresh", is_flag=True, help="Discard earlier work in OUT and start anew.")
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Show the plan, with what it will take by trials of 20 frames, and end; OUT keeps what was"
-    " learnt.",
+    help="Show the plan, with time and disk estimated by trials of 20 frames, and end. OUT keeps"
+    " what the probes and trials found.",
 )
 @click.option(
-    "--price-per-hour", type=click.FloatRange(0), help="Of this machine: --dry-run tells the cost."
+    "--price-per-hour",
+    type=click.FloatRange(0),
+    help="Of this machine, for the cost that --dry-run shows.",
 )
 @click.option(
     "--on-done",
     metavar="CMD",
-    help="Run CMD by the shell when the run has ended by itself, well or not; VRMATTE_STATUS,"
-    " VRMATTE_OUT and VRMATTE_REPORT tell it how.",
+    help="Run CMD by the shell when the run has ended by itself, well or not. It gets the variables"
+    " VRMATTE_STATUS, VRMATTE_OUT and VRMATTE_REPORT.",
 )
 @click.option(
     "--gated", is_flag=True, help="Start only where `vrmatte gates` passed, with these models."
@@ -105,7 +108,7 @@ from pipeline.errors import SettingsError
     "--backend",
     type=click.Choice(["local", "ray"]),
     default="local",
-    help="Who works: this machine, or the nodes of a Ray cluster that see the same files.",
+    help="Where workers run: this machine, or the nodes of a Ray cluster that see the same files.",
 )
 @click.option(
     "--address",
@@ -130,14 +133,13 @@ def run(
 ) -> int:
     """Matte the videos in the folders or files INPUT.
 
-    A run on an OUT that holds an unfinished run goes on with it. Options go before the settings
-    file, also before its overrides for some of the videos. Exit status: 0 all done, 1 some videos
-    failed, 2 usage or settings, 3 this machine cannot do it, 130 stopped and resumable.
+    A run on an OUT that holds an unfinished run resumes it. Options override the settings
+    file and its overrides, for every video. Exit status: 0 all done, 1 some videos failed, 2 usage
+    or settings, 3 this machine cannot do it, 130 stopped and resumable.
     """
     from orchestrator.run.request import Request, Surroundings
     from orchestrator.run.run import run as run_job
     from orchestrator.run.said import lasting_lines
-    from orchestrator.settings.settings import load_settings
     from pipeline.stages.matting.fetch import fetch_model
 
     if price_per_hour is not None and not dry_run:
@@ -145,7 +147,7 @@ def run(
     if address is not None and backend != "ray":
         raise SettingsError("--address is for --backend ray", "add it, or leave the address out")
     cluster = (address or "auto") if backend == "ray" else None
-    settings = load_settings(config, overrides(options), preset)
+    settings = read_settings(config, options, preset)
     around = Surroundings(
         lasting_console(stderr=as_json),
         lasting_console(stderr=True),
@@ -167,7 +169,7 @@ def run(
 
 
 def _and_tell(command: str, out: Path, work: Callable[[], int]) -> int:
-    """Do `work`, and have `command` told how it ended, if that is due."""
+    """Do `work`; run `command` with its exit status, if the run ended by itself."""
     from orchestrator.run.on_done import stopped_by_somebody, tell
 
     def word(status: int) -> None:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from orchestrator.demo.scene import Backdrop, Scene
 from pipeline.errors import DiskError, EncodeError, SettingsError
+from pipeline.files.child_failure import ChildFailure
 
 SAMPLE_RATE = 48_000
 _CLICK_S = 0.012
@@ -177,6 +178,7 @@ class _Encoder:
 
     def __init__(self, clip: _Clip, command: list[str], log: Path) -> None:
         self._clip = clip
+        self._command = command
         # What it says goes to a file, because nobody reads a pipe while frames are written.
         self._log = log
         with log.open("wb") as said:
@@ -208,11 +210,10 @@ class _Encoder:
 
     def _failure(self) -> EncodeError:
         self._process.wait()
-        lines = self._log.read_text(errors="replace").split("\n")
-        last = next((line for line in reversed(lines) if line.strip()), "it gave no reason")
-        return EncodeError(
-            f"FFmpeg could not make {self._clip.name}: {last.strip()}",
-            "see whether the disk is full, or use another folder",
+        failure = ChildFailure.of(self._command, self._process.returncode, self._log.read_bytes())
+        event = failure.sentence(f"ffmpeg cannot make {self._clip.name}")
+        return failure.noted(
+            EncodeError(event, "see whether the disk is full, or use another folder")
         )
 
     def __enter__(self) -> Self:

@@ -1,7 +1,7 @@
-"""What was found out about this machine, kept from one command to the next.
+"""The cache of what was found out about this machine: trials of codecs, and gates passed.
 
-It lies where caches do (``XDG_CACHE_HOME``, ``~/.cache``), in a folder for each machine and
-version: a pod that comes back with another card, driver or package begins with nothing known.
+It lies in the user's cache folder (``XDG_CACHE_HOME``, ``~/.cache``), in a folder for each machine
+and version: a pod that comes back with another card, driver or package begins with nothing known.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PACKAGES = (
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What is compared to tell whether this is still the same machine and program.
+    """Tells whether this is still the same machine and program.
 
     Attributes:
         cpu: the processor's name.
@@ -83,13 +83,13 @@ def package_versions() -> dict[str, str]:
 
 
 def cache_folder() -> Path:
-    """Where this program keeps what it found out; it need not exist."""
+    """The folder of the cache; it need not exist."""
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(home).expanduser() / "vrmatte"
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """What is in a file of the cache; nothing where it is missing or damaged."""
+    """The content of a file of the cache; empty if it is missing or damaged."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -123,7 +123,7 @@ def _cpu_name() -> str:
 
 
 def _ffmpeg() -> str:
-    """Empty where there is none."""
+    """The ffmpeg that encodes; empty without one."""
     import imageio_ffmpeg
 
     try:

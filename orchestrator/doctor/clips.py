@@ -1,4 +1,4 @@
-"""Short clips in every codec, made by our own ffmpeg, for decoders to be tried on."""
+"""Short clips in every codec, made by our own ffmpeg, to try decoders on."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from typing import Literal
 from pipeline.encode.ffmpeg_pipe import ffmpeg_command
 from pipeline.errors import EncodeError
 from pipeline.files.child import tied
+from pipeline.files.child_failure import ChildFailure
 
 SourceCodec = Literal["h264", "hevc", "av1", "vp9"]
 CODECS: tuple[SourceCodec, ...] = ("h264", "hevc", "av1", "vp9")
 DEPTHS = (8, 10)
 
-#: Width and height; a GPU is tried with all of them, a CPU, whose decoders know no limit, with one.
+#: Width and height. A GPU is tried with all sizes, a CPU, whose decoders have no limit, with one.
 SIZES = {"1080p": (1920, 1080), "4K": (3840, 2160), "8K": (8192, 4096)}
 CPU_SIZE = {"small": (640, 320)}
 
@@ -41,12 +42,12 @@ _PIXELS = {8: "yuv420p", 10: "yuv420p10le"}
 
 
 class EncodeHung(EncodeError):
-    """Our ffmpeg did not end; nobody need wait for it again."""
+    """Our ffmpeg did not end; it is not tried again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A clip that is, or can be, made.
+    """A clip by codec, bit depth and size.
 
     Attributes:
         size: one of the names of `SIZES` or `CPU_SIZE`.
@@ -66,17 +67,17 @@ class Sample:
 
 
 def samples(sizes: dict[str, tuple[int, int]]) -> Iterator[Sample]:
-    """Of every codec and depth in these sizes."""
+    """Samples of every codec and depth in these sizes."""
     for codec, depth, size in product(CODECS, DEPTHS, sizes):
         yield Sample(codec, depth, size)
 
 
 def make_sample(folder: Path, sample: Sample) -> Path:
-    """Make it in `folder`, unless it is there.
+    """Make the clip in `folder`, unless it exists.
 
     Raises:
         EncodeHung: our ffmpeg does not end.
-        EncodeError: it cannot.
+        EncodeError: our ffmpeg cannot make it.
     """
     deadline_s = _SMALL_DEADLINE_S if sample.size in CPU_SIZE else _DEADLINE_S
     path = folder / sample.file_name
@@ -105,7 +106,7 @@ def make_sample(folder: Path, sample: Sample) -> Path:
     except OSError as error:
         raise EncodeError(f"ffmpeg cannot be started: {error.strerror}") from error
     if done.returncode != 0:
-        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
-        raise EncodeError(f"ffmpeg cannot make {sample.name}: {lines[-1][:200]}")
+        failure = ChildFailure.of(command, done.returncode, done.stderr)
+        raise failure.noted(EncodeError(failure.sentence(f"ffmpeg cannot make {sample.name}")))
     draft.replace(path)
     return path

@@ -1,4 +1,4 @@
-"""What decodes and encodes here: every codec tried, on each GPU and on the CPU, or remembered."""
+"""Findings on codecs: each is tried on the CPU and on each GPU, or remembered from before."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from orchestrator.doctor.clips import (
     samples,
 )
 from orchestrator.doctor.findings import Finding
-from orchestrator.doctor.trial_process import tried_of, tried_record, visible_device
+from orchestrator.doctor.trial_process import tried_of, tried_record
 from orchestrator.doctor.trials import DecodeTrial, Trials, Tried
 from orchestrator.machine.devices import Gpu
 from pipeline.encode.choice import LIMITS, TRIAL_DEADLINE_S, Codec, trial_command
 from pipeline.errors import EncodeError
 from pipeline.files.child import tied
+from workers.launch import visible_devices
 
 CPU_GROUP = "codecs on the CPU"
 
@@ -42,7 +43,7 @@ _NO_FFMPEG = "run `make setup`; if IMAGEIO_FFMPEG_EXE is set, unset it: that ffm
 
 @dataclass
 class Memory:
-    """What was tried before on this machine; only what came to an answer is kept.
+    """Earlier trials on this machine, without those that failed to give an answer.
 
     Attributes:
         known: `Tried` in its plain form, by device and sample.
@@ -60,11 +61,11 @@ class Memory:
 
 @dataclass
 class CodecTrials:
-    """Tries codecs, in a folder for clips.
+    """Tries codecs on clips, which it makes in a folder.
 
     Attributes:
         make: makes a clip; raises EncodeError.
-        on_step: told what is tried.
+        on_step: called with what is tried.
     """
 
     folder: Path
@@ -76,7 +77,7 @@ class CodecTrials:
     def decoded(
         self, device: int | str, trials: Trials, wanted: Sequence[Sample]
     ) -> Iterator[tuple[Sample, Tried | None, str]]:
-        """Decode each; where no clip of it can be made, nothing and why.
+        """Decode a clip of each; where no clip can be made, None and the reason.
 
         Args:
             device: a GPU's number, or ``"cpu"``.
@@ -102,7 +103,7 @@ class CodecTrials:
             yield sample, tried, ""
 
     def cpu_findings(self, trials: Trials) -> Iterator[Finding]:
-        """Encoders and decoders that a run on any machine relies on."""
+        """The encoders and decoders that every run needs."""
         for codec in CODECS:
             of_codec = [sample for sample in samples(CPU_SIZE) if sample.codec == codec]
             found = list(self.decoded("cpu", trials, of_codec))
@@ -122,10 +123,10 @@ class CodecTrials:
             elif right:
                 yield Finding(CPU_GROUP, name, "ok", _depths(right))
             else:
-                yield Finding(CPU_GROUP, name, "skipped", "there is no clip to try it on")
+                yield Finding(CPU_GROUP, name, "skipped", "there is no clip to decode")
 
     def gpu_findings(self, gpu: Gpu, trials: Trials, nvenc: NvencTrial) -> Iterator[Finding]:
-        """NVDEC and NVENC of one GPU; what they refuse the CPU does."""
+        """NVDEC and NVENC of one GPU; the CPU does what they refuse."""
         group = gpu_group(gpu)
         for codec in CODECS:
             of_codec = [sample for sample in samples(SIZES) if sample.codec == codec]
@@ -154,7 +155,7 @@ class CodecTrials:
         return Finding(
             group,
             f"NVENC {codec}",
-            "mind",
+            "warning",
             f"not here ({why_not})",
             "the CPU encodes it (encoding.encoder: auto): rent more cores, or another GPU",
         )
@@ -175,15 +176,19 @@ def _nvdec_finding(
                 name,
                 "broken",
                 f"{sample.depth} bit {sample.size}: {tried.outcome}: {tried.said}",
-                "another driver or another machine; --gpus none works without this GPU",
+                "use another driver or machine; --gpus none works without this GPU",
             )
     works = [sample for sample, tried, _ in found if tried and tried.outcome == "works"]
     refused = [(s, t) for s, t, _ in found if t is not None and t.outcome == "refused"]
     unmade = [why for _, tried, why in found if tried is None]
     if not any(sample.depth == 8 for sample in works):
-        why = refused[0][1].said if refused else (unmade or ["no clip to try it on"])[0]
+        why = refused[0][1].said if refused else (unmade or ["no clip to decode"])[0]
         return Finding(
-            group, name, "mind", f"not here ({why})", "the CPU decodes it: rent more cores for it"
+            group,
+            name,
+            "warning",
+            f"not here ({why})",
+            "the CPU decodes it: rent more cores for it",
         )
     rest = ""
     if refused:
@@ -208,7 +213,7 @@ def _too_large(codec: Codec, width: int, height: int) -> str | None:
     limit = LIMITS[codec, "nvenc"]
     if width <= limit.width and height <= limit.height:
         return None
-    return f"NVENC's {codec} ends at {limit.width} pixels"
+    return f"NVENC's {codec} takes at most {limit.width}x{limit.height} pixels"
 
 
 def nvenc_refusal(
@@ -218,8 +223,8 @@ def nvenc_refusal(
     number: int,
     environment: Mapping[str, str] = os.environ,
 ) -> str | None:
-    """One frame through NVENC of one GPU, by ffmpeg in a process of its own; why not, or None."""
-    name = visible_device(number, environment)
+    """Have ffmpeg encode one frame with NVENC of one GPU; why it cannot, or None."""
+    name = visible_devices(number, environment)
     try:
         done = subprocess.run(
             tied(trial_command(codec, width, height)),
@@ -241,5 +246,5 @@ def nvenc_refusal(
 
 
 def remembered(found: Mapping[str, object]) -> Memory:
-    """Memory of a record of the cache."""
+    """The memory that a record of the cache holds."""
     return Memory(dict(found))

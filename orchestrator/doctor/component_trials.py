@@ -17,6 +17,7 @@ from orchestrator.doctor.read_trial import read_back
 from orchestrator.doctor.trials import FormatTrial, ModelTrial, ReadTrial, Tried
 from orchestrator.plan.planner import segment_grid
 from pipeline.contract import (
+    EyeShape,
     FinishJob,
     MattingSettings,
     ProcessingSettings,
@@ -24,14 +25,16 @@ from pipeline.contract import (
     StreamingSettings,
     VideoSettings,
 )
-from pipeline.deliverables.base import make_deliverable
+from pipeline.deliverables.format import as_in_source
+from pipeline.deliverables.formats import FORMATS
 from pipeline.finish import finish_video
 from pipeline.flow.cuda_streams import segment_stream
 from pipeline.pixels.batches import EyeBatch
 from pipeline.segment import run_segment
 from pipeline.source.video_info import read_video
-from pipeline.stages.matting.base import load_model
-from pipeline.stages.matting.catalogue import WITH_PROMPTS
+from pipeline.stages.chain import Chain
+from pipeline.stages.matting.catalogue import facts_of
+from pipeline.stages.matting.chroma_facts import CHROMA
 
 #: A walk across the room that a clean plate can be found in.
 MODEL_FRAMES, MODEL_EYE = 12, 256
@@ -39,7 +42,7 @@ _CHUNK = 4
 
 
 class _SceneClip:
-    """The scene as `pipeline.stages.matting.base.ClipSampler`."""
+    """The scene as `pipeline.stages.base.ClipSampler`."""
 
     def __init__(self, scene: Scene, backdrop: Backdrop, device: torch.device) -> None:
         self.num_frames = scene.num_frames
@@ -61,10 +64,8 @@ def try_model(trial: ModelTrial, device: torch.device) -> Tried:
     """Figures: error (mean difference to the true alpha, 0..1), low, high, mean; and where it is
     asked for cpu_difference (mean difference between device and CPU).
     """
-    # The other models that `sam2` asks take the room as well: of green they know nothing.
     scene = Scene(MODEL_FRAMES, eye_size=MODEL_EYE)
-    # SAM 2 at its own size takes seconds a frame on a CPU.
-    slow = trial.matting.model in WITH_PROMPTS and device.type == "cpu"
+    slow = facts_of(trial.matting).slow_on_cpu and device.type == "cpu"
     frames = 2 if slow else MODEL_FRAMES
     alpha = _matte(trial.matting, trial.processing, scene, frames, device)
     if alpha.shape != (frames, 2, 1, MODEL_EYE, MODEL_EYE):
@@ -92,15 +93,15 @@ def _matte(
     device: torch.device,
 ) -> Tensor:
     """float32 ``[T, E, 1, H, W]`` on the host."""
-    backdrop: Backdrop = "green" if matting.model == "chroma" else "room"
-    model = load_model(matting, processing, device)
-    clip = _SceneClip(scene, backdrop, device)
+    settings = VideoSettings(matting=matting, processing=processing)
+    chain = Chain.of(settings, device)
+    clip = _SceneClip(scene, facts_of(matting).backdrop, device)
+    eye = EyeShape(2, clip.height, clip.width, "equirect180", scene.frame_rate)
+    starts = range(0, frames, _CHUNK)
+    batches = (EyeBatch(clip.rgb[at : min(frames, at + _CHUNK)], at) for at in starts)
     with segment_stream(device):
-        state = model.start(2, clip.height, clip.width, model.prepare(clip))
-        parts = [
-            model.matte(EyeBatch(clip.rgb[start : min(frames, start + _CHUNK)], start), state).alpha
-            for start in range(0, frames, _CHUNK)
-        ]
+        passing = chain.start(eye, chain.prepare(clip))
+        parts = [layers.matte.alpha for layers in passing.layers(batches, 0, frames)]
         return torch.cat([part.cpu().float() for part in parts])
 
 
@@ -110,7 +111,7 @@ def try_format(trial: FormatTrial, device: torch.device) -> Tried:
     folder.mkdir(parents=True, exist_ok=True)
     index = folder / "index.json"
     video = read_video(Path(trial.path), index, "sbs")
-    matting = MattingSettings(model="chroma")
+    matting = MattingSettings(model=CHROMA.name)
     half = trial.num_frames // 2
     settings = VideoSettings(
         deliverables=(trial.name,),
@@ -119,19 +120,19 @@ def try_format(trial: FormatTrial, device: torch.device) -> Tried:
         max_frames=trial.num_frames,
         streaming=StreamingSettings(segment_frames=half),
     )
-    model = load_model(matting, ProcessingSettings(), device)
+    chain = Chain.of(settings, device)
     results = tuple(
         run_segment(
             SegmentJob(video, settings, number, start, stop, str(index), str(folder)),
-            model,
+            chain,
             device,
         )
         for number, (start, stop) in enumerate(segment_grid(0, trial.num_frames, half))
     )
-    suffix = make_deliverable(trial.name, video, settings).suffix
-    output = folder / f"{trial.name}_LR_180{suffix}"
+    row = FORMATS[trial.name]
+    output = folder / f"{trial.name}_LR_180{row.suffix}"
     finish_video(FinishJob(video, settings, results, (str(output),), str(folder)))
-    knows_truth = trial.name != "alphapack"  # which is seen through another lens
+    knows_truth = row.picture(video) == as_in_source(video)  # not through another lens
     tried = read_back(
         ReadTrial(
             str(output),

@@ -1,6 +1,6 @@
-"""`vrmatte doctor`: looks at this machine, a finding after the other; never hangs.
+"""`vrmatte doctor`: examine this machine and yield its findings; never hangs.
 
-Whatever could hang (a driver, a decoder, a disk) is tried in a process of its own, by a deadline.
+A driver, a decoder or a disk may hang, so each is tried in a child process with a deadline.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from orchestrator.doctor.software import (
     ask_driver,
     driver_finding,
     library_findings,
+    plugin_findings,
     torch_cuda,
     version_findings,
 )
@@ -52,13 +53,13 @@ CACHE_GROUP = "machine"
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the doctor asks outside of itself; tests put doubles here.
+    """The machine as the doctor sees it; tests replace parts of it.
 
     Attributes:
         gpus: those that can be seen.
-        asked: what the driver said of all of them.
+        asked: the driver's answer about all GPUs.
         cache: the folder of the cache.
-        on_step: told what is done at the moment.
+        on_step: called with what is done at the moment.
     """
 
     gpus: Sequence[Gpu]
@@ -80,7 +81,7 @@ class Surroundings:
 def here(
     on_step: Callable[[str], None] = lambda what: None, open_trials: OpenTrials = TrialProcess
 ) -> Surroundings:
-    """This machine, as its driver tells of it."""
+    """This machine, as its driver describes it."""
     on_step("asking the driver for GPUs")
     trials = open_trials("cpu")
     try:
@@ -98,14 +99,15 @@ def trials_file(cache: Path, who: Identity) -> Path:
 def examine(
     around: Surroundings, out: Path | None, matting: MattingSettings, *, fresh: bool = False
 ) -> Iterator[Finding]:
-    """Every finding, as it is found.
+    """Yield each finding as it is made.
 
     Args:
-        out: the folder, there already or not, whose disk is looked at; None: this one.
-        matting: whose weights are looked for.
-        fresh: try again what is remembered of an earlier time.
+        out: the folder, which need not exist, whose disk is tried; None: the current folder.
+        matting: the model whose weights are looked for.
+        fresh: repeat the trials whose results are remembered.
     """
     yield from version_findings(around.versions(), around.torch_cuda())
+    yield from plugin_findings()
     yield driver_finding(around.asked, around.torch_cuda())
     around.on_step("loading PyTorch and TorchCodec")
     trials = around.open_trials("cpu")
@@ -149,11 +151,11 @@ def _no_gpu(around: Surroundings) -> Finding:
     if not around.asked.gpus:
         return Finding("GPU", name, "skipped", "no GPU: nothing to try")
     said = f"CUDA_VISIBLE_DEVICES hides {counted(len(around.asked.gpus), 'GPU')}: nothing to try"
-    return Finding("GPU", name, "mind", said, "unset it, unless the CPU shall work alone")
+    return Finding("GPU", name, "warning", said, "unset it, unless only the CPU is to work")
 
 
 def _opened(gpu: Gpu, trials: Trials) -> Finding:
-    """Whether PyTorch can work there at all: what its decoders say means nothing otherwise."""
+    """Whether PyTorch can use the GPU; if it cannot, nothing else is tried there."""
     tried = trials.run(LibrariesTrial(), LIBRARIES_DEADLINE_S)
     if tried.outcome == "works":
         return Finding(gpu_group(gpu), "CUDA", "ok", readable_size(gpu.memory_bytes))
@@ -162,7 +164,7 @@ def _opened(gpu: Gpu, trials: Trials) -> Finding:
         "CUDA",
         "broken",
         f"{tried.outcome}: {tried.said}",
-        "see `nvidia-smi` and the driver; another machine, or --gpus none",
+        "see `nvidia-smi` and the driver; use another machine, or --gpus none",
     )
 
 
@@ -170,4 +172,4 @@ def _kept(path: Path, known: Mapping[str, object]) -> Iterator[Finding]:
     try:
         write_record(path, known)
     except DiskError as error:
-        yield Finding(CACHE_GROUP, "cache", "mind", error.message, error.advice)
+        yield Finding(CACHE_GROUP, "cache", "warning", error.message, error.advice)

@@ -1,4 +1,4 @@
-"""`vrmatte doctor --backend ray`: each node of a cluster by its own doctor, and among the others.
+"""`vrmatte doctor --backend ray`: examine each node of a cluster, and compare it with this one.
 
 Ray itself is behind `orchestrator/backends/ray.py`; it is imported when a cluster is asked for.
 """
@@ -20,12 +20,13 @@ from orchestrator.backends.ray_session import connected
 from orchestrator.doctor.doctor import Surroundings, examine, here
 from orchestrator.doctor.findings import SCHEMA, Finding, as_record, worst
 from orchestrator.machine.devices import usable_cores, usable_memory
-from orchestrator.words import counted, printable
+from orchestrator.words import counted
 from pipeline.contract import MattingSettings
+from pipeline.text import printable
 
 GROUP = "cluster"
 
-#: How long the nodes' doctors may take together: they try dozens of things, each by a deadline.
+#: How long the nodes' doctors may take together: each runs dozens of trials with deadlines.
 NODES_S = 600.0
 
 #: How long a node may take to say whether a file is there.
@@ -34,7 +35,7 @@ FILE_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What each node's doctor is asked; see `orchestrator.doctor.doctor.examine`."""
+    """What each node's doctor examines; see `orchestrator.doctor.doctor.examine`."""
 
     out: Path | None
     matting: MattingSettings
@@ -43,7 +44,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a node says of itself."""
+    """A node as its own doctor describes it."""
 
     node: Node
     findings: tuple[Finding, ...]
@@ -51,10 +52,10 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class NodeReport:
-    """What is said of one node.
+    """The findings on one node.
 
     Attributes:
-        name: what people call it.
+        name: its host name.
         here: it is this machine.
     """
 
@@ -64,15 +65,15 @@ class NodeReport:
     findings: tuple[Finding, ...]
 
 
-#: Has something done on each of these nodes, within so many seconds: what came of it, or in words
-#: why nothing did.
+#: (nodes, function, seconds) -> for each node what the function returned there, or in words why it
+#: did not.
 Ask = Callable[[Sequence[str], Callable[[], Any], float], Mapping[str, Any]]
 
 
 def examine_cluster(
     address: str, wanted: Wanted, examine: Callable[[Wanted], Said] | None = None
 ) -> list[NodeReport]:
-    """Every node of the Ray cluster at `address` ("auto": the one of this machine).
+    """A report on every node of the Ray cluster at `address` ("auto": this machine's cluster).
 
     Raises:
         MachineError: Ray is not installed, or there is no cluster.
@@ -93,12 +94,12 @@ def examine_cluster(
 
 
 def examine_here(wanted: Wanted, around: Surroundings | None = None) -> Said:
-    """This machine, which is a node of a cluster."""
+    """Examine this machine, a node of a cluster."""
     # Older versions of Ray hide all GPUs from a task that asks for none.
     if os.environ.get("CUDA_VISIBLE_DEVICES") == "":
         del os.environ["CUDA_VISIBLE_DEVICES"]
     if around is None:
-        os.chdir(Path.home())  # Ray's own folder says nothing of any disk
+        os.chdir(Path.home())  # the current folder is Ray's, and its disk does not matter
         around = here()
     driver = around.asked.driver
     node = Node(
@@ -118,11 +119,11 @@ def examine_nodes(
     ask: Ask,
     examine: Callable[[Wanted], Said] = examine_here,
 ) -> list[NodeReport]:
-    """A report of each node, this machine's first.
+    """A report on each node, this machine's first.
 
     Args:
-        nodes: what Ray knows of each, by its name there.
-        leader: which of them is this machine, with whose versions the others' are compared.
+        nodes: what Ray knows of each, by its name in Ray.
+        leader: this machine, with which the others are compared.
     """
     order = sorted(nodes, key=lambda node: (node != leader, nodes[node]["NodeManagerAddress"]))
     answers = ask(order, lambda: examine(wanted), NODES_S)
@@ -140,7 +141,9 @@ def examine_nodes(
             found += [seen[node]] if node in seen else []
             found += answer.findings
         else:
-            advice = "see `ray status`, and that machine itself; `ray stop` there takes it out"
+            advice = (
+                "see `ray status` and that machine; `ray stop` there removes it from the cluster"
+            )
             found.append(Finding(GROUP, "answer", "broken", str(answer), advice))
         name, address = known["NodeManagerHostname"], known["NodeManagerAddress"]
         reports.append(NodeReport(name, address, node == leader, tuple(found)))
@@ -148,62 +151,62 @@ def examine_nodes(
 
 
 def _address(address: str) -> Finding:
-    """Whoever reaches Ray's ports runs programs there."""
+    """Anyone who reaches Ray's ports can run programs on the node."""
     try:
         public = ipaddress.ip_address(address).is_global
-    except ValueError:  # a name: nobody was asked what it stands for
+    except ValueError:  # a host name, which is not resolved
         public = False
     if not public:
         return Finding(GROUP, "address", "ok", f"{address} is not a public address")
     return Finding(
         GROUP,
         "address",
-        "mind",
-        f"{address} is a public address: whoever reaches its ports runs programs there",
-        "`ray start --node-ip-address` with the private one, or let a firewall keep all others out",
+        "warning",
+        f"{address} is a public address: anyone who reaches its ports can run programs there",
+        "give the private address to `ray start --node-ip-address`, or block others by a firewall",
     )
 
 
 def _workers(resources: Mapping[str, float], usable: int, *, on_gpu: bool) -> Finding:
-    """What a run would find there.
+    """The workers that a run would start on the node.
 
     Args:
-        resources: what Ray counts.
+        resources: of the node, as Ray counts them.
         usable: GPUs that the driver shows.
-        on_gpu: some node of the cluster has one, so that a run is one on GPUs.
+        on_gpu: some node of the cluster has a GPU, so that runs use GPUs.
     """
     name, given = "workers", int(resources.get("GPU", 0))
     if given > usable:
         said = f"Ray counts {counted(given, 'GPU')}, and {usable} can be seen there"
-        advice = f"start Ray there with --num-gpus={usable}; the lines below say what ails them"
+        advice = f"start Ray there with --num-gpus={usable}; the lines below say what is wrong"
         return Finding(GROUP, name, "broken", said, advice)
     if given < usable:
         said = f"Ray has {given} of its {counted(usable, 'GPU')}: the others get no work"
-        return Finding(GROUP, name, "mind", said, "`ray start` there without --num-gpus")
+        return Finding(GROUP, name, "warning", said, "run `ray start` there without --num-gpus")
     if on_gpu and not given:
-        said = "no GPU, and others have one: it gets no work but in a run with --gpus none"
-        return Finding(GROUP, name, "mind", said, "leave it out, unless it only leads")
+        said = "no GPU, but others have one: it gets work only in a run with --gpus none"
+        return Finding(GROUP, name, "warning", said, "remove it, unless it only leads the run")
     if on_gpu:
         return Finding(GROUP, name, "ok", f"one for each of {counted(given, 'GPU')}")
     if not resources.get("CPU", 0):
         said = "no GPU, and Ray has none of its CPUs: it gets no work"
-        return Finding(GROUP, name, "mind", said, "`ray start` there without --num-cpus=0")
+        return Finding(GROUP, name, "warning", said, "run `ray start` there without --num-cpus=0")
     return Finding(GROUP, name, "ok", "on the CPU: no node has a GPU")
 
 
 def _versions(leader: Node, there: Node) -> Finding:
     found = difference(leader, there)
     if found is None:
-        return Finding(GROUP, "versions", "ok", "those of this machine")
-    advice = "a run leaves it out: install the same there (the same checkout, `make setup`)"
+        return Finding(GROUP, "versions", "ok", "the same as on this machine")
+    advice = "a run leaves the node out: install the same there (same checkout, `make setup`)"
     return Finding(GROUP, "versions", "broken", found, advice)
 
 
 def _out_seen(out: Path | None, leader: str, nodes: Iterable[str], ask: Ask) -> dict[str, Finding]:
-    """Whether the nodes see the folder of the outputs that this machine sees."""
+    """Whether the nodes see the same output folder as this machine."""
     name = "output folder"
     if out is None:
-        said = "none is named: whether all nodes see the same is not known"
+        said = "not given: whether all nodes see the same folder was not checked"
         return {leader: Finding(GROUP, name, "skipped", said, "name OUT with --out")}
     place, token = os.path.abspath(out), f".vrmatte-doctor-{secrets.token_hex(8)}.part"  # noqa: PTH100
     left = ask([leader], lambda: _leave(place, token), FILE_S)[leader]
@@ -219,7 +222,7 @@ def _out_seen(out: Path | None, leader: str, nodes: Iterable[str], ask: Ask) -> 
 
 
 def _leave(place: str, token: str) -> Path | str:
-    """Leave a file in a folder, or in its nearest parent that is there."""
+    """Leave a file in a folder, or in its nearest parent that exists."""
     folder = next(parent for parent in (Path(place), *Path(place).parents) if parent.is_dir())
     try:
         (folder / token).touch()
@@ -238,7 +241,7 @@ def _folder(folder: Path, seen: object) -> Finding:
 
 
 def cluster_record(reports: Sequence[NodeReport]) -> dict[str, Any]:
-    """The JSON form: a list of nodes, each as `findings.as_record` has a machine."""
+    """The JSON form: a list of nodes, each with the fields of `findings.as_record`."""
     return {
         "schema": SCHEMA,
         "level": worst(finding for report in reports for finding in report.findings),

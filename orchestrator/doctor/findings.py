@@ -1,4 +1,4 @@
-"""What the doctor says of one thing, and of a machine. Knows no machine."""
+"""A finding of the doctor: one thing that it examined, and its level. Knows no machine."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-#: ok: as it should be. mind: it works, but slower or with less than could be. broken: a run fails,
-#: or hangs. skipped: there is nothing to look at.
-Level = Literal["ok", "mind", "broken", "skipped"]
+#: ok: as it should be. warning: it works, but slower or with less than possible. broken: a run
+#: fails or hangs. skipped: there is nothing to examine.
+Level = Literal["ok", "warning", "broken", "skipped"]
 
-#: What a program that reads the JSON form may rely on.
-SCHEMA = 1
+#: Version of the JSON form.
+SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the doctor's.
+    """One line of the doctor's report.
 
     Attributes:
-        group: the heading it stands under.
-        name: what was looked at; no other finding of the group bears it.
+        group: the heading above it.
+        name: what was examined; unique in its group.
         said: what was found, in words.
-        advice: what to do; empty where there is nothing.
+        advice: what to do; may be empty.
     """
 
     group: str
@@ -34,13 +34,13 @@ class Finding:
 
 
 def worst(findings: Iterable[Finding]) -> Level:
-    """The level of all of them together."""
+    """The worst level among them."""
     found = {finding.level for finding in findings}
-    return "broken" if "broken" in found else "mind" if "mind" in found else "ok"
+    return "broken" if "broken" in found else "warning" if "warning" in found else "ok"
 
 
 def as_record(findings: Iterable[Finding]) -> dict[str, Any]:
-    """The JSON form: what is here is documented by the field names of `Finding`."""
+    """The JSON form; its fields are those of `Finding`."""
     findings = list(findings)
     return {
         "schema": SCHEMA,

@@ -1,4 +1,4 @@
-"""Read a finished file back as a viewer would: frames, alpha, sound. In the trial's process."""
+"""Reads a finished file back as a viewer would: frames, alpha, sound. In the trial's process."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 
 from orchestrator.demo.scene import Scene
 from orchestrator.doctor.trials import ReadTrial, Tried
+from pipeline.deliverables.format import Alpha, Format
+from pipeline.deliverables.formats import FORMATS
 
 if TYPE_CHECKING:
     import torch
 
-Floats = NDArray[np.float32]
+    from pipeline.deliverables.base import ReadBack
 
-#: Formats whose pictures have an alpha plane, and those whose grey is alpha.
-WITH_ALPHA = frozenset({"webm", "prores", "hevc-alpha"})
-ALPHA_AS_GREY = frozenset({"matte", "tiff"})
+Floats = NDArray[np.float32]
 
 _RATE = 48_000
 
@@ -40,21 +40,26 @@ def try_read(trial: ReadTrial, device: torch.device) -> Tried:
 
 
 def read_back(trial: ReadTrial) -> Tried:
-    path = Path(trial.path)
+    path, row = Path(trial.path), FORMATS[trial.format]
     figures: dict[str, float] = {}
-    if trial.format == "tiff":
-        alphas = _tiff_alphas(path, trial.whole, figures)
-    else:
+    alphas: Iterator[tuple[int, Floats | None]]
+    if row.read_back is None:
         figures |= _packets(path)
-        alphas = _movie_alphas(trial, figures)
-    problem = _look_at(trial, alphas, figures)
-    if trial.format != "tiff" and trial.whole and figures["tracks"]:
+        alphas = _film_alphas(path, row.alpha, int(figures["frames"]), trial.whole)
+    else:
+        read: ReadBack = FORMATS.load(row.name, row.read_back)
+        figures["frames"], alphas = read(path, trial.whole)
+    problem = _look_at(trial, row, alphas, figures)
+    if trial.whole and figures.get("tracks"):
         figures["loudness"] = _loudness(path)
     return Tried("failed" if problem else "works", problem or "", figures)
 
 
 def _look_at(
-    trial: ReadTrial, alphas: Iterator[tuple[int, Floats | None]], figures: dict[str, float]
+    trial: ReadTrial,
+    row: Format,
+    alphas: Iterator[tuple[int, Floats | None]],
+    figures: dict[str, float],
 ) -> str | None:
     """Decode; what is wrong with it, in words."""
     truths = _truths(trial.scene_frames, trial.scene_eye) if trial.scene_frames else None
@@ -73,8 +78,7 @@ def _look_at(
                 return f"pictures of {alpha.shape[1]}x{alpha.shape[0]} pixels"
             errors.append(float(np.abs(truths[frame] - alpha).mean()))
     figures["decoded"] = decoded
-    shows_alpha = trial.format in WITH_ALPHA | ALPHA_AS_GREY
-    if shows_alpha and len(means) < decoded:
+    if row.shows_alpha and len(means) < decoded:
         return f"{decoded - len(means)} of {decoded} frames have no alpha"
     if means:
         figures |= {
@@ -109,22 +113,17 @@ def _packets(path: Path) -> dict[str, float]:
     }
 
 
-def _movie_alphas(
-    trial: ReadTrial, figures: dict[str, float]
+def _film_alphas(
+    path: Path, kind: Alpha | None, count: int, whole: bool
 ) -> Iterator[tuple[int, Floats | None]]:
     from pipeline.verify.readback import sampled_frames
 
-    path, count = Path(trial.path), int(figures["frames"])
-    if trial.format == "hevc-alpha":  # PyAV's FFmpeg decodes its layer of colour alone
-        yield from _with_alpha_layer(path, None if trial.whole else 1)
+    if kind == "layer":  # PyAV's FFmpeg decodes the layer of colour alone
+        yield from _with_alpha_layer(path, None if whole else 1)
         return
-    numbers = set(range(count)) if trial.whole else {0, count // 2, count - 1}
-    if not trial.whole:
-        for number, frame in sampled_frames(path, numbers):
-            yield number, _alpha(frame, trial.format)
-        return
-    for number, frame in enumerate(_decoded(path)):
-        yield number, _alpha(frame, trial.format)
+    numbers = {0, count // 2, count - 1}
+    for number, frame in enumerate(_decoded(path)) if whole else sampled_frames(path, numbers):
+        yield number, _alpha(frame, kind)
 
 
 def _decoded(path: Path) -> Iterator[Any]:
@@ -141,13 +140,13 @@ def _decoded(path: Path) -> Iterator[Any]:
             yield from decoder.decode(None)
 
 
-def _alpha(frame: Any, format_name: str) -> Floats | None:
+def _alpha(frame: Any, kind: Alpha | None) -> Floats | None:
     """float32 ``[H, W]``, 0..1; None where the picture has none."""
     from pipeline.verify.selfcheck import frame_planes
 
     planes = frame_planes(frame)
     depth = frame.format.components[0].bits
-    if format_name in ALPHA_AS_GREY:
+    if kind == "grey":
         luma = planes[0].numpy().astype(np.float32) / (1 << (depth - 8))
         grey: Floats = np.clip((luma - 16) / 219, 0, 1)
         return grey
@@ -169,19 +168,7 @@ def _with_alpha_layer(path: Path, most: int | None) -> Iterator[tuple[int, Float
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=_FFMPEG_DEADLINE_S)
     with av.open(io.BytesIO(done.stdout), mode="r", format="nut") as container:
         for number, frame in enumerate(container.decode(video=0)):
-            yield number, _alpha(frame, "hevc-alpha")
-
-
-def _tiff_alphas(
-    path: Path, whole: bool, figures: dict[str, float]
-) -> Iterator[tuple[int, Floats | None]]:
-    import tifffile
-
-    with tifffile.TiffFile(path) as file:
-        count = len(file.pages)
-        figures["frames"] = count
-        for number in range(count) if whole else sorted({0, count // 2, count - 1}):
-            yield number, file.pages[number].asarray().astype(np.float32) / np.float32(255)
+            yield number, _alpha(frame, "layer")
 
 
 def _loudness(path: Path) -> float:

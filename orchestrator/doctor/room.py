@@ -1,4 +1,4 @@
-"""Cores, memory, disks and limits of the machine, or of the container that we are in."""
+"""Findings on cores, memory, disk and limits of the machine or of its container."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from pathlib import Path
 from orchestrator.doctor.findings import Finding
 from orchestrator.doctor.trials import DiskTrial, Trials
 from orchestrator.machine.devices import CORES_PER_LANE, usable_cores, usable_memory
-from orchestrator.words import counted, printable, readable_size
+from orchestrator.words import counted, readable_size
+from pipeline.text import printable
 
 GROUP = "machine"
 
 DISK_DEADLINE_S = 60.0
 _DISK_BYTES = 64 << 20
 
-#: A source of 100 Mbit/s, worked on at its own speed, takes 12 MB/s to read, its outputs about as
-#: much to write, and twice that while they are joined.
+#: A source of 100 Mbit/s at its own speed takes 12 MB/s to read, its outputs about as much to
+#: write, and twice that while they are joined.
 _SLOW_DISK = 30e6
 _LITTLE_ROOM, _NO_ROOM = 20e9, 2e9
 
-#: What `orchestrator/machine/segment_memory.py` plans with, of which it uses nine tenths: a worker
-#: (1 GB) and one segment of RVM's at 3840x1920 (6.5 GB). With less than the other even small
-#: pictures do not fit.
+#: `orchestrator/machine/segment_memory.py` plans with nine tenths of the memory. The first is what
+#: a worker (1 GB) and one segment of RVM at 3840x1920 (6.5 GB) take; with less than the second even
+#: small pictures do not fit.
 _LITTLE_MEMORY, _NO_MEMORY = 8.5e9, 2e9
 
 #: A worker has some 30 threads and processes a lane.
@@ -37,11 +38,11 @@ _SHM = Path("/dev/shm")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What may be used.
+    """What a run may use.
 
     Attributes:
-        memory_of_machine: bytes; `memory` is what the container, if it has a limit, leaves of it.
-        processes: most at a time; None is unlimited.
+        memory_of_machine: bytes; `memory` is less if a container limits it.
+        processes: most at a time; None: unlimited.
         files: most that a process may have open.
         shm: bytes of /dev/shm; None: it is missing, or cannot be written.
     """
@@ -68,16 +69,16 @@ def find_limits(cgroup: Path = _CGROUP, shm: Path = _SHM) -> Limits:
 
 
 def limit_findings(limits: Limits) -> Iterator[Finding]:
-    """What the limits mean for a run."""
+    """What the limits mean for a run, one finding each."""
     of = f" of the machine's {limits.cores_of_machine}"
     share = of if limits.cores < limits.cores_of_machine else ""
     if limits.cores < CORES_PER_LANE:
         yield Finding(
             GROUP,
             "cores",
-            "mind",
+            "warning",
             f"{limits.cores}{share}: decoder, network and encoder take turns",
-            f"rent {CORES_PER_LANE} or more for each segment at once",
+            f"rent {CORES_PER_LANE} or more for each segment in flight",
         )
     else:
         lanes = counted(limits.cores // CORES_PER_LANE, "segment")
@@ -85,7 +86,11 @@ def limit_findings(limits: Limits) -> Iterator[Finding]:
     yield _memory(limits)
     if limits.shm is None:
         yield Finding(
-            GROUP, "/dev/shm", "mind", "it cannot be written", "give the container one (--shm-size)"
+            GROUP,
+            "/dev/shm",
+            "warning",
+            "it cannot be written",
+            "give the container one (--shm-size)",
         )
     else:
         size = readable_size(limits.shm)
@@ -106,7 +111,7 @@ def _memory(limits: Limits) -> Finding:
         return Finding(
             GROUP,
             "memory",
-            "mind",
+            "warning",
             f"{said}: too little for pictures of 4K on the CPU",
             "keep to smaller videos there, or raise the container's limit",
         )
@@ -121,7 +126,7 @@ def _counts(limits: Limits) -> Iterator[Finding]:
         yield Finding(
             GROUP,
             "limits",
-            "mind",
+            "warning",
             f"{said}: few for several lanes",
             "raise --pids-limit and `ulimit -n`, or set streaming.lanes: 1",
         )
@@ -130,9 +135,9 @@ def _counts(limits: Limits) -> Iterator[Finding]:
 
 
 def disk_finding(folder: Path, trials: Trials, *, is_out: bool = True) -> Finding:
-    """Room and speed of the disk of `folder`, which need not be there yet.
+    """Room and speed of the disk of `folder`, which need not exist yet.
 
-    A dead network disk holds whoever asks it: all is asked in a process of its own.
+    A dead network disk blocks the process that asks it, so a child process does.
 
     Args:
         is_out: outputs will go there; otherwise it need not be writable.
@@ -141,9 +146,9 @@ def disk_finding(folder: Path, trials: Trials, *, is_out: bool = True) -> Findin
     place = os.path.abspath(folder)  # noqa: PTH100  asks no disk
     tried = trials.run(DiskTrial(place, _DISK_BYTES), DISK_DEADLINE_S)
     if tried.outcome == "failed" and not is_out:
-        return Finding(GROUP, name, "mind", f"{shown}: {tried.said}", "name OUT with --out")
+        return Finding(GROUP, name, "warning", f"{shown}: {tried.said}", "name OUT with --out")
     if tried.outcome != "works":
-        advice = "choose another folder with --out, or mend that disk"
+        advice = "choose another folder with --out, or repair that disk"
         return Finding(GROUP, name, "broken", f"{shown}: {tried.said}", advice)
     figures = tried.figures
     said = (
@@ -157,13 +162,13 @@ def disk_finding(folder: Path, trials: Trials, *, is_out: bool = True) -> Findin
         return Finding(
             GROUP,
             name,
-            "mind",
+            "warning",
             said,
-            "`vrmatte run --dry-run` tells what a batch needs; limits.scratch_gb bounds scratch",
+            "`vrmatte run --dry-run` shows what a batch needs (see also limits.scratch_gb)",
         )
     if min(figures["write"], figures["read"]) < _SLOW_DISK:
-        advice = "choose a local disk for OUT: this one will hold up the encoders"
-        return Finding(GROUP, name, "mind", f"{said}: slow", advice)
+        advice = "choose a local disk for OUT: encoders would wait for this one"
+        return Finding(GROUP, name, "warning", f"{said}: slow", advice)
     return Finding(GROUP, name, "ok", said)
 
 

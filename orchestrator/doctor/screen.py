@@ -1,4 +1,4 @@
-"""The doctor's findings on a terminal: a word and a colour each, and what to do."""
+"""Show the doctor's findings on a terminal: each with a level, a colour and what to do."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Self
 
 from orchestrator.doctor.findings import Finding, worst
-from orchestrator.words import counted, printable
+from orchestrator.words import counted
+from pipeline.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 STYLE = {
     "ok": "green",
     "passed": "green",
-    "mind": "yellow",
+    "warning": "yellow",
     "skipped": "yellow",
     "broken": "bold red",
     "failed": "bold red",
@@ -29,7 +30,7 @@ _WIDEST = 120
 
 
 class Lines:
-    """Shows lines under headings, each folded under itself.
+    """Prints lines under headings, each folded within its own column.
 
     Args:
         console: of whatever width.
@@ -64,7 +65,7 @@ class Lines:
 def show_findings(
     console: Console, findings: Iterable[Finding], pause: Callable[[], None] = lambda: None
 ) -> list[Finding]:
-    """Show findings as they come, then what they come to; all of them.
+    """Show findings as they come, then the verdict; returns all of them.
 
     Args:
         pause: called before a line is shown, to take a moving line off the screen.
@@ -80,7 +81,7 @@ def show_findings(
 
 
 def show_reports(console: Console, reports: Iterable[NodeReport]) -> list[Finding]:
-    """Show what is said of each node, then what it comes to; all findings."""
+    """Show the findings on each node, then the verdict; returns all findings."""
     from rich.text import Text
 
     shown: list[Finding] = []
@@ -99,23 +100,27 @@ def show_reports(console: Console, reports: Iterable[NodeReport]) -> list[Findin
 
 def _show_verdict(console: Console, what: str, shown: Sequence[Finding]) -> None:
     counts = {
-        level: sum(f.level == level for f in shown) for level in ("broken", "mind", "skipped")
+        level: sum(f.level == level for f in shown) for level in ("broken", "warning", "skipped")
     }
-    told = [f"{count} {level}" for level, count in counts.items() if count]
+    told = [
+        counted(count, level) if level == "warning" else f"{count} {level}"
+        for level, count in counts.items()
+        if count
+    ]
     verdict = {
         "ok": f"this {what} is ready",
-        "mind": f"this {what} works; mind the yellow lines",
-        "broken": f"this {what} is not ready: {counted(counts['broken'], 'thing')} to mend",
+        "warning": f"this {what} works; see the warnings",
+        "broken": f"this {what} is not ready: {counted(counts['broken'], 'thing')} to repair",
     }[worst(shown)]
     rest = f" ({', '.join(told)})" if told else ""
     console.print(f"\n{verdict}{rest}", markup=False)
 
 
 class Working:
-    """Says on a terminal what is done at the moment; nothing anywhere else.
+    """Shows on a terminal what is done at the moment; does nothing anywhere else.
 
     Args:
-        console: for what is said on the way.
+        console: of the terminal.
     """
 
     def __init__(self, console: Console) -> None:

@@ -1,4 +1,4 @@
-"""Versions, and whether the driver suits the CUDA that PyTorch was built for. Loads no torch."""
+"""Findings on versions, and on whether the driver supports PyTorch's CUDA. Loads no torch."""
 
 from __future__ import annotations
 
@@ -15,13 +15,18 @@ from pydantic import TypeAdapter
 from orchestrator.doctor.findings import Finding
 from orchestrator.doctor.trials import DriverTrial, LibrariesTrial, Trials
 from orchestrator.machine.devices import Gpu
+from pipeline.deliverables.formats import FORMATS
+from pipeline.errors import SettingsError
+from pipeline.plugins import package, registered
+from pipeline.stages.catalogue import STAGES
+from pipeline.stages.matting.catalogue import MODELS
 
 GROUP = "software"
 
 #: PyTorch, TorchCodec and CUDA from a slow network disk.
 LIBRARIES_DEADLINE_S = 180.0
 
-#: `nvidia-smi` answers in a second or two; where it does not, nothing else will.
+#: `nvidia-smi` answers in a second or two; if it does not, nothing else will.
 DRIVER_DEADLINE_S = 30.0
 
 #: The first driver of each major version of CUDA; from it on all its minor versions run (NVIDIA,
@@ -38,7 +43,7 @@ class Driver:
 
 
 def find_driver() -> Driver | None:
-    """By NVML, which may hang; None where there is none."""
+    """Ask NVML, which may hang; None without a driver."""
     import pynvml
 
     try:
@@ -56,11 +61,11 @@ def find_driver() -> Driver | None:
 
 @dataclass(frozen=True, slots=True)
 class DriverAsked:
-    """What the driver says.
+    """The driver's answer.
 
     Attributes:
         gpus: all of the machine.
-        trouble: why it says nothing; empty where it does.
+        trouble: why there is no answer; empty if there is one.
     """
 
     gpus: tuple[Gpu, ...] = ()
@@ -69,7 +74,7 @@ class DriverAsked:
 
 
 def ask_driver(trials: Trials) -> DriverAsked:
-    """Asked in the child of `trials`, by a deadline."""
+    """Ask in the child process of `trials`, with a deadline."""
     tried = trials.run(DriverTrial(), DRIVER_DEADLINE_S)
     if tried.outcome != "works":
         return DriverAsked(trouble=f"{tried.outcome}: {tried.said}")
@@ -80,7 +85,7 @@ def ask_driver(trials: Trials) -> DriverAsked:
 
 
 def torch_cuda() -> tuple[int, int] | None:
-    """The CUDA that the installed PyTorch was built for; None: it was built without."""
+    """The version of CUDA that the installed PyTorch was built for; None if for none."""
     spec = find_spec("torch")
     places = list(spec.submodule_search_locations or ()) if spec else []
     for place in places:
@@ -96,7 +101,7 @@ def torch_cuda() -> tuple[int, int] | None:
 def version_findings(
     versions: Mapping[str, str], cuda: tuple[int, int] | None
 ) -> Iterator[Finding]:
-    """What is installed; `cuda` is what PyTorch was built for."""
+    """One finding for each package; `cuda` is the version that PyTorch was built for."""
     yield Finding(GROUP, "Python", "ok", platform.python_version())
     for name in ("vrmatte", "torch", "torchcodec", "av", "imageio-ffmpeg", "sam2"):
         if name in versions:
@@ -111,21 +116,33 @@ def version_findings(
         yield Finding(
             GROUP,
             "openvino",
-            "mind",
-            "not installed: on a CPU rvm runs by PyTorch, at about half the speed",
+            "warning",
+            "not installed: on a CPU rvm runs in PyTorch, at about half the speed",
             "run `make setup`, or `uv pip install 'vrmatte[cpu]'`",
         )
 
 
+def plugin_findings() -> Iterator[Finding]:
+    """Rows that other packages add; a broken one matters only where it is asked for."""
+    for catalogue in (FORMATS, MODELS, STAGES):
+        for name, point in {each.name: each for each in registered(catalogue.group)}.items():
+            subject = f"{catalogue.kind} {name}"
+            try:
+                catalogue[name]
+                yield Finding(GROUP, subject, "ok", f"of {package(point)}")
+            except SettingsError as error:
+                yield Finding(GROUP, subject, "warning", error.message, error.advice)
+
+
 def driver_finding(asked: DriverAsked, needed: tuple[int, int] | None) -> Finding:
-    """Whether the driver knows PyTorch's CUDA."""
+    """Whether the driver supports PyTorch's CUDA."""
     name, driver = "driver", asked.driver
     if asked.trouble:
-        advice = "see `nvidia-smi`; another machine, or --gpus none"
+        advice = "see `nvidia-smi`; use another machine, or --gpus none"
         return Finding(GROUP, name, "broken", f"NVIDIA's driver: {asked.trouble}", advice)
     if driver is None:
         return Finding(GROUP, name, "skipped", "no GPU: there is no NVIDIA driver here")
-    known = f"{driver.version} knows CUDA {driver.cuda[0]}.{driver.cuda[1]}"
+    known = f"{driver.version} supports CUDA {driver.cuda[0]}.{driver.cuda[1]}"
     if needed is None:
         return Finding(
             GROUP,
@@ -147,11 +164,11 @@ def driver_finding(asked: DriverAsked, needed: tuple[int, int] | None) -> Findin
         )
     if driver.cuda < needed:
         return Finding(GROUP, name, "ok", f"{known}; {torchs} runs on it (same major version)")
-    return Finding(GROUP, name, "ok", f"{known}, {torchs} among them")
+    return Finding(GROUP, name, "ok", f"{known}, and so {torchs}")
 
 
 def library_findings(trials: Trials) -> Iterator[Finding]:
-    """Whose FFmpeg TorchCodec decodes with, found by loading it; and which program encodes."""
+    """Which FFmpeg libraries TorchCodec loads, and which ffmpeg encodes."""
     tried = trials.run(LibrariesTrial(), LIBRARIES_DEADLINE_S)
     name = "FFmpeg libraries"
     if tried.outcome != "works":
@@ -173,7 +190,7 @@ def library_findings(trials: Trials) -> Iterator[Finding]:
 
 
 def _owner(path: str) -> str:
-    """Whose library that is, in words."""
+    """Where a library comes from, in words."""
     if "av.libs" in path:
         return "PyAV's"
     if path.startswith(("/usr/local/", "/opt/")):

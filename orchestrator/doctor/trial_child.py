@@ -1,7 +1,7 @@
-"""The process in which things are tried: ``python -m orchestrator.doctor.trial_child DEVICE``.
+"""The child process that runs trials: ``python -m orchestrator.doctor.trial_child DEVICE``.
 
-Reads trials from its standard input, a line of JSON each, and answers with a line each, until the
-input ends. What libraries print goes elsewhere.
+It reads trials from its standard input, a line of JSON each, and writes a line of JSON for each,
+until the input ends. What libraries print goes to the standard error.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from orchestrator.doctor.trials import (
     WeightsTrial,
 )
 from pipeline.errors import MachineError, SettingsError, VrmatteError
+from pipeline.files.child_failure import how_it_ended
+from pipeline.stages.matting.catalogue import JSON_CONTEXT
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 #: Grey levels of 255 by which a frame's mean brightness may differ from what PyAV decodes.
 _BRIGHTNESS = 3.0
 
-#: What an ffmpeg may take to say its version, from a slow disk.
+#: For an ffmpeg on a slow disk.
 _VERSION_DEADLINE_S = 30.0
 
 
@@ -68,7 +70,7 @@ def try_libraries(trial: LibrariesTrial, device: torch.device) -> Tried:
 
 
 def asked_for_its_version(program: str) -> dict[str, str]:
-    """By an ffmpeg, which may be another than ours (IMAGEIO_FFMPEG_EXE), or none."""
+    """Ask an ffmpeg, which may not be ours (IMAGEIO_FFMPEG_EXE), or may not exist."""
     try:
         done = subprocess.run(
             [program, "-version"],
@@ -84,12 +86,12 @@ def asked_for_its_version(program: str) -> dict[str, str]:
         return {"no_ffmpeg": f"it cannot be started: {error.strerror}"}
     found = re.match(rb"ffmpeg version (\S+)", done.stdout)
     if done.returncode != 0 or found is None:
-        return {"no_ffmpeg": f"it ended with status {done.returncode} instead of its version"}
+        return {"no_ffmpeg": f"it did not tell its version ({how_it_ended(done.returncode)})"}
     return {"ffmpeg": found[1].decode(errors="replace")}
 
 
 def _loaded_library(name: str) -> str:
-    """The file of a library that this process has loaded; empty where there is none."""
+    """The file of a library that this process has loaded; empty if it has not."""
     with Path("/proc/self/maps").open(encoding="utf-8", errors="replace") as maps:
         paths = {line.split(maxsplit=5)[5].strip() for line in maps if f"/{name}" in line}
     return sorted(paths)[0] if paths else ""
@@ -152,7 +154,7 @@ def try_disk(trial: DiskTrial) -> Tried:
     folder = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
     words = {"folder": str(folder)}
     if not folder.is_dir():
-        return Tried("failed", f"{folder} is no folder", words=words)
+        return Tried("failed", f"{folder} is not a folder", words=words)
     room = os.statvfs(folder)
     figures: dict[str, float] = {
         "free": room.f_bavail * room.f_frsize,
@@ -197,9 +199,9 @@ def try_weights(trial: WeightsTrial) -> Tried:
 
 
 def do(trial: Trial, device_name: str) -> Tried:
-    """Do one trial; what it says of an error that was foreseen, or not."""
+    """Run one trial; an error becomes its result."""
     try:
-        match trial:  # those that need nothing that is slow to load
+        match trial:  # these load nothing that is slow to load
             case DiskTrial():
                 return try_disk(trial)
             case DriverTrial():
@@ -242,7 +244,7 @@ def main(device_name: str) -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     for line in sys.stdin.buffer:
-        tried = do(trials.validate_json(line), device_name)
+        tried = do(trials.validate_json(line, context=JSON_CONTEXT), device_name)
         answers.write(TypeAdapter(Tried).dump_json(tried) + b"\n")
 
 

@@ -1,7 +1,7 @@
-"""A child process that does trials; whatever hangs or crashes takes the child with it, not us.
+"""Run trials in a child process: a trial that hangs or crashes ends only the child.
 
-One child serves several trials in turn, because loading its libraries takes seconds. After a trial
-that failed in any way the next one gets a fresh child.
+One child runs several trials in turn, because loading its libraries takes seconds. After a trial
+that did not end well the next one gets a new child.
 """
 
 from __future__ import annotations
@@ -9,33 +9,29 @@ from __future__ import annotations
 import json
 import os
 import selectors
-import signal
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import IO
 
 from pydantic import TypeAdapter
 
 from orchestrator.doctor.trials import Trial, Tried
 from pipeline.errors import MachineError
-from pipeline.files.child import tied
-from workers.launch import WORKER_ENVIRONMENT
+from pipeline.files.child import own_module, tied
+from pipeline.files.child_failure import ChildFailure
+from workers.launch import WORKER_ENVIRONMENT, visible_devices
 
 _TRIAL: TypeAdapter[Trial] = TypeAdapter(Trial)
 _TRIED: TypeAdapter[Tried] = TypeAdapter(Tried)
 
-#: Longer answers are not ours.
+#: The child writes no longer answers.
 _MOST_BYTES = 1 << 20
 
-#: A process that waits for a dead disk cannot be killed; nobody waits for it longer.
+#: A process that waits for a dead disk cannot be killed; it is left alone after so long.
 _PATIENCE_S = 5.0
-
-_LAST_WORDS = 300
 
 
 class TrialProcess:
@@ -43,7 +39,7 @@ class TrialProcess:
 
     Args:
         device: a GPU's number among those that can be seen, or ``"cpu"``.
-        module: what the child runs; a test's double otherwise.
+        module: what the child runs; tests name a double.
     """
 
     def __init__(
@@ -52,20 +48,20 @@ class TrialProcess:
         module: str = "orchestrator.doctor.trial_child",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._command = [sys.executable, "-P", "-m", module, "cpu" if device == "cpu" else "cuda:0"]
-        self._environment = _environment(device)
+        self._module = module
+        self._device = device
         self._clock = clock
         self._child: _Child | None = None
 
     def run(self, trial: Trial, deadline_s: float) -> Tried:
-        """Do a trial; what it takes longer than `deadline_s` is not waited for.
+        """Run a trial; after `deadline_s` seconds it has hung.
 
         Raises:
             MachineError: no process can be started.
         """
         began = self._clock()
         if self._child is None:
-            self._child = _Child(self._command, self._environment)
+            self._child = _Child(self._module, self._device)
         try:
             line = self._child.ask(_TRIAL.dump_json(trial), began + deadline_s, self._clock)
         except TimeoutError:
@@ -88,26 +84,32 @@ class TrialProcess:
 class _Child:
     """One process: a line of JSON in, a line of JSON out."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(self, module: str, device: int | str) -> None:
+        self._command, environment = own_module(module, "cpu" if device == "cpu" else "cuda:0")
         self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed by `end`
         try:
             self._process = subprocess.Popen(
-                tied(command),
+                tied(self._command),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._words,
-                env=dict(environment),
+                env={
+                    **WORKER_ENVIRONMENT,
+                    **environment,
+                    "CUDA_VISIBLE_DEVICES": visible_devices(device, environment),
+                    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+                },
             )
         except OSError as error:
             self._words.close()
             raise MachineError(
-                f"no process can be started to try things in: {error.strerror}",
+                f"no process can be started for trials: {error.strerror}",
                 "let this user have more processes and memory, then run again",
             ) from error
         self._told: str | None = None
 
     def ask(self, line: bytes, deadline: float, clock: Callable[[], float]) -> bytes:
-        """Raises TimeoutError, or EOFError where the process has ended."""
+        """Raises TimeoutError, or EOFError if the process has ended."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
@@ -129,7 +131,7 @@ class _Child:
         return answer
 
     def end(self) -> str:
-        """End the process; how it ended, and its last words."""
+        """End the process; how it ended, and its last message."""
         if self._told is None:
             with suppress(subprocess.TimeoutExpired):  # it may be about to end by itself
                 self._process.wait(0.2)
@@ -140,19 +142,11 @@ class _Child:
                 with suppress(BrokenPipeError):
                     if pipe is not None:
                         pipe.close()
-            self._told = _how_it_ended(self._process.returncode, self._words)
+            status = self._process.returncode
+            failure = ChildFailure.of(self._command, status, self._words)
+            self._told = failure.sentence("its process failed")
             self._words.close()
         return self._told
-
-
-def _how_it_ended(status: int | None, words: IO[bytes]) -> str:
-    if status is not None and status < 0:
-        how = f"its process was ended by {signal.Signals(-status).name}"
-    else:
-        how = f"its process ended with status {status}"
-    words.seek(0)
-    lines = words.read().decode(errors="replace").strip().splitlines()
-    return f"{how}: {lines[-1].strip()[:_LAST_WORDS]}" if lines else how
 
 
 def _parsed(line: bytes) -> Tried:
@@ -162,31 +156,6 @@ def _parsed(line: bytes) -> Tried:
         return Tried("failed", "its process gave no answer that can be read")
 
 
-def visible_device(device: int | str, environment: Mapping[str, str]) -> str:
-    """CUDA_VISIBLE_DEVICES for a child that shall see one GPU, or none.
-
-    Args:
-        device: a GPU's number among those that `environment` leaves, or ``"cpu"``.
-    """
-    if device == "cpu":
-        return ""
-    allowed = environment.get("CUDA_VISIBLE_DEVICES")
-    return str(device) if allowed is None else allowed.split(",")[int(device)].strip()
-
-
-def _environment(device: int | str) -> dict[str, str]:
-    """A worker's: its one GPU or none, and its threads."""
-    here = str(Path(__file__).resolve().parents[2])
-    known = os.environ.get("PYTHONPATH")
-    return {
-        **WORKER_ENVIRONMENT,
-        **os.environ,
-        "CUDA_VISIBLE_DEVICES": visible_device(device, os.environ),
-        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        "PYTHONPATH": os.pathsep.join([here, known] if known else [here]),
-    }
-
-
 def tried_record(tried: Tried) -> dict[str, object]:
     """A plain form that `tried_of` reads back."""
     record: dict[str, object] = json.loads(_TRIED.dump_json(tried))
@@ -194,7 +163,7 @@ def tried_record(tried: Tried) -> dict[str, object]:
 
 
 def tried_of(record: object) -> Tried | None:
-    """None where it is no record of a trial."""
+    """None if it is no record of a trial."""
     try:
         return _TRIED.validate_python(record)
     except ValueError:

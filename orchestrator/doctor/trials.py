@@ -1,4 +1,4 @@
-"""Things that are tried in a process of their own: what is asked, and what came of it. Values."""
+"""Trials that a child process runs, and their results. Values only."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class ModelTrial:
 
 @dataclass(frozen=True, slots=True)
 class FormatTrial:
-    """Make one format of a clip, by `chroma`: two segments, joined, with sound, and read back.
+    """Make one format of a clip with `chroma`: two segments, joined, with sound, and read back.
 
     Attributes:
         path: a clip of `orchestrator.gates.clips`.
@@ -90,7 +90,7 @@ class DiskTrial:
     """Write a file in a folder, force it to the disk, and read it back from there.
 
     Attributes:
-        folder: absolute; where it is not there, its nearest parent that is.
+        folder: absolute; if it does not exist, its nearest parent that does is used.
     """
 
     folder: str
@@ -100,14 +100,14 @@ class DiskTrial:
 
 @dataclass(frozen=True, slots=True)
 class DriverTrial:
-    """Ask NVIDIA's driver which GPUs there are; one that is wedged holds whoever asks."""
+    """Ask NVIDIA's driver for the GPUs; a driver that hangs blocks the process that asks."""
 
     kind: Literal["driver"] = "driver"
 
 
 @dataclass(frozen=True, slots=True)
 class WeightsTrial:
-    """See whether what the model needs lies in the cache, which may be on a network disk."""
+    """Look for the model's weights in the cache, which may be on a network disk."""
 
     matting: MattingSettings
     kind: Literal["weights"] = "weights"
@@ -127,11 +127,11 @@ Trial = (
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What came of a trial.
+    """The result of a trial.
 
     Attributes:
-        said: in words; why not, where it did not work.
-        figures: numbers by name, as each kind of trial has them.
+        said: the reason in words if it did not work.
+        figures: numbers by name; each kind of trial has its own.
         words: texts by name, likewise.
     """
 
@@ -143,7 +143,7 @@ class Tried:
 
 
 class Trials(Protocol):
-    """Does trials on one device, one after the other; `TrialProcess` or a double."""
+    """Runs trials on one device, one after the other: `TrialProcess`, or a test's double."""
 
     def run(self, trial: Trial, deadline_s: float) -> Tried: ...
 

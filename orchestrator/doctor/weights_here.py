@@ -1,49 +1,54 @@
-"""Which code and weights of models are at hand. Looks only: never fetches, loads no torch."""
+"""Look whether the code and weights of models are here. Fetches nothing, and loads no torch."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from urllib.parse import urlparse
 
 from orchestrator.doctor.findings import Finding
 from orchestrator.doctor.trials import Trials, Tried, WeightsTrial
 from pipeline.contract import MattingSettings
-from pipeline.stages.matting.sam2.weights import address
-from pipeline.stages.matting.weights import hub_folder, sha256_of
+from pipeline.stages.matting.catalogue import MODELS, function_of, usable, weights_used
+from pipeline.stages.matting.facts import ModelFacts, Weights
+from pipeline.stages.matting.weights import hub_folder, is_local
+from pipeline.text import printable
 
 GROUP = "models"
 
 #: A checkpoint of 900 MB is read as a whole, from a network disk with 20 MB/s.
 LOOK_DEADLINE_S = 60.0
 
-_RVM_FETCH = "`vrmatte models fetch` where there is a network"
-_SAM2_FETCH = "`vrmatte models fetch --config FILE`, FILE saying matting.model: sam2"
 
-
-def models_used(matting: MattingSettings) -> frozenset[str]:
-    """The model, and those that it asks."""
-    if matting.model == "sam2":
-        return frozenset({"sam2", matting.sam2_seed})
-    if matting.model == "sam2+rvm":
-        return frozenset({"sam2", matting.sam2_seed, matting.sam2_edge})
-    return frozenset({matting.model})
+def known_weights() -> dict[str, tuple[Weights, ModelFacts]]:
+    """The weights of all models by name, each with the first model that has them."""
+    found: dict[str, tuple[Weights, ModelFacts]] = {}
+    for row in usable():
+        if row.weights is not None:
+            found.setdefault(row.weights.name, (row.weights, row))
+    return found
 
 
 def weights_of(matting: MattingSettings) -> dict[str, str]:
     """Which code and weights these settings choose, by name ("rvm", "sam2")."""
-    rvm = (matting.rvm_variant, matting.rvm_repo, matting.rvm_weights or "")
-    return {
-        "rvm": " ".join(rvm).strip(),
-        "sam2": f"{matting.sam2_size} {matting.sam2_checkpoint or ''}".strip(),
-    }
+    return {name: weights.choice(matting) for name, (weights, _) in known_weights().items()}
 
 
 def look(matting: MattingSettings) -> dict[str, str]:
-    """What of RVM and SAM 2 is not at hand, in words, by name; no entry where nothing is."""
-    found = {"rvm": _rvm_lacks(matting), "sam2": _sam2_lacks(matting)}
+    """What of all models' code and weights is not here, in words, by name."""
+    found = {name: _missing(*known, matting) for name, known in known_weights().items()}
     return {name: lacks for name, lacks in found.items() if lacks is not None}
+
+
+def _missing(weights: Weights, row: ModelFacts, matting: MattingSettings) -> str | None:
+    try:
+        found: str | None = function_of(row, weights.missing)(matting)
+        return found
+    except Exception as error:
+        if row.name in MODELS.built_in:
+            raise
+        # Another package's code may raise anything; it costs its own weights alone.
+        return printable(
+            f"it cannot be seen whether they are here: {type(error).__name__}: {error}"
+        )
 
 
 def missing(matting: MattingSettings, trials: Trials) -> Tried:
@@ -53,12 +58,12 @@ def missing(matting: MattingSettings, trials: Trials) -> Tried:
 
 def lacking(matting: MattingSettings, looked: Mapping[str, str]) -> str | None:
     """What the model lacks, in words, by what `look` found; None if nothing."""
-    lacks = [looked[name] for name in sorted(models_used(matting)) if name in looked]
+    lacks = [looked[name] for name in sorted(weights_used(matting)) if name in looked]
     return "; ".join(lacks) or None
 
 
 def weights_findings(matting: MattingSettings, tried: Tried) -> Iterator[Finding]:
-    """Of RVM and SAM 2, for the model that the settings choose.
+    """Of all weights, for the model that the settings choose.
 
     Args:
         tried: what `missing` gave.
@@ -67,57 +72,25 @@ def weights_findings(matting: MattingSettings, tried: Tried) -> Iterator[Finding
         advice = f"the models' cache is {hub_folder()}: mend its disk, or set TORCH_HOME"
         yield Finding(GROUP, "weights", "broken", f"{tried.outcome}: {tried.said}", advice)
         return
-    used = models_used(matting)
-    local = {"rvm": matting.rvm_weights, "sam2": matting.sam2_checkpoint}
-    for name, fetch in (("rvm", _RVM_FETCH), ("sam2", _SAM2_FETCH)):
-        lacks = tried.words.get(name)
+    used = weights_used(matting)
+    for name, (weights, _) in known_weights().items():
+        lacks, local = tried.words.get(name), weights.local(matting)
         if lacks is None:
             yield Finding(GROUP, f"weights of {name}", "ok", "its weights are here")
         elif name not in used:
             said = f"{lacks}, and not needed for matting.model: {matting.model}"
             yield Finding(GROUP, f"weights of {name}", "ok", said)
-        elif "has changed" in lacks or _is_file(local[name]):
+        elif "has changed" in lacks or (local is not None and is_local(local)):
             yield Finding(
                 GROUP, f"weights of {name}", "broken", lacks, "mend it, or choose another --model"
             )
         else:
+            without = ", ".join(row.name for row in usable() if row.weights is None)
             yield Finding(
                 GROUP,
                 f"weights of {name}",
-                "mind",
+                "warning",
                 f"{lacks}: the first run fetches it, if there is a network",
-                f"{fetch}; chroma, plate and depth need none",
+                "`vrmatte models fetch` with the same --config and --model, where there is a"
+                f" network; models that fetch nothing: {without}",
             )
-
-
-def _is_file(source: str | None) -> bool:
-    return source is not None and urlparse(source).scheme not in ("http", "https")
-
-
-def _rvm_lacks(matting: MattingSettings) -> str | None:
-    repository = Path(matting.rvm_repo).expanduser()
-    if not repository.is_dir():
-        named = re.sub(r"[/:]", "_", matting.rvm_repo)  # as torch.hub names its folders
-        repository = hub_folder() / named
-    if not (repository / "hubconf.py").is_file():
-        return "RVM's code is not here"
-    source = matting.rvm_weights or f"https://-/rvm_{matting.rvm_variant}.pth"
-    return _file_lacks(source, "RVM's weights")
-
-
-def _sam2_lacks(matting: MattingSettings) -> str | None:
-    return _file_lacks(matting.sam2_checkpoint or address(matting.sam2_size), "SAM 2's weights")
-
-
-def _file_lacks(source: str, what: str) -> str | None:
-    """See `pipeline.stages.matting.weights.fetch_file`, which would fetch what is missing."""
-    if _is_file(source):
-        path = Path(source).expanduser()
-        return None if path.is_file() else f"{what} are not at {path}"
-    path = hub_folder() / "checkpoints" / Path(urlparse(source).path).name
-    if not path.is_file():
-        return f"{what} are not here"
-    record = path.with_name(f"{path.name}.sha256")
-    if record.is_file() and record.read_text().split()[:1] != [sha256_of(path)]:
-        return f"{what} at {path}: its sha256 has changed since it was fetched"
-    return None

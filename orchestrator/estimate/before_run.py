@@ -1,8 +1,8 @@
-"""How long a run would take, by trials of a few frames: for ``--dry-run``.
+"""Estimate the duration of a run before it begins, by trials of a few frames (``--dry-run``).
 
-Videos alike in size, codec and settings share a trial. Of its stages' own speeds follows what a
-frame costs a lane while all lanes are busy (`orchestrator/estimate/lanes_wanted.py`), and the run
-is played through with that (`orchestrator/estimate/makespan.py`).
+Videos alike in size, codec and settings share a trial. The speeds of its stages give the time of a
+lane for a frame while all lanes are busy (`orchestrator/estimate/lanes_wanted.py`); with that the
+run is simulated (`orchestrator/estimate/makespan.py`).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from orchestrator.estimate.makespan import VideoAhead, WorkerAhead, seconds_left
 from orchestrator.estimate.trial import StageRequest, Stages
 from orchestrator.fleet.events_actions import WorkerSpec
 from orchestrator.fleet.jobs import VideoJob
-from orchestrator.words import printable
 from pipeline.errors import MachineError
+from pipeline.text import printable
 
 TRIAL_FRAMES = 20
 
@@ -38,7 +38,7 @@ class Trials:
 
     Attributes:
         measure: `orchestrator.estimate.trial.stages_alone` on a worker's device, or a double.
-        on_trial: told what is tried, in words.
+        on_trial: gets a description of each trial.
     """
 
     measure: Callable[[StageRequest], Stages]
@@ -74,7 +74,7 @@ class Trials:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What trials say of a run; by the videos' ids.
+    """The estimate of a run; by the videos' ids.
 
     Attributes:
         seconds: of the whole run, from its workers' start on; None where nothing could be tried.
@@ -98,7 +98,7 @@ def forecast(
     on_gpu: bool,
     trials: Trials,
 ) -> Forecast:
-    """Try what there is to be done, and play it through.
+    """Try the videos, each kind once, and simulate the run.
 
     Args:
         jobs: what is left to do.

@@ -1,4 +1,4 @@
-"""How many lanes each worker gets: as the settings say, by a short trial, or by the cores."""
+"""Choose the number of lanes of each worker: by the settings, a short trial, or the CPU cores."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BY_THE_CORES = "by the cores"
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
-    """Segments at once in a worker, and why so many."""
+    """Segments at once in a worker, and the reason for their number."""
 
     count: int
     reason: str
@@ -39,16 +39,16 @@ def choose_lanes(
     measure: Measure,
     on_trial: Callable[[str], None] = lambda what: None,
 ) -> Lanes:
-    """Lanes never alter frames: a trial that goes another way costs time and nothing else.
+    """Choose the lanes. They never alter frames: a trial that errs costs time and nothing else.
 
     Of pictures beyond 5760x2880 a lane takes gigabytes on a CPU, and its stages fill two cores by
     themselves (docs/benchmarks/005-8k-memory.md): there is none to spare.
 
     Args:
-        asked: what the settings insist on.
+        asked: the lanes that the settings give.
         cores: for all workers together.
         measure: `orchestrator.estimate.trial.stages_alone` on a worker's device, or a double.
-        on_trial: told what is tried, in words.
+        on_trial: gets a description of the trial.
     """
     if asked is not None:
         return Lanes(asked, "as asked")
@@ -66,14 +66,14 @@ def choose_lanes(
     start, last = job.segments[0][0], job.segments[-1][1]
     request = StageRequest(job.info, job.settings, start, last, job.index_path)
     request = request.middle(TRIAL_FRAMES)
-    on_trial(f"trying {TRIAL_FRAMES} frames of {job.name}, to share out the machine")
+    on_trial(f"trying {TRIAL_FRAMES} frames of {job.name}, to choose the number of lanes")
     log = structlog.get_logger("vrmatte")
     try:
         stages = measure(request)
     except MachineError as error:
         # The run itself says what is wrong, if anything is, and deals with it.
         log.warning("trial_failed", error=str(error))
-        return replace(by_cores, reason=f"{by_cores.reason}, for a trial failed")
+        return replace(by_cores, reason=f"{by_cores.reason}, because a trial failed")
     count = lanes_wanted(stages, cores / workers, on_gpu, huge)
     log.info(
         "trial",

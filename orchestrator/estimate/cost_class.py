@@ -1,4 +1,4 @@
-"""What a video's work goes by: its kind, its pixels, and what joining it takes."""
+"""The cost model of a video: its cost class (videos that share a trial), pixels, joining time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a run will still take, learned from its snapshots alone. Pure: the clock is theirs.
+"""Estimate the remaining time of a run from its snapshots alone. Pure: the clock is theirs.
 
 What is learned: the seconds of a lane that a frame of each kind of video costs, and the beginning
 of a segment (its warm-up, its decoder) before the first frame; how long joining and the start of a

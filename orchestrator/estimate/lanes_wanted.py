@@ -1,8 +1,7 @@
-"""How many lanes a worker wants, and how large its network may be, from its stages' own speeds.
+"""Compute the lanes of a worker, and the network's share of its device, from speeds of stages.
 
-Arithmetic only; who measures is `orchestrator/estimate/trial.py`. Lanes never alter frames; the
-network's size does, so that it is chosen once per video and written down
-(`orchestrator/estimate/network_scale.py`).
+Arithmetic only; `orchestrator/estimate/trial.py` measures. Lanes never alter frames; the network's
+size does, so it is chosen once per video and recorded (`orchestrator/estimate/network_scale.py`).
 """
 
 from __future__ import annotations
@@ -12,8 +11,9 @@ import math
 from orchestrator.estimate.trial import Stages
 from orchestrator.machine.devices import MOST_LANES
 
-#: What runs on the GPU where there is one: it serves one lane at a time.
-_ON_DEVICE = ("eyes", "model", "refine", "planes")
+#: Steps that have threads or processes of their own. The others are the chain and the planes: one
+#: thread of a lane, and the GPU where there is one, which serves one lane at a time.
+_APART = ("decode", "encode")
 
 #: A lane of huge pictures takes gigabytes: another one has to make the run faster by this share.
 _WORTH_A_LANE = 0.15
@@ -47,7 +47,7 @@ def network_usage(stages: Stages, cores: float, on_gpu: bool) -> float:
     On a GPU: its seconds a frame, over those of whatever bounds the run with enough lanes. On a CPU
     all stages have the same cores: its CPU seconds, over those of all.
     """
-    network = [stage for stage in stages.stages if stage.name == "model"]
+    network = [stage for stage in stages.stages if stage.name == "matting"]
     cost = Cost.of(stages, on_gpu)
     if on_gpu:
         bound = max(cost.cpu_s / cores, cost.device_s)
@@ -69,9 +69,8 @@ class Cost:
     @classmethod
     def of(cls, stages: Stages, on_gpu: bool) -> Cost:
         wall = {stage.name: stage.wall_s / stage.frames for stage in stages.stages}
-        # One thread of a lane has all of these, one after the other.
-        together = sum(s for name, s in wall.items() if name.partition(" ")[0] in _ON_DEVICE)
-        apart = [s for name, s in wall.items() if name.partition(" ")[0] not in _ON_DEVICE]
+        apart = {name: s for name, s in wall.items() if name.partition(" ")[0] in _APART}
+        together = sum(s for name, s in wall.items() if name not in apart)
         cpu_s = sum(stage.cpu_s / stage.frames for stage in stages.stages)
         in_turn = sum(s for name, s in wall.items() if name.partition(" ")[0] != "encode")
-        return cls(cpu_s, together if on_gpu else 0.0, max([together, *apart]), in_turn)
+        return cls(cpu_s, together if on_gpu else 0.0, max([together, *apart.values()]), in_turn)

@@ -1,8 +1,8 @@
-"""How long workers will take over what is left, if all goes well: arithmetic, in seconds.
+"""Simulate the rest of a run: the seconds that the workers need for it if all goes well.
 
 It follows the fleet's order (`orchestrator/fleet/fleet.py`): a worker takes the segments of its own
-videos one after the other, then those of whoever has most left; joining waits for a video's last
-segment and runs beside others. Knows no snapshot and no clock.
+videos one after the other, then those of the worker with most left; joining waits for a video's
+last segment and runs beside others. Knows no snapshot and no clock.
 """
 
 from __future__ import annotations

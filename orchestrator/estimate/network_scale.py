@@ -1,7 +1,7 @@
-"""`processing.adaptive_scaling`: the network's size, chosen once per video by a trial.
+"""`processing.adaptive_scaling`: choose the network's size once per video, by a trial.
 
-What was chosen is written down in OUT under the video and its settings, because it decides pixels:
-whoever goes on with the run, on whatever machine, takes it from there.
+The choice is recorded in OUT under the video and its settings, because it decides pixels: a run
+that is resumed, on any machine, uses it again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from orchestrator.settings.settings import Settings
 from pipeline.contract import AdaptiveScaling, VideoInfo, VideoSettings
 from pipeline.errors import SettingsError
 from pipeline.files.disk import make_folder, write_file, writing
-from pipeline.stages.matting.catalogue import WITH_SCALE
+from pipeline.stages.matting.catalogue import facts_of, usable
 
 #: Frames of a trial, without the first chunk, which is not counted.
 TRIAL_FRAMES = 16
@@ -30,14 +30,15 @@ Measure = Callable[[StageRequest], Stages]
 
 
 def require_scalable(settings: Settings) -> None:
-    """Raises SettingsError: there is nothing to choose, or it is chosen by hand already."""
+    """Raises SettingsError: the network has no size to choose, or it is set by hand already."""
     if settings.processing.adaptive_scaling is None:
         return
-    scaling, model = settings.processing.adaptive_scaling, settings.matting.model
-    if model not in WITH_SCALE:
+    scaling, row = settings.processing.adaptive_scaling, facts_of(settings.matting)
+    if not row.has_scale:
+        names = [each.name for each in usable() if each.has_scale]
         raise SettingsError(
-            f"processing.adaptive_scaling: {model} has no network whose size could be chosen",
-            f"it is for: {', '.join(sorted(WITH_SCALE))}",
+            f"processing.adaptive_scaling: {row.name} has no network whose size could be chosen",
+            f"it is for: {', '.join(names)}",
         )
     if settings.processing.scale_factor is not None:
         raise SettingsError(
@@ -62,13 +63,13 @@ def sizes(scaling: AdaptiveScaling) -> list[float]:
 
 @dataclass(frozen=True, slots=True)
 class Scaler:
-    """Chooses; one trial at a time, and one for all videos that are alike.
+    """Chooses the sizes; one trial at a time, and one for all videos that are alike.
 
     Attributes:
         folder: where the choices of this OUT are kept.
         measure: `orchestrator.estimate.trial.stages_alone` on a worker's device, or a double.
         cores: of one worker.
-        on_trial: told what is tried, in words.
+        on_trial: gets a description of each trial.
     """
 
     folder: Path
@@ -84,7 +85,7 @@ class Scaler:
 
         Raises:
             MachineError: the trial failed.
-            DiskError: the choice cannot be written down.
+            DiskError: the choice cannot be recorded.
         """
         scaling = settings.processing.adaptive_scaling
         if scaling is None:

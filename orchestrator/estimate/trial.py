@@ -1,6 +1,6 @@
-"""The stages of the way of a frame, each measured alone: values, and who has them measured.
+"""Trials: run the stages of some frames, each alone, in a child process; the speeds found.
 
-The measuring itself is `orchestrator/estimate/trial_child.py`, in a process like a worker's.
+The child is `orchestrator/estimate/trial_child.py`, with the environment of a worker.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from pathlib import Path
 from orchestrator.child_module import run_module
 from pipeline.contract import VideoInfo, VideoSettings
 from workers.launch import WORKER_ENVIRONMENT, visible_devices
-from workers.messages import WorkerSetup
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +20,7 @@ class Stage:
     """One stage while nothing else ran; each figure is a sum over `frames`.
 
     Attributes:
-        name: decode, eyes, model, refine, or "planes NAME" and "encode NAME" of a format.
+        name: decode, a stage of the chain, or "planes NAME" and "encode NAME" of a format.
         cpu_s: of all threads and children.
     """
 
@@ -106,9 +105,8 @@ def stages_alone(request: StageRequest, device: int | str) -> Stages:
     """
     from pydantic import TypeAdapter
 
-    setup = WorkerSetup(device=device, lanes=1, log_path="")
     environment = {k: v for k, v in WORKER_ENVIRONMENT.items() if k not in os.environ}
-    environment["CUDA_VISIBLE_DEVICES"] = visible_devices(setup, os.environ)
+    environment["CUDA_VISIBLE_DEVICES"] = visible_devices(device, os.environ)
     environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     with tempfile.TemporaryDirectory(prefix="vrmatte-stages-") as name:
         asked, answer = Path(name, "request.json"), Path(name, "stages.json")

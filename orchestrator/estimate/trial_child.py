@@ -1,7 +1,7 @@
-"""Measures stages, each alone: one after the other, in a process like a worker's.
+"""The process of a trial: measure the speed of each stage alone, one after the other.
 
-It follows the way of the frame in `pipeline/segment.py`, and leaves out that stages overlap: each
-has the cores that it has there, and waits for the one before. Run as
+It drives the same chain as `pipeline/segment.py`, and leaves out that stages overlap: each has the
+cores that it has there, and waits for the one before. Run as
 ``python -m orchestrator.estimate.trial_child REQUEST RESULT DEVICE``, in a worker's environment.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.estimate.trial import CodedBytes, Stage, StageRequest, Stages
 from pipeline.errors import EncodeError, SettingsError, VrmatteError
+from pipeline.stages.matting.catalogue import JSON_CONTEXT
 
 if TYPE_CHECKING:
     import torch
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
 
     from pipeline.contract import SegmentJob
     from pipeline.deliverables.base import Deliverable
-    from pipeline.pixels.batches import FrameBatch, MatteBatch
+    from pipeline.pixels.batches import FrameBatch
+    from pipeline.pixels.layers import Layers
     from pipeline.source.decode import FrameReader
-    from pipeline.stages.matting.base import MattingModel
+    from pipeline.stages.base import Prepared
+    from pipeline.stages.chain import Chain
 
 #: Frames and planes are held between stages up to this many bytes; that bounds how many there are.
 HELD_BYTES = 1_500_000_000
@@ -81,7 +84,7 @@ def measure(request: StageRequest, folder: Path, device_name: str) -> Stages:
     from pipeline.flow.cuda_streams import segment_stream
     from pipeline.source.decode import FrameReader
     from pipeline.source.frame_index import index_of
-    from pipeline.stages.matting.base import load_model
+    from pipeline.stages.chain import Chain
     from pipeline.torchcodec_import import decoders  # noqa: F401  what decoding imports
 
     device = torch.device(device_name)
@@ -90,7 +93,7 @@ def measure(request: StageRequest, folder: Path, device_name: str) -> Stages:
     index_path = Path(request.index_path)
     torch.set_num_threads(settings.processing.intra_op_threads)
     imported = time.perf_counter()
-    model = load_model(settings.matting, settings.processing, device)
+    chain = Chain.of(settings, device)
     loaded = time.perf_counter()
     chunk = chunk_frames(video, settings.streaming)
     start = request.start
@@ -100,7 +103,7 @@ def measure(request: StageRequest, folder: Path, device_name: str) -> Stages:
     reader = FrameReader(
         video, index_of(video, index_path), device, threads=settings.processing.decode_threads
     )
-    prepared = model.prepare(ClipReader(job, reader))
+    prepared = chain.prepare(ClipReader(job, reader))
     seen = time.perf_counter()
     meter = _Meter(device)
     # Threads keep what they were told once: small stages have one of their own.
@@ -109,17 +112,16 @@ def measure(request: StageRequest, folder: Path, device_name: str) -> Stages:
         ThreadPoolExecutor(1, initializer=use_stream) as one_core,
     ):
         batches = one_core.submit(_decode, job, reader, chunk, meter).result()
-        planes = _mattes_and_planes(job, model, prepared, batches, meter, one_core)
+        planes = _layers_and_planes(job, chain, prepared, batches, meter, one_core)
     coded = [
         _encode(job, name, [group[place] for group in planes], meter)
         for place, name in enumerate(settings.deliverables)
     ]
-    warmup = settings.streaming.warmup_frames
     return Stages(
         device="cpu" if device.type == "cpu" else torch.cuda.get_device_name(device),
         decoder=reader.decoder,
         chunk_frames=chunk,
-        warmup_frames=model.warmup_frames if warmup is None else warmup,
+        warmup_frames=chain.warmup_frames,
         import_s=imported - begin,
         load_s=loaded - imported,
         prepare_s=seen - loaded,
@@ -137,51 +139,48 @@ def _decode(job: SegmentJob, reader: FrameReader, chunk: int, meter: _Meter) -> 
     return held
 
 
-def _mattes_and_planes(
+def _layers_and_planes(
     job: SegmentJob,
-    model: MattingModel,
-    prepared: object,
+    chain: Chain,
+    prepared: Mapping[str, Prepared],
     batches: list[FrameBatch],
     meter: _Meter,
     one_core: ThreadPoolExecutor,
 ) -> list[list[Tensor]]:
-    """Each batch through eyes, model, refiner and planes; the planes of each, by format."""
+    """Each batch through the chain and to planes; the planes of each, by format."""
     from pipeline.deliverables.base import make_deliverable
-    from pipeline.pixels.eyes import split_eyes
-    from pipeline.pixels.projection import field_of_view
-    from pipeline.stages.stereo.refiner import StereoRefiner
+    from pipeline.stages.catalogue import output_video
+    from pipeline.stages.chain import eyes_of
 
-    video = job.video
-    size = video.eye_size
-    state = model.start(video.eyes, *size, prepared)  # type: ignore[arg-type]
-    angle = field_of_view(video.projection)
-    refiner = StereoRefiner(job.settings.stereo, video.eyes, *size, field_of_view=angle)
-    makers = [make_deliverable(name, video, job.settings) for name in job.settings.deliverables]
+    shown = output_video(job.video, job.settings)
+    makers = [make_deliverable(name, shown, job.settings) for name in job.settings.deliverables]
+    counted = 0  # frames of the batch that is on its way; the first does not count
 
-    def planes(maker: Deliverable, batch: FrameBatch, matte: MatteBatch) -> Tensor:
-        return maker.planes(batch, matte).cpu()
+    def given() -> Iterator[FrameBatch]:
+        nonlocal counted
+        for number, batch in enumerate(batches):
+            counted = len(batch) if number else 0
+            yield batch
 
+    def planes(maker: Deliverable, layers: Layers) -> Tensor:
+        return maker.planes(layers).cpu()
+
+    passing = chain.start(job.video.eye_shape, prepared, lambda name: meter.of(name, counted))
     made = []
-    for number, batch in enumerate(batches):
-        frames = len(batch) if number else 0
-        with meter.of("eyes", frames):
-            eyes = split_eyes(batch, video.layout, video.right_first)
-        with meter.of("model", frames):
-            matte = model.matte(eyes, state)
-        with meter.of("refine", frames):
-            matte = refiner.refine(eyes, matte)
+    for layers in passing.layers(eyes_of(given(), job.video), job.start, job.stop):
         group = []
         for maker in makers:
-            with meter.of(f"planes {maker.name}", frames):
-                group.append(one_core.submit(planes, maker, batch, matte).result())
+            with meter.of(f"planes {maker.name}", counted and len(layers)):
+                group.append(one_core.submit(planes, maker, layers).result())
         made.append(group)
     return made
 
 
 def _encode(job: SegmentJob, name: str, planes: list[Tensor], meter: _Meter) -> CodedBytes:
     from pipeline.deliverables.base import make_deliverable
+    from pipeline.stages.catalogue import output_video
 
-    maker = make_deliverable(name, job.video, job.settings)
+    maker = make_deliverable(name, output_video(job.video, job.settings), job.settings)
     path = Path(job.work_dir) / f"alone-{name}{maker.suffix}"
     with meter.of(f"encode {name}", job.num_frames):
         encoder = maker.open_segment(path)
@@ -212,7 +211,8 @@ def _coded_bytes(name: str, path: Path, num_frames: int) -> CodedBytes:
 def main(request_path: str, result: str, device: str) -> None:
     from pydantic import TypeAdapter
 
-    request = TypeAdapter(StageRequest).validate_json(Path(request_path).read_bytes())
+    text = Path(request_path).read_bytes()
+    request = TypeAdapter(StageRequest).validate_json(text, context=JSON_CONTEXT)
     if request.stop - request.start < 2:
         raise SettingsError("one frame tells nothing about speed", "take a longer clip")
     stages = measure(request, Path(result).parent, device)

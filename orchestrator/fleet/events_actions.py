@@ -16,7 +16,7 @@ ATTEMPTS_BY_KIND = {"input": 1, "settings": 1, "machine": 1, "decode": 2, "encod
 DECODER_MAY_BE_TO_BLAME = frozenset({"decode", "lost", "stalled", "device", "unforeseen"})
 
 #: A disk takes no more: one that all use, or one that only some of the workers may have.
-DISK_KINDS = frozenset({"disk", "scratch"})
+DISK_KINDS = frozenset({"disk", "local-folder"})
 
 #: Errors after which a worker's process ends.
 FATAL_KINDS = frozenset({"device", "unforeseen"})

@@ -1,19 +1,14 @@
-"""Who does what next: events in, actions out. Knows no torch, no time, no process and no file.
+"""Decides which worker does what next: events in, actions out.
 
-A worker's life goes down -> starting -> ready -> stopping or ending -> down, or retired for good:
+Knows no torch, no clock, no process, no file, and nothing of what a segment's frames are made into.
+`worker_life.py` has the life of a worker as a table.
 
-    down      Spawn, when more tasks wait than workers are about to take one
-    starting  its model is loading; too long: Kill
-    ready     is given tasks; a segment without a new frame for too long: Kill
-    stopping  was asked to stop; too long: Kill
-    ending    said its last words, or was killed; still there after a while: Kill again
-
-When a process dies without a word, or hangs, each task in its hands may have been the cause. They
-are charged an attempt, and their videos stay *suspect* until one of their tasks is done: suspects
-run alone in a worker, after all others, so that a file that kills workers ends by costing only
-itself. A worker that dies twice within minutes is drained, unless a task that also ended another
-worker explains it; what it had to do goes to the others. Where workers may join, the end of the
-last one is not yet the end of the run.
+When a process dies without a word, or hangs, each of its tasks may have been the cause. Each is
+charged an attempt, and its video stays *suspect* until one of its tasks is done. Suspects run alone
+in a worker, after all others, so that a file that kills workers costs only itself in the end. A
+worker that dies twice within minutes is drained, unless a task that also ended another worker
+explains it; its work goes to the others. Where workers may join, the end of the last one is not yet
+the end of the run.
 """
 
 from __future__ import annotations
@@ -226,7 +221,7 @@ class Fleet:
                 self._on_disk(worker, event.error)
 
     def _on_disk(self, worker: Worker, error: ErrorRecord) -> None:
-        """The run stops; where it is a scratch folder and others go on, this worker alone does."""
+        """The run stops; where it is a local folder and others go on, this worker alone does."""
         others = (w for w in self._workers.values() if w is not worker)
         if error.kind == "disk" or all(w.is_given_up or w.status == "retired" for w in others):
             self._on_stop(error)
@@ -282,7 +277,7 @@ class Fleet:
 
     def _be_left_alone(self, last: ErrorRecord) -> None:
         """The last worker is retired: wait for one to join, where any may, or give up."""
-        if last.kind == "scratch":
+        if last.kind == "local-folder":
             self._on_stop(last)
             return
         # What is wrong with a setting, a new worker would meet too.

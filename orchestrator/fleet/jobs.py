@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from pipeline.contract import FinishJob, SegmentJob, SegmentResult, VideoInfo, VideoSettings
 from pipeline.errors import ErrorRecord
+from pipeline.stages.catalogue import output_video
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,11 @@ class VideoJob:
     ram_bytes: int = 0
     vram_bytes: int = 0
     differing: tuple[tuple[str, object], ...] = field(default=(), hash=False)
+
+    @property
+    def shown(self) -> VideoInfo:
+        """The video as formats are given it: with the size that its stages give it."""
+        return output_video(self.info, self.settings)
 
     @property
     def num_frames(self) -> int:

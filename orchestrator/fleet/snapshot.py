@@ -1,12 +1,12 @@
-"""How the run stands, as values: what progress, summary and status show. Decides nothing."""
+"""The state of a run as frozen values, for progress, report and status. Decides nothing."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
-from orchestrator.fleet.matte_summary import NO_MATTE, MatteSummary
-from pipeline.contract import OutputFile, StageTimes
+from pipeline.contract import Finding, OutputFile
 from pipeline.errors import ErrorRecord
 from workers.messages import TaskId
 
@@ -23,15 +23,15 @@ class VideoState:
             there; "failed" when it is set aside.
         frames_done: frames of finished segments and of those in hand.
         retries: attempts that failed or were lost and are made again, over all of its tasks.
-        mended_frames: frames in which one eye's matte was mended from the other's.
-        subject_depth_m: median distance of the subject in metres; None where it is not known.
         eased_segments: segments that were made with smaller chunks after trouble.
         earlier: it was already done when this run began.
         started_at, ended_at: on the supervisor's clock, in seconds.
         work_s: seconds that workers spent on its finished tasks, added up.
         decoders: what decoded its segments, in words, each once.
-        matte: what is known of its matte, of an earlier run's segments too.
-        stages: what took the time of its segments, an earlier run's too; None where none told.
+        findings: of all segments that are there, an earlier run's too, in order. The same value
+            until that changes, so that readers can tell by identity that nothing has.
+        stage_seconds: how long each stage was at work in these segments, by its name.
+        wall_s: how long these segments took, added up; 0 where none was measured.
     """
 
     id: str
@@ -51,10 +51,9 @@ class VideoState:
     concealed_frames: int
     decoders: tuple[str, ...]
     eased_segments: int = 0
-    mended_frames: int = 0
-    subject_depth_m: float | None = None
-    matte: MatteSummary = NO_MATTE
-    stages: StageTimes | None = None
+    findings: tuple[Finding, ...] = ()
+    stage_seconds: Mapping[str, float] = field(default_factory=dict, hash=False)
+    wall_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,9 @@ from orchestrator.fleet.events_actions import (
 )
 from orchestrator.fleet.jobs import VideoJob
 from orchestrator.fleet.journal_entries import SegmentCommitted
-from orchestrator.fleet.matte_summary import MatteSummary, summarised
+from orchestrator.fleet.segment_sums import SegmentSums, added_up
 from orchestrator.fleet.snapshot import VideoState, VideoStatus
-from orchestrator.fleet.stage_shares import added
-from pipeline.contract import Concession, OutputFile, SegmentResult, StageTimes
+from pipeline.contract import Concession, OutputFile, SegmentResult
 from pipeline.errors import ErrorRecord
 from workers.messages import DoTask, TaskId
 
@@ -108,8 +107,7 @@ class Video:
         self._state: VideoState | None = None  # as it was last told, if nothing has changed since
         self._ended_at: float | None = None
         self._results: dict[int, SegmentResult] = {}
-        self._matte: MatteSummary | None = None  # of the results as they are, and so the next one
-        self._stages: StageTimes | None = None
+        self._sums: SegmentSums | None = None  # of the results as they are
         self._in_hand: set[Task] = set()
         self._frames_committed = 0
         self._retries = 0
@@ -135,7 +133,7 @@ class Video:
         """Take a segment of an earlier run as done; of a published video, to tell of it."""
         if self._published and task.segment is not None:
             self._results[task.segment] = result
-            self._matte = self._state = None
+            self._sums = self._state = None
         elif not self.settled:
             found = next(t for t in self.pending if t.number == task.segment)
             self._unqueue(found)
@@ -208,7 +206,7 @@ class Video:
         self.remakes += 1
         for number in set(numbers) & self._results.keys():
             del self._results[number]
-            self._matte = self._state = None
+            self._sums = self._state = None
             start, stop = self.job.segments[number]
             self.segments_left += 1
             self._frames_committed -= stop - start
@@ -246,10 +244,10 @@ class Video:
         return self._state
 
     def _told(self) -> VideoState:
-        job, results = self.job, self._results.values()
-        if self._matte is None:
-            self._matte = summarised(job.segments, self._results, job.info.frame_rate)
-            self._stages = added(result.stages for result in results)
+        job, results = self.job, self._results
+        if self._sums is None:
+            self._sums = added_up([results[number] for number in sorted(results)])
+        sums = self._sums
         frames = self._frames_committed + sum(t.frames_done for t in self._in_hand)
         return VideoState(
             id=job.id,
@@ -258,7 +256,7 @@ class Video:
             num_frames=job.num_frames,
             frames_done=job.num_frames if self._published else frames,
             num_segments=len(job.segments),
-            segments_done=len(job.segments) if self._published else len(self._results),
+            segments_done=len(job.segments) if self._published else len(results),
             retries=self._retries,
             error=self._error,
             outputs=self._outputs,
@@ -266,13 +264,12 @@ class Video:
             started_at=self._started_at,
             ended_at=self._ended_at,
             work_s=self._work_s,
-            concealed_frames=sum(result.concealed_frames for result in results),
-            decoders=tuple(dict.fromkeys(r.decoder for r in results if r.decoder)),
+            concealed_frames=sums.concealed_frames,
+            decoders=sums.decoders,
             eased_segments=self._eased,
-            mended_frames=sum(len(r.stereo.mended_frames) for r in results if r.stereo),
-            subject_depth_m=_middle(r.stereo.subject_depth_m for r in results if r.stereo),
-            matte=self._matte,
-            stages=self._stages,
+            findings=sums.findings,
+            stage_seconds=sums.stage_seconds,
+            wall_s=sums.wall_s,
         )
 
     def _status(self) -> VideoStatus:
@@ -286,7 +283,7 @@ class Video:
 
     def _take(self, task: Task, result: SegmentResult) -> None:
         self._results[task.number] = result
-        self._matte = self._state = None
+        self._sums = self._state = None
         self._frames_committed += task.num_frames
         self.segments_left -= 1
         if not self.segments_left and not self.settled:
@@ -330,9 +327,3 @@ def videos_of(
     for task, result in committed.items():
         videos[task.video].resume(task, result)
     return videos
-
-
-def _middle(values: Iterable[float | None]) -> float | None:
-    """The median of those that are known."""
-    known = sorted(value for value in values if value is not None)
-    return known[len(known) // 2] if known else None

@@ -1,4 +1,4 @@
-"""A worker over all of its lives: what it holds, what ended it, when patience with it ends."""
+"""A worker over all of its lives: its tasks, the faults that ended it, and its deadlines."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from orchestrator.fleet.events_actions import Rules, WorkerSpec
 from orchestrator.fleet.jobs import VideoJob
 from orchestrator.fleet.snapshot import RunningTask, WorkerState, WorkerStatus
 from orchestrator.fleet.video import FINISH, Task
+from orchestrator.fleet.worker_life import TRANSITIONS
 from pipeline.errors import ErrorRecord
 from workers.messages import TaskId
 
@@ -88,6 +89,7 @@ class Worker:
         )
 
     def enter(self, status: WorkerStatus, now: float) -> None:
+        assert status in TRANSITIONS[self.status], f"a worker goes from {self.status} to {status}"
         self.status, self.since = status, now
         assert self.alive or not self.running, "a dead worker holds tasks"
 

@@ -1,4 +1,4 @@
-"""Gate 4: two workers at once make what one makes, byte for byte, undisturbed."""
+"""Gate 4: two workers at once make the same files as one, byte for byte."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from orchestrator.gates.site import Site
 
 GATE = 4
 
-_ADVICE = "see the logs of a run by hand, with --cpu-workers 2 or --gpus 0,1; then report it"
+_ADVICE = "start a run with --cpu-workers 2 or --gpus 0,1 and see its logs; then report it"
 
 
 def checks(site: Site) -> Iterator[Check]:
@@ -54,11 +54,11 @@ def as_one(one: RunEnd, two: RunEnd, videos: int) -> str:
     segments = _segments_of_workers(two.out)
     if len(segments) != 2 or not all(segments.values()):
         told = ", ".join(f"{name}: {count}" for name, count in sorted(segments.items()))
-        raise CheckFailed(f"not both workers made segments ({told})", _ADVICE)
+        raise CheckFailed(f"one of the workers made no segment ({told})", _ADVICE)
     if (alone := _digests(one.out)) != (together := _digests(two.out)):
         other = [name for name in alone if alone[name] != together.get(name)]
         raise CheckFailed(
-            f"two workers make other files than one: {', '.join(other) or 'more'}", _ADVICE
+            f"two workers make other files than one: {', '.join(other) or 'further ones'}", _ADVICE
         )
     return f"{said}, by both, equal to one worker's byte for byte"
 

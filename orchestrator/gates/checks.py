@@ -1,4 +1,4 @@
-"""What a check of a gate is, and how it ends. Plain functions: pytest calls the same ones."""
+"""A check of a gate, and its result. Checks are plain functions; pytest calls the same ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Status = Literal["passed", "failed", "skipped"]
 
 
 class CheckFailed(Exception):
-    """What is wrong, and what to do, in one line each."""
+    """A check failed: what is wrong, and what to do, in one line each."""
 
     def __init__(self, message: str, advice: str) -> None:
         super().__init__(message)
@@ -25,16 +25,16 @@ class CheckFailed(Exception):
 
 
 class CheckSkipped(Exception):
-    """Why there is nothing to check here. Never counts as passed."""
+    """There is nothing to check here, and why. Never counts as passed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that must be so.
+    """One thing that must hold.
 
     Attributes:
         gate: 1 to 5.
-        run: says what it found, in words; raises CheckFailed or CheckSkipped.
+        run: returns what it found, in words; raises CheckFailed or CheckSkipped.
     """
 
     gate: int
@@ -59,10 +59,10 @@ def results(
     on_check: Callable[[str], None] = lambda name: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[CheckResult]:
-    """Run checks in order; one that fails keeps none of the others from being run.
+    """Run checks in order; a failure does not stop those after it.
 
     Args:
-        on_check: told the name of each before it is run.
+        on_check: called with the name of each before it runs.
     """
     for check in checks:
         on_check(check.name)

@@ -1,7 +1,7 @@
-"""The clips that go through the gates: the drawn figure before a green screen, with a tone.
+"""Make the clips that the gates run on: the drawn figure before a green screen, with a tone.
 
-Its true alpha is known for every frame (`orchestrator/demo/scene.py`), and `chroma` finds it
-without weights. So what comes out is compared with what should, on any machine.
+The true alpha of every frame is known (`orchestrator/demo/scene.py`), and `chroma` finds it without
+weights, so that outputs can be compared with it on any machine.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from orchestrator.demo.scene import Scene
 from pipeline.encode.ffmpeg_pipe import ffmpeg_command
 from pipeline.errors import EncodeError
 from pipeline.files.child import tied
+from pipeline.files.child_failure import ChildFailure
 
 ClipCodec = Literal["h264", "av1"]
 
@@ -66,8 +67,7 @@ def _encode(path: Path, codec: str, pictures: bytes) -> Path:
     except subprocess.TimeoutExpired:
         raise EncodeError(f"ffmpeg did not make {path.name} in {_DEADLINE_S:.0f} s") from None
     if done.returncode != 0:
-        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
-        raise EncodeError(
-            f"ffmpeg cannot make {path.name}: {lines[-1][:200]}", "see `vrmatte doctor`"
-        )
+        failure = ChildFailure.of(command, done.returncode, done.stderr)
+        event = failure.sentence(f"ffmpeg cannot make {path.name}")
+        raise failure.noted(EncodeError(event, "see `vrmatte doctor`"))
     return path

@@ -7,16 +7,17 @@ from collections.abc import Iterator
 from functools import partial
 
 from orchestrator.doctor.clips import CPU_SIZE, NUM_FRAMES, Sample, samples
-from orchestrator.doctor.read_trial import ALPHA_AS_GREY, WITH_ALPHA
 from orchestrator.doctor.trials import DecodeTrial, FormatTrial, ModelTrial, Tried, WeightsTrial
 from orchestrator.doctor.weights_here import LOOK_DEADLINE_S, lacking
 from orchestrator.gates.checks import Check, CheckFailed, CheckSkipped
 from orchestrator.gates.clips import EYE
 from orchestrator.gates.site import Site
 from pipeline.contract import EncodingSettings
+from pipeline.deliverables.formats import FORMATS
 from pipeline.encode.choice import Codec
 from pipeline.engines.choice import settled_engine
-from pipeline.stages.matting.catalogue import WITH_PROMPTS, model_names
+from pipeline.errors import SettingsError
+from pipeline.stages.matting.catalogue import MODELS, facts_of
 
 GATE = 2
 
@@ -24,10 +25,6 @@ GATE = 2
 DECODE_DEADLINE_S = 120.0
 MODEL_DEADLINE_S = 300.0
 FORMAT_DEADLINE_S = 180.0
-
-#: Models that need no weights, and the mean difference to the scene's true alpha that they keep
-#: within, of 1; see `docs/decisions/014-doctor-and-gates.md` for what they come to.
-MOST_ERROR = {"chroma": 0.01, "plate": 0.03, "depth": 0.03}
 
 #: Between kinds of device (the first law of the project).
 MOST_DEVICE_DIFFERENCE = 1 / 255
@@ -81,7 +78,7 @@ def decode(site: Site, sample: Sample, device: int | str) -> str:
 def models(site: Site) -> Iterator[Check]:
     """Every model whose weights are here, on the CPU or on each GPU."""
     devices: list[int | str] = [gpu.number for gpu in site.around.gpus]
-    for name in model_names():
+    for name in MODELS.names():
         for device in devices or ["cpu"]:
             where = "CPU" if device == "cpu" else f"GPU {device}"
             yield Check(GATE, f"model {name} ({where})", partial(matte, site, name, device))
@@ -91,14 +88,20 @@ def models(site: Site) -> Iterator[Check]:
 
 def matte(site: Site, name: str, device: int | str) -> str:
     matting = dataclasses.replace(site.matting, model=name)
+    try:
+        row = facts_of(matting)
+    except SettingsError as error:  # another package's, which is broken
+        if name == site.asked_model:
+            raise
+        raise CheckSkipped(str(error)) from error
     looked = site.try_on("cpu", WeightsTrial(matting), LOOK_DEADLINE_S)
     _require(looked, "the models' cache does not answer: mend its disk, or set TORCH_HOME")
     lacks = lacking(matting, looked.words)
     if lacks and name != site.asked_model:
         raise CheckSkipped(f"{lacks}: `vrmatte models fetch`, then --model {name}")
     kind = "cpu" if device == "cpu" else "cuda"
-    processing = settled_engine(site.processing, matting, kind)
-    on_cpu_too = device != "cpu" and name not in WITH_PROMPTS
+    processing = settled_engine(site.processing, row.engines, kind)
+    on_cpu_too = device != "cpu" and not row.slow_on_cpu
     tried = site.try_on(device, ModelTrial(matting, processing, on_cpu_too), MODEL_DEADLINE_S)
     _require(tried, f"choose another --model than {name}, or see `vrmatte doctor`")
     figures = tried.figures
@@ -106,10 +109,9 @@ def matte(site: Site, name: str, device: int | str) -> str:
         raise CheckFailed(
             f"its alpha is from {figures['low']:.3f} to {figures['high']:.3f}", "run `make setup`"
         )
-    if name in MOST_ERROR and figures["error"] > MOST_ERROR[name]:
+    if row.most_error is not None and figures["error"] > row.most_error:
         raise CheckFailed(
-            f"its alpha is off by {figures['error']:.3f} on average,"
-            f" more than {MOST_ERROR[name]:g}",
+            f"its alpha is off by {figures['error']:.3f} on average, more than {row.most_error:g}",
             "this installation computes something else than it should: run `make setup`",
         )
     if figures.get("cpu_difference", 0.0) > MOST_DEVICE_DIFFERENCE:
@@ -117,7 +119,7 @@ def matte(site: Site, name: str, device: int | str) -> str:
             f"its alpha differs from the CPU's by {figures['cpu_difference']:.4f} on average",
             "another driver or another machine; processing.precision: fp32",
         )
-    off = f", off by {figures['error']:.4f} on average" if name in MOST_ERROR else ""
+    off = f", off by {figures['error']:.4f} on average" if row.most_error is not None else ""
     there = f", {figures['cpu_difference']:.4f} from the CPU's" if on_cpu_too else ""
     return f"alpha from {figures['low']:.2f} to {figures['high']:.2f}{off}{there}"
 
@@ -126,32 +128,38 @@ def matte(site: Site, name: str, device: int | str) -> str:
 
 
 def formats(site: Site) -> Iterator[Check]:
-    """Every format, by every codec that it may have; then NVENC on each GPU."""
+    """Every format; of those that `encoding.codec` decides on, one by every codec and encoder."""
     software = EncodingSettings(encoder="software")
-    for name in ("webm", "prores", "hevc-alpha", "tiff", "alphapack", "matte"):
-        yield Check(GATE, f"format {name}", partial(make, site, name, software, "cpu"))
+    by_codec = next(row.name for row in FORMATS if row.codec is None)
+    for name in FORMATS.names():
+        if name != by_codec:
+            yield Check(GATE, f"format {name}", partial(make, site, name, software, "cpu"))
     for codec in _CODECS:
         encoding = dataclasses.replace(software, codec=codec)
-        title = f"format greenscreen {codec} (CPU)"
-        yield Check(GATE, title, partial(make, site, "greenscreen", encoding, "cpu"))
+        title = f"format {by_codec} {codec} (CPU)"
+        yield Check(GATE, title, partial(make, site, by_codec, encoding, "cpu"))
     if not site.around.gpus:
         yield Check(GATE, "NVENC", partial(_skip, "no GPU"))
     for gpu in site.around.gpus:
         for codec in _CODECS:
-            title = f"format greenscreen {codec} (GPU {gpu.number})"
-            yield Check(GATE, title, partial(make_by_nvenc, site, codec, gpu.number))
+            title = f"format {by_codec} {codec} (GPU {gpu.number})"
+            yield Check(GATE, title, partial(make_by_nvenc, site, by_codec, codec, gpu.number))
 
 
-def make_by_nvenc(site: Site, codec: Codec, number: int) -> str:
+def make_by_nvenc(site: Site, name: str, codec: Codec, number: int) -> str:
     width, height = 2 * EYE, EYE
     refusal = site.around.nvenc(codec, width, height, number)
     if refusal is not None:
         raise CheckSkipped(f"no NVENC for {codec} here ({refusal}); the CPU will encode it")
     encoding = EncodingSettings(codec=codec, encoder="nvenc", nvenc_input="pipe")
-    return make(site, "greenscreen", encoding, number)
+    return make(site, name, encoding, number)
 
 
 def make(site: Site, name: str, encoding: EncodingSettings, device: int | str) -> str:
+    try:
+        row = FORMATS[name]
+    except SettingsError as error:  # another package's, which a run meets only if it is asked for
+        raise CheckSkipped(str(error)) from error
     folder = site.folder / f"{name}-{encoding.codec}-{encoding.encoder}-{device}"
     trial = FormatTrial(str(site.clips["h264"]), name, encoding, str(folder), FORMAT_FRAMES)
     tried = site.try_on(device, trial, FORMAT_DEADLINE_S)
@@ -159,7 +167,7 @@ def make(site: Site, name: str, encoding: EncodingSettings, device: int | str) -
     figures = tried.figures
     require_frames(figures["frames"], figures["decoded"], FORMAT_FRAMES)
     said = f"{FORMAT_FRAMES} frames"
-    if name in WITH_ALPHA | ALPHA_AS_GREY:
+    if row.shows_alpha:
         said += f", alpha off by {require_alpha(tried):.4f} on average"
     return said
 

@@ -1,4 +1,4 @@
-"""Gate 1: the machine itself. Everything that the doctor looks at."""
+"""Gate 1: the machine itself. A check for each finding of the doctor."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def checks(site: Site) -> Iterator[Check]:
 
 
 def judge(finding: Finding) -> str:
-    """What slows a run down is told; what makes it fail, fails."""
+    """A warning passes and says so; a broken finding fails."""
     if finding.level == "broken":
         raise CheckFailed(finding.said, finding.advice)
     if finding.level == "skipped":
         raise CheckSkipped(finding.said)
-    if finding.level == "mind":
-        return f"mind: {finding.said}" + (f" -> {finding.advice}" if finding.advice else "")
+    if finding.level == "warning":
+        return f"warning: {finding.said}" + (f" -> {finding.advice}" if finding.advice else "")
     return finding.said

@@ -1,4 +1,4 @@
-"""`vrmatte gates`: five gates, one after the other; one that fails keeps the rest closed."""
+"""`vrmatte gates`: run the five gates in order, up to the first that fails."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ GATES: dict[int, tuple[str, Callable[[Site], Iterator[Check]]]] = {
 
 
 def gates_to_run(site: Site, through: int) -> tuple[list[int], str | None]:
-    """Numbers of the gates; and when the first four were passed, if that spares them.
+    """The numbers of the gates to run, and when the first four passed if they are left out.
 
-    The fifth looks at what a night left. The first four are not made again for it where they were
-    passed on this machine and version, unless `site.fresh`.
+    The fifth checks a finished output folder. The first four are not repeated for it if they have
+    passed on this machine with this version, unless `site.fresh`.
 
     Raises:
         SettingsError: the fifth is asked for without an output folder, or for one without a run.
@@ -41,7 +41,7 @@ def gates_to_run(site: Site, through: int) -> tuple[list[int], str | None]:
     if through < 5:
         return list(range(1, through + 1)), None
     if site.out is None:
-        raise SettingsError("gate 5 looks at a finished output folder", "name it with --out")
+        raise SettingsError("gate 5 checks a finished output folder", "name it with --out")
     production.Finished.open(site.out)  # an OUT that is none ends here, not minutes later
     earlier = None
     if not site.fresh:
@@ -50,7 +50,7 @@ def gates_to_run(site: Site, through: int) -> tuple[list[int], str | None]:
 
 
 def pass_gates(site: Site, numbers: Sequence[int]) -> Iterator[CheckResult]:
-    """The results of all checks, as they come, up to and including the first gate that fails."""
+    """Yield the results of all checks, up to and including the first gate that fails."""
     for gate in numbers:
         _, checks = GATES[gate]
         passed = []
@@ -64,7 +64,7 @@ def pass_gates(site: Site, numbers: Sequence[int]) -> Iterator[CheckResult]:
 def keep_results(
     site: Site, found: Sequence[CheckResult], now: datetime
 ) -> tuple[dict[str, Any], Path | DiskError]:
-    """Leave ``gates.json``: what is in it, and where it is, or why it could not be left."""
+    """Write ``gates.json``; its content, and its path or why it could not be written."""
     who = site.around.identity()
     record = merged(found, read_gates(site.around.cache, who), who, now, site.matting)
     path = record_file(site.around.cache, who)
@@ -76,5 +76,5 @@ def keep_results(
 
 
 def failed_gate(found: Sequence[CheckResult]) -> int | None:
-    """The gate at which it ended; None where all passed."""
+    """The gate that failed; None if all passed."""
     return next((result.gate for result in found if result.status == "failed"), None)

@@ -14,6 +14,7 @@ from orchestrator.gates.clips import EYE, FRAMES, RATE
 from orchestrator.gates.components import require_alpha, require_frames
 from orchestrator.gates.real_run import RunEnd
 from orchestrator.gates.site import Site, need_gpu
+from pipeline.files.child_failure import how_it_ended
 
 GATE = 3
 
@@ -43,26 +44,26 @@ def from_end_to_end(site: Site) -> str:
 
 
 def require_done(end: RunEnd, videos: int) -> str:
-    """What came of a run. Raises CheckFailed unless all of its videos are done, at once."""
-    log = "the same by hand: `vrmatte demo DIR`, then `vrmatte run DIR -o OUT`, and see its logs"
+    """Describe a run. Raises CheckFailed unless all its videos are done without a lost attempt."""
+    log = "try it by hand: `vrmatte demo DIR`, then `vrmatte run DIR -o OUT`, and see its logs"
     if end.status is None:
         raise CheckFailed(f"the run did not end within {end.seconds:.0f} s", log)
     if end.status != 0:
-        raise CheckFailed(f"the run ended with status {end.status}: {end.said}", log)
+        raise CheckFailed(f"the run failed ({how_it_ended(end.status)}): {end.said}", log)
     report = read_report(end.out)
     done = [video for video in report["videos"] if video["result"] == "done"]
     if len(done) != videos:
         raise CheckFailed(f"{len(done)} of {videos} videos are done", log)
     retries = sum(video["retries"] for video in done)
     if retries:
-        raise CheckFailed(f"{retries} attempts were lost and made again", log)
+        raise CheckFailed(f"{retries} attempts were lost and repeated", log)
     decoders = sorted({decoder for video in done for decoder in video["decoders"]})
     frames = sum(video["frames_done"] for video in done)
     return f"{len(done)} videos, {frames} frames in {end.seconds:.0f} s, by {', '.join(decoders)}"
 
 
 def read_report(out: Path) -> dict[str, Any]:
-    """Raises CheckFailed: it is not there."""
+    """Raises CheckFailed: there is none."""
     try:
         report: dict[str, Any] = json.loads((out / "report.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -71,7 +72,7 @@ def read_report(out: Path) -> dict[str, Any]:
 
 
 def output_of(site: Site, codec: str) -> Path:
-    """The one file that was made of a clip. Raises CheckSkipped: the run made none."""
+    """The output of a clip. Raises CheckSkipped: the run made none."""
     end = site.one_worker()
     source = site.clips[codec]
     try:
@@ -97,7 +98,7 @@ def alpha_of(site: Site, codec: str) -> str:
 
 def sound_of(site: Site, codec: str) -> str:
     figures = _read(site, codec).figures
-    advice = "see whether the source plays with sound, and run `make setup`"
+    advice = "check that the source plays with sound, and run `make setup`"
     if figures["tracks"] != 1:
         raise CheckFailed(f"{figures['tracks']:.0f} tracks of sound instead of 1", advice)
     if figures.get("loudness", 0.0) < _LEAST_LOUDNESS:
@@ -111,19 +112,19 @@ def sound_of(site: Site, codec: str) -> str:
 
 
 def gpu_use(site: Site) -> str:
-    """Sampled while the run went on."""
+    """The GPU's load, which was sampled during the run."""
     need_gpu(site)
     number = site.around.gpus[0].number
     name = site.around.gpus[0].name
     # NVML counts all GPUs of the machine: only by name and order where some are hidden.
     seen = [gpu for sample in site.one_worker().samples for gpu in sample if gpu.name == name]
     if not seen:
-        raise CheckFailed("NVML told nothing of the GPU", "see `nvidia-smi`")
+        raise CheckFailed("NVML does not list the GPU", "see `nvidia-smi`")
     busy = max(gpu.busy_percent or 0 for gpu in seen)
     held = [gpu.memory_used_bytes for gpu in seen]
     if busy == 0 and max(held) - min(held) < _LEAST_VRAM:
         raise CheckFailed(
             f"GPU {number} was never busy in {len(seen)} samples",
-            "the run worked elsewhere: see `vrmatte doctor` for its CUDA and decoders",
+            "the run did not use it: see `vrmatte doctor` for its CUDA and decoders",
         )
     return f"busy up to {busy} %, {(max(held) - min(held)) / 1e9:.1f} GB more than before"

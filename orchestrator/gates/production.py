@@ -1,4 +1,4 @@
-"""Gate 5: a finished output folder: is it done, are three files right, was scratch bounded."""
+"""Gate 5: a finished output folder: videos done, three files spot-checked, scratch bounded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from orchestrator.doctor.read_trial import ALPHA_AS_GREY, WITH_ALPHA
 from orchestrator.doctor.trials import ReadTrial
 from orchestrator.fleet.journal_entries import Entry, SegmentCommitted, VideoDone
 from orchestrator.gates.checks import Check, CheckFailed
@@ -18,8 +17,10 @@ from orchestrator.out.journal import read_entries
 from orchestrator.out.room import gigabytes
 from orchestrator.plan.planner import read_info
 from orchestrator.watch.status import standings
-from orchestrator.words import counted, printable, readable_size
+from orchestrator.words import counted, readable_size
 from pipeline.contract import OutputFile, VideoInfo
+from pipeline.deliverables.formats import FORMATS
+from pipeline.text import printable
 
 GATE = 5
 
@@ -32,13 +33,12 @@ _LEAST_DEADLINE_S, _SLOWEST_BYTES_PER_S = 120.0, 20e6
 #: More than a packet of any codec of sound that outputs have.
 _SOUND_SLACK_S = 0.1
 
-_SILENT = frozenset({"matte", "tiff"})
 _AGAIN = "run the same `vrmatte run` again: it makes what is missing"
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What is known of an output folder: the record of its last run, and its journal."""
+    """An output folder: the record of its last run, and its journal."""
 
     out: OutFolder
     record: dict[str, Any]
@@ -76,11 +76,11 @@ def enough_done(finished: Finished) -> str:
         wrong += [f"{item['name']}: {item['reason']}" for item in aside]
         first = printable(wrong[0]) if wrong else "there are none"
         raise CheckFailed(f"{said} done, less than {DONE_SHARE:.0%}: {first}", _AGAIN)
-    # Of whatever share: a file that is cut off or written over is nothing that a run leaves.
+    # Whatever the share: a run never leaves a file that is cut off or overwritten.
     for video in found:
         if video.standing == "output has changed":
             raise CheckFailed(
-                f"an output of {printable(video.name)} is not as long as when it was made",
+                f"the size of an output of {printable(video.name)} has changed since it was made",
                 f"delete it, and {_AGAIN}",
             )
     return f"{said} done"
@@ -105,11 +105,11 @@ def spot_checks(finished: Finished) -> list[tuple[str, OutputFile]]:
 def _few(count: int) -> str:
     if count == 0:
         raise CheckFailed("no file is done", _AGAIN)
-    return f"only {counted(count, 'file')} to look into"
+    return f"only {counted(count, 'file')} to check"
 
 
 def look_into(site: Site, finished: Finished, output: OutputFile) -> str:
-    """Decode its beginning, middle and end; count its frames; see its alpha and its sound."""
+    """Decode an output's beginning, middle and end; check its frames, alpha and sound."""
     path = Path(output.path)
     if not path.is_file():
         raise CheckFailed(f"{printable(str(path))} is not there", _AGAIN)
@@ -125,13 +125,14 @@ def look_into(site: Site, finished: Finished, output: OutputFile) -> str:
     if figures["decoded"] == 0:
         raise CheckFailed("none of its frames decodes", advice)
     said = f"{output.num_frames} frames, {figures['decoded']:.0f} decoded"
-    if output.deliverable in WITH_ALPHA | ALPHA_AS_GREY:
+    row = FORMATS[output.deliverable]
+    if row.shows_alpha:
         if "alpha_mean" not in figures:
             raise CheckFailed("it has no alpha", advice)
         if figures["alpha_low"] == 1:
-            raise CheckFailed("its alpha keeps the whole picture in every frame looked at", advice)
+            raise CheckFailed("its alpha is 1 everywhere in every frame that was decoded", advice)
         said += f", alpha {figures['alpha_mean']:.2f} on average"
-    if output.deliverable in _SILENT:
+    if row.sound is None:
         return said
     return f"{said}, {_sound(finished, output, figures, advice)}"
 
@@ -143,7 +144,7 @@ def _sound(
     said = counted(int(tracks), "track")
     info = _source(finished, output)
     if info is None:
-        return f"{said} of sound (what the source had is not known any more)"
+        return f"{said} of sound (the source is no longer known)"
     if tracks != len(info.audio):
         raise CheckFailed(f"{said} of sound, the source has {len(info.audio)}", advice)
     if info.audio and output.num_frames == info.num_frames:  # not a range of it
@@ -157,7 +158,7 @@ def _sound(
 
 
 def _source(finished: Finished, output: OutputFile) -> VideoInfo | None:
-    """What the probe found out about the source of an output."""
+    """The probe's result for the source of an output."""
     for video in finished.record["videos"]:
         if output.path in video["outputs"]:
             for path in (finished.out.state / "probed").glob(f"{video['id']}-v*.json"):
@@ -172,16 +173,16 @@ def scratch_in_bounds(finished: Finished) -> str:
     said = f"{readable_size(peak)} of {readable_size(limit)} at the most"
     if peak > limit:
         raise CheckFailed(
-            f"segments that waited held {said}",
+            f"waiting segments held {said}",
             "allow more (limits.scratch_gb), or let fewer videos wait (fewer workers)",
         )
     return said
 
 
 def peak_scratch_bytes(entries: Sequence[Entry]) -> int:
-    """The most that committed segments held at a time, by the journal.
+    """The most bytes that committed segments held at a time, by the journal.
 
-    A segment's files lie there from its entry to its video's.
+    A segment's files exist from its entry to its video's.
     """
     held: dict[tuple[str, str], dict[int, int]] = {}
     peak = 0

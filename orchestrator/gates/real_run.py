@@ -1,19 +1,18 @@
-"""`vrmatte run` as a person would start it, in a process of its own, by a deadline."""
+"""Start `vrmatte run` as a person would, as a child process with a deadline."""
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.files.child import tied
+from orchestrator.watch.background import Background
+from pipeline.files.child import own_module, tied
+from pipeline.files.child_failure import telling_line
 from workers.telemetry import GpuSample, sample_gpus
 
 _DEADLINE_S = 600.0
@@ -22,7 +21,7 @@ _SAMPLE_S, _PATIENCE_S = 0.5, 5.0
 
 @dataclass(frozen=True, slots=True)
 class RunAsked:
-    """What is typed.
+    """The options of a run.
 
     Attributes:
         gpus: as `--gpus` takes it.
@@ -36,12 +35,12 @@ class RunAsked:
 
 @dataclass(frozen=True, slots=True)
 class RunEnd:
-    """How it ended.
+    """How a run ended.
 
     Attributes:
-        status: its exit status; None where it did not end and was killed.
-        said: its last line that says something.
-        samples: of all GPUs, taken now and then while it ran.
+        status: its exit status; None if it did not end and was killed.
+        said: the line that says why it failed, or its last one.
+        samples: of all GPUs, taken during the run.
     """
 
     out: Path
@@ -51,7 +50,7 @@ class RunEnd:
     samples: tuple[tuple[GpuSample, ...], ...] = ()
 
 
-#: Runs it; the real one or a double.
+#: Starts a run: `real_run`, or a test's double.
 RealRun = Callable[[RunAsked], RunEnd]
 
 #: Two segments of each clip, one at a time in each worker, so that two workers share each clip.
@@ -61,27 +60,27 @@ _SETTINGS = (
 
 
 def real_run(asked: RunAsked, deadline_s: float = _DEADLINE_S) -> RunEnd:
-    """Run to the end, or to the deadline."""
+    """Run to the end, or until the deadline."""
     began = time.monotonic()
     config = asked.out.with_suffix(".yaml")
     config.write_text(_SETTINGS, encoding="utf-8")
-    command = [
-        *(sys.executable, "-P", "-m", "orchestrator.cli", "run", str(asked.videos)),
-        *("-o", str(asked.out), "--config", str(config), "--gpus", asked.gpus),
+    command, environment = own_module(
+        *("orchestrator.cli", "run", str(asked.videos), "-o", str(asked.out)),
+        *("--config", str(config), "--gpus", asked.gpus),
         *("--cpu-workers", str(asked.cpu_workers)),
-    ]
-    here = str(Path(__file__).resolve().parents[2])
-    known = os.environ.get("PYTHONPATH")
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([here, known] if known else [here]),
-        "COLUMNS": "1000",
-    }
-    with tempfile.TemporaryFile() as words:
+    )
+    sampler = _Sampler()
+    with (
+        tempfile.TemporaryFile() as words,
+        nullcontext() if asked.gpus == "none" else sampler,
+    ):
         process = subprocess.Popen(
-            tied(command), stdin=subprocess.DEVNULL, stdout=words, stderr=words, env=environment
+            tied(command),
+            stdin=subprocess.DEVNULL,
+            stdout=words,
+            stderr=words,
+            env=environment | {"COLUMNS": "1000"},
         )
-        sampler = _Sampler() if asked.gpus != "none" else None
         try:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(deadline_s)
@@ -89,33 +88,18 @@ def real_run(asked: RunAsked, deadline_s: float = _DEADLINE_S) -> RunEnd:
             ended = process.poll()
             process.kill()
             process.wait()
-        samples = sampler.end() if sampler else ()
         words.seek(0)
-        lines = words.read().decode(errors="replace").splitlines()
-    return RunEnd(asked.out, ended, _telling(lines), round(time.monotonic() - began, 3), samples)
+        said = telling_line(words.read()) or "no message"
+    seconds = round(time.monotonic() - began, 3)
+    return RunEnd(asked.out, ended, said, seconds, tuple(sampler.samples))
 
 
-class _Sampler:
-    """Looks at all GPUs now and then, in a thread: a driver that hangs shall not hold the gates."""
+class _Sampler(Background):
+    """Samples all GPUs, in a thread: a driver that hangs shall not hold the gates."""
 
     def __init__(self) -> None:
-        self._samples: list[tuple[GpuSample, ...]] = []
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, name="samples", daemon=True)
-        self._thread.start()
+        super().__init__("samples", every_s=_SAMPLE_S, leave_s=_PATIENCE_S)
+        self.samples: list[tuple[GpuSample, ...]] = []
 
-    def _look(self) -> None:
-        while not self._over.wait(_SAMPLE_S):
-            self._samples.append(sample_gpus())
-
-    def end(self) -> tuple[tuple[GpuSample, ...], ...]:
-        self._over.set()
-        self._thread.join(_PATIENCE_S)
-        return tuple(self._samples)
-
-
-def _telling(lines: Sequence[str]) -> str:
-    """The line that says why it failed; otherwise the last."""
-    said = [line.strip() for line in lines if line.strip()]
-    why = [line for line in said if any(m in line for m in ("error: ", "failed: ", "set aside: "))]
-    return (why or said or ["it said nothing"])[-1][:300]
+    def step(self) -> None:
+        self.samples.append(sample_gpus())

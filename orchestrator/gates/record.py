@@ -1,4 +1,4 @@
-"""``gates.json``: which gates this machine and version have passed; what `run --gated` asks."""
+"""``gates.json``: the gates that this machine and version have passed; `run --gated` reads it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pydantic import TypeAdapter
 
 from orchestrator.doctor.cache import Identity, read_record
 from orchestrator.doctor.doctor import Surroundings
-from orchestrator.doctor.weights_here import models_used, weights_of
+from orchestrator.doctor.weights_here import weights_of
 from orchestrator.gates.checks import CheckResult
 from orchestrator.settings.settings import Settings, with_overrides
 from pipeline.contract import MattingSettings
 from pipeline.errors import MachineError
-from pipeline.stages.matting.catalogue import model_names
+from pipeline.stages.matting.catalogue import MODELS, weights_used
 
 SCHEMA = 1
 
-#: What must be passed before a run with `--gated`; the last looks at what a run has left.
+#: Gates that must have passed before a run with `--gated`; the fifth checks a finished run.
 NEEDED = (1, 2, 3, 4)
 
 #: The one that tries models.
@@ -59,13 +59,12 @@ def merged(
     now: datetime,
     matting: MattingSettings,
 ) -> dict[str, Any]:
-    """What is on record after these results: gates that were not run keep what they had.
-
-    But for those behind one that failed now: they would not have been reached.
+    """The record after these results. Gates that were not run keep their old results, except for
+    those after one that failed now, which would not have been reached.
 
     Args:
-        old: the record before, or nothing.
-        matting: says which weights the models had.
+        old: the record before; may be empty.
+        matting: the settings that choose the models' weights.
 
     Returns:
         The JSON form; `results` are `CheckResult`, field by field.
@@ -92,7 +91,7 @@ def merged(
 
 
 def _results_of(record: Mapping[str, Any]) -> list[CheckResult]:
-    """Those of a record; none where it is damaged."""
+    """The results of a record; none if it is damaged."""
     try:
         return _RESULTS.validate_python(record.get("results", []))
     except ValueError:
@@ -106,13 +105,13 @@ def _at(record: Mapping[str, Any], gate: int) -> str | None:
 
 
 def read_gates(cache: Path, who: Identity) -> dict[str, Any]:
-    """What is on record of this machine and version; nothing where there is nothing."""
+    """The record of this machine and version; empty if there is none."""
     record = read_record(record_file(cache, who))
     return record if record.get("schema") == SCHEMA else {}
 
 
 def passed_earlier(record: Mapping[str, Any]) -> str | None:
-    """When gates 1 to 4 were passed, the oldest of them; None where one was not."""
+    """When the oldest of gates 1 to 4 passed; None if one of them did not."""
     results = _results_of(record)
     if any(gate_status(results, gate) != "passed" for gate in NEEDED):
         return None
@@ -120,7 +119,7 @@ def passed_earlier(record: Mapping[str, Any]) -> str | None:
 
 
 def models_of(settings: Settings) -> list[MattingSettings]:
-    """All models that these settings may choose, for whichever video."""
+    """All models that these settings may choose for some video."""
     each = [with_overrides(settings, [override]) for override in settings.overrides]
     return list(dict.fromkeys(s.matting for s in (settings, *each)))
 
@@ -139,8 +138,8 @@ def require_gates(around: Surroundings, models: Sequence[MattingSettings]) -> No
                 f"--gated: the gates were passed without the model {matting.model}",
                 f"run `vrmatte gates --through 4 --model {matting.model}`",
             )
-        for name, weights in weights_of(matting).items():
-            if name in models_used(matting) and record["weights"].get(name) != weights:
+        for name, weights in weights_used(matting).items():
+            if record["weights"].get(name) != weights.choice(matting):
                 raise MachineError(
                     f"--gated: the gates were passed with other weights of {name}",
                     "run `vrmatte gates --through 4 --config FILE` with the settings of the run",
@@ -149,5 +148,5 @@ def require_gates(around: Surroundings, models: Sequence[MattingSettings]) -> No
 
 def ready_models(record: dict[str, Any]) -> str:
     """The models that `run --gated` takes, in words."""
-    ready = [name for name in model_names() if name in record["models"]]
+    ready = [name for name in MODELS.names() if name in record["models"]]
     return ", ".join(ready) or "no model"

@@ -1,4 +1,4 @@
-"""The gates' results on a terminal, check by check, and what they come to."""
+"""Show the gates' results on a terminal, check by check, and the verdict."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WIDE, _NAME_WIDTH, _NARROW_NAME_WIDTH = 100, 36, 26
 def show_results(
     console: Console, found: Iterable[CheckResult], pause: Callable[[], None] = lambda: None
 ) -> list[CheckResult]:
-    """Show results as they come; all of them.
+    """Show results as they come; returns all of them.
 
     Args:
         pause: called before a line is shown, to take a moving line off the screen.
@@ -36,10 +36,10 @@ def show_results(
 
 
 def verdict(found: Sequence[CheckResult], numbers: Sequence[int]) -> str:
-    """What they come to, in one line.
+    """The verdict in one line.
 
     Args:
-        numbers: the gates that were to be run.
+        numbers: the gates that were asked for.
     """
     counts = {
         status: sum(result.status == status for result in found)

@@ -1,4 +1,4 @@
-"""What the checks share: the machine, a scratch folder, one child a device, runs made once."""
+"""What the checks share: the machine, a temporary folder, a child per device, runs made once."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ MakeClips = Callable[[Path, tuple[ClipCodec, ...]], Mapping[str, Path]]
 
 @dataclass
 class Site:
-    """Where checks are made; used by one thread, and closed at the end.
+    """What the checks work with; used by one thread, and closed at the end.
 
     Attributes:
-        around: what the doctor asks outside of itself.
-        folder: scratch; whoever made it removes it.
+        around: the machine, as the doctor sees it.
+        folder: a temporary folder; the caller removes it.
         matting, processing: the person's settings.
-        asked_model: the model that the person insists on; None: the others may be skipped.
+        asked_model: the model that the person asked for, which is not skipped; None: no model.
         out: a finished output folder, for the last gate.
-        fresh: try again what the doctor remembers.
+        fresh: repeat the trials that the doctor remembers.
     """
 
     around: Surroundings
@@ -44,19 +44,19 @@ class Site:
     _read: dict[str, Tried] = field(default_factory=dict)
 
     def try_on(self, device: int | str, trial: Trial, deadline_s: float) -> Tried:
-        """Do a trial in the child of that device."""
+        """Run a trial in the child process of that device."""
         if device not in self._trials:
             self._trials[device] = self.around.open_trials(device)
         return self._trials[device].run(trial, deadline_s)
 
     def read_once(self, trial: ReadTrial, deadline_s: float) -> Tried:
-        """Read a file back on the CPU; several checks look at what was found."""
+        """Read a file back on the CPU, once; several checks use the result."""
         if trial.path not in self._read:
             self._read[trial.path] = self.try_on("cpu", trial, deadline_s)
         return self._read[trial.path]
 
     def with_children(self) -> Surroundings:
-        """The surroundings, but that trials are done in the children that the checks share."""
+        """The surroundings, with trials in the child processes that the checks share."""
         return replace(self.around, open_trials=lambda device: _Shared(self, device))
 
     def close(self) -> None:
@@ -77,11 +77,11 @@ class Site:
         return self.around.gpus[0].number if self.around.gpus else "cpu"
 
     def run_of_clips(self, gpus: str, cpu_workers: int = 1) -> RunEnd:
-        """The clips by the real `run`, once for each choice of workers."""
+        """Run the clips, once for each choice of workers."""
         key = gpus, cpu_workers
         if key not in self._runs:
             videos = next(iter(self.clips.values())).parent
-            self._close_gpus()  # a run wants the whole card
+            self._close_gpus()  # a run needs the whole GPU
             out = self.folder / f"out-{gpus.replace(',', '+')}-{cpu_workers}"
             self._runs[key] = self.run(RunAsked(videos, out, gpus, cpu_workers))
         return self._runs[key]
@@ -91,13 +91,13 @@ class Site:
             self._trials.pop(device).close()
 
     def one_worker(self) -> RunEnd:
-        """That run by one worker on the first device."""
+        """Run the clips with one worker on the first device."""
         return self.run_of_clips("none" if self.first_device == "cpu" else str(self.first_device))
 
 
 @dataclass(frozen=True, slots=True)
 class _Shared:
-    """See `orchestrator.doctor.trials.Trials`; the child lives as long as the site wants."""
+    """See `orchestrator.doctor.trials.Trials`; the site closes the child process."""
 
     site: Site
     device: int | str
@@ -109,6 +109,6 @@ class _Shared:
 
 
 def need_gpu(site: Site) -> None:
-    """Raises CheckSkipped where there is none."""
+    """Raises CheckSkipped without a GPU."""
     if not site.around.gpus:
         raise CheckSkipped("no GPU")

@@ -1,4 +1,4 @@
-"""The workers of a run: which device each has, how many lanes, and how much memory."""
+"""The crew of a machine: one worker for each device, with its lanes, its log and its memory."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from orchestrator.fleet.events_actions import WorkerSpec
 from orchestrator.fleet.jobs import VideoJob
-from orchestrator.machine.devices import Devices, Gpu, default_lanes
+from orchestrator.machine.devices import Devices, Gpu
+from orchestrator.machine.local_folder import local_folder
 from orchestrator.machine.model_memory import further_bytes
-from orchestrator.machine.scratch_folder import scratch_folder
 from orchestrator.machine.segment_memory import Share, share, weights_bytes
 from orchestrator.out.folder import OutFolder
 from orchestrator.settings.settings import Settings
@@ -19,40 +19,25 @@ from workers.telemetry import gpu_memory_used
 
 @dataclass(frozen=True, slots=True)
 class Crew:
-    """See `gather`.
+    """Workers that are planned; `orchestrator.run.running_crew` starts them. See `crew_of`.
 
     Attributes:
         setups: what each worker's process is given, by number.
-        shares: what memory is planned with, by number.
-        limit: the memory that the settings allow a worker; knows nothing of this machine.
+        shares: the memory that is planned with, by number.
         gpus: the GPU of each worker that has one.
-        further_bytes: what a worker's models take beyond the one that is allowed for.
+        lanes: of each worker.
+        further_bytes: memory of a worker's models beyond the one that its share allows for.
     """
 
     setups: Mapping[int, WorkerSetup]
     shares: Mapping[int, Share]
-    limit: Share
     gpus: Mapping[int, Gpu]
+    lanes: int
     further_bytes: int = 0
-
-    @property
-    def lanes(self) -> int:
-        return self.setups[0].lanes
 
     @property
     def on_gpu(self) -> bool:
         return bool(self.gpus)
-
-    def with_lanes(self, lanes: int) -> Crew:
-        setups = {number: replace(setup, lanes=lanes) for number, setup in self.setups.items()}
-        return replace(self, setups=setups)
-
-    def with_models(self, jobs: Sequence[VideoJob]) -> Crew:
-        """Workers load the model before they say they are ready, if one is enough for all."""
-        choices = {ModelChoice.of(job.settings) for job in jobs}
-        model = next(iter(choices)) if len(choices) == 1 else None
-        setups = {number: replace(setup, model=model) for number, setup in self.setups.items()}
-        return replace(self, setups=setups, further_bytes=further_bytes(choices, self.lanes))
 
     def specs(self) -> list[WorkerSpec]:
         return [
@@ -69,51 +54,50 @@ class Crew:
         return None if share_bytes is None else max(0, share_bytes - self.further_bytes)
 
     def memory_used(self, worker: int) -> int | None:
-        """Bytes in use on a worker's GPU; None on the CPU, or where it cannot be told."""
+        """Bytes in use on a worker's GPU; None on the CPU, or where the driver does not tell."""
         gpu = self.gpus.get(worker)
         return None if gpu is None else gpu_memory_used(gpu.uuid)
 
 
-def gather(
+def crew_of(
     settings: Settings,
     devices: Devices,
-    visible: Sequence[Gpu],
     out: OutFolder,
+    jobs: Sequence[VideoJob],
     *,
-    cores: int,
+    lanes: int,
     machine_bytes: int,
 ) -> Crew:
     """One worker for each device.
 
     Args:
-        visible: the GPUs that `devices` counts.
-        cores: CPU cores for all of them.
+        jobs: those to be done; where all have the same model, workers load it before they report
+            that they are ready.
+        lanes: of each worker.
         machine_bytes: memory for all of them.
     """
     count = len(devices.devices)
-    lanes = settings.streaming.lanes or default_lanes(cores, count)
     limits = settings.limits
-    by_number = {gpu.number: gpu for gpu in visible}
+    limit = memory_limit(settings, count)
+    by_number = {gpu.number: gpu for gpu in devices.gpus}
     gpus = {
         worker: by_number[device]
         for worker, device in enumerate(devices.devices)
         if isinstance(device, int)
     }
-    limit = Share(
-        None if limits.ram_gb is None else round(limits.ram_gb * 1e9 / count),
-        None if limits.vram_gb is None else round(limits.vram_gb * 1e9),
-    )
-    weights = weights_bytes(settings.matting)
+    choices = {ModelChoice.of(job.settings) for job in jobs}
     return Crew(
         setups={
             worker: WorkerSetup(
                 device=device,
                 lanes=lanes,
+                model=next(iter(choices)) if len(choices) == 1 else None,
                 log_path=str(out.logs / _log_name(worker, device)),
                 log_level=settings.logging.level,
                 ram_bytes=limit.ram_bytes,
-                vram_bytes=limit.vram_for_segments,
-                scratch=scratch_folder(settings.output),
+                # PyTorch may take it all, also for weights.
+                vram_bytes=replace(limit, weights_bytes=0).vram_for_segments,
+                local_folder=local_folder(settings.output),
             )
             for worker, device in enumerate(devices.devices)
         },
@@ -126,12 +110,23 @@ def gather(
                     limits.ram_gb,
                     limits.vram_gb,
                 ),
-                weights_bytes=weights,
+                weights_bytes=limit.weights_bytes,
             )
             for worker in range(count)
         },
-        limit=replace(limit, weights_bytes=weights),
         gpus=gpus,
+        lanes=lanes,
+        further_bytes=further_bytes(choices, lanes),
+    )
+
+
+def memory_limit(settings: Settings, workers: int) -> Share:
+    """The memory that the settings allow each of `workers`, whatever this machine has."""
+    limits = settings.limits
+    return Share(
+        None if limits.ram_gb is None else round(limits.ram_gb * 1e9 / workers),
+        None if limits.vram_gb is None else round(limits.vram_gb * 1e9),
+        weights_bytes(settings.matting),
     )
 
 

@@ -1,4 +1,7 @@
-"""What this machine has to work with: GPUs, cores, room. Never touches CUDA."""
+"""The GPUs, CPU cores and memory of this machine, and which of them the workers use.
+
+Never touches CUDA.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from orchestrator.settings.groups import WorkerSettings
 from orchestrator.words import counted
 from pipeline.errors import MachineError
 
@@ -32,10 +36,29 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Devices:
-    """What the workers run on (a GPU's number, or "cpu"), one entry a worker; and that in words."""
+    """What the workers run on: all on GPUs, or all on the CPU.
+
+    Attributes:
+        devices: a GPU's number or "cpu", one entry a worker.
+        remark: the same in words.
+        gpus: the visible GPUs, to which those numbers belong.
+    """
 
     devices: tuple[int | str, ...]
     remark: str
+    gpus: tuple[Gpu, ...] = ()
+
+    @property
+    def first(self) -> int | str:
+        return self.devices[0]
+
+    @property
+    def kind(self) -> Literal["cpu", "cuda"]:
+        return "cpu" if self.first == "cpu" else "cuda"
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.kind == "cuda"
 
 
 def list_gpus() -> list[Gpu]:
@@ -107,7 +130,18 @@ def choose_devices(
         )
     chosen = tuple(dict.fromkeys(asked))
     names = {gpu.number: gpu.name for gpu in gpus}
-    return Devices(chosen, ", ".join(f"GPU {number}: {names[number]}" for number in chosen))
+    remark = ", ".join(f"GPU {number}: {names[number]}" for number in chosen)
+    return Devices(chosen, remark, tuple(gpus))
+
+
+def devices_here(workers: WorkerSettings, gpus: Sequence[Gpu]) -> Devices:
+    """The devices of this machine's workers, as settings and ``CUDA_VISIBLE_DEVICES`` say.
+
+    Raises:
+        MachineError: a GPU was asked for by number and is not there.
+    """
+    visible = visible_gpus(gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    return choose_devices(workers.gpus, workers.cpu_workers, visible)
 
 
 def usable_cores(quota: Callable[[], str] = lambda: _read_quota(_CGROUP_QUOTA)) -> int:

@@ -1,4 +1,4 @@
-"""What a segment needs of memory, and what a worker may use: so many lanes fit, and no more.
+"""Memory of a segment in flight, and the memory share of each worker: how many lanes fit.
 
 The figures are measured on the CPU in 32 bits (`benchmarks/memory.py`): per pixel of the whole
 frame, both eyes. What they say of a GPU is derived from them (the network's tensors have 16 bits
@@ -12,14 +12,13 @@ from dataclasses import dataclass, replace
 
 from orchestrator.fleet.jobs import VideoJob
 from pipeline.contract import (
-    EncodingSettings,
     MattingSettings,
     VideoInfo,
     VideoSettings,
     chunk_frames,
 )
-from pipeline.deliverables.fit import BY_CODEC
-from pipeline.stages.matting.catalogue import WITH_PROMPTS
+from pipeline.deliverables.formats import FORMATS
+from pipeline.stages.matting.catalogue import facts_of
 
 _MB = 1_000_000
 
@@ -29,29 +28,17 @@ _SEGMENT_BYTES = 200 * _MB
 _CHUNK_FRAME_BYTES = 130 * _MB
 _CHUNK_FRAME_BYTES_PER_PIXEL = 180
 
-#: SAM 2 by its size: the weights that a worker holds, and what a segment takes to follow an object
-#: through a frame, with 1024 pixels a side (docs/benchmarks/006-sam2.md), beside its other models.
-_SAM2_WEIGHTS = {"tiny": 160 * _MB, "small": 190 * _MB, "base_plus": 325 * _MB, "large": 900 * _MB}
-_SAM2_BYTES = {"tiny": 870 * _MB, "small": 870 * _MB, "base_plus": 1075 * _MB, "large": 1090 * _MB}
-_SAM2_SIDE = 1024
-
-#: Of each format, per pixel of 3840x1920, with 4 threads: x264 105 to 162, ProRes 158; and up to
-#: `fast`, from `medium` on: x265 149, 179; with an alpha layer 250, 307; SVT-AV1 300, 486.
+#: RAM of the encoders of most formats; see `pipeline/deliverables/formats.py`.
 _ENCODER_BYTES_PER_PIXEL = 165
-_SLOW_ENCODER_BYTES_PER_PIXEL = 180
-_HEVC_ALPHA_BYTES_PER_PIXEL = {False: 250, True: 310}
-_AV1_BYTES_PER_PIXEL = {False: 300, True: 490}
-_SLOW = ("medium", "slow")
-
-#: VP9 with alpha takes 1.92 GB at 8192x4096 (docs/benchmarks/005-8k-memory.md). Masks are deflated
-#: a page at a time.
-_BYTES_PER_PIXEL_OF = {"webm": 60, "tiff": 5}
 
 #: On a GPU: the surfaces of its decoder, which PyTorch does not know of (20 of 8 bit).
 _SURFACE_BYTES_PER_PIXEL = 30
 
 #: Beside a GPU: frames of a CPU decoder (16 of them, 10 bit) and planes on their way out.
 _HOST_BYTES_PER_PIXEL = 60
+
+#: Models' weights and what follows a subject do not depend on it.
+_ANY_ENGINE = "auto"
 
 #: What a worker holds with its model loaded, and before anything else runs on a GPU.
 _WORKER_BYTES = 1_000 * _MB
@@ -123,31 +110,19 @@ def with_needs(job: VideoJob, on_gpu: bool) -> VideoJob:
 
 def weights_bytes(matting: MattingSettings) -> int:
     """What a worker's network takes where that is more than most do."""
-    return _SAM2_WEIGHTS[matting.sam2_size] if matting.model in WITH_PROMPTS else 0
+    return facts_of(matting).memory(matting, _ANY_ENGINE).weights
 
 
 def tracking_bytes(matting: MattingSettings, on_gpu: bool) -> int:
-    """What SAM 2 takes of a segment's RAM, or of its GPU's memory."""
-    if matting.model not in WITH_PROMPTS:
-        return 0
-    whole = _SAM2_BYTES[matting.sam2_size] * (matting.sam2_image_size / _SAM2_SIDE) ** 2
+    """What following a subject takes of a segment's RAM, or of its GPU's memory."""
+    whole = facts_of(matting).memory(matting, _ANY_ENGINE).segment
     return round(whole * 0.6 if on_gpu else whole)
 
 
 def encoders_bytes_per_pixel(settings: VideoSettings) -> int:
     """RAM of the encoders of all formats of one segment together, per pixel of the frame."""
-    return sum(_encoder_bytes_per_pixel(name, settings.encoding) for name in settings.deliverables)
-
-
-def _encoder_bytes_per_pixel(name: str, encoding: EncodingSettings) -> int:
-    point = encoding.point()
-    if name == "hevc-alpha":
-        return _HEVC_ALPHA_BYTES_PER_PIXEL[point.hevc_preset in _SLOW]
-    if name in BY_CODEC and encoding.codec == "av1":
-        return _AV1_BYTES_PER_PIXEL[point.av1_preset in _SLOW]
-    if name in BY_CODEC and encoding.codec == "hevc" and point.hevc_preset in _SLOW:
-        return _SLOW_ENCODER_BYTES_PER_PIXEL
-    return _BYTES_PER_PIXEL_OF.get(name, _ENCODER_BYTES_PER_PIXEL)
+    encoding = settings.encoding
+    return sum(FORMATS[name].encoder_memory(encoding) for name in settings.deliverables)
 
 
 def segment_bytes(

@@ -1,4 +1,4 @@
-"""The output folder: its lock, what belongs to the program in it, and what a run records there.
+"""The output folder: create and lock it, its paths, ``run.yaml``, and removing old work.
 
 Everything but the outputs lies in ``OUT/.vrmatte``; nothing else in OUT is ever removed.
 """
@@ -21,9 +21,9 @@ import yaml
 
 from orchestrator.fleet.jobs import VideoJob
 from orchestrator.settings.settings import STATE_FOLDER
-from orchestrator.words import printable
 from pipeline.errors import MachineError, SettingsError, VrmatteError
 from pipeline.files.disk import disk_error, make_folder, write_file, writing
+from pipeline.text import printable
 
 _VIDEO_ID = re.compile(r"[0-9a-f]{16}")
 

@@ -1,7 +1,7 @@
-"""What was done, on disk: JSON lines, only ever appended, each forced to the disk before it counts.
+"""The journal of finished segments and videos: JSON lines, appended and synced to the disk.
 
-Written by the parent process alone. What a crash left at the end of the file is cut off when it
-is opened; a line counts only with its checksum, a segment only with its line and its file.
+Written by the parent process alone. A line that a crash left unfinished is cut off when the file is
+opened; a line counts only with its checksum, a segment only with its line and its file.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from orchestrator.fleet.jobs import VideoJob
 from orchestrator.fleet.journal_entries import Entry, SegmentCommitted, VideoDone
+from orchestrator.out.older_lines import brought_up_to_date
 from pipeline.contract import OutputFile, SegmentResult
 from pipeline.errors import DiskError, SettingsError
 from pipeline.files.disk import disk_error, force_folder
@@ -212,7 +213,7 @@ def _parse(line: bytes, path: Path) -> Entry | None:
             "go on with that version, or start afresh with --fresh",
         )
     try:
-        return _ENTRY.validate_python(body["entry"], strict=False)
+        return _ENTRY.validate_python(brought_up_to_date(body["entry"]), strict=False)
     except ValidationError:
         return None
 

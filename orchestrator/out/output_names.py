@@ -1,4 +1,4 @@
-"""What outputs are called: the source's name, the tags that players look for, what it is.
+"""The names of output files: the source's name, the tags that players look for, and an ending.
 
 ``talk_3dh_180x180.mp4`` becomes ``talk_LR_180_matte.webm``: old tags are replaced, not doubled.
 """
@@ -6,26 +6,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from functools import cache
 
 from pipeline.contract import VideoInfo
-from pipeline.deliverables.fit import packed_projection
+from pipeline.deliverables.formats import FORMATS
 from pipeline.vr_tags.in_names import tags_for
-
-#: What is put behind a source's name and its tags, by format.
-OUTPUT_ENDINGS: Mapping[str, str] = {
-    "webm": "_matte.webm",
-    "greenscreen": "_matte_green.mp4",
-    "matte": "_matte_mask.mp4",
-    "prores": "_matte.mov",
-    "hevc-alpha": "_matte_hevc.mp4",
-    "tiff": "_matte.tif",
-}
-
-#: Of an alpha-packed fisheye; its tags come between the two, because "alpha" is to be the last.
-_PACKED = ("_matte", ".mp4")
-
-_IS_PACKED = re.compile(r"_matte_\w+_alpha\.mp4$", re.IGNORECASE)
 
 #: Bytes that a name grows by, at the most.
 LONGEST_ENDING_BYTES = 48
@@ -37,14 +22,27 @@ def output_name(base: str, name: str, video: VideoInfo) -> str:
     Args:
         base: the source's name without suffix and tags.
         name: of the format.
+
+    Raises:
+        InputError: the format cannot hold that video.
     """
-    if name == "alphapack":
-        before, after = _PACKED
-        return base + before + tags_for("sbs", False, packed_projection(video), alpha=True) + after
-    return base + tags_for(video.layout, video.right_first, video.projection) + OUTPUT_ENDINGS[name]
+    row = FORMATS[name]
+    shown = row.picture(video)
+    packed = row.alpha == "packed"
+    tags = tags_for(shown.layout, shown.right_first, shown.projection, alpha=packed)
+    return base + row.before_tags + tags + row.ending
 
 
 def is_output_name(name: str) -> bool:
-    """Whether a file is called like an output; it is then no source."""
-    endings = tuple(OUTPUT_ENDINGS.values())
-    return name.lower().endswith(endings) or _IS_PACKED.search(name) is not None
+    """Whether a file is named like an output; it is then not taken for a source."""
+    return _output_names(tuple(FORMATS.names())).search(name) is not None
+
+
+@cache
+def _output_names(formats: tuple[str, ...]) -> re.Pattern[str]:
+    """Matches the ends of the names of all formats that can be had."""
+    ends = []
+    for row in filter(None, map(FORMATS.get, formats)):
+        tags = r"_\w+_alpha" if row.alpha == "packed" else r"(_\w+)?" if row.before_tags else ""
+        ends.append(re.escape(row.before_tags) + tags + re.escape(row.ending))
+    return re.compile(rf"({'|'.join(ends)})\Z", re.IGNORECASE)

@@ -1,7 +1,7 @@
-"""Which files in OUT were made by this program: nothing else there is ever replaced.
+"""Tell which files in OUT vrmatte made: nothing else there is ever replaced.
 
-An output is ours when the journal knows its path, or began its video: a crash may fall between the
-giving of its name and the line in the journal that says so.
+An output is ours when the journal has its path, or any entry of its video: a crash may come between
+the rename of the output and its line in the journal.
 """
 
 from __future__ import annotations

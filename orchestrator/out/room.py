@@ -1,7 +1,7 @@
-"""Room on the output disk: what a run will need, before it begins; and whether it is still there.
+"""Disk space of the output folder: the need of a run before it begins, and a watch during it.
 
-Scratch is what a video holds under ``work/`` until it is done: its segments, which are about as
-large together as the output that is joined of them. So at the moment of joining there are source,
+Scratch means the segments of a video, which lie under ``work/`` until it is done. Together they are
+about as large as the output that is joined from them, so while it is joined the disk holds source,
 output and scratch.
 """
 
@@ -13,12 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.fleet.jobs import Plan, SetAside, VideoJob
-from orchestrator.words import printable, readable_size
+from orchestrator.words import readable_size
 from pipeline.contract import EncodingSettings, VideoInfo
 from pipeline.contract.encoder_points import Quality
-from pipeline.deliverables.fit import BY_CODEC
+from pipeline.deliverables.format import Format
+from pipeline.deliverables.formats import FORMATS
 from pipeline.errors import ErrorRecord, MachineError
 from pipeline.files.disk import disk_error
+from pipeline.text import printable
 
 #: A VP9 matte as a share of its source, as expected. Measured at crf 30, realtime 5, on real
 #: footage: RVM 1.0 (960x540), a noisy clean plate 1.0 (3840x1920); one third of the picture kept
@@ -35,18 +37,6 @@ EXPECTED_BYTES_PER_PIXEL = 0.023
 #: turns out larger is met by a clean stop.
 LEAST_BYTES_PER_PIXEL = 0.0005
 
-#: Formats by what they take as a multiple of a VP9 matte. One subject in a 1280x640 demo clip:
-#: HEVC over green 0.011 bytes per pixel, its matte 0.008, VP9 with alpha 0.015, HEVC
-#: with alpha 0.022, an alpha-packed fisheye 0.010, a stack of masks 0.039.
-SHARE_OF_FORMAT: Mapping[str, float] = {
-    "webm": 1.0,
-    "greenscreen": 1.0,
-    "alphapack": 1.0,
-    "matte": 0.5,
-    "hevc-alpha": 1.5,
-    "tiff": 3.0,
-}
-
 #: A quality's files as a multiple of a balanced one's, by codec (docs/benchmarks/009-disk.md). Of
 #: ProRes and of TIFF all are alike. NVENC's are taken for the software's: nobody has measured them.
 SHARE_OF_QUALITY: Mapping[str, Mapping[Quality, float]] = {
@@ -55,12 +45,6 @@ SHARE_OF_QUALITY: Mapping[str, Mapping[Quality, float]] = {
     "h264": {"draft": 0.55, "balanced": 1.0, "best": 1.5},
     "av1": {"draft": 0.9, "balanced": 1.0, "best": 1.3},
 }
-
-_CODECS = {"webm": "vp9", "hevc-alpha": "hevc"}
-
-#: ProRes 4444 has about its own rate, whatever the source had: bytes per pixel, expected and least.
-#: The subject of that demo clip 0.37; test patterns all over 0.23; an empty picture 0.015.
-PRORES_BYTES_PER_PIXEL = (0.4, 0.01)
 
 
 def gigabytes(value: float) -> int:
@@ -82,20 +66,18 @@ def output_bytes(
     rate = LEAST_BYTES_PER_PIXEL if least else EXPECTED_BYTES_PER_PIXEL
     most = EXPECTED_SHARE_OF_SOURCE * info.size_bytes * num_frames / info.num_frames
     one = min(pixels * rate, most)
-    total = one * sum(
-        SHARE_OF_FORMAT.get(name, 1.0) * _share_of_quality(name, encoding)
-        for name in formats
-        if name != "prores"
+    return round(
+        sum(
+            row.size.picture_bytes(one, pixels, least) * _share_of_quality(row, encoding)
+            for row in (FORMATS[name] for name in formats)
+        )
     )
-    if "prores" in formats:
-        total += pixels * PRORES_BYTES_PER_PIXEL[least]
-    return round(total)
 
 
-def _share_of_quality(name: str, encoding: EncodingSettings) -> float:
-    """Of one format; 1 where it has nothing to do with the quality, or nobody knows."""
-    codec = encoding.codec if name in BY_CODEC else _CODECS.get(name)
-    return 1.0 if codec is None else SHARE_OF_QUALITY[codec][encoding.quality]
+def _share_of_quality(row: Format, encoding: EncodingSettings) -> float:
+    """Of one format; 1 where its size does not depend on the quality, or it is not known how."""
+    shares = SHARE_OF_QUALITY.get(row.codec_for(encoding), {})
+    return shares.get(encoding.quality, 1.0)
 
 
 def scratch_bytes(
@@ -111,7 +93,7 @@ def scratch_bytes(
 def least_bytes(job: VideoJob) -> int:
     """What its outputs, and as much again its scratch, will surely take."""
     formats = job.settings.deliverables
-    return output_bytes(job.info, job.num_frames, formats, job.settings.encoding, least=True)
+    return output_bytes(job.shown, job.num_frames, formats, job.settings.encoding, least=True)
 
 
 def check_room(

@@ -1,28 +1,18 @@
-"""The JSON files beside outputs, for players that are served a folder (``--sidecar``)."""
+"""Write the JSON sidecars beside outputs, for players that read a folder (``--sidecar``)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from orchestrator.fleet.jobs import VideoJob
-from orchestrator.words import printable
-from pipeline.deliverables.fit import packed_height, packed_projection
+from pipeline.deliverables.formats import FORMATS
 from pipeline.files.disk import write_file
-from pipeline.vr_tags.sidecar import GENERATOR, SidecarFacts, SidecarKind, sidecar_json
+from pipeline.text import printable
+from pipeline.vr_tags.sidecar import GENERATOR, SidecarFacts, sidecar_json
 
-#: What players make of a format; a mask stack is for no player.
-_KINDS: Mapping[str, SidecarKind] = {
-    "webm": "alpha",
-    "prores": "alpha",
-    "hevc-alpha": "alpha",
-    "greenscreen": "green",
-    "alphapack": "alpha-packed",
-    "matte": "mask",
-}
 _LONGEST_BYTES = 1 << 16
-_CODECS: Mapping[str, str] = {"webm": "vp9", "prores": "prores", "hevc-alpha": "hevc"}
 
 
 def sidecar_path(output: Path) -> Path:
@@ -32,27 +22,24 @@ def sidecar_path(output: Path) -> Path:
 
 def sidecars(job: VideoJob) -> Iterator[tuple[Path, str]]:
     """Path and text of the sidecar of every output of a video that players can show."""
-    info, encoding = job.info, job.settings.encoding
+    info, encoding = job.shown, job.settings.encoding
     for name, output in zip(job.settings.deliverables, job.outputs, strict=True):
-        kind = _KINDS.get(name)
-        if kind is None:
+        row = FORMATS[name]
+        if row.sidecar is None:
             continue
-        width, height, packed = info.even_width, info.even_height, name == "alphapack"
-        if packed:
-            height = packed_height(info)
-            width = 2 * height
+        shown = row.picture(info)
         facts = SidecarFacts(
             file_name=Path(output).name,
             title=info.title or Path(job.name).stem,
             duration_s=float(job.num_frames / info.frame_rate),
-            width=width,
-            height=height,
-            codec=_CODECS.get(name, encoding.codec),
-            layout="sbs" if packed else info.layout,
-            right_first=info.right_first and not packed,
-            projection=packed_projection(info) if packed else info.projection,
-            kind=kind,
-            screen_color=encoding.screen_color if kind == "green" else None,
+            width=shown.width,
+            height=shown.height,
+            codec=row.codec_for(encoding),
+            layout=shown.layout,
+            right_first=shown.right_first,
+            projection=shown.projection,
+            kind=row.sidecar,
+            screen_color=encoding.screen_color if row.sidecar == "green" else None,
         )
         path = sidecar_path(Path(output))
         yield path, sidecar_json(facts)

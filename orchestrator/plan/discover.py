@@ -1,6 +1,6 @@
-"""INPUT... -> the source files, in the order in which a person would list them.
+"""Find the source videos in the inputs, in natural order, and name their outputs.
 
-Looks at names and folders only; what a file holds is the probe's business.
+Looks at names and folders only; the probe looks into the files.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Literal
 
 from orchestrator.out.output_names import LONGEST_ENDING_BYTES, is_output_name
 from orchestrator.settings.settings import STATE_FOLDER
-from orchestrator.words import printable
 from pipeline.errors import SettingsError
+from pipeline.text import printable
 from pipeline.vr_tags.in_names import strip_tags
 
 VIDEO_SUFFIXES = frozenset(
@@ -45,7 +45,7 @@ class Source:
 
     @property
     def name(self) -> str:
-        """What a person calls it; printable whatever bytes the file name holds."""
+        """Its relative path; printable whatever bytes the file name holds."""
         return printable(str(self.relative))
 
 
@@ -60,8 +60,8 @@ def natural_key(text: str) -> tuple[object, ...]:
 def discover(inputs: Sequence[Path], out: Path, *, follow_links: bool = False) -> list[Source]:
     """All videos in the given folders and files, each once.
 
-    Order: as the inputs were given, natural inside a folder. Hidden files and folders, folders
-    that vrmatte wrote into, and files named like our outputs are passed over.
+    Order: as the inputs were given, natural inside a folder. Hidden files and folders, output
+    folders of vrmatte, and files named like its outputs are skipped.
 
     Raises:
         SettingsError: an input is missing or unreadable, lies in OUT or holds it; no videos found.
@@ -75,7 +75,7 @@ def discover(inputs: Sequence[Path], out: Path, *, follow_links: bool = False) -
     if not found:
         where = ", ".join(printable(str(given)) for given in inputs)
         kinds = " ".join(sorted(suffix[1:] for suffix in VIDEO_SUFFIXES))
-        raise SettingsError(f"no videos found in {where}", f"taken are: {kinds}")
+        raise SettingsError(f"no videos found in {where}", f"supported: {kinds}")
     return list(found.values())
 
 
@@ -105,7 +105,7 @@ def _sources(given: Path, out: Path, follow_links: bool) -> Iterator[Source]:
     elif given.suffix.lower() not in VIDEO_SUFFIXES:
         raise SettingsError(
             f"the input {shown} is not a video by its name",
-            f"taken are: {' '.join(sorted(suffix[1:] for suffix in VIDEO_SUFFIXES))}",
+            f"supported: {' '.join(sorted(suffix[1:] for suffix in VIDEO_SUFFIXES))}",
         )
     elif is_output_name(given.name):
         raise SettingsError(
@@ -152,7 +152,7 @@ def _in_folder(root: Path, follow_links: bool) -> Iterator[Source]:
 
 
 def _kind(entry: os.DirEntry[str]) -> Literal["file", "folder", "other"]:
-    """What an entry, or what it links to, is; it is not opened."""
+    """The kind of an entry, or of its link's target; it is not opened."""
     try:
         return "folder" if entry.is_dir() else "file" if entry.is_file() else "other"
     except OSError:  # a link to itself, or out of reach
@@ -166,10 +166,10 @@ def _is_source_name(name: str) -> bool:
 def output_stems(sources: Sequence[Source]) -> list[PurePath]:
     """For each source the path of its outputs below OUT, without tags and endings; all distinct.
 
-    It is the source's path without its suffix and the tags in its name. Sources that would meet
-    (``a.mp4`` and ``a.mov``, or the same name in two inputs) all take, in turn, their suffix, their
-    input folder's name, and a digest of their path into the name, so that what one is called does
-    not depend on the order.
+    It is the source's path without its suffix and the tags in its name. Sources with the same path
+    (``a.mp4`` and ``a.mov``, or the same name in two inputs) all get, in turn, their suffix, their
+    input folder's name, and a digest of their path as part of the name, so that names do not depend
+    on the order.
     """
     levels = [0] * len(sources)
     while True:

@@ -1,4 +1,4 @@
-"""What ``--dry-run`` says: each video's plan and why, disk, time, cost; for people and programs."""
+"""The output of ``--dry-run``: each video's plan, disk, time and cost, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -11,17 +11,10 @@ from typing import Any
 from orchestrator.estimate.before_run import Forecast
 from orchestrator.estimate.output_sizes import Size, foretold
 from orchestrator.fleet.jobs import Plan, VideoJob
-from orchestrator.words import about, counted, printable, readable_size
-from pipeline.deliverables.fit import BY_CODEC
-from pipeline.encode.choice import family
-
-_SOFTWARE = {"h264": "x264", "hevc": "x265", "av1": "SVT-AV1"}
-_ENCODERS = {
-    "webm": "VP9 (libvpx)",
-    "prores": "ProRes 4444",
-    "hevc-alpha": "HEVC with alpha (x265)",
-    "tiff": "TIFF, deflated",
-}
+from orchestrator.words import about, counted, readable_size
+from pipeline.deliverables.formats import FORMATS
+from pipeline.encode.choice import encoder_words
+from pipeline.text import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +101,7 @@ def _video(found: DryRun, place: int, job: VideoJob) -> Iterator[str]:
         f" {counted(len(job.segments), 'segment')}"
     )
     if job.id in found.done:
-        yield "done already: nothing is made again"
+        yield "already done: nothing to do"
         return
     worker = place % len(found.devices)
     yield (
@@ -119,7 +112,7 @@ def _video(found: DryRun, place: int, job: VideoJob) -> Iterator[str]:
     how = "by a trial" if found_size.by_trial else "guessed"
     size = f"{readable_size(found_size.output)} ({how})"
     if job.id in told.problems:
-        yield f"about {size}; no time, for the trial failed: {told.problems[job.id]}"
+        yield f"about {size}; no time, because the trial failed: {told.problems[job.id]}"
         return
     fps = told.frames_per_second.get(job.id)
     speed = "" if fps is None else f"; {fps:.3g} frames/s, {about(job.num_frames / fps)} of the run"
@@ -132,15 +125,9 @@ def decoder(told: Forecast, job: VideoJob) -> str:
 
 
 def encoders(job: VideoJob) -> Iterator[str]:
-    """What encodes each format, in words."""
-    encoding = job.settings.encoding
-    codec = encoding.codec
+    """The encoder of each format, for people."""
     for name in job.settings.deliverables:
-        words = _ENCODERS.get(name, "its own")
-        if name in BY_CODEC:
-            nvenc = family(encoding) == "nvenc"
-            words = f"{codec.upper()} ({'NVENC' if nvenc else _SOFTWARE[codec]})"
-        yield f"{name}: {words}"
+        yield f"{name}: {FORMATS[name].encoder or encoder_words(job.settings.encoding)}"
 
 
 def _totals(found: DryRun) -> Iterator[tuple[str, str]]:
@@ -159,7 +146,7 @@ def _totals(found: DryRun) -> Iterator[tuple[str, str]]:
         yield "time", "none: all is done"
         return
     if told.seconds is None:
-        yield "time", "not known, for no trial succeeded"
+        yield "time", "not known, because no trial succeeded"
     else:
         workers = counted(len(found.devices), "worker")
         yield (

@@ -1,7 +1,7 @@
-"""What holds for each source, once everything that a machine or a file must say has been asked.
+"""The final settings of each source: overrides laid over the general settings, then settled.
 
-Overrides are laid over the settings as they were written, and only then settled, so that a video
-with overrides is made exactly as by a run with these settings alone.
+Overrides are applied to the settings as they were written, and only the result is settled, so that
+a video with overrides is made exactly as by a run with these settings alone.
 """
 
 from __future__ import annotations
@@ -10,11 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.estimate.network_scale import require_scalable
-from orchestrator.machine.devices import Devices
 from orchestrator.plan.discover import Source
 from orchestrator.plan.planner import Wanted
-from orchestrator.plan.prompts_for import require_follower, settled_prompts
-from orchestrator.settings.file_digests import pin_files
+from orchestrator.plan.prompts_for import require_follower
 from orchestrator.settings.overrides import Override
 from orchestrator.settings.settings import (
     Settings,
@@ -26,18 +24,17 @@ from orchestrator.settings.settings import (
 )
 from orchestrator.words import counted
 from pipeline.contract import MattingSettings
-from pipeline.engines.choice import settled_engine
 from pipeline.errors import MachineError, SettingsError
 
 
 @dataclass(frozen=True, slots=True)
 class PerFile:
-    """See `choose`.
+    """The settings of all sources; see `choose`.
 
     Attributes:
-        general: what holds without overrides, settled; and the overrides, as they were written.
-        wanted: for each source.
-        idle: overrides that match none of them.
+        general: the settled settings without overrides, with the overrides as they were written.
+        wanted: what each source is processed with.
+        idle: overrides that match no source.
     """
 
     general: Settings
@@ -45,7 +42,7 @@ class PerFile:
     idle: tuple[Override, ...]
 
     def remarks(self) -> Iterator[str]:
-        """What must be said aloud, one line each."""
+        """A line for each override that matches no source."""
         for override in self.idle:
             yield f"{override.name} matches none of {counted(len(self.wanted), 'video')}"
 
@@ -60,10 +57,11 @@ def choose(
 
     Args:
         general: the settings without overrides, settled.
-        settle: decides what settings leave open; called once for all that are the same.
+        settle: `orchestrator.plan.settle.settle_settings` for this machine; called once for all
+            sources with the same settings.
 
     Raises:
-        SettingsError, MachineError: of `settle`, with the overrides that it comes from.
+        SettingsError, MachineError: of `settle`, naming the overrides at fault.
     """
     usual = with_overrides(settings, ())
     settled = {usual: general}
@@ -86,26 +84,6 @@ def choose(
     return PerFile(general.model_copy(update={"overrides": settings.overrides}), wanted, idle)
 
 
-def settler(devices: Devices) -> Callable[[Settings], Settings]:
-    """Decides for this machine: contents of the files that are named, prompts, the engine.
-
-    The result raises SettingsError or MachineError: what is asked for contradicts itself, or is not
-    to be had here.
-    """
-    kind = "cpu" if devices.devices[0] == "cpu" else "cuda"
-    digests: dict[str, str] = {}
-
-    def settle(settings: Settings) -> Settings:
-        settings = pin_files(settings, digests)
-        require_follower(settings.matting)
-        matting = settled_prompts(settings.matting)
-        processing = settled_engine(settings.processing, settings.matting, kind)
-        require_scalable(settings)
-        return settings.model_copy(update={"matting": matting, "processing": processing})
-
-    return settle
-
-
 def require_sense(settings: Settings) -> None:
     """Raises SettingsError: settings contradict each other, for all videos or by an override."""
     for overrides in ((), *((each,) for each in settings.overrides)):
@@ -118,7 +96,7 @@ def require_sense(settings: Settings) -> None:
 
 
 def possible_mattings(settings: Settings) -> list[MattingSettings]:
-    """All that could be asked for by some video, whichever overrides match it."""
+    """The matting settings that some video could have, whichever overrides match it."""
     found = {settings.matting: None}
     for override in settings.overrides:
         for matting in [*found] if "matting" in override.values else []:
@@ -140,7 +118,7 @@ def _wanted(settings: Settings, differs: tuple[tuple[str, object], ...]) -> Want
 def _named(
     error: SettingsError | MachineError, overrides: Sequence[Override]
 ) -> SettingsError | MachineError:
-    """The error, with the overrides that it comes from, if any."""
+    """The error, naming the overrides that cause it, if any."""
     if not overrides:
         return error
     names = " and ".join(each.name for each in overrides)

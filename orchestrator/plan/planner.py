@@ -1,4 +1,4 @@
-"""Sources -> probed videos, cut into segments, each with its places on disk.
+"""Plan the jobs: probe each source, settle its settings, cut it into segments, name its files.
 
 A file that cannot be used is set aside with its reason; it never stops the others.
 """
@@ -20,12 +20,11 @@ from orchestrator.fleet.jobs import Plan, SetAside, VideoJob
 from orchestrator.out.output_names import output_name
 from orchestrator.out.room import scratch_bytes
 from orchestrator.plan.discover import Source, output_stems
+from orchestrator.plan.prompts_for import needs_index, prompts_for
 from orchestrator.settings.settings import STATE_FOLDER
-from orchestrator.words import printable
 from pipeline.contract import (
     PIXEL_VERSION,
     Layout,
-    MattingSettings,
     ProjectionName,
     VideoInfo,
     VideoSettings,
@@ -33,11 +32,12 @@ from pipeline.contract import (
 )
 from pipeline.errors import DiskError, ErrorRecord, InputError, MachineError, VrmatteError
 from pipeline.files.disk import make_folder, write_file, writing
-from pipeline.prompts.prompts import Prompts
 from pipeline.prompts.store import digest_of, keep_prompts, pack
 from pipeline.source.frame_index import FrameIndex
 from pipeline.source.probe import end_probes, info_from_json, info_to_json, probe_video
 from pipeline.source.unchanged import regular_file
+from pipeline.stages.catalogue import output_video
+from pipeline.text import printable
 
 #: Probes read their files from end to end: more at once only make one disk seek.
 PROBES_AT_ONCE = 4
@@ -61,12 +61,12 @@ class Probe(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a person wants of one source.
+    """How one source is to be processed.
 
     Attributes:
-        layout, projection: taken if given; otherwise found out.
+        layout, projection: override what the probe finds, if given.
         deadline_s: for its probe; by the file's size if None.
-        differing: settings that are not as for most, by ``group.key``, as plain values.
+        differing: settings that its overrides change, by ``group.key``, as plain values.
     """
 
     settings: VideoSettings = field(default_factory=VideoSettings)
@@ -78,28 +78,23 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Planner:
-    """How sources become jobs.
+    """Turns sources into jobs.
 
     Attributes:
         out: absolute path of the output folder.
-        wanted: of each source.
-        fit: the settings for one video, given those wanted and where its frame index is.
-        prompts: what is said of a video's subject, given the source and where its index is.
-        needs_index: whether a video's index is needed for that.
-        is_done: whether nothing remains to be done of a job; then a probe of an earlier run is
-            enough, though its frame index is gone.
-        is_ours: whether a file that bears the name of one of a job's outputs was made by an earlier
-            run, or may be replaced.
-        on_probed: told the name of each source that is through; called from several threads.
+        wanted: how each source is to be processed.
+        settle: decides the settings that depend on the video (`orchestrator.plan.settle`), given
+            those wanted and the path of its frame index.
+        is_done: whether a job is done already; then the probe of an earlier run is enough, even
+            where its frame index is gone.
+        is_ours: whether an existing file with the name of an output may be replaced, because an
+            earlier run made it or a person said so.
+        on_probed: called with the name of each source that was read, from several threads.
     """
 
     out: Path
     wanted: Callable[[Source], Wanted] = lambda source: Wanted()
-    fit: Callable[[VideoInfo, VideoSettings, Path], VideoSettings] = lambda info, s, index: s
-    prompts: Callable[[MattingSettings, Path, VideoInfo, Path], Prompts | None] = (
-        lambda matting, source, info, index: None
-    )
-    needs_index: Callable[[MattingSettings, VideoInfo], bool] = lambda matting, info: False
+    settle: Callable[[VideoInfo, VideoSettings, Path], VideoSettings] = lambda info, s, index: s
     probe: Probe = probe_video
     is_done: Callable[[VideoJob], bool] = lambda job: False
     is_ours: Callable[[VideoJob, Path], bool] = lambda job, output: True
@@ -109,7 +104,7 @@ class Planner:
         """Probe all sources, a few at a time, and plan those that can be processed.
 
         Raises:
-            DiskError: what the probes found out cannot be kept.
+            DiskError: the results of the probes cannot be kept.
         """
         with ThreadPoolExecutor(PROBES_AT_ONCE, "probe") as pool:
             stems = output_stems(sources)
@@ -118,7 +113,7 @@ class Planner:
             ]
             try:
                 planned = [future.result() for future in futures]
-            except BaseException:  # Ctrl-C: do not begin the rest, nor wait for what is begun
+            except BaseException:  # Ctrl-C: neither begin the rest, nor wait for running probes
                 pool.shutdown(wait=False, cancel_futures=True)
                 while running := [future for future in futures if not future.done()]:
                     end_probes()
@@ -132,7 +127,7 @@ class Planner:
     def _plan_one(self, source: Source, stem: PurePath) -> VideoJob | SetAside:
         try:
             return self._job(source, stem)
-        except (DiskError, MachineError):  # not the file's fault: the next would meet the same
+        except (DiskError, MachineError):  # not the file's fault: the next one would fail too
             raise
         except VrmatteError as error:
             return SetAside(source.name, str(source.path), ErrorRecord.of(error))
@@ -151,7 +146,7 @@ class Planner:
         known = read_info(kept)
         if known is not None and _is_of(known, source.path):
             sound = _is_sound(folder / "index.json", known)
-            if sound or not self.needs_index(wanted.settings.matting, known):
+            if sound or not needs_index(wanted.settings.matting, known):
                 job = self._make_job(source, wanted, stem, video_id, folder, known)
                 if sound or self.is_done(job):
                     return job
@@ -184,8 +179,8 @@ class Planner:
         info: VideoInfo,
     ) -> VideoJob:
         index_path = folder / "index.json"
-        settings = self.fit(info, wanted.settings, index_path)
-        prompts = self.prompts(settings.matting, source.path, info, index_path)
+        settings = self.settle(info, wanted.settings, index_path)
+        prompts = prompts_for(settings.matting, source.path, info, index_path)
         packed = None if prompts is None else pack(prompts)
         if packed is not None:
             settings = replace(settings, prompts_sha256=digest_of(packed))
@@ -199,8 +194,9 @@ class Planner:
             )
         length = settings.max_frames or info.num_frames
         stop = min(start + length, info.num_frames)
+        shown = output_video(info, settings)
         outputs = [
-            self.out / stem.parent / output_name(stem.name, name, info)
+            self.out / stem.parent / output_name(stem.name, name, shown)
             for name in settings.deliverables
         ]
         job = VideoJob(
@@ -213,7 +209,7 @@ class Planner:
             index_path=str(index_path),
             work_dir=str(work_dir),
             scratch_bytes=scratch_bytes(
-                info, stop - start, settings.deliverables, settings.encoding
+                shown, stop - start, settings.deliverables, settings.encoding
             ),
             differing=wanted.differing,
         )
@@ -271,7 +267,7 @@ def _is_sound(index_path: Path, info: VideoInfo) -> bool:
 
 
 def replaced_videos(out: Path, jobs: Sequence[VideoJob]) -> Iterator[str]:
-    """Ids of videos that lay where other files lie now: nothing of them can be used any more."""
+    """Ids of earlier videos whose files were replaced by other files: their work is useless."""
     now = {job.info.path: (job.info.size_bytes, job.info.mtime_ns) for job in jobs}
     for path in sorted((out / STATE_FOLDER / "probed").glob(f"*-v{PIXEL_VERSION}.json")):
         known = read_info(path)
@@ -282,10 +278,10 @@ def replaced_videos(out: Path, jobs: Sequence[VideoJob]) -> Iterator[str]:
 
 
 def read_info(path: Path) -> VideoInfo | None:
-    """What an earlier probe of the very same file found out, if it can be read."""
+    """The result of an earlier probe of the very same file, if it can be read."""
     try:
         text, _, checksum = path.read_bytes().rstrip(b"\n").rpartition(b"\n")
-        if checksum != _checksum(text):  # one wrong digit would be another video
+        if checksum != _checksum(text):  # one wrong digit would describe another video
             return None
         return info_from_json(text.decode())
     except (OSError, ValueError):  # not there, or damaged: probe again
@@ -298,7 +294,7 @@ def _is_of(info: VideoInfo, path: Path) -> bool:
 
 
 def write_info(path: Path, info: VideoInfo) -> None:
-    """Keep what a probe found out. Raises DiskError."""
+    """Keep the result of a probe. Raises DiskError."""
     text = info_to_json(info).encode()
     with writing(path):
         make_folder(path.parent)
@@ -314,7 +310,7 @@ def source_id(
 ) -> str:
     """16 hexadecimal digits: path, size, time of change, and a digest of head and tail.
 
-    A layout or a projection that is insisted on goes into it: the same file is then another video.
+    A layout or a projection that is given goes into it: the same file is then another video.
 
     Raises:
         InputError: it is not a file any more.

@@ -1,7 +1,7 @@
-"""What a person says of each video's subject: found, read and checked while the run is planned.
+"""Find, read and check the prompts of each video while the run is planned.
 
-What is wrong for every video ends the command before anything is probed; what does not fit one
-video costs that one only.
+A mistake that concerns every video ends the command before anything is probed; prompts that do not
+fit one video cost only that video.
 """
 
 from __future__ import annotations
@@ -14,23 +14,28 @@ from pipeline.errors import SettingsError
 from pipeline.prompts.deeplabcut import as_prompts, read_tracks
 from pipeline.prompts.prompts import Prompts, find_prompts, read_prompts, require_prompts_file
 from pipeline.source.frame_index import FrameIndex
-from pipeline.stages.matting.catalogue import WITH_PROMPTS
+from pipeline.stages.matting.catalogue import facts_of, usable
 
 
 def require_follower(matting: MattingSettings) -> None:
     """Raises SettingsError where prompts are named and the model follows none."""
     for key, name in (("prompts", matting.prompts), ("dlc_csv", matting.dlc_csv)):
-        if name is not None and matting.model not in WITH_PROMPTS:
+        if name is not None and not facts_of(matting).follows_prompts:
             raise SettingsError(
-                f"matting.{key}: the model {matting.model} follows no prompts", "use --model sam2"
+                f"matting.{key}: the model {matting.model} follows no prompts",
+                f"models that follow prompts: {_followers()}",
             )
 
 
+def _followers() -> str:
+    return ", ".join(row.name for row in usable() if row.follows_prompts)
+
+
 def settled_prompts(matting: MattingSettings) -> MattingSettings:
-    """The settings with whole paths of what is named in them.
+    """The settings with absolute paths of prompts and tracks.
 
     Raises:
-        SettingsError: it cannot be read, or is for no video at all.
+        SettingsError: a file cannot be read, or fits no video at all.
     """
     matting = replace(matting, prompts=_whole(matting.prompts), dlc_csv=_whole(matting.dlc_csv))
     if matting.prompts is not None and not Path(matting.prompts).is_dir():
@@ -45,17 +50,17 @@ def settled_prompts(matting: MattingSettings) -> MattingSettings:
 def prompts_for(
     matting: MattingSettings, source: Path, info: VideoInfo, index_path: Path
 ) -> Prompts | None:
-    """What is said of a video's subject, or None; looked for beside it where the model follows it.
+    """The prompts for a video, or None; looked for beside it where the model follows prompts.
 
     Args:
         source: the video by the name that it has in its folder.
         index_path: its frame index; read where `needs_index`.
 
     Raises:
-        SettingsError: what is said cannot be, or does not fit the video.
+        SettingsError: the prompts are wrong, or do not fit the video.
     """
     named = matting.prompts is not None or matting.dlc_csv is not None
-    if matting.model not in WITH_PROMPTS and not named:
+    if not named and not facts_of(matting).follows_prompts:
         return None
     if matting.dlc_csv is not None:
         path = Path(matting.dlc_csv)
@@ -71,7 +76,7 @@ def prompts_for(
 
 
 def needs_index(matting: MattingSettings, info: VideoInfo) -> bool:
-    """Whether it takes the video's frame index to know of which frames something is said."""
+    """Whether the video's frame index is needed to tell which frames the prompts are for."""
     return matting.dlc_csv is not None and info.variable_rate
 
 

@@ -11,9 +11,10 @@ from orchestrator.report.keeper import Gallery, write_page
 from orchestrator.report.page import Album, render
 from orchestrator.report.rebuild import found_in
 from orchestrator.report.stills.reuse import kept_pictures
-from orchestrator.words import counted, printable
+from orchestrator.words import counted
 from pipeline.errors import SettingsError
 from pipeline.files.disk import writing
+from pipeline.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console

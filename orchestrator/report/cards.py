@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from orchestrator.fleet.matte_summary import TimedFlag, at_the_edge
-from orchestrator.fleet.stage_shares import bottleneck, in_words
 from orchestrator.report.charts import area_path, busy_shares
+from orchestrator.report.findings import TimedFlag, at_the_edge
 from orchestrator.report.report import VideoReport
-from orchestrator.report.state import PageState, Standing
+from orchestrator.report.stage_shares import bottleneck, in_words
+from orchestrator.report.state import PageState, VideoPhase
 from orchestrator.report.stills.reuse import picture_key
 from orchestrator.report.stills.stills import Moment, Pictures, moments, shown_output
-from orchestrator.words import clock, counted, printable, readable_size
+from orchestrator.words import clock, counted, readable_size
+from pipeline.deliverables.formats import FORMATS
+from pipeline.text import printable
 
 #: A symbol and words for each kind of flag; both are shown, whatever the colour.
 FLAGS = {
@@ -207,7 +209,7 @@ def _card(state: PageState, number: int, pictures: Sequence[Pictures]) -> Card:
     )
 
 
-def _badge(state: PageState, video: VideoReport, standing: Standing) -> Badge:
+def _badge(state: PageState, video: VideoReport, standing: VideoPhase) -> Badge:
     if video.error is not None:
         return Badge("bad", "✕", video.result)
     if standing != "ended":
@@ -238,8 +240,9 @@ def _player(video: VideoReport, out: str) -> Player | None:
     where = None if output is None else address(output.path, out)
     if output is None or kind is None or where is None or video.facts is None:
         return None
-    alpha = output.deliverable in ("webm", "prores", "hevc-alpha")
-    return Player(where, kind, alpha, video.facts.width, video.facts.height)
+    row = FORMATS.get(output.deliverable)
+    transparent = row is not None and row.is_transparent
+    return Player(where, kind, transparent, video.facts.width, video.facts.height)
 
 
 def _link(path: str, size_bytes: int, state: PageState) -> Link:
@@ -295,9 +298,9 @@ def _facts(state: PageState, video: VideoReport) -> Iterator[tuple[str, str]]:
         if shares:
             yield "Busy meanwhile", ", ".join(f"{name} {share:.0%}" for name, share in shares)
     if video.stages is not None:
-        yield "Stages busy", in_words(video.stages)
+        yield "Stages busy", printable(in_words(video.stages))
         if narrow := bottleneck(video.stages):
-            yield "Bottleneck", narrow
+            yield "Bottleneck", printable(narrow)
     if video.decoders:
         yield "Decoded by", "; ".join(map(printable, video.decoders))
     if video.retries:

@@ -196,8 +196,9 @@ def _given_up(album: Album) -> Album:
 
 
 def write_page(path: Path, text: str, lasting: bool) -> None:
-    """Whole or not at all. Forced to the disk only when it is to last; of a live page another
-    comes in seconds.
+    """Write a page whole or not at all.
+
+    Only one that is to last is forced to the disk: during a run the next one follows in seconds.
 
     Raises:
         OSError, DiskError: it cannot be written.

@@ -1,16 +1,15 @@
-"""How a run ended: its report, of the plan, the first and last snapshot and the journal."""
+"""Makes the report of a run from the plan, the first and last snapshot and the journal."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from orchestrator.exit_status import ALL_DONE, CANNOT, FAILED, STOPPED, USAGE
 from orchestrator.fleet.jobs import Plan, SetAside, VideoJob
 from orchestrator.fleet.journal_entries import Entry, RunStarted, TaskLost
-from orchestrator.fleet.matte_summary import TimedFlag, in_words, timed
 from orchestrator.fleet.snapshot import Snapshot, VideoState
-from orchestrator.fleet.stage_shares import shares
+from orchestrator.report.findings import VideoFindings, in_words, read_findings
 from orchestrator.report.report import (
     SCHEMA_VERSION,
     Loss,
@@ -21,8 +20,10 @@ from orchestrator.report.report import (
     VideoReport,
     WorkerReport,
 )
+from orchestrator.report.stage_shares import shares
 from orchestrator.watch.device_load import LoadPoint, mean
 from orchestrator.words import counted
+from pipeline.contract import Finding
 from pipeline.errors import ErrorRecord
 
 #: Points of the load that are reported: more than that no chart of a page shows.
@@ -39,12 +40,14 @@ def make_report(
     *,
     entries: Sequence[Entry] = (),
     load: Sequence[LoadPoint] = (),
+    read: Callable[[VideoJob, tuple[Finding, ...]], VideoFindings] = read_findings,
 ) -> Report:
     """Put together what is known of a run, from its first and its last snapshot.
 
     Args:
         entries: of the journal, for why attempts were lost.
         load: since the work began.
+        read: sums up the findings of a video; a `FindingsReader` where reports follow each other.
     """
     earlier = {video.id: video.frames_done for video in first.videos}
     states = {video.id: video for video in last.videos}
@@ -56,7 +59,14 @@ def make_report(
     )
     videos = (
         *(
-            _video_report(job, states[job.id], earlier[job.id], first.now, _losses(job.id, entries))
+            _video_report(
+                job,
+                states[job.id],
+                read(job, states[job.id].findings),
+                earlier[job.id],
+                first.now,
+                _losses(job.id, entries),
+            )
             for job in plan.jobs
         ),
         *(_set_aside_report(aside) for aside in plan.set_aside),
@@ -97,7 +107,12 @@ def _told(error: ErrorRecord | None) -> ErrorRecord | None:
 
 
 def _video_report(
-    job: VideoJob, state: VideoState, earlier: int, began: float, losses: tuple[Loss, ...]
+    job: VideoJob,
+    state: VideoState,
+    found: VideoFindings,
+    earlier: int,
+    began: float,
+    losses: tuple[Loss, ...],
 ) -> VideoReport:
     seconds = None
     if state.started_at is not None and state.ended_at is not None:
@@ -108,8 +123,7 @@ def _video_report(
     elif state.status == "failed":
         result = "failed"
     own_frames = state.num_frames - earlier
-    flags = tuple(timed(flag, job.info.frame_rate) for flag in state.matte.flags)
-    dropped = state.matte.dropped_flags
+    depth_m = found.subject_depth_m
     return VideoReport(
         name=job.name,
         source=job.info.path,
@@ -124,10 +138,10 @@ def _video_report(
         outputs=state.outputs,
         retries=state.retries,
         concealed_frames=state.concealed_frames,
-        mended_frames=state.mended_frames,
-        subject_depth_m=None if state.subject_depth_m is None else round(state.subject_depth_m, 2),
+        mended_frames=found.mended_frames,
+        subject_depth_m=None if depth_m is None else round(depth_m, 2),
         decoders=state.decoders,
-        notes=(*job.info.notes, *_notes(state, earlier), *_looks(flags, dropped)),
+        notes=(*job.info.notes, *_notes(state, found, earlier), *_looks(found)),
         error=_told(state.error),
         id=job.id,
         facts=VideoFacts(
@@ -142,14 +156,14 @@ def _video_report(
         started_s=None if state.started_at is None else round(state.started_at - began, 3),
         ended_s=None if state.ended_at is None else round(state.ended_at - began, 3),
         losses=losses,
-        flags=flags,
-        dropped_flags=dropped,
-        area=state.matte.area,
-        stages=shares(state.stages),
+        flags=found.flags,
+        dropped_flags=found.dropped_flags,
+        area=found.area,
+        stages=shares(state.stage_seconds, state.wall_s),
     )
 
 
-def _notes(state: VideoState, earlier: int) -> Iterator[str]:
+def _notes(state: VideoState, found: VideoFindings, earlier: int) -> Iterator[str]:
     if earlier and not state.earlier:
         yield f"{counted(earlier, 'frame')} done by an earlier run"
     if state.concealed_frames:
@@ -158,17 +172,18 @@ def _notes(state: VideoState, earlier: int) -> Iterator[str]:
         reason = decoder.partition("CPU: ")[2]
         if reason:
             yield f"decoded on the CPU: {reason}"
-    if state.mended_frames:
-        yield f"the eyes disagreed in {counted(state.mended_frames, 'frame')}, which were mended"
+    if found.mended_frames:
+        yield f"the eyes disagreed in {counted(found.mended_frames, 'frame')}, which were mended"
     if state.eased_segments:
         yield f"{counted(state.eased_segments, 'segment')} made in smaller chunks after trouble"
     if state.retries:
         yield f"{counted(state.retries, 'attempt')} lost and made again"
+    yield from found.notes
 
 
-def _looks(flags: Sequence[TimedFlag], dropped: int) -> Iterator[str]:
-    if flags:
-        yield f"deserves a look: {in_words(flags, dropped)}"
+def _looks(found: VideoFindings) -> Iterator[str]:
+    if found.flags:
+        yield f"deserves a look: {in_words(found.flags, found.dropped_flags)}"
 
 
 def _set_aside_report(aside: SetAside) -> VideoReport:

@@ -16,7 +16,8 @@ from orchestrator.report.cards import FIRST_FLAGS, Card, cards
 from orchestrator.report.charts import HEIGHT, WIDTH, load_charts
 from orchestrator.report.state import PageState
 from orchestrator.report.stills.stills import Pictures
-from orchestrator.words import clock, counted, printable, readable_size
+from orchestrator.words import clock, counted, readable_size
+from pipeline.text import printable
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -100,13 +101,13 @@ def _lede(state: PageState) -> str:
     if state.ending == "without a word":
         return (
             f"The run that began on {began} ended without a word: it was killed, or its machine"
-            " was. The same command goes on from here."
+            " was. The same command resumes it."
         )
     if state.ending == "in order":
         if report.stop_reason is not None:
             return f"Stopped after {took}: {printable(str(report.stop_reason))}"
         if report.exit_status == 130:
-            return f"Stopped after {took}. The same command goes on from here."
+            return f"Stopped after {took}. The same command resumes it."
         return f"Begun on {began}, ended after {took}."
     parts = [f"In work since {began}"]
     if state.frames_per_second:

@@ -31,14 +31,14 @@ from orchestrator.fleet.video import Video
 from orchestrator.out.folder import OutFolder
 from orchestrator.out.journal import measure, read_entries
 from orchestrator.report.make_report import make_report
-from orchestrator.report.report import SCHEMA_VERSION, Report, RunFacts
+from orchestrator.report.report import READ_VERSIONS, Report, RunFacts
 from orchestrator.report.state import PageState, all_ended
 from orchestrator.watch.device_load_file import read_load
-from orchestrator.watch.standing import Live, read_live
-from orchestrator.words import printable
+from orchestrator.watch.standing import Standing, read_standing
 from pipeline.contract import PIXEL_VERSION, MattingSettings, VideoInfo, VideoSettings
 from pipeline.errors import ErrorRecord, MachineError
 from pipeline.source.probe import info_from_json
+from pipeline.text import printable
 from workers.messages import TaskId
 
 
@@ -89,7 +89,7 @@ def read_report(path: Path) -> Report:
         ValueError: it is damaged, or another version's.
     """
     said = json.loads(path.read_bytes())
-    if not isinstance(said, dict) or said.get("schema_version") != SCHEMA_VERSION:
+    if not isinstance(said, dict) or said.get("schema_version") not in READ_VERSIONS:
         raise ValueError(f"{path} is of another version")
     report: Report = TypeAdapter(Report).validate_python(_shown(said), strict=False)
     return report
@@ -123,9 +123,9 @@ def _rebuilt(
     infos: Mapping[str, VideoInfo],
     begun: datetime,
 ) -> Report:
-    live = read_live(out.path)
-    if live is not None and live.updated < begun:
-        live = None
+    standing = read_standing(out.path)
+    if standing is not None and standing.updated < begun:
+        standing = None
     videos = record["videos"]
     jobs = [_job(record, v, infos[v["id"]]) for v in videos if v["id"] in infos]
     unknown = [video for video in videos if video["id"] not in infos]
@@ -136,16 +136,18 @@ def _rebuilt(
     start = max((n for n, e in enumerate(entries) if isinstance(e, RunStarted)), default=0)
     first = [_state(job, video_entries(job, record, entries[:start])) for job in jobs]
     last = [_state(job, video_entries(job, record, entries)) for job in jobs]
-    last = [_of_this_run(state, before, live) for state, before in zip(last, first, strict=True)]
-    began_at = live.snapshot.now - live.elapsed_s if live is not None else 0.0
-    workers = live.snapshot.workers if live is not None else ()
+    last = [
+        _of_this_run(state, before, standing) for state, before in zip(last, first, strict=True)
+    ]
+    began_at = standing.snapshot.now - standing.elapsed_s if standing is not None else 0.0
+    workers = standing.snapshot.workers if standing is not None else ()
     facts = RunFacts(
         version=record["version"],
         inputs=tuple(record["inputs"]),
         out=str(out.path),
         settings=record["fingerprint"],
         started_at=begun,
-        ended_at=live.updated if live is not None else begun,
+        ended_at=standing.updated if standing is not None else begun,
     )
     return make_report(
         facts,
@@ -220,10 +222,10 @@ def _state(job: VideoJob, entries: Sequence[Entry]) -> VideoState:
     return replace(video.state(), retries=lost)
 
 
-def _of_this_run(state: VideoState, before: VideoState, live: Live | None) -> VideoState:
+def _of_this_run(state: VideoState, before: VideoState, standing: Standing | None) -> VideoState:
     """With what only the run itself knew: what was its own work, and when."""
     state = replace(state, earlier=before.status == "done")
-    seen = {} if live is None else {video.id: video for video in live.snapshot.videos}
+    seen = {} if standing is None else {video.id: video for video in standing.snapshot.videos}
     told = seen.get(state.id)
     if told is None:
         return state

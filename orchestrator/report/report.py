@@ -1,23 +1,26 @@
-"""A whole run as ``report.json`` holds it; made in `summary.py`, shown by table and page."""
+"""A whole run as ``report.json`` holds it; `make_report.py` makes it, table and page show it."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from orchestrator.fleet.matte_summary import TimedFlag
-from orchestrator.fleet.stage_shares import StageShares
+from orchestrator.report.findings import TimedFlag
 from orchestrator.watch.device_load import LoadPoint
 from pipeline.contract import Layout, OutputFile, ProjectionName
 from pipeline.errors import ErrorRecord
 from pipeline.files.disk import write_file
 
-#: 2: what a page needs to show each video, its flags among it.
-SCHEMA_VERSION = 2
+#: 2: what a page needs to show each video, its flags among it. 3: `stages` by any name.
+SCHEMA_VERSION = 3
+
+#: Versions that are read. Reports of version 2 hold nothing that is not understood.
+READ_VERSIONS = (2, SCHEMA_VERSION)
 
 Result = Literal["done", "done earlier", "failed", "set aside", "not finished"]
 
@@ -85,8 +88,8 @@ class VideoReport:
         flags: runs of frames whose matte deserves a look, by time; the worst, if there are many.
         dropped_flags: how many there are beside them.
         area: see `MatteSummary`.
-        stages: how busy each stage was, over all segments, an earlier run's too; null where none
-            told.
+        stages: the share of the segments' time for which each stage was at work, 0..1, by its
+            name, over all segments, an earlier run's too; null if none was measured.
     """
 
     name: str
@@ -113,7 +116,7 @@ class VideoReport:
     flags: tuple[TimedFlag, ...] = ()
     dropped_flags: int = 0
     area: tuple[float | None, ...] = ()
-    stages: StageShares | None = None
+    stages: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

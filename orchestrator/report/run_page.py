@@ -15,51 +15,43 @@ from orchestrator.fleet.jobs import Plan
 from orchestrator.fleet.journal_entries import Entry
 from orchestrator.fleet.snapshot import Snapshot
 from orchestrator.out.folder import OutFolder
+from orchestrator.report.findings import FindingsReader
 from orchestrator.report.make_report import make_report
 from orchestrator.report.report import Report, RunFacts
 from orchestrator.report.state import PageState, all_ended, doings, standings
 from orchestrator.report.writer import LAST_WAIT_S, STOP_WAIT_S, PageWriter
 from orchestrator.watch.device_load import LoadPoint
 from orchestrator.watch.device_load_file import LoadFile
-from orchestrator.watch.standing import read_live
+from orchestrator.watch.standing import read_standing
 
 
-class RunPage:
+class RunPage(PageWriter):
     """Keeps ``report.html`` while it is entered; see `PageWriter`.
 
     Args:
         facts: of the run; its end is yet to come.
         entries: of the journal, which grow.
+
+    Attributes:
+        read: reads findings for all reports of the run.
     """
 
     def __init__(self, out: OutFolder, facts: RunFacts, plan: Plan, entries: list[Entry]) -> None:
+        super().__init__(out.page, self._state, {job.id: job.info for job in plan.jobs})
         self.load: Callable[[], Sequence[LoadPoint]] = tuple
+        self.read = FindingsReader()
         self._out = out
         self.facts = facts
         self._plan = plan
         self._entries = entries
         self._first: Snapshot | None = None
         self._load_file = LoadFile(out.path)
-        infos = {job.id: job.info for job in plan.jobs}
-        self._writer = PageWriter(out.page, self._state, infos)
-
-    def __enter__(self) -> Self:
-        self._writer.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._writer.__exit__(kind, error, trace)
 
     def update(self, snapshot: Snapshot) -> None:
         """Leave the newest snapshot. Takes no time."""
         if self._first is None:
             self._first = snapshot
-        self._writer.update(snapshot)
+        super().update(snapshot)
 
     def end(self, report: Report) -> bool:
         """Have the last page written; whether it was. Whoever stopped the run does not wait."""
@@ -70,7 +62,7 @@ class RunPage:
             standings=all_ended(report),
         )
         wait_s = STOP_WAIT_S if report.exit_status == STOPPED else LAST_WAIT_S
-        written = self._writer.end(state, wait_s)
+        written = self.write_last(state, wait_s)
         if not written:
             structlog.get_logger("vrmatte").warning("page_not_written", path=str(self._out.page))
         return written
@@ -84,19 +76,20 @@ class RunPage:
             snapshot,
             entries=self._entries,
             load=self.load(),
+            read=self.read,
         )
         self._load_file.update(report.load, now)
-        live = read_live(self._out.path)
-        if live is not None and live.updated < self.facts.started_at:  # an earlier run's
-            live = None
+        standing = read_standing(self._out.path)
+        if standing is not None and standing.updated < self.facts.started_at:  # an earlier run's
+            standing = None
         return PageState(
             report=report,
             now=now,
             ending=None,
             standings=standings(report, snapshot),
             doing=doings(snapshot),
-            frames_per_second=live.fps if live is not None else None,
-            to_go_s=live.to_go_s if live is not None else None,
+            frames_per_second=standing.fps if standing is not None else None,
+            to_go_s=standing.to_go_s if standing is not None else None,
         )
 
 

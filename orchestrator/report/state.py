@@ -10,7 +10,7 @@ from orchestrator.fleet.snapshot import Snapshot, VideoState, WorkerState
 from orchestrator.report.report import Report
 from orchestrator.words import counted
 
-Standing = Literal["waits", "in work", "is joined", "ended"]
+VideoPhase = Literal["waits", "in work", "is joined", "ended"]
 
 #: How a run that goes on no more came to its end.
 Ending = Literal["in order", "without a word"]
@@ -32,27 +32,27 @@ class PageState:
     report: Report
     now: datetime
     ending: Ending | None
-    standings: tuple[Standing, ...]
+    standings: tuple[VideoPhase, ...]
     doing: tuple[str, ...] = ()
     frames_per_second: float | None = None
     to_go_s: float | None = None
 
 
-def all_ended(report: Report) -> tuple[Standing, ...]:
+def all_ended(report: Report) -> tuple[VideoPhase, ...]:
     """When nothing is in work any more."""
     return tuple("ended" for _ in report.videos)
 
 
-def standings(report: Report, snapshot: Snapshot) -> tuple[Standing, ...]:
+def standings(report: Report, snapshot: Snapshot) -> tuple[VideoPhase, ...]:
     """Where each video of the report is, by a snapshot of the same run."""
     states = {video.id: video for video in snapshot.videos}
     return tuple(_standing(states.get(video.id)) for video in report.videos)
 
 
-def _standing(video: VideoState | None) -> Standing:
+def _standing(video: VideoState | None) -> VideoPhase:
     if video is None or video.status in ("done", "failed"):
         return "ended"
-    known: dict[str, Standing] = {"running": "in work", "finishing": "is joined"}
+    known: dict[str, VideoPhase] = {"running": "in work", "finishing": "is joined"}
     return known.get(video.status, "waits")
 
 

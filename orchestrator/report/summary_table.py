@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from orchestrator.report.report import Report
-from orchestrator.words import clock, printable, readable_size
+from orchestrator.words import clock, readable_size
+from pipeline.text import printable
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -6,23 +6,26 @@ loop leaves the newest snapshot and goes on, whatever the disk or the keeper doe
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO
 
 import structlog
 
 from orchestrator.fleet.snapshot import Snapshot
 from orchestrator.report.keeper import send_state
 from orchestrator.report.state import PageState
+from orchestrator.watch.background import Background
 from pipeline.contract import VideoInfo
+from pipeline.files.child import own_module
+from pipeline.files.child_failure import ChildFailure
 
 #: How often the keeper is told, in seconds.
 TELL_S = 5.0
@@ -34,11 +37,14 @@ FIRST_S = 1.0
 LAST_WAIT_S = 75.0
 STOP_WAIT_S = 10.0
 
+#: The module that keeps the page, in a process of its own.
+_KEEPER = "orchestrator.report.keeper"
 
-class PageWriter:
-    """Writes `path` while it is entered, and a last time by `end`.
 
-    If it is left without `end`, the page says that the run ended without a word.
+class PageWriter(Background):
+    """Has `path` written while it is entered, and a last time by `write_last`.
+
+    If it is left without `write_last`, the page says that the run ended without a word.
 
     Args:
         tell: how the run stands, by its newest snapshot; called in the thread.
@@ -51,19 +57,16 @@ class PageWriter:
         tell: Callable[[Snapshot], PageState],
         infos: Mapping[str, VideoInfo],
     ) -> None:
+        super().__init__("page", every_s=TELL_S, leave_s=0.0, first_s=FIRST_S)
         self._path = path
         self._tell = tell
         self._infos = dict(infos)
         self._told: set[str] = set()
         self._newest: Snapshot | None = None
-        self._over = threading.Event()
+        self._sent: Snapshot | None = None
         self._keeper: subprocess.Popen[bytes] | None = None
+        self._messages: IO[bytes] = io.BytesIO()  # the keeper's stderr
         self._sending = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="page", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
 
     def __exit__(
         self,
@@ -71,18 +74,16 @@ class PageWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._over.set()
+        super().__exit__(kind, error, trace)
         self._hang_up()
 
     def update(self, snapshot: Snapshot) -> None:
         """Leave the newest snapshot. Takes no time."""
         self._newest = snapshot
 
-    def end(self, state: PageState, wait_s: float = LAST_WAIT_S) -> bool:
+    def write_last(self, state: PageState, wait_s: float = LAST_WAIT_S) -> bool:
         """Have the last page written, as well as that can be; whether it was."""
-        self._over.set()
-        self._thread.join(STOP_WAIT_S)
-        if self._thread.is_alive():  # it hangs; so would we
+        if not self.stop(STOP_WAIT_S):  # it hangs; so would we
             return False
         deadline = time.monotonic() + wait_s
         # The pipe may be full: written by a thread, the wait has an end.
@@ -99,18 +100,11 @@ class PageWriter:
             self._keeper.kill()
             return self._path.exists()
 
-    def _run(self) -> None:
-        wait_s = FIRST_S
-        last = None
-        try:
-            while not self._over.wait(wait_s):
-                wait_s = TELL_S
-                snapshot = self._newest
-                if snapshot is not None and snapshot is not last:
-                    last = snapshot
-                    self._send(self._tell(snapshot))
-        except Exception:  # something to look at: the work goes on without it
-            structlog.get_logger("vrmatte").exception("page_not_told")
+    def step(self) -> None:
+        snapshot = self._newest
+        if snapshot is not None and snapshot is not self._sent:
+            self._sent = snapshot
+            self._send(self._tell(snapshot))
 
     def _send(self, state: PageState) -> None:
         with self._sending:
@@ -121,11 +115,17 @@ class PageWriter:
 
     def _send_now(self, state: PageState) -> None:
         keeper = self._keeper
-        if keeper is not None and keeper.poll() is not None:
+        if keeper is not None and (status := keeper.poll()) is not None:
+            command, _ = own_module(_KEEPER, str(self._path))
+            failure = ChildFailure.of(command, status, self._messages)
+            why = failure.sentence("the process that writes the page failed")
+            structlog.get_logger("vrmatte").warning("page_not_told", why=why)
             _close(keeper)
+            self._messages.close()
             keeper = None
         if keeper is None:
-            keeper = self._keeper = _keeper(self._path)
+            self._messages = open(os.memfd_create("page"), "w+b")  # noqa: PTH123, SIM115
+            keeper = self._keeper = _keeper(self._path, self._messages)
             self._told.clear()
         shown = {video.id for video in state.report.videos if video.outputs} - self._told
         assert keeper.stdin is not None
@@ -141,6 +141,7 @@ class PageWriter:
             keeper.kill()  # somebody waits to write to it, and closing the line would wait too
             self._sending.acquire()
         _close(keeper)
+        self._messages.close()
         self._sending.release()
         try:
             keeper.wait(STOP_WAIT_S)
@@ -155,14 +156,14 @@ def _close(keeper: subprocess.Popen[bytes]) -> None:
         keeper.stdin.close()
 
 
-def _keeper(path: Path) -> subprocess.Popen[bytes]:
+def _keeper(path: Path, messages: IO[bytes]) -> subprocess.Popen[bytes]:
     """Not tied to us: it has a last page to write, and ends when its line does."""
-    here = str(Path(__file__).resolve().parents[2])
+    command, environment = own_module(_KEEPER, str(path))
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "orchestrator.report.keeper", str(path)],
+        command,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": here},
+        stderr=messages,
+        env=environment,
         start_new_session=True,
     )

@@ -1,5 +1,4 @@
-"""`--on-done CMD`: what is done when a run has ended and nobody may be there, such as stopping the
-pod or sending word."""
+"""`--on-done CMD`: run a command when a run has ended by itself, such as one that stops the pod."""
 
 from __future__ import annotations
 
@@ -12,13 +11,14 @@ from pathlib import Path
 
 from orchestrator.exit_status import STOPPED
 from orchestrator.out.folder import OutFolder
+from pipeline.files.child_failure import how_it_ended
 
-#: A command that takes longer is ended: a pod that cannot be stopped costs money either way.
+#: A command that takes longer is killed: a pod that cannot be stopped costs money either way.
 DEADLINE_S = 300.0
 
 
 def stopped_by_somebody(status: int, out: Path) -> bool:
-    """Whether a run ended so because somebody stopped it, and not, say, a full disk."""
+    """Whether a run was stopped by a person, and not, say, by a full disk."""
     if status != STOPPED:
         return False
     try:
@@ -29,10 +29,10 @@ def stopped_by_somebody(status: int, out: Path) -> bool:
 
 
 def tell(command: str, status: int, out: Path, deadline_s: float = DEADLINE_S) -> str | None:
-    """Run `command` by the shell; what went wrong, in words, or None.
+    """Run `command` by the shell; the problem, in words, or None.
 
-    It finds the run's exit status in ``VRMATTE_STATUS``, and in ``VRMATTE_OUT`` and
-    ``VRMATTE_REPORT`` where its files are. What it prints goes to our stderr.
+    Its environment holds the run's exit status in ``VRMATTE_STATUS``, and the paths of OUT and the
+    report in ``VRMATTE_OUT`` and ``VRMATTE_REPORT``. Its output goes to stderr.
     """
     folder = OutFolder(out.absolute())
     told = {
@@ -57,4 +57,4 @@ def tell(command: str, status: int, out: Path, deadline_s: float = DEADLINE_S) -
                     os.killpg(child.pid, signal.SIGKILL)
     except OSError as error:
         return f"it cannot be started: {error.strerror}"
-    return f"it ended with status {ended}" if ended else None
+    return f"it failed ({how_it_ended(ended)})" if ended else None

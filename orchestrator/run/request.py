@@ -1,4 +1,4 @@
-"""What a run is asked for, and what it meets outside of itself."""
+"""The arguments of a run: the request of the command line, and the functions that tests replace."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What was typed.
+    """The command line.
 
     Attributes:
-        fresh: forget what earlier runs left in OUT.
+        fresh: discard what earlier runs left in OUT.
         dry_run: show the plan and end.
-        price_per_hour: of this machine, in whatever money, for what a run will cost.
-        cluster: the address of the Ray cluster that does the work; None: this machine does.
+        price_per_hour: of this machine, in any currency, to estimate the cost.
+        cluster: address of the Ray cluster that does the work; None: this machine does.
     """
 
     inputs: tuple[Path, ...]
@@ -73,12 +73,12 @@ class Supervise(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a run meets outside of itself; tests put doubles here.
+    """The outside of a run: consoles, devices, network, supervisor. Tests put doubles here.
 
     Attributes:
         answers: for results (stdout).
-        progress: for everything that is said on the way (stderr).
-        write_json: takes the lines of ``--json``, if they are wanted.
+        progress: for messages on the way (stderr).
+        write_json: writes a line of ``--json``; None where it was not asked for.
     """
 
     answers: Console
@@ -94,10 +94,10 @@ class Surroundings:
     write_json: Callable[[str], object] | None = None
 
     def say(self, line: str) -> None:
-        """A line on the way, as it is: no markup, no colours, never folded."""
+        """Print a line to `progress` as it is: no markup, no colours, never folded."""
         self.progress.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def say_json(self, event: str, fields: dict[str, Any]) -> None:
-        """A line of ``--json``, if they are wanted."""
+        """Write a line of ``--json``, if it was asked for."""
         if self.write_json is not None:
             self.write_json(json_object(datetime.now().astimezone(), event, fields))

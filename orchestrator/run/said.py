@@ -1,4 +1,7 @@
-"""What a run says to a person at its beginning and at its end, as long as somebody is there."""
+"""Messages of a run: its plan and its result, for the terminal and as fields for ``--json``.
+
+Output to a terminal that was closed is dropped, so that the work goes on.
+"""
 
 from __future__ import annotations
 
@@ -11,24 +14,24 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TextIO
 
-from orchestrator.estimate.choose_lanes import Lanes
 from orchestrator.exit_status import STOPPED
 from orchestrator.fleet.events_actions import WorkerSpec
 from orchestrator.fleet.jobs import Plan
-from orchestrator.machine.devices import Devices
 from orchestrator.plan.dry_run_text import DryRun, plan_lines
 from orchestrator.report.report import Report
 from orchestrator.report.summary_table import remarks, summary_table
-from orchestrator.words import counted, printable
+from orchestrator.run.context import RunContext, Work
+from orchestrator.words import counted
+from pipeline.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
 class LastingStream(io.TextIOBase):
-    """A stream of this process whose other end may go away: a terminal that is closed, a `| head`.
+    """A stream of this process whose reader may go away: a terminal that is closed, a `| head`.
 
-    What cannot be said any more is dropped, so that the work goes on; nothing raises.
+    What is written after that is dropped; nothing raises.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -61,7 +64,7 @@ class LastingStream(io.TextIOBase):
             self._let_go()
 
     def _let_go(self) -> None:
-        """Let what is still held back, and all that follows, go nowhere: Python flushes at exit."""
+        """Discard what is still buffered, and all that follows: Python flushes at exit."""
         with suppress(OSError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())
@@ -69,7 +72,7 @@ class LastingStream(io.TextIOBase):
 
 
 def lasting_lines(stream: TextIO) -> Callable[[str], None]:
-    """Writes lines, each at once, and takes no harm when nobody reads them any more."""
+    """Writes lines, each at once; lines that nobody reads any more are dropped."""
     lasting = LastingStream(stream)
 
     def write(line: str) -> None:
@@ -80,7 +83,7 @@ def lasting_lines(stream: TextIO) -> Callable[[str], None]:
 
 
 class Counter:
-    """Says how many files have been read."""
+    """Shows how many files have been read."""
 
     def __init__(self, say: Callable[[str], None], total: int) -> None:
         self._say = say
@@ -94,28 +97,28 @@ class Counter:
             self._say(f"read {self._done} of {self._total} files")
 
 
-def announce(
-    console: Console, plan: Plan, devices: Devices, lanes: Lanes, *, cluster: bool = False
-) -> None:
-    """Say what will be done, and by whom.
+def announce(ctx: RunContext, work: Work) -> None:
+    """Show what will be done, and on which devices.
 
-    Args:
-        cluster: the workers are those of a cluster's nodes, and told of when they are known.
+    The nodes of a cluster announce themselves when they join.
     """
+    plan, lanes, remark = work.plan, work.lanes, ctx.devices.remark
     frames = sum(job.num_frames for job in plan.jobs)
     segments = sum(len(job.segments) for job in plan.jobs)
-    who = f"planned by this machine ({devices.remark}):" if cluster else f"{devices.remark},"
-    _say(console, f"{who} {counted(lanes.count, 'lane')} each ({lanes.reason})")
-    _say(
-        console,
+    on_cluster = ctx.request.cluster is not None
+    who = f"planned by this machine ({remark}):" if on_cluster else f"{remark},"
+    lines = [
+        f"{who} {counted(lanes.count, 'lane')} each ({lanes.reason})",
         f"{counted(len(plan.jobs), 'video')}, {frames} frames in {counted(segments, 'segment')}",
-    )
-    for line in plan_remarks(plan):
-        _say(console, line)
+        *plan_remarks(plan),
+        *ctx.per_file.remarks(),
+    ]
+    for line in lines:
+        ctx.around.say(line)
 
 
 def plan_remarks(plan: Plan) -> Iterator[str]:
-    """Settings of some videos, notes of the probes, and what was set aside, one line each."""
+    """Overrides of videos, notes of the probes, and files set aside, one line each."""
     for job in plan.jobs:
         if job.differing:
             own = "; ".join(f"{key}: {_plain(value)}" for key, value in job.differing)
@@ -138,7 +141,7 @@ def show_plan(console: Console, found: DryRun) -> None:
 def show_report(
     console: Console, report: Report, path: Path | None, page: Path | None = None
 ) -> None:
-    """`path` and `page` are where they were written, or None where they could not be."""
+    """Show the result of a run; `path` and `page` are None where they could not be written."""
     console.print(summary_table(report, console.width))
     for line in remarks(report):
         _say(console, line)
@@ -150,13 +153,13 @@ def show_report(
     if page is not None:
         _say(console, printable(f"page: {page}"))
     if report.exit_status == STOPPED:
-        _say(console, "stopped: the same command goes on from here")
+        _say(console, "stopped: the same command resumes the run")
 
 
 def run_started(
     out: Path, plan: Plan, workers: Iterable[WorkerSpec], devices: Mapping[int, int | str]
 ) -> dict[str, Any]:
-    """What the ``run-started`` line of ``--json`` holds.
+    """Fields of the ``run-started`` line of ``--json``.
 
     Args:
         devices: of the workers, as far as they are known before they are ready.
@@ -188,7 +191,7 @@ def run_started(
 
 
 def run_ended(report: Report, path: Path | None) -> dict[str, Any]:
-    """What the ``run-ended`` line of ``--json`` holds; `path` is where the report lies."""
+    """Fields of the ``run-ended`` line of ``--json``; `path` is that of the report."""
     return {
         "exit_status": report.exit_status,
         "seconds": report.seconds,

@@ -1,4 +1,4 @@
-"""The only loop: wait for something to happen, tell the fleet, do what it says.
+"""The event loop of a run: wait for events, pass them to the fleet, carry out its actions.
 
 It knows processes, pipes, signals and the clock, and decides nothing.
 """
@@ -66,7 +66,7 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended; `stopped` if somebody asked it to before everything was done."""
+    """The end of a run; `stopped` if it was asked to stop before everything was done."""
 
     snapshot: Snapshot
     stopped: bool
@@ -84,16 +84,16 @@ def run(
     arrivals: Arrivals | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Outcome:
-    """Do the jobs, but for what the journal says is done. Call it from the main thread.
+    """Do the jobs that the journal does not list as done. Call it from the main thread.
 
-    The first SIGINT or SIGTERM lets the tasks in hand finish, the second ends them; SIGHUP, which
-    may come twice when a terminal is closed, only ever does the first. The handlers that were there
-    before are there again afterwards.
+    The first SIGINT or SIGTERM lets the tasks in hand finish, the second ends them. SIGHUP, which
+    may come twice when a terminal is closed, only ever counts as the first. The earlier signal
+    handlers are restored afterwards.
 
     Args:
-        on_change: is shown every new state of the run, often; it must be quick.
-        disk_trouble: asked before tasks are given out; why the disk can take no more, if so.
-        arrivals: tells of workers that come later, where any may.
+        on_change: gets every new state of the run, often; it must be quick.
+        disk_trouble: asked before tasks are given out; the reason if the disk can take no more.
+        arrivals: further workers that come during the run, where any may.
         clock: seconds that never go back.
 
     Raises:
@@ -123,7 +123,7 @@ def run(
 
 @dataclass(frozen=True, slots=True)
 class _Unborn:
-    """A life that is to be started when its device is free, or when patience ends."""
+    """A life that is to be started when its device is free, or when the wait for it ends."""
 
     life: int
     patience_ends: float
@@ -131,7 +131,7 @@ class _Unborn:
 
 @dataclass(slots=True)
 class _Life:
-    """A handle, and whether its line has gone: then only its end is waited for."""
+    """A handle, and whether its connection is lost: then only its end is awaited."""
 
     handle: Handle
     line_gone: bool = False
@@ -178,7 +178,7 @@ class _Loop:
             self._end_all()
 
     def _handle(self, event: Event) -> None:
-        # Whatever is not mere progress may make the fleet give out tasks.
+        # Any event but progress may make the fleet give out tasks.
         if not isinstance(event, TaskProgress) and not self._fleet.stopping:
             trouble = self._disk_trouble()
             if trouble is not None:
@@ -191,7 +191,7 @@ class _Loop:
             self._act(action)
 
     def _wait(self) -> None:
-        """Gather what has happened; what a worker said comes before the news of its end."""
+        """Collect events; the reports of a worker come before the event of its end."""
         deadline = self._fleet.next_deadline()
         timeout = None
         if deadline is not None:
@@ -230,7 +230,7 @@ class _Loop:
             if isinstance(message, LineGone):
                 life.line_gone = True
                 self._log.info("line_gone", worker=life.handle.worker, why=message.why)
-                life.handle.kill()  # nobody can talk to it any more
+                life.handle.kill()  # it cannot be reached any more
             else:
                 self._events.append(self._checked(message))
 
@@ -241,7 +241,7 @@ class _Loop:
         self._events.append(WorkerExited(handle.worker, handle.life, how))
 
     def _checked(self, report: Report) -> Report:
-        """The same report, unless it speaks of files that are not there."""
+        """The same report, or a failure where the files that it names do not exist."""
         if isinstance(report, SegmentDone):
             folder = self._jobs[report.task.video].work_dir
             if measure(report.result.files, folder) is None:
@@ -271,13 +271,12 @@ class _Loop:
                 self._record(entry)
 
     def _send(self, worker: int, command: Command) -> None:
-        # A life may be over before the fleet has heard of it: the news is on its way, behind what
-        # the worker said last.
+        # A life may be over before the fleet knows: the event follows the worker's last reports.
         if worker in self._lives:
             self._lives[worker].handle.send(command)
 
     def _launch_what_can_be(self) -> None:
-        """Start the lives that wait until their device is free, or have waited for too long."""
+        """Start the lives whose device is free, or that have waited for too long."""
         for worker, unborn in list(self._unborn.items()):
             free = self._backend.is_free(worker)
             if free or self._clock() >= unborn.patience_ends:
@@ -297,14 +296,14 @@ class _Loop:
     def _record(self, entry: Entry) -> None:
         if isinstance(entry, SegmentCommitted):
             sizes = measure(entry.result.files, self._jobs[entry.video].work_dir)
-            if sizes is None:  # gone since the report came; the next run will make it again
+            if sizes is None:  # removed since the report; the next run will make it again
                 self._log.error("segment_vanished", video=entry.video, segment=entry.segment)
                 return
             entry = dataclasses.replace(entry, sizes=sizes)
         self._journal.append(entry)
 
     def _end_all(self) -> None:
-        """Leave no process behind, however the loop ended."""
+        """End all processes, however the loop ended."""
         for life in self._lives.values():
             life.handle.kill()
         for life in self._lives.values():
@@ -319,13 +318,13 @@ class _Loop:
 def _stop_signals() -> Iterator[socket]:
     """A socket on which the signals arrive as bytes, instead of ending this process.
 
-    What was ignored before (SIGHUP under nohup) stays ignored.
+    Signals that are ignored (SIGHUP under nohup) stay ignored.
     """
     reader, writer = socketpair()
     writer.setblocking(False)
 
     def heard(number: int, frame: FrameType | None) -> None:
-        """Python writes the number to the wake-up socket; that is all that is wanted."""
+        """Python writes the number to the wake-up socket; nothing else is needed."""
 
     old_handlers = {
         number: signal.signal(number, heard)

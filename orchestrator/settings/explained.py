@@ -1,4 +1,4 @@
-"""The settings explained: a file with every default, and a JSON Schema for editors."""
+"""Write a settings file with every default explained, and a JSON Schema for editors."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from orchestrator.settings.option_keys import SHORT_KEYS
 from orchestrator.settings.overrides import may_differ
 from orchestrator.settings.presets import PRESETS
 from orchestrator.settings.settings import Settings
-from pipeline.stages.matting.catalogue import model_names
+from pipeline.deliverables.formats import FORMATS
+from pipeline.stages.matting.catalogue import MODELS, helper_keys, helper_names
 
-_PRESET = "bundle of settings; whatever is set here or typed goes before it; one of: "
+_PRESET = "named bundle of settings; values set here or on the command line override it; one of: "
 
 _OVERRIDES = """\
-# Other settings for some of the videos: `match` is compared with the file's name, or, with a slash
-# in it, with the path below the input folder (** is any folders); case is ignored, later ones win.
-# Below it stand groups as above, or options of `vrmatte run` by their names, or a preset:
+# Other settings for some of the videos. `match` is compared with the file's name or, if it contains
+# a slash, with the path below the input folder (** matches any folders). Case is ignored, and later
+# entries override earlier ones. Below it stand groups as above, options of `vrmatte run` by their
+# names, or a preset:
 #   - match: "*green*"
 #     model: chroma
 #   - match: "interviews/**"
@@ -47,17 +49,23 @@ def default_text() -> str:
 
 
 def config_schema() -> dict[str, Any]:
-    """A JSON Schema (2020-12) of settings files, as far as one can say what is right.
+    """A JSON Schema (2020-12) of settings files.
 
-    What it takes may still be refused: a model that is not installed, say, or settings that
-    contradict each other.
+    A file that it accepts may still be refused, because a model is not installed, say, or because
+    settings contradict each other.
     """
     schema = Settings.model_json_schema()
     parts: dict[str, Any] = schema["$defs"]
     del parts["Override"]
     for part in parts.values():
         part["additionalProperties"] = False
-    parts["MattingSettings"]["properties"]["model"]["examples"] = model_names()
+    matting = parts["MattingSettings"]["properties"]
+    matting["model"]["examples"] = MODELS.names()
+    for key in helper_keys():
+        matting[key]["enum"] = helper_names()
+    formats = parts["OutputSettings"]["properties"]["formats"]
+    formats["items"]["enum"] = FORMATS.names()
+    formats["description"] = descriptions("output")["formats"]
     properties = {group: _group(cls.__name__, _summary(cls)) for group, cls in GROUPS.items()}
     presets = {"enum": [*PRESETS, None], "description": _PRESET + ", ".join(PRESETS)}
     match = {
@@ -83,7 +91,8 @@ def config_schema() -> dict[str, Any]:
         "additionalProperties": False,
     }
     properties["overrides"] = {
-        "description": "other settings for the videos whose names match; later ones go before",
+        "description": "other settings for the videos whose names match; later ones override"
+        " earlier ones",
         "anyOf": [{"type": "array", "items": override}, {"type": "null"}],
     }
     return {

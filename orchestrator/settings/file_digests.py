@@ -1,7 +1,7 @@
-"""Tie the settings to the content of the files they name, not to their names alone.
+"""Put the sha256 of each file that the settings name (weights, plates) into the settings.
 
-What comes out of a video depends on the picture of the empty scene and on local weights; a changed
-file at the same path must not meet segments made with the old one.
+The output depends on the content of these files. Where one has changed under the same path, the
+fingerprint changes, and segments that were made with the old one are not used.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.settings.settings import Settings
+from pipeline.contract import ModelOptions
 from pipeline.errors import SettingsError
+
+_DIGEST = "_sha256"
 
 
 def pin_files(settings: Settings, known: dict[str, str] | None = None) -> Settings:
@@ -24,17 +27,20 @@ def pin_files(settings: Settings, known: dict[str, str] | None = None) -> Settin
     Raises:
         SettingsError: a file cannot be read, or is not the one that its sha256 setting asks for.
     """
-    old = settings.matting
     known = {} if known is None else known
-    matting = replace(
-        old,
-        plate_image_sha256=_digest("plate_image", old.plate_image, old.plate_image_sha256, known),
-        rvm_weights_sha256=_digest("rvm_weights", old.rvm_weights, old.rvm_weights_sha256, known),
-        sam2_checkpoint_sha256=_digest(
-            "sam2_checkpoint", old.sam2_checkpoint, old.sam2_checkpoint_sha256, known
-        ),
-    )
+    pinned = tuple(_pinned(options, known) for options in settings.matting.options)
+    matting = replace(settings.matting, options=pinned)
     return settings.model_copy(update={"matting": matting})
+
+
+def _pinned(options: ModelOptions, known: dict[str, str]) -> ModelOptions:
+    """With the sha256 of each file: a field has a file's name where NAME_sha256 is another."""
+    digests = {}
+    for key, name in options.fields_by_key().items():
+        if f"{name}{_DIGEST}" in options.fields_by_key().values():
+            file, expected = getattr(options, name), getattr(options, f"{name}{_DIGEST}")
+            digests[f"{name}{_DIGEST}"] = _digest(key, file, expected, known)
+    return replace(options, **digests)
 
 
 def _digest(key: str, name: str | None, expected: str | None, known: dict[str, str]) -> str | None:

@@ -1,7 +1,7 @@
-"""The groups of settings that the way of a job obeys; those that decide pixels are in `pipeline`.
+"""The groups of settings that concern the job: input, output, recovery, limits, workers, logging.
 
-A setting exists only if something obeys it. A description is what `vrmatte config init` and editors
-show: what it is, in which unit.
+The groups that decide pixels are in `pipeline/contract`. Descriptions, with units, are shown by
+`vrmatte config init` and by editors.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pipeline.contract import ProjectionName
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputSettings:
-    """Which videos are taken, and which part of them."""
+    """Which videos are processed, and which part of them."""
 
     layout: Annotated[
         Literal["auto", "sbs", "tb", "mono"],
@@ -49,22 +49,12 @@ class OutputSettings:
     """What is made of each video."""
 
     formats: Annotated[
-        tuple[
-            Literal["webm", "greenscreen", "alphapack", "matte", "prores", "hevc-alpha", "tiff"],
-            ...,
-        ],
-        Field(
-            min_length=1,
-            description="formats to make: webm (VP9 with alpha), greenscreen (MP4 over one colour),"
-            " alphapack (fisheye with the matte in its corners, for headsets), matte (alpha as grey"
-            " MP4), prores (4444 with alpha in MOV), hevc-alpha (HEVC with an alpha layer, for"
-            " Apple's players), tiff (stack of masks)",
-        ),
+        tuple[str, ...], Field(min_length=1, description="list of formats to make")
     ] = ("webm",)
     sidecar: Annotated[
         bool, Field(description="write a JSON file beside each output, for DeoVR and HereSphere")
     ] = False
-    scratch: Annotated[
+    local_folder: Annotated[
         str | None,
         Field(
             min_length=1,
@@ -76,19 +66,19 @@ class OutputSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoverySettings:
-    """What happens after something went wrong."""
+    """Retries, and resuming an unfinished run."""
 
     attempts: Annotated[
         int, Field(ge=1, le=10, description="failed attempts after which a video is set aside")
     ] = 3
     auto_resume: Annotated[
-        bool, Field(description="go on with an unfinished run; false: refuse, unless --fresh")
+        bool, Field(description="resume an unfinished run; false: refuse, unless --fresh")
     ] = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitSettings:
-    """How long things may take before they count as hung, and how much room they may take."""
+    """Time after which a step counts as hung, and limits of memory and disk."""
 
     start_s: Annotated[
         float,
@@ -114,7 +104,10 @@ class LimitSettings:
     ] = 3600.0
     grace_s: Annotated[
         float,
-        Field(ge=0, description="seconds for the work in hand after Ctrl-C; then it is dropped"),
+        Field(
+            ge=0,
+            description="seconds to finish the work in hand after Ctrl-C; the rest is discarded",
+        ),
     ] = 120.0
     join_s: Annotated[
         float,
@@ -128,26 +121,29 @@ class LimitSettings:
         float,
         Field(
             gt=0,
-            description="GB of segments that wait to be joined, in OUT/.vrmatte; what is in hand in"
-            " output.scratch does not count",
+            description="GB of segments that wait to be joined, in OUT/.vrmatte; those in"
+            " output.local_folder do not count",
         ),
     ] = 10.0
     ram_gb: Annotated[
         float | None,
-        Field(gt=0, description="GB of memory for all workers together; null: what is there"),
+        Field(
+            gt=0, description="GB of memory for all workers together; null: what the machine has"
+        ),
     ] = None
     vram_gb: Annotated[
         float | None,
         Field(gt=0, description="GB of each GPU that may be used; null: what it has"),
     ] = None
     reserve_gb: Annotated[
-        float, Field(ge=0, description="GB that stay free on the disk of OUT; with less, it stops")
+        float,
+        Field(ge=0, description="GB that stay free on the disk of OUT; with less, the run stops"),
     ] = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
-    """Which devices work."""
+    """Which devices the workers use."""
 
     gpus: Annotated[
         Literal["all", "none"] | tuple[Annotated[int, Field(ge=0)], ...],
@@ -160,9 +156,9 @@ class WorkerSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggingSettings:
-    """What the log files under OUT/.vrmatte/logs hold."""
+    """The log files under OUT/.vrmatte/logs."""
 
     level: Annotated[
         Literal["debug", "info", "warning", "error"],
-        Field(description="least level written: debug, info, warning or error"),
+        Field(description="lowest level that is written: debug, info, warning or error"),
     ] = "info"

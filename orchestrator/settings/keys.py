@@ -1,4 +1,4 @@
-"""Which groups and keys there are, what each means, and which one somebody may have meant."""
+"""The groups and keys of the settings, their descriptions, and the key nearest to a wrong one."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from orchestrator.settings.groups import (
     RecoverySettings,
     WorkerSettings,
 )
+from orchestrator.settings.matting_group import MattingGroup
 from pipeline.contract import (
     EncodingSettings,
-    MattingSettings,
     ProcessingSettings,
     StereoSettings,
     StreamingSettings,
 )
+from pipeline.deliverables.formats import FORMATS
 from pipeline.errors import SettingsError
 
 #: Every group by its name in a settings file, in the order in which they are shown.
@@ -33,7 +34,7 @@ GROUPS: Mapping[str, type[Any]] = {
     "output": OutputSettings,
     "streaming": StreamingSettings,
     "processing": ProcessingSettings,
-    "matting": MattingSettings,
+    "matting": MattingGroup,
     "stereo": StereoSettings,
     "encoding": EncodingSettings,
     "recovery": RecoverySettings,
@@ -48,9 +49,20 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-@cache
 def descriptions(group: str) -> Mapping[str, str]:
-    """What each key of a group means, with its unit."""
+    """The meaning of each key of a group, with its unit; `output.formats` with every format."""
+    found = _descriptions(group)
+    return {**found, "formats": f"{found['formats']}: {_formats()}"} if group == "output" else found
+
+
+def _formats() -> str:
+    rows = [(name, FORMATS.get(name)) for name in FORMATS.names()]
+    said = [f"{name} ({row.description if row else 'cannot be loaded'})" for name, row in rows]
+    return ", ".join(said)
+
+
+@cache
+def _descriptions(group: str) -> Mapping[str, str]:
     hints = get_type_hints(GROUPS[group], include_extras=True)
     return {key: _description(hints[key]) for key in KEYS[group]}
 
@@ -61,12 +73,12 @@ def _description(annotated: Any) -> str:
 
 
 def unknown(where: str, name: str, extra: Iterable[str] = ()) -> SettingsError:
-    """An unknown group or key, with the nearest: in its group, or of that name in another.
+    """The error for an unknown group or key, naming the nearest one that exists.
 
     Args:
-        where: what the message begins with, "FILE, line N: ".
+        where: the beginning of the message, "FILE, line N: ".
         name: as it was written: ``group`` or ``group.key``.
-        extra: what else may stand where it stands, beside the groups.
+        extra: other names that are allowed in its place, beside the groups.
     """
     top = [*GROUPS, *extra] if "." not in name else []
     known = [f"{group}.{key}" for group, keys in KEYS.items() for key in keys]

@@ -1,4 +1,4 @@
-"""Where in the settings each option of `vrmatte run` goes. Loads nothing: the command line asks."""
+"""The setting behind each option of `vrmatte run`. Loads nothing else, so the command line can."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OPTION_KEYS: Mapping[str, tuple[str, str]] = {
     "dlc_likelihood": ("matting", "dlc_likelihood"),
     "formats": ("output", "formats"),
     "sidecar": ("output", "sidecar"),
-    "scratch": ("output", "scratch"),
+    "local_folder": ("output", "local_folder"),
     "layout": ("input", "layout"),
     "projection": ("input", "projection"),
     "quality": ("encoding", "quality"),
@@ -27,9 +27,12 @@ OPTION_KEYS: Mapping[str, tuple[str, str]] = {
     "grace": ("limits", "grace_s"),
 }
 
-#: The same by the names that are typed (`--dlc-csv`), and by `--format`, which is `formats` inside.
+#: The same by the names of the options (`--dlc-csv`, and `--format` for `formats`).
 SHORT_KEYS: Mapping[str, tuple[str, str]] = {
     **OPTION_KEYS,
     **{name.replace("_", "-"): key for name, key in OPTION_KEYS.items()},
     "format": OPTION_KEYS["formats"],
 }
+
+#: Old name of an option -> its name now.
+OLD_OPTIONS: Mapping[str, str] = {"scratch": "local_folder"}

@@ -1,9 +1,9 @@
-"""Settings for some of the videos: which ones, and what changes for them.
+"""Overrides: other settings for the videos whose names match a pattern.
 
 A pattern is compared with a source's path relative to its input. Without a slash it is compared
 with the file's name alone, in whatever folder; with one, with the whole path, where `*` and `?`
 stay inside a name and `**` is any number of folders. Case is ignored, and so is whether an accent
-is a character of its own, as on a Mac. Where several overrides match, later ones go before.
+is a character of its own, as on a Mac. If several match, later ones override earlier ones.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _FOR_ALL_KEYS = frozenset(
     {
         ("input", "follow_links"),  # decides which videos there are
         ("output", "sidecar"),
-        ("output", "scratch"),  # a worker's, as lanes are
+        ("output", "local_folder"),  # a worker's, as lanes are
         ("streaming", "lanes"),  # a worker's, whatever video each of them has
         ("processing", "intra_op_threads"),  # of a whole process, and it alters bits
     }
@@ -42,7 +42,7 @@ _LISTS = frozenset({("output", "formats"), ("matting", "dlc_bodyparts")})
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """What changes for the videos that match.
+    """The settings that change for the videos that match.
 
     Attributes:
         values: as in a settings file; nested mappings of plain values.
@@ -59,7 +59,7 @@ class Override:
         return f"the override {self.match!r}{where}"
 
     def matches(self, source: PurePath) -> bool:
-        """Whether it is for the source with that relative path."""
+        """Whether it applies to the source with that relative path."""
         pattern = tuple(_folded(self.match).split("/"))
         parts = tuple(_folded(part) for part in source.parts)
         return _matches(parts if len(pattern) > 1 else parts[-1:], pattern)
@@ -71,7 +71,7 @@ def may_differ(group: str, key: str) -> bool:
 
 
 def laid_over(below: Values, *above: Values) -> dict[str, dict[str, Any]]:
-    """Settings with those of others laid over them, the last on top."""
+    """The settings `below`, overridden by each of `above` in turn."""
     merged = {group: dict(members) for group, members in below.items()}
     for values in above:
         for group, members in values.items():
@@ -84,10 +84,10 @@ def read_overrides(
 ) -> Iterator[tuple[int, Override]]:
     """The overrides of a settings file, each with its place in the list.
 
-    What was typed holds for every video, so that theirs is left out.
+    Keys that were given on the command line are left out: those apply to every video.
 
     Args:
-        preset_typed: whether a preset was typed, which then goes before theirs.
+        preset_typed: whether a preset was typed, which overrides theirs.
 
     Raises:
         SettingsError: a key is unknown, or cannot differ from video to video; with its line.
@@ -149,7 +149,7 @@ def _read_one(
 def _settings_of(
     file: SettingsFile, number: int, entry: Mapping[str, Any]
 ) -> Iterator[tuple[str, str, Any, str]]:
-    """Group, key, value, and where it stands, of everything that an override sets."""
+    """Group, key, value and place (for messages) of each setting of an override."""
     for name, value in entry.items():
         where = file.where("overrides", number, name)
         if name in GROUPS:

@@ -1,7 +1,7 @@
-"""Named bundles of settings, for people who know what they want to do with the files.
+"""Presets: named sets of settings, each for one use of the files.
 
-A preset goes before the defaults, and everything that is written or typed goes before it. None
-holds a number: numbers are the settings' own, and measured there.
+A preset overrides the defaults; a settings file and the command line override the preset. No preset
+holds a number: numbers belong to the settings, and are measured there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pipeline.errors import SettingsError
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """What it is for, and its settings: group -> key -> value as in a settings file."""
+    """Its purpose, and its settings: group -> key -> value as in a settings file."""
 
     purpose: str
     values: Mapping[str, Mapping[str, Any]]
@@ -24,7 +24,7 @@ class Preset:
 
 PRESETS: Mapping[str, Preset] = {
     "browser": Preset(
-        "transparent WebM for browsers, OBS and web pages (what is made anyway)",
+        "transparent WebM for browsers, OBS and web pages (the default)",
         {"output": {"formats": ["webm"]}},
     ),
     "quest": Preset(
@@ -59,7 +59,7 @@ def preset_values(name: str, where: str = "") -> Mapping[str, Mapping[str, Any]]
     """The settings of a preset.
 
     Args:
-        where: what the error begins with, "FILE, line N: ".
+        where: the beginning of the error message, "FILE, line N: ".
 
     Raises:
         SettingsError: there is no preset of that name; it names the nearest.

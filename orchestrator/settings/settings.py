@@ -1,15 +1,15 @@
-"""The settings: what a person may write, checked. First thing on the way of a job.
+"""Read, merge and check the settings, the first step of a job.
 
-From the bottom up: defaults, the preset, the file, the file's overrides for some of the videos, and
-what was typed. The groups that decide pixels are the classes that the pipeline obeys
-(`pipeline/contract`); the others are in `config_groups.py`.
+Each of these overrides those before it: the defaults, the preset, the file, the file's overrides
+for some of the videos, and what was typed. The groups that decide pixels are the classes that the
+pipeline obeys (`pipeline/contract`); the others are in `groups.py`.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path, PurePath
 from typing import Annotated, Any
@@ -25,7 +25,9 @@ from orchestrator.settings.groups import (
     WorkerSettings,
 )
 from orchestrator.settings.keys import GROUPS, KEYS, descriptions, unknown
-from orchestrator.settings.option_keys import OPTION_KEYS, SHORT_KEYS
+from orchestrator.settings.matting_group import DEFAULT_MATTING, Flat
+from orchestrator.settings.old_names import with_new_names
+from orchestrator.settings.option_keys import SHORT_KEYS
 from orchestrator.settings.overrides import Override, Values, laid_over, read_overrides
 from orchestrator.settings.presets import preset_values
 from orchestrator.settings.yaml_file import Keys, SettingsFile, no_mapping, read_settings_file
@@ -40,8 +42,9 @@ from pipeline.contract import (
     StreamingSettings,
     VideoSettings,
 )
+from pipeline.deliverables.formats import require_formats
 from pipeline.errors import SettingsError
-from pipeline.stages.matting.catalogue import require_model
+from pipeline.stages.matting.catalogue import model_problems, narrowed
 
 #: The folder in OUT that holds everything but the outputs.
 STATE_FOLDER = ".vrmatte"
@@ -54,13 +57,13 @@ class Settings(BaseModel):
 
     preset: Annotated[
         str | None,
-        Field(description="bundle of settings that goes before the defaults, and before no other"),
+        Field(description="named bundle of settings; overrides the defaults and nothing else"),
     ] = None
     input: InputSettings = InputSettings()
     output: OutputSettings = OutputSettings()
     streaming: StreamingSettings = StreamingSettings()
     processing: ProcessingSettings = ProcessingSettings()
-    matting: MattingSettings = MattingSettings()
+    matting: Annotated[MattingSettings, Flat] = DEFAULT_MATTING
     stereo: StereoSettings = StereoSettings()
     encoding: EncodingSettings = EncodingSettings()
     recovery: RecoverySettings = RecoverySettings()
@@ -78,35 +81,41 @@ def video_settings(settings: Settings) -> VideoSettings:
         max_frames=settings.input.max_frames,
         streaming=settings.streaming,
         processing=settings.processing,
-        matting=settings.matting,
+        matting=narrowed(settings.matting),
         stereo=settings.stereo,
         encoding=settings.encoding,
     )
 
 
 def forced_layout(settings: Settings) -> Layout | None:
-    """The layout that the person insists on, or None where the file decides."""
+    """The layout that the settings force, or None where the file decides."""
     return None if settings.input.layout == "auto" else settings.input.layout
 
 
 def forced_projection(settings: Settings) -> ProjectionName | None:
-    """The projection that the person insists on, or None where the file decides."""
+    """The projection that the settings force, or None where the file decides."""
     return None if settings.input.projection == "auto" else settings.input.projection
 
 
-def load_settings(path: Path | None, typed: Values, preset: str | None = None) -> Settings:
+def load_settings(
+    path: Path | None,
+    typed: Values,
+    preset: str | None = None,
+    on_note: Callable[[str], object] = lambda line: None,
+) -> Settings:
     """Read a settings file, lay the command line's options over it, and check the result.
 
     Args:
         path: YAML file, or None for the defaults.
         typed: values given on the command line; only those that were given. They hold for every
             video, whatever the file's overrides say.
-        preset: given on the command line; goes before any in the file.
+        preset: given on the command line; overrides any in the file.
+        on_note: called with one line for each old name of a setting in the file.
 
     Raises:
         SettingsError: names the file and line, the key, and the nearest key that exists.
     """
-    file = SettingsFile() if path is None else read_settings_file(path)
+    file = SettingsFile() if path is None else with_new_names(read_settings_file(path), on_note)
     written = _written(file)
     name, values = _with_preset(file, written, preset)
     values = laid_over(values, typed)
@@ -117,8 +126,8 @@ def load_settings(path: Path | None, typed: Values, preset: str | None = None) -
         if _in(typed, problem):
             raise _wrong_value(problem, _option(*_keys(problem)[:2])) from None
         raise _wrong_value(problem, file.where(*_keys(problem))) from None
-    model_line = "" if "model" in typed.get("matting", {}) else file.where("matting", "model")
-    _require_model(settings, model_line)
+    _require_models(settings, lambda *keys: _origin(file, typed, *keys))
+    _require_formats(settings, lambda *keys: _origin(file, typed, *keys))
     overrides = tuple(read_overrides(file, typed, preset is not None))
     for number, override in overrides:
         try:
@@ -126,17 +135,18 @@ def load_settings(path: Path | None, typed: Values, preset: str | None = None) -
         except ValidationError as error:
             problem = _problem(error)
             raise _wrong_value(problem, _where(file, number, _keys(problem))) from None
-        _require_model(changed, _where(file, number, ("matting", "model")))
+        _require_models(changed, lambda *keys, at=number: _where(file, at, keys))
+        _require_formats(changed, lambda *keys, at=number: _where(file, at, keys))
     return settings.model_copy(update={"overrides": tuple(each for _, each in overrides)})
 
 
 def settings_for(settings: Settings, source: PurePath) -> Settings:
-    """What holds for one source: with the overrides that match its relative path, and none left."""
+    """The settings of one source, with the overrides that match its relative path applied."""
     return with_overrides(settings, [each for each in settings.overrides if each.matches(source)])
 
 
 def with_overrides(settings: Settings, overrides: Sequence[Override]) -> Settings:
-    """The settings with these laid over them, the last on top, and none left."""
+    """The settings with these overrides applied, in turn, and none left."""
     if not overrides:
         return settings.model_copy(update={"overrides": ()})
     values = laid_over(_values(settings), *(each.values for each in overrides))
@@ -149,9 +159,9 @@ def spelled_out(settings: Settings) -> Settings:
 
 
 def as_mapping(settings: Settings) -> dict[str, Any]:
-    """All settings as plain values, as they could stand in a file; for ``run.yaml``.
+    """All settings as plain values, as a settings file could hold them; for ``run.yaml``.
 
-    What a preset stands for is among them, its name is not.
+    The values of a preset are among them, its name is not.
     """
     overrides = [{"match": each.match, **each.values} for each in settings.overrides]
     # A copy of every list: YAML would write one that two share as an alias.
@@ -159,7 +169,7 @@ def as_mapping(settings: Settings) -> dict[str, Any]:
 
 
 def differing(settings: Settings, general: Settings) -> dict[str, Any]:
-    """What is not as in `general`, by ``group.key``, as plain values."""
+    """The settings that differ from `general`, by ``group.key``, as plain values."""
     usual = _values(general)
     return {
         f"{group}.{key}": value
@@ -202,11 +212,11 @@ def _written(file: SettingsFile) -> dict[str, dict[str, Any]]:
 def _with_preset(
     file: SettingsFile, written: Values, typed: str | None
 ) -> tuple[str | None, dict[str, dict[str, Any]]]:
-    """The preset's name, and the file's settings laid over its.
+    """The preset's name, and its settings overridden by the file's.
 
     Raises:
-        SettingsError: there is none of that name; or the file says otherwise of all that it sets,
-            as a file with every default would.
+        SettingsError: there is no preset of that name; or the file overrides all that it sets, as
+            a file with every default does.
     """
     name = file.values.get("preset") if typed is None else typed
     if name is None:
@@ -222,22 +232,39 @@ def _with_preset(
     if changed and not kept:
         group, key = changed[0]
         raise SettingsError(
-            f"{file.where(group, key)}{group}.{key} goes before the preset {name!r}, which changes"
-            " nothing then",
+            f"{file.where(group, key)}{group}.{key} overrides the preset {name!r}, which then"
+            " changes nothing",
             "remove that line, or the preset",
         )
     return name, settled
 
 
-def _require_model(settings: Settings, where: str) -> None:
-    try:
-        require_model(settings.matting.model)
-    except SettingsError as error:
-        raise SettingsError(where + error.message, error.advice) from None
+def _require_models(settings: Settings, where: Callable[..., str]) -> None:
+    """Raises SettingsError where no model has a name that is given, by `where` its key stands."""
+    for key, error in model_problems(settings.matting):
+        raise SettingsError(where("matting", key) + error.message, error.advice)
+
+
+def _require_formats(settings: Settings, where: Callable[..., str]) -> None:
+    """Raises SettingsError for the first format that cannot be made; `where` gives its place."""
+    formats = settings.output.formats
+    for place in range(len(formats)):
+        try:
+            require_formats(formats[: place + 1])
+        except SettingsError as error:
+            line = where("output", "formats", place)
+            raise SettingsError(line + error.message, error.advice) from None
+
+
+def _origin(file: SettingsFile, typed: Values, *keys: str | int) -> str:
+    """``--format: `` or ``FILE, line N: ``: where a value that holds for all videos comes from."""
+    if keys[1] in typed.get(str(keys[0]), {}):
+        return _option(keys[0], keys[1])
+    return file.where(*keys)
 
 
 def _where(file: SettingsFile, number: int, keys: Keys) -> str:
-    """Where an override sets something: under its group, or by a short key."""
+    """The place where an override sets a value: under its group, or by a short key."""
     for short, target in SHORT_KEYS.items():
         if target == keys[:2] and ("overrides", number, short) in file.lines:
             return file.where("overrides", number, short, *keys[2:])
@@ -246,7 +273,7 @@ def _where(file: SettingsFile, number: int, keys: Keys) -> str:
 
 def _option(group: str | int, key: str | int) -> str:
     """``--scale: ``: what was typed, by its name; nothing where no option sets it."""
-    for name, target in OPTION_KEYS.items():
+    for name, target in reversed([*SHORT_KEYS.items()]):
         if target == (group, key):
             return f"--{name.replace('_', '-')}: "
     return ""

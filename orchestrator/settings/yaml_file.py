@@ -1,4 +1,4 @@
-"""A settings file as plain values that know their lines. Knows YAML, but no setting."""
+"""Read a settings file: plain values of YAML with their line numbers. Knows no setting."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MAP, _LIST = "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"
 
 @dataclass(frozen=True, slots=True)
 class SettingsFile:
-    """What a file says.
+    """The content of a file.
 
     Attributes:
         path: None where there is no file.
@@ -91,7 +91,7 @@ def read_settings_file(path: Path) -> SettingsFile:
 
 
 def no_mapping(where: str, name: str) -> SettingsError:
-    """Something else stands where `name` should hold keys."""
+    """The error for a value where `name` should hold keys."""
     return SettingsError(
         f"{where}{name} must hold `key: value` lines",
         "`vrmatte config init FILE` writes an example",
@@ -99,7 +99,7 @@ def no_mapping(where: str, name: str) -> SettingsError:
 
 
 def _refuse_oddities(text: str, path: Path) -> None:
-    """Refuse what no settings need and what can make a parser work for minutes."""
+    """Refuse aliases and deep nesting: no settings need them, and both can be made very slow."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         depth += isinstance(event, yaml.CollectionStartEvent)

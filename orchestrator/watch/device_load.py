@@ -11,11 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import Self
 
-import structlog
-
+from orchestrator.watch.background import Background
 from workers.telemetry import GpuSample, Usage, WorkerSample, family_usage, sample_gpus
 
 SAMPLE_S = 2.0
@@ -93,7 +90,7 @@ class LoadPoint:
         return tuple(device for device in self.devices if device.gpu is not None)
 
 
-class LoadMeter:
+class LoadMeter(Background):
     """Samples every `SAMPLE_S` while it is entered; may be asked from any thread.
 
     Args:
@@ -116,6 +113,7 @@ class LoadMeter:
         usage: Callable[[int, Iterable[int]], tuple[Usage, dict[int, Usage]]] = family_usage,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__("load", every_s=SAMPLE_S, leave_s=_LAST_WAIT_S, first_s=0.0)
         self._gpus = dict(gpus)
         self._pids = pids
         self._cores = cores
@@ -130,21 +128,9 @@ class LoadMeter:
         self._last: LoadPoint | None = None
         self._history = History()
         self._lock = threading.Lock()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="load", daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._over.set()
-        self._thread.join(_LAST_WAIT_S)
+    def step(self) -> None:
+        self.take()
 
     def last(self) -> LoadPoint | None:
         """The newest sample; None before the first."""
@@ -201,16 +187,6 @@ class LoadMeter:
             if now - pace.seen_at <= STALE_S:
                 found[worker] = (there, pace.cores)
         return found
-
-    def _run(self) -> None:
-        while True:
-            try:
-                self.take()
-            except Exception:  # figures for people: the work goes on without them
-                structlog.get_logger("vrmatte").exception("load_not_sampled")
-                return
-            if self._over.wait(SAMPLE_S):
-                return
 
 
 @dataclass(slots=True)

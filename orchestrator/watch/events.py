@@ -13,9 +13,10 @@ from datetime import datetime
 from typing import Any, Literal
 
 from orchestrator.fleet.snapshot import Snapshot, VideoState, WorkerState
-from orchestrator.words import about, clock, counted, printable
+from orchestrator.words import about, clock, counted
 from pipeline.contract import OutputFile
 from pipeline.errors import ErrorRecord
+from pipeline.text import printable
 
 #: Of the lines of ``--json``; docs/events.md says what each holds.
 SCHEMA_VERSION = 1
@@ -99,7 +100,8 @@ def _worker_changes(old: WorkerState | None, new: WorkerState) -> Iterator[RunEv
     if old and new.faults > old.faults:
         then = "given up" if retired else "is started again"
         kind: Kind = "worker-given-up" if retired else "worker-lost"
-        how = "" if new.error and new.error.kind == "scratch" else "ended without being asked to, "
+        full = new.error is not None and new.error.kind == "local-folder"
+        how = "" if full else "ended without being asked to, "
         yield event(kind, f"{how}{then}{reason}", new.error)
     elif old and old.status == new.status:
         return

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.out.folder import OutFolder
-from orchestrator.words import counted, printable
+from orchestrator.words import counted
 from pipeline.errors import SettingsError, VrmatteError
+from pipeline.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console

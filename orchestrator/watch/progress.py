@@ -17,8 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
@@ -26,11 +25,12 @@ from orchestrator.estimate.cost_class import share_done
 from orchestrator.estimate.during_run import TimeToGo
 from orchestrator.fleet.jobs import VideoJob
 from orchestrator.fleet.snapshot import Snapshot
+from orchestrator.watch.background import Background
 from orchestrator.watch.device_load import LoadPoint
 from orchestrator.watch.events import RunEvent, changes, json_line, json_object
 from orchestrator.watch.frame_rates import Pace
-from orchestrator.watch.standing import SCHEMA_VERSION, Live, LiveFile, Phase
-from orchestrator.words import printable
+from orchestrator.watch.standing import SCHEMA_VERSION, Phase, Standing, StandingFile
+from pipeline.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -51,12 +51,12 @@ _LAST_WAIT_S = 5.0
 class Outlet(Protocol):
     """Shows how the run stands, in whatever way; called by one thread."""
 
-    def show(self, live: Live, events: Sequence[RunEvent]) -> None:
+    def show(self, standing: Standing, events: Sequence[RunEvent]) -> None:
         """`events` are those since the call before."""
         ...
 
 
-class Watch:
+class Watch(Background):
     """Takes snapshots while it is entered; shows how the run stands a last time when it is left.
 
     Args:
@@ -76,6 +76,7 @@ class Watch:
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], datetime] = lambda: datetime.now().astimezone(),
     ) -> None:
+        super().__init__("watch", every_s=SHOW_S, leave_s=_LAST_WAIT_S)
         self._jobs = jobs
         self._outlets = list(outlets)
         self._load = load
@@ -90,24 +91,7 @@ class Watch:
         self._lines: deque[str] = deque(maxlen=LAST_EVENTS)
         self._thought: tuple[float, float | None] | None = None
         self._lock = threading.Lock()
-        self._wake = threading.Event()
-        self._over = False
         self._failed = False
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._over = True
-        self._wake.set()
-        self._thread.join(_LAST_WAIT_S)
 
     def update(self, snapshot: Snapshot) -> None:
         """Take notice of the next snapshot; quick, and it never fails, whatever goes wrong."""
@@ -120,7 +104,7 @@ class Watch:
             structlog.get_logger("vrmatte").exception("not_followed")
             return
         if events:
-            self._wake.set()
+            self.wake()
 
     def _take(self, snapshot: Snapshot) -> list[RunEvent]:
         with self._lock:
@@ -134,31 +118,26 @@ class Watch:
             self._lines.extend(f"{at} {event.text}" for event in events)
             return events
 
-    def _run(self) -> None:
-        try:
-            while not self._over:
-                self._wake.wait(SHOW_S)
-                self._wake.clear()
-                if not self._over:
-                    self._show()
-            self._show(ended=True)
-        except Exception:
-            structlog.get_logger("vrmatte").exception("nothing_shown")
+    def step(self) -> None:
+        self._show()
+
+    def last_step(self) -> None:
+        self._show(ended=True)
 
     def _show(self, *, ended: bool = False) -> None:
         with self._lock:
             events, self._events = self._events, []
-            live = self._now(ended=ended)
-        if live is None:
+            standing = self._now(ended=ended)
+        if standing is None:
             return
         for outlet in list(self._outlets):
             try:
-                outlet.show(live, events)
+                outlet.show(standing, events)
             except Exception:  # what is shown is for people: the work goes on without it
                 structlog.get_logger("vrmatte").exception("not_shown", outlet=type(outlet).__name__)
                 self._outlets.remove(outlet)
 
-    def _now(self, *, ended: bool) -> Live | None:
+    def _now(self, *, ended: bool) -> Standing | None:
         first, last = self._first, self._last
         if first is None or last is None:
             return None
@@ -170,7 +149,7 @@ class Watch:
             # Where nothing is heard, as when segments are joined, time goes by all the same.
             to_go_s = max(1.0, to_go_s - (now - self._thought[0]))
         load = self._load()
-        return Live(
+        return Standing(
             schema=SCHEMA_VERSION,
             pid=os.getpid(),
             updated=self._wall_clock(),
@@ -220,8 +199,8 @@ class PlainLines:
     def __init__(self, write: Callable[[str], object]) -> None:
         self._write = write
 
-    def show(self, live: Live, events: Sequence[RunEvent]) -> None:
-        at = live.updated.strftime("%H:%M:%S")
+    def show(self, standing: Standing, events: Sequence[RunEvent]) -> None:
+        at = standing.updated.strftime("%H:%M:%S")
         for event in events:
             self._write(f"{at} {event.text}")
 
@@ -233,13 +212,13 @@ class Screen:
         self._screen = screen
         self._drawn: tuple[RenderableType, int] | None = None
 
-    def show(self, live: Live, events: Sequence[RunEvent]) -> None:
+    def show(self, standing: Standing, events: Sequence[RunEvent]) -> None:
         from orchestrator.watch.terminal_view import view
 
         console = self._screen.console
         plain = not console.encoding.startswith("utf")
         width = console.width
-        drawn = view(live, width, console.height, plain=plain)
+        drawn = view(standing, width, console.height, plain=plain)
         self._erase_folds(width)
         self._screen.update(drawn, refresh=True)
         self._drawn = drawn, width
@@ -267,26 +246,26 @@ class JsonLines:
         self._write = write
         self._told_at: float | None = None
 
-    def show(self, live: Live, events: Sequence[RunEvent]) -> None:
+    def show(self, standing: Standing, events: Sequence[RunEvent]) -> None:
         for event in events:
-            self._write(json_line(live.updated, event))
-        young = self._told_at is not None and live.elapsed_s - self._told_at < PROGRESS_S
-        if young and live.phase != "ended":
+            self._write(json_line(standing.updated, event))
+        young = self._told_at is not None and standing.elapsed_s - self._told_at < PROGRESS_S
+        if young and standing.phase != "ended":
             return
-        self._told_at = live.elapsed_s
-        self._write(json_object(live.updated, "progress", progress_fields(live)))
+        self._told_at = standing.elapsed_s
+        self._write(json_object(standing.updated, "progress", progress_fields(standing)))
 
 
-def progress_fields(live: Live) -> dict[str, Any]:
+def progress_fields(standing: Standing) -> dict[str, Any]:
     """What a ``progress`` line holds; docs/events.md says what each is."""
-    videos, loads = live.snapshot.videos, {load.worker: load for load in live.load}
+    videos, loads = standing.snapshot.videos, {load.worker: load for load in standing.load}
     names = {video.id: printable(video.name) for video in videos}
     return {
-        "phase": live.phase,
-        "elapsed_s": live.elapsed_s,
-        "to_go_s": live.to_go_s,
-        "share_done": live.share_done,
-        "fps": live.fps,
+        "phase": standing.phase,
+        "elapsed_s": standing.elapsed_s,
+        "to_go_s": standing.to_go_s,
+        "share_done": standing.share_done,
+        "fps": standing.fps,
         "frames_done": sum(video.frames_done for video in videos),
         "frames": sum(video.num_frames for video in videos),
         "videos_done": sum(video.status == "done" for video in videos),
@@ -297,7 +276,7 @@ def progress_fields(live: Live) -> dict[str, Any]:
                 "worker": worker.id,
                 "status": worker.status,
                 "device": worker.device,
-                "fps": live.worker_fps.get(worker.id, 0.0),
+                "fps": standing.worker_fps.get(worker.id, 0.0),
                 "tasks": [
                     {
                         "video": names[running.task.video],
@@ -309,7 +288,7 @@ def progress_fields(live: Live) -> dict[str, Any]:
                 ],
                 "load": dataclasses.asdict(loads[worker.id]) if worker.id in loads else None,
             }
-            for worker in live.snapshot.workers
+            for worker in standing.snapshot.workers
         ],
     }
 
@@ -317,11 +296,11 @@ def progress_fields(live: Live) -> dict[str, Any]:
 class Recorded:
     """Leaves how the run stands in OUT."""
 
-    def __init__(self, file: LiveFile) -> None:
+    def __init__(self, file: StandingFile) -> None:
         self._file = file
 
-    def show(self, live: Live, events: Sequence[RunEvent]) -> None:
-        self._file.update(live)
+    def show(self, standing: Standing, events: Sequence[RunEvent]) -> None:
+        self._file.update(standing)
 
 
 @contextmanager
@@ -353,7 +332,7 @@ def watching(
 ) -> Iterator[Watch]:
     """A `Watch` that shows the run on `console`, in OUT's file, and as JSON lines if wanted."""
     with shown_on(console) as outlet:
-        outlets: list[Outlet] = [Recorded(LiveFile(out)), outlet]
+        outlets: list[Outlet] = [Recorded(StandingFile(out)), outlet]
         if write_json is not None:
             outlets.append(JsonLines(write_json))
         with Watch(jobs, outlets, load, started=started) as watch:

@@ -1,7 +1,7 @@
-"""How a run stands, for whoever looks in: one value, and the file by which it leaves the process.
+"""How a run stands at one moment, and the file that shows it to other processes.
 
-``OUT/.vrmatte/live.json`` is replaced every other second while the run goes on and once at its end.
-`vrmatte status` and the page read it; nothing is ever decided by it.
+``OUT/.vrmatte/live.json`` is replaced every two seconds during the run and once at its end.
+`vrmatte status` and the page read it. Nothing is decided by it.
 """
 
 from __future__ import annotations
@@ -25,26 +25,29 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 SCHEMA_VERSION = 1
-LIVE_FILE = "live.json"
+STANDING_FILE = "live.json"
 
 #: The file is written no more often than that.
 WRITE_S = 2.0
+
+#: Findings grow with the length of a video, and the journal has them.
+_LEFT_OUT = {"snapshot": {"videos": {"__all__": {"findings"}}}}
 
 Phase = Literal["starting", "working", "stopping", "ended"]
 
 
 @dataclass(frozen=True, slots=True)
-class Live:
+class Standing:
     """A run at one moment. Every time is in seconds, every rate in frames a second.
 
     Attributes:
         schema: of the file; another one is not read.
         pid: the leading process.
         updated, started: with their time zone.
-        phase: "starting" until the first frame of this run is there, "stopping" once it was told
-            to stop, "ended" when the last word is said.
+        phase: "starting" until the first frame of this run is there, "stopping" after it was told
+            to stop, "ended" in the last one.
         elapsed_s: since the work began.
-        to_go_s: about how long until all is done; None while that cannot be told.
+        to_go_s: about how long until all is done; None while that is not known.
         share_done: of the pixels of all videos that have not been given up, 0..1.
         fps: of the run, over the last half minute.
         worker_fps: likewise of each worker that has tasks.
@@ -67,33 +70,34 @@ class Live:
     events: tuple[str, ...] = ()
 
 
-def live_path(out: Path) -> Path:
-    """Where the run in the output folder `out` shows how it stands."""
-    return out / STATE_FOLDER / LIVE_FILE
+def standing_path(out: Path) -> Path:
+    """The file in which the run in the output folder `out` shows how it stands."""
+    return out / STATE_FOLDER / STANDING_FILE
 
 
-class LiveFile:
-    """Writes how the run stands, not too often. A disk that takes no more is no trouble of its.
+class StandingFile:
+    """Writes how the run stands, not too often. An error of the disk is ignored here.
 
     Args:
         clock: seconds that never go back.
     """
 
     def __init__(self, out: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        self._path = live_path(out)
+        self._path = standing_path(out)
         self._clock = clock
         self._written_at: float | None = None
 
-    def update(self, live: Live) -> None:
+    def update(self, standing: Standing) -> None:
         """Replace the file, unless that was done less than `WRITE_S` ago and the run goes on."""
         now = self._clock()
         young = self._written_at is not None and now - self._written_at < WRITE_S
-        if young and live.phase != "ended":
+        if young and standing.phase != "ended":
             return
         self._written_at = now
         draft = self._path.with_name(f".{self._path.name}.{os.getpid()}.part")
         # By json, which knows how to write a name that is not valid UTF-8.
-        text = json.dumps(_adapter().dump_python(live, mode="json"), separators=(",", ":"))
+        said = _adapter().dump_python(standing, mode="json", exclude=_LEFT_OUT)
+        text = json.dumps(said, separators=(",", ":"))
         with suppress(OSError):  # the run itself meets the disk's troubles, and tells of them
             with draft.open("wb") as file:
                 file.write(text.encode() + b"\n")
@@ -103,20 +107,20 @@ class LiveFile:
             draft.replace(self._path)
 
 
-def read_live(out: Path) -> Live | None:
-    """What a run in `out` said last; None where there is nothing, or nothing that can be read.
+def read_standing(out: Path) -> Standing | None:
+    """The last standing of a run in `out`; None if there is none that can be read.
 
-    It may be that of a run that was killed: `OutFolder.in_use` tells.
+    It may be that of a run that was killed: see `OutFolder.in_use`.
     """
     try:
-        live = _adapter().validate_python(json.loads(live_path(out).read_bytes()))
+        standing = _adapter().validate_python(json.loads(standing_path(out).read_bytes()))
     except (OSError, ValueError):  # not there, cut off, or another schema's
         return None
-    return live if live.schema == SCHEMA_VERSION else None
+    return standing if standing.schema == SCHEMA_VERSION else None
 
 
 @cache
-def _adapter() -> TypeAdapter[Live]:
+def _adapter() -> TypeAdapter[Standing]:
     from pydantic import TypeAdapter
 
-    return TypeAdapter(Live)
+    return TypeAdapter(Standing)

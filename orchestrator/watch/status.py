@@ -15,9 +15,10 @@ from orchestrator.fleet.journal_entries import Entry, SegmentCommitted, VideoDon
 from orchestrator.fleet.snapshot import Snapshot
 from orchestrator.out.folder import OutFolder
 from orchestrator.out.journal import measure, read_entries
-from orchestrator.watch.standing import Live, read_live
-from orchestrator.words import clock, counted, printable
+from orchestrator.watch.standing import Standing, read_standing
+from orchestrator.words import clock, counted
 from pipeline.errors import ErrorRecord
+from pipeline.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,7 +33,7 @@ _NO_LIMIT = 10_000
 #: From this width on there is room for the segments beside a name.
 _WIDE = 60
 
-Standing = Literal[
+Completion = Literal[
     "done", "output is gone", "output has changed", "set aside", "begun", "not begun"
 ]
 
@@ -43,7 +44,7 @@ class VideoStanding:
 
     id: str
     name: str
-    standing: Standing
+    standing: Completion
     frames: int
     frames_done: int
     segments: int
@@ -64,26 +65,26 @@ def show_status(
     """
     out = OutFolder(path.absolute())
     going_on = out.in_use()
-    live = live_of(out) if going_on else None
+    standing = standing_of(out) if going_on else None
     if going_on and not out.run_file.exists():
-        console.print(_state(going_on, live, wall_clock()), markup=False, soft_wrap=True)
+        console.print(_state(going_on, standing, wall_clock()), markup=False, soft_wrap=True)
         return
     record = out.read_run_file()
     videos = list(standings(record, read_entries(out.journal)))
-    if live is not None:
+    if standing is not None:
         from orchestrator.watch.terminal_view import view
 
         plain = not console.encoding.startswith("utf")
-        console.print(view(live, console.width, _NO_LIMIT, plain=plain))
-        videos = [_with_hand(video, live.snapshot) for video in videos]
+        console.print(view(standing, console.width, _NO_LIMIT, plain=plain))
+        videos = [_with_hand(video, standing.snapshot) for video in videos]
     if videos:
         console.print(_table(videos, console.width))
     lines = [f"{video.name}: {video.error}" for video in videos if video.error]
     lines += [f"{aside['name']}: set aside: {aside['reason']}" for aside in record["set_aside"]]
     done = sum(video.standing == "done" for video in videos)
-    now = _state(going_on, live, wall_clock())
+    now = _state(going_on, standing, wall_clock())
     if not going_on and done < len(videos):
-        now += ": the same command goes on from here"
+        now += ": the same command resumes it"
     lines.append(
         f"{done} of {counted(len(videos), 'video')} done, begun {record['started']}; {now}"
     )
@@ -91,28 +92,28 @@ def show_status(
         console.print(printable(line), markup=False, soft_wrap=True)
 
 
-def live_of(out: OutFolder) -> Live | None:
-    """What the run that goes on in `out` says of itself; None before it says anything.
+def standing_of(out: OutFolder) -> Standing | None:
+    """How the run that is going on in `out` stands; None before its first standing.
 
-    A run that was killed leaves its last words behind; they are not those of the next one.
+    A run that was killed leaves its file behind: the process number tells them apart.
     """
-    live = read_live(out.path)
+    standing = read_standing(out.path)
     try:
         holder = out.lock.read_bytes().strip()
     except OSError:
         return None
-    return live if live is not None and holder == str(live.pid).encode() else None
+    return standing if standing is not None and holder == str(standing.pid).encode() else None
 
 
-def _state(going_on: bool, live: Live | None, now: datetime) -> str:
+def _state(going_on: bool, standing: Standing | None, now: datetime) -> str:
     if not going_on:
         return "no run is going on"
-    if live is None:
+    if standing is None:
         return "a run is going on, and has not begun its work yet"
-    silent_s = (now - live.updated).total_seconds()
+    silent_s = (now - standing.updated).total_seconds()
     if silent_s > SILENT_S:
         return f"a run is going on, and was last heard of {clock(silent_s)} ago"
-    return f"a run is going on (process {live.pid})"
+    return f"a run is going on (process {standing.pid})"
 
 
 def _table(videos: Sequence[VideoStanding], width: int) -> Table:
@@ -140,7 +141,7 @@ def _with_hand(video: VideoStanding, snapshot: Snapshot) -> VideoStanding:
     """With the frames of segments that are in hand now."""
     for state in snapshot.videos:
         if state.id == video.id and state.status not in ("done", "failed"):
-            standing: Standing = "begun" if state.started_at is not None else video.standing
+            standing: Completion = "begun" if state.started_at is not None else video.standing
             frames = max(video.frames_done, state.frames_done)
             return replace(video, standing=standing, frames_done=frames)
     return video
@@ -168,7 +169,7 @@ def _standing(
     } & grid
     last = next((e for e in reversed(entries) if not isinstance(e, SegmentCommitted)), None)
     outputs = tuple(video["outputs"])
-    standing: Standing = "begun" if done else "not begun"
+    standing: Completion = "begun" if done else "not begun"
     if isinstance(last, VideoDone):
         done = grid
         sizes = tuple(output.size_bytes for output in last.outputs)

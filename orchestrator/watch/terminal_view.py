@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from orchestrator.fleet.snapshot import RunningTask, WorkerState
 from orchestrator.watch.device_load import DeviceLoad
-from orchestrator.watch.standing import Live
-from orchestrator.words import about, clock, counted, printable, readable_size
+from orchestrator.watch.standing import Standing
+from orchestrator.words import about, clock, counted, readable_size
+from pipeline.text import printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -22,7 +23,7 @@ _EIGHTHS = "▁▂▃▄▅▆▇█"
 _TENTHS = "0123456789"
 
 
-def view(live: Live, width: int, height: int, *, plain: bool = False) -> RenderableType:
+def view(standing: Standing, width: int, height: int, *, plain: bool = False) -> RenderableType:
     """The whole view, no more than `width` columns and `height` lines.
 
     Args:
@@ -33,21 +34,21 @@ def view(live: Live, width: int, height: int, *, plain: bool = False) -> Rendera
     def line(text: str, style: str) -> Text:
         return _line(text, style, plain=plain)
 
-    below = [_bar(live), line(counts(live), "bold")]
+    below = [_bar(standing), line(counts(standing), "bold")]
     room = max(1, height - len(below) - 2)  # the head of the table, and the cursor's line
-    workers = live.snapshot.workers
+    workers = standing.snapshot.workers
     shown = workers if len(workers) <= room else workers[: max(1, room - 1)]
-    rows: list[RenderableType] = [workers_table(live, shown, width, plain=plain)]
+    rows: list[RenderableType] = [workers_table(standing, shown, width, plain=plain)]
     if len(shown) < len(workers):
         rows.append(line(f"and {counted(len(workers) - len(shown), 'worker')} more", "dim"))
     left = max(0, room - len(shown))
-    events = [line(event, "dim") for event in (live.events[-left:] if left else ())]
+    events = [line(event, "dim") for event in (standing.events[-left:] if left else ())]
     return Group(*rows, *below, *events)
 
 
-def counts(live: Live) -> str:
+def counts(standing: Standing) -> str:
     """The whole run in one line, without its bar."""
-    videos = live.snapshot.videos
+    videos = standing.snapshot.videos
     alive = [video for video in videos if video.status != "failed"]
     ended = sum(video.status in ("done", "failed") for video in videos)
     done = sum(video.frames_done for video in alive)
@@ -55,30 +56,30 @@ def counts(live: Live) -> str:
         [
             f"{done} of {sum(video.num_frames for video in alive)} frames",
             f"{ended} of {counted(len(videos), 'video')}",
-            f"{live.fps:.1f} frames/s",
-            f"{clock(live.elapsed_s)} so far",
+            f"{standing.fps:.1f} frames/s",
+            f"{clock(standing.elapsed_s)} so far",
         ]
     )
 
 
-def to_go(live: Live) -> str:
+def to_go(standing: Standing) -> str:
     """``about 12 min to go``, or why that is not said."""
-    if live.phase in ("stopping", "ended"):
-        return live.phase
-    if live.to_go_s is None:
-        return "starting" if live.phase == "starting" else "time to go not known yet"
-    return f"{about(live.to_go_s)} to go"
+    if standing.phase in ("stopping", "ended"):
+        return standing.phase
+    if standing.to_go_s is None:
+        return "starting" if standing.phase == "starting" else "time to go not known yet"
+    return f"{about(standing.to_go_s)} to go"
 
 
 def workers_table(
-    live: Live, workers: Sequence[WorkerState], width: int, *, plain: bool = False
+    standing: Standing, workers: Sequence[WorkerState], width: int, *, plain: bool = False
 ) -> Table:
     """One row a worker; columns that there is no room for are left out."""
     from rich.table import Table
 
-    loads = {load.worker: load for load in live.load}
-    on_gpu = any(load.gpu is not None for load in live.load)
-    names = {video.id: video.name for video in live.snapshot.videos}
+    loads = {load.worker: load for load in standing.load}
+    on_gpu = any(load.gpu is not None for load in standing.load)
+    names = {video.id: video.name for video in standing.snapshot.videos}
     table = Table(box=None, expand=True, padding=(0, 1), pad_edge=False, header_style="dim")
     table.add_column("Worker", no_wrap=True)
     if width >= WITH_MORE:
@@ -96,7 +97,7 @@ def workers_table(
         if width >= WITH_MORE:
             cells.append(printable(worker.device))
         cells += [printable(doing(worker, names)), lanes(worker, form)]
-        cells.append(f"{live.worker_fps[worker.id]:.1f}" if worker.tasks else "")
+        cells.append(f"{standing.worker_fps[worker.id]:.1f}" if worker.tasks else "")
         cells += (_figures(load, on_gpu, width) if load else [""] * 9)[: len(headings)]
         style = "red" if worker.status == "retired" else ""
         table.add_row(*(_line(cell, style, plain=plain) for cell in cells))
@@ -187,16 +188,17 @@ def _figures(load: DeviceLoad, on_gpu: bool, width: int) -> list[str]:
     return [*gpu, degrees, *(cpu if width >= WITH_MORE else [])]
 
 
-def _bar(live: Live) -> RenderableType:
+def _bar(standing: Standing) -> RenderableType:
     from rich.progress_bar import ProgressBar
     from rich.table import Table
 
     bar = Table.grid(expand=True, padding=(0, 1))
     bar.add_column(ratio=1)
     bar.add_column(no_wrap=True)
-    percent = f"{int(100 * live.share_done)} %"
+    percent = f"{int(100 * standing.share_done)} %"
     bar.add_row(
-        ProgressBar(total=1.0, completed=live.share_done), _line(f"{percent}, {to_go(live)}")
+        ProgressBar(total=1.0, completed=standing.share_done),
+        _line(f"{percent}, {to_go(standing)}"),
     )
     return bar
 

@@ -8,25 +8,16 @@ file, because the pipeline obeys them; the settings file that a person writes
 from pipeline.contract.encoding import EncodingSettings
 from pipeline.contract.fingerprint import PIXEL_VERSION
 from pipeline.contract.jobs import AS_ASKED, Concession, FinishJob, SegmentJob
-from pipeline.contract.matting import MattingSettings
+from pipeline.contract.matting import OPTIONS_CLASS, MattingSettings, ModelOptions
 from pipeline.contract.processing import AdaptiveScaling, ProcessingSettings
-from pipeline.contract.results import (
-    BorderFrame,
-    FlagKind,
-    MatteFlag,
-    OutputFile,
-    SegmentResult,
-    Side,
-    StageName,
-    StageTimes,
-    StereoSummary,
-)
+from pipeline.contract.results import Finding, OutputFile, SegmentResult
 from pipeline.contract.settings import VideoSettings
 from pipeline.contract.stereo import StereoSettings
 from pipeline.contract.streaming import StreamingSettings, chunk_frames, is_huge, segment_frames
 from pipeline.contract.video import (
     AudioTrack,
     ColorTags,
+    EyeShape,
     Layout,
     ProjectionName,
     VideoInfo,
@@ -35,28 +26,25 @@ from pipeline.contract.video import (
 
 __all__ = [
     "AS_ASKED",
+    "OPTIONS_CLASS",
     "PIXEL_VERSION",
     "AdaptiveScaling",
     "AudioTrack",
-    "BorderFrame",
     "ColorTags",
     "Concession",
     "EncodingSettings",
+    "EyeShape",
+    "Finding",
     "FinishJob",
-    "FlagKind",
     "Layout",
-    "MatteFlag",
     "MattingSettings",
+    "ModelOptions",
     "OutputFile",
     "ProcessingSettings",
     "ProjectionName",
     "SegmentJob",
     "SegmentResult",
-    "Side",
-    "StageName",
-    "StageTimes",
     "StereoSettings",
-    "StereoSummary",
     "StreamingSettings",
     "VideoInfo",
     "VideoSettings",

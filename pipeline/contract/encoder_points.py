@@ -1,4 +1,4 @@
-"""What a quality means to each encoder: the numbers behind one word.
+"""The encoders' numbers (CRF, CQ, presets) that each `--quality` word stands for.
 
 The points of VP9, x264, x265 and SVT-AV1 are chosen among those that `benchmarks/encoders.py`
 measured (docs/benchmarks/004-speed.md); those of NVENC are not measured, for want of one.

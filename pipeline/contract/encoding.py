@@ -1,4 +1,4 @@
-"""How the deliverables are encoded: by a word for the quality, or by hand."""
+"""`EncodingSettings`: how deliverables are encoded, by a word for the quality or by numbers."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class EncodingSettings:
     quality: Annotated[
         Quality,
         Field(
-            description="draft (fast, coarse), balanced, or best (slow, fine): what every setting "
-            'below that is "by quality" becomes; a value given there goes before it'
+            description="draft (fast, coarse), balanced, or best (slow, fine): sets every value "
+            'below that is marked "by quality"; an explicit value overrides it'
         ),
     ] = field(default="balanced", metadata=NO_PIXELS)
     vp9_crf: Annotated[
@@ -53,7 +53,7 @@ class EncodingSettings:
     ] = "#2BE640"
     codec: Annotated[
         Literal["hevc", "h264", "av1"],
-        Field(description="codec of greenscreen and matte: hevc, h264 or av1"),
+        Field(description="codec of formats that do not fix one: hevc, h264 or av1"),
     ] = "hevc"
     encoder: Annotated[
         Literal["auto", "nvenc", "software"],

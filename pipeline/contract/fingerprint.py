@@ -1,4 +1,4 @@
-"""Which settings decide pixels, and a short name for those that do."""
+"""Fingerprints of settings: which settings decide pixels, and a short hash of those."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ def pixel_fingerprint(settings: Any) -> str:
 
 
 def _pixel_fields(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_pixel_fields(each) for each in value]
     if not dataclasses.is_dataclass(value):
         return value
     return {

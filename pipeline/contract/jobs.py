@@ -1,4 +1,4 @@
-"""What a worker is told to do: compute one segment of a video, or finish the video."""
+"""Jobs of a worker: `SegmentJob` computes one segment, `FinishJob` joins a video."""
 
 from __future__ import annotations
 

@@ -1,69 +1,67 @@
-"""Which model cuts the subject out, and the options of each model."""
+"""Which model cuts the subject out, how prompts reach it, and the options of each model.
+
+A model's options are a class of its own, beside the model. In a settings file they stand under
+`matting`, each with the prefix of its class: `RvmOptions.variant` is `matting.rvm_variant`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import Field
+from pydantic import Field, PlainSerializer, PlainValidator, TypeAdapter, ValidationInfo
 
 from pipeline.contract.fingerprint import NO_PIXELS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MattingSettings:
-    """Which model cuts the subject out, and its options."""
+class ModelOptions:
+    """Base of the options of a model: a frozen dataclass of plain values, each with a default.
 
-    model: Annotated[
-        str,
-        Field(description="rvm, sam2, sam2+rvm, chroma, plate, depth, or one that is installed"),
-    ] = "rvm"
-    rvm_variant: Annotated[
-        Literal["mobilenetv3", "resnet50"], Field(description="RVM network: fast, or finer")
-    ] = "mobilenetv3"
-    rvm_repo: Annotated[
-        str, Field(description="RVM code: owner/name:ref for torch.hub, or a local folder")
-    ] = "PeterL1n/RobustVideoMatting:53d74c6826735f01f4406b5ca9075eee27bec094"
-    rvm_weights: Annotated[
-        str | None, Field(description="RVM weights: a local .pth file, or an https address")
-    ] = None
-    rvm_weights_sha256: Annotated[
-        str | None,
-        Field(pattern="^[0-9a-fA-F]{64}$", description="sha256 the weights must have"),
-    ] = None
-    sam2_size: Annotated[
-        Literal["tiny", "small", "base_plus", "large"], Field(description="SAM 2.1 network")
-    ] = "small"
-    sam2_checkpoint: Annotated[
-        str | None,
-        Field(description="SAM 2.1 weights: a local .pt file, or an https address"),
-    ] = None
-    sam2_checkpoint_sha256: Annotated[
-        str | None,
-        Field(pattern="^[0-9a-fA-F]{64}$", description="sha256 those weights must have"),
-    ] = None
-    sam2_image_size: Annotated[
-        int,
-        Field(
-            ge=64,
-            le=1024,
-            multiple_of=64,
-            description="side of SAM 2's input in pixels; below 1024 it is faster, and coarser",
-        ),
-    ] = 1024
-    sam2_compile: Annotated[
-        bool,
-        Field(description="compile SAM 2 for the GPU: slow to begin, then faster; alters bits"),
-    ] = False
-    sam2_seed: Annotated[
-        Literal["rvm", "depth", "plate", "chroma"],
-        Field(description="model whose matte tells SAM 2 who the subject is"),
-    ] = "rvm"
-    sam2_edge: Annotated[
-        Literal["rvm", "depth", "plate", "chroma"],
-        Field(description="sam2+rvm: model that draws the edge of the subject that SAM 2 follows"),
-    ] = "rvm"
-    # What the files of prompts say is in `VideoSettings.prompts_sha256`, whatever they are called.
+    Attributes:
+        prefix: begins the name of each option in a settings file.
+    """
+
+    prefix: ClassVar[str] = ""
+
+    @classmethod
+    def fields_by_key(cls) -> dict[str, str]:
+        """The field of each option, by the option's name in a settings file."""
+        return {f"{cls.prefix}_{each.name}": each.name for each in fields(cls)}
+
+
+Options = TypeVar("Options", bound=ModelOptions)
+
+#: Key of pydantic's validation context: finds an options class by its prefix.
+OPTIONS_CLASS = "options_class"
+
+
+def _read_options(given: Any, info: ValidationInfo) -> tuple[ModelOptions, ...]:
+    if not isinstance(given, Mapping):
+        return tuple(given)
+    find: Callable[[str], type[ModelOptions]] | None = (info.context or {}).get(OPTIONS_CLASS)
+    if find is None:
+        raise ValueError("options in JSON need the context `catalogue.JSON_CONTEXT`")
+    return tuple(
+        TypeAdapter(find(prefix)).validate_python(values) for prefix, values in given.items()
+    )
+
+
+def _write_options(options: tuple[ModelOptions, ...]) -> dict[str, Any]:
+    return {each.prefix: TypeAdapter(type(each)).dump_python(each, mode="json") for each in options}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MattingSettings:
+    """Which model cuts the subject out, and its options.
+
+    Attributes:
+        options: of several models, one object each; a class that is missing has its defaults.
+    """
+
+    model: Annotated[str, Field(description="name of the model")] = "rvm"
+    # The content of prompts is in `VideoSettings.prompts_sha256`, whatever their files are called.
     prompts: Annotated[
         str | None,
         Field(
@@ -73,7 +71,7 @@ class MattingSettings:
     ] = field(default=None, metadata=NO_PIXELS)
     dlc_csv: Annotated[
         str | None,
-        Field(description="the same from a table of DeepLabCut's; goes before other prompts"),
+        Field(description="the same from a table of DeepLabCut's; overrides other prompts"),
     ] = field(default=None, metadata=NO_PIXELS)
     dlc_bodyparts: Annotated[
         tuple[str, ...],
@@ -90,18 +88,18 @@ class MattingSettings:
     correction_interval: Annotated[
         int, Field(ge=1, description="frames from one correction to the next, by it or by dlc_csv")
     ] = 120
-    chroma_color: Annotated[
-        str,
-        Field(
-            pattern="^(auto|green|blue|#[0-9a-fA-F]{6})$",
-            description="screen colour: auto, green, blue or #rrggbb",
-        ),
-    ] = "auto"
-    plate_image: Annotated[
-        str | None,
-        Field(description="picture of the empty scene, as wide as the video; found if none"),
-    ] = None
-    plate_image_sha256: Annotated[
-        str | None,
-        Field(pattern="^[0-9a-fA-F]{64}$", description="sha256 that picture must have"),
-    ] = None
+    options: Annotated[
+        tuple[ModelOptions, ...], PlainValidator(_read_options), PlainSerializer(_write_options)
+    ] = ()
+
+    def of(self, kind: type[Options]) -> Options:
+        """The options of that class."""
+        return next((each for each in self.options if isinstance(each, kind)), kind())
+
+    def with_options(self, changed: ModelOptions) -> MattingSettings:
+        """The same settings with these options in place of others of their class."""
+        kinds = [type(each) for each in self.options]
+        if type(changed) not in kinds:
+            return replace(self, options=(*self.options, changed))
+        at = kinds.index(type(changed))
+        return replace(self, options=(*self.options[:at], changed, *self.options[at + 1 :]))

@@ -1,4 +1,4 @@
-"""How the network is run: its size, its precision, its threads."""
+"""`ProcessingSettings`: size, precision, engine and threads of the network; further stages."""
 
 from __future__ import annotations
 
@@ -54,6 +54,10 @@ class ProcessingSettings:
         Literal["auto", "off"],
         Field(description="rvm on a GPU: launch its network as a whole where that alters no bit"),
     ] = field(default="auto", metadata=NO_PIXELS)
+    stages: Annotated[
+        tuple[str, ...],
+        Field(description="further stages, which other packages bring, in this order"),
+    ] = ()
     intra_op_threads: Annotated[
         int, Field(ge=1, le=256, description="CPU threads of one tensor operation; alters bits")
     ] = 1

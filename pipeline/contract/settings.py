@@ -1,4 +1,4 @@
-"""All the groups of settings that one video is made by."""
+"""`VideoSettings`: all settings that decide what comes out of one video."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the mattes of the two eyes are made to agree."""
+"""`StereoSettings`: how the mattes of the two eyes are made to agree."""
 
 from __future__ import annotations
 

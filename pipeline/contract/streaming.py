@@ -1,4 +1,4 @@
-"""How a video is cut into segments, and those into chunks: as asked, or by its length and size."""
+"""`StreamingSettings`: segments, chunks and warm-up, as asked or by a video's length and size."""
 
 from __future__ import annotations
 

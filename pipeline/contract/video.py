@@ -1,8 +1,8 @@
-"""What the probe found out about one source file."""
+"""`VideoInfo`: what the probe finds out about one source file."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
@@ -26,6 +26,24 @@ def eye_size(layout: Layout, height: int, width: int) -> tuple[int, int]:
     return {"mono": (height, width), "sbs": (height, width // 2), "tb": (height // 2, width)}[
         layout
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class EyeShape:
+    """What one eye's pictures are on their way through the chain of stages.
+
+    Attributes:
+        eyes: 1 or 2.
+        height, width: of one eye, in pixels, both even.
+        projection: how a picture shows the directions around the eye.
+        frame_rate: frames a second, exact.
+    """
+
+    eyes: int
+    height: int
+    width: int
+    projection: ProjectionName
+    frame_rate: Fraction
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +141,24 @@ class VideoInfo:
     def eye_size(self) -> tuple[int, int]:
         """(height, width) of one eye on its way through the pipeline, in pixels, both even."""
         return eye_size(self.layout, self.even_height, self.even_width)
+
+    @property
+    def eye_shape(self) -> EyeShape:
+        """One eye as decoding gives it."""
+        height, width = self.eye_size
+        return EyeShape(self.eyes, height, width, self.projection, self.frame_rate)
+
+    def shown_as(self, shape: EyeShape) -> VideoInfo:
+        """The same video with eyes of another shape: what formats are given after the stages."""
+        if shape == self.eye_shape:
+            return self
+        across, down = (self.layout == "sbs") + 1, (self.layout == "tb") + 1
+        return replace(
+            self,
+            width=shape.width * across,
+            height=shape.height * down,
+            projection=shape.projection,
+        )
 
     @property
     def duration_s(self) -> float:

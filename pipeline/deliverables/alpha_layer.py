@@ -21,10 +21,10 @@ from typing import Any, BinaryIO
 from pipeline.encode.ffmpeg_pipe import ffmpeg_command
 from pipeline.errors import EncodeError
 from pipeline.files.child import tied
+from pipeline.files.child_failure import ChildFailure
 
 _ALLOWED = {"protocol_whitelist": "file,pipe", "format_whitelist": "mov"}
 _DECODER_THREADS = 4
-_LAST_WORDS = 300
 
 # nal_unit_type (H.265, table 7-1), and the SEI of alpha (payloadType 165).
 _FIRST_OTHER_UNIT, _SPS, _PPS, _PREFIX_SEI = 32, 33, 34, 39
@@ -44,7 +44,7 @@ class CodedFrame:
 
 
 @dataclass(frozen=True, slots=True)
-class Layers:
+class CodedLayers:
     """What a file holds.
 
     Attributes:
@@ -56,7 +56,7 @@ class Layers:
     frames: tuple[CodedFrame, ...]
 
 
-def read_layers(path: Path) -> Layers:
+def read_layers(path: Path) -> CodedLayers:
     """Read every packet of `path`.
 
     Raises:
@@ -83,7 +83,7 @@ def read_layers(path: Path) -> Layers:
             if layers != {0, 1}:
                 raise EncodeError(f"frame {len(frames)} of {path.name} has no alpha")
             frames.append(CodedFrame(bool(packet.is_keyframe), digest.digest()))
-    return Layers(record, tuple(frames))
+    return CodedLayers(record, tuple(frames))
 
 
 def decoded_rgba_frames(path: Path, numbers: set[int]) -> Iterator[tuple[int, Any]]:
@@ -145,10 +145,10 @@ def first_rgba_frames(path: Path, count: int, options: Sequence[str] = ()) -> It
             status = child.wait()
         finally:
             child.kill()
-        messages.seek(0)
-        words = messages.read().decode(errors="replace").strip()
-        if status != 0 or words:  # it goes on after errors in the pictures, and ends with 0
-            raise EncodeError(f"{path.name} does not decode with its alpha: {words[:_LAST_WORDS]}")
+        failure = ChildFailure.of(command, status, messages)
+        if status != 0 or failure.messages:  # it goes on after errors in pictures, and ends with 0
+            event = failure.sentence(f"{path.name} does not decode with its alpha")
+            raise failure.noted(EncodeError(event))
 
 
 def has_alpha_layer(record: bytes) -> bool:

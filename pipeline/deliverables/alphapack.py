@@ -12,69 +12,57 @@ import torch
 from torch import Tensor
 
 from pipeline.contract import VideoInfo, VideoSettings
-from pipeline.deliverables.audio import MP4_SOUND, SoundForm
-from pipeline.deliverables.fit import packed_height, packed_projection
+from pipeline.deliverables.format import Format
+from pipeline.deliverables.formats import ALPHAPACK
 from pipeline.deliverables.movie import Movie
 from pipeline.encode.choice import encoder_options
 from pipeline.pixels.alphapack import pack, unpack
-from pipeline.pixels.batches import FrameBatch, MatteBatch
+from pipeline.pixels.batches import FrameBatch
 from pipeline.pixels.color import YuvFormat, rgb_planes
 from pipeline.pixels.eyes import join_eyes, split_eyes
+from pipeline.pixels.layers import Layers
 from pipeline.pixels.projection import Projection, named_projection, project
 from pipeline.verify.selfcheck import Decoded, Sample, grid, shown_picture
-from pipeline.vr_tags.in_files import SphericalTags
 
 
 class AlphaPack(Movie):
     """See `pipeline.deliverables.base.Deliverable`."""
 
-    name: ClassVar[str] = "alphapack"
-    suffix: ClassVar[str] = ".mp4"
+    format: ClassVar[Format] = ALPHAPACK
     container: ClassVar[Literal["webm", "mp4", "mov"]] = "mp4"
-    sound: ClassVar[SoundForm | None] = MP4_SOUND
-    formats: ClassVar[tuple[str, ...]] = ("yuv420p",)
+    pixel_formats: ClassVar[tuple[str, ...]] = ("yuv420p",)
     channels: ClassVar[tuple[str, ...]] = ("red", "green", "blue", "packed alpha")
 
     def __init__(self, video: VideoInfo, settings: VideoSettings) -> None:
-        """Raises InputError where `packed_height` does."""
+        """Raises InputError where `packed_picture` does."""
         super().__init__(video, settings)
-        self._height = packed_height(video)
-        self._shows = packed_projection(video)
+        self._height = self._picture.height
         self._form = YuvFormat(self._tags.matrix, full_range=False)
-
-    def _size(self) -> tuple[int, int]:
-        return 2 * self._height, self._height
-
-    def _spherical(self) -> SphericalTags:
-        return SphericalTags("sbs", False, self._shows)
 
     def _projections(self, height: int, width: int, target: int) -> tuple[Projection, Projection]:
         """(of the source's eye at that size, of the square that it becomes)."""
         source = named_projection(self._video.projection, height, width)
-        square = named_projection(self._shows, target, target)
-        assert source is not None  # `packed_height` refuses what is flat
+        square = named_projection(self._picture.projection, target, target)
+        assert source is not None  # `packed_picture` refuses what is flat
         assert square is not None
         return source, square
 
-    def planes(self, frames: FrameBatch, matte: MatteBatch) -> Tensor:
+    def planes(self, layers: Layers) -> Tensor:
         video, height = self._video, self._height
         source = video.eye_size
-        eyes = split_eyes(frames, video.layout, video.right_first).rgb
+        eyes, alphas = layers.rgb, layers.matte.alpha
         views = self._projections(*source, height)
         pixels = 2 * height * height
         out = torch.empty(len(eyes), pixels * 3 // 2, dtype=torch.uint8, device=eyes.device)
         for t in range(len(eyes)):  # one frame at a time: at 8K a batch would be gigabytes
             picture = join_eyes(_shown_in(eyes[t], views)[None], "sbs")
-            alpha = _shown_in(matte.alpha[t].float().clamp(0, 1), views)
+            alpha = _shown_in(alphas[t].float().clamp(0, 1), views)
             packed = pack(picture, alpha[None])[0]
             rgb_planes(packed.float().div_(255), self._form, out[t])
         return out
 
     def _encoder_options(self) -> list[str]:
         return encoder_options(self._settings.encoding, self._keyframe_interval)
-
-    def _is_hevc(self) -> bool:
-        return self._settings.encoding.codec == "hevc"
 
     def _read(self, frame: object) -> Decoded:
         whole = shown_picture(frame, "mono", False).rgb

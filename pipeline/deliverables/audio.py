@@ -1,13 +1,15 @@
-"""Sound for a joined file: which tracks are copied, which converted, cut to the picture's range."""
+"""Sound of a joined file: tracks are copied or converted, and cut to the picture's range."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from pipeline.contract import AudioTrack, EncodingSettings, VideoInfo
 from pipeline.source.signature import CONTAINERS
+
+if TYPE_CHECKING:  # see `pipeline.deliverables.format`
+    from pipeline.contract import AudioTrack, EncodingSettings, VideoInfo
 
 # Opus knows these loudspeaker layouts (RFC 7845, mapping family 1). Anything else, first-order
 # ambisonics with its 4 channels among them, keeps its channels as they are (family 255).
@@ -17,6 +19,9 @@ _OPUS_LAYOUTS = {3: "3.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 # AAC has these of its own (ISO/IEC 14496-3, channel configurations 1 to 7); seven channels and more
 # than eight go into Opus. Four are put into one of its layouts by number, whatever they mean.
 _AAC_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}
+
+#: 48000 samples a second of 24 bit, in kbit/s.
+_PCM_KBPS = 1152
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,13 @@ class SoundForm:
     encoder: Literal["libopus", "aac", "pcm_s24le"]
     packet_s: float
     languages: Mapping[str, str] = field(default_factory=dict)
+
+    def kbps_per_channel(self, encoding: EncodingSettings) -> int:
+        """Of sound that is converted."""
+        if self.encoder == "pcm_s24le":
+            return _PCM_KBPS
+        aac = self.encoder == "aac"
+        return encoding.aac_kbps_per_channel if aac else encoding.opus_kbps_per_channel
 
 
 WEBM_SOUND = SoundForm(("opus", "vorbis"), "libopus", 0.02)
@@ -111,9 +123,7 @@ def _convert(
         encoder = "libopus"
     options = [f"-c:a:{number}", encoder]
     if encoder != "pcm_s24le":
-        aac = form.encoder == "aac"
-        kbps = encoding.aac_kbps_per_channel if aac else encoding.opus_kbps_per_channel
-        options += [f"-b:a:{number}", f"{kbps * track.channels}k"]
+        options += [f"-b:a:{number}", f"{form.kbps_per_channel(encoding) * track.channels}k"]
     if encoder == "aac" and track.channels == 4:
         chain.append("channelmap=map=0|1|2|3:channel_layout=4.0")
     elif encoder == "aac":

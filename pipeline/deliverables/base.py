@@ -1,4 +1,4 @@
-"""What a deliverable is, and where one is found by name.
+"""`Deliverable`: the interface of an output format, and how one is made by name.
 
 A deliverable turns frames and their matte into the planes its encoder eats, on the device; it
 opens that encoder for one segment, and joins finished segments into one file.
@@ -6,28 +6,36 @@ opens that encoder for one segment, and joins finished segments into one file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from importlib import import_module
-from importlib.metadata import entry_points
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.contract import VideoInfo, VideoSettings
+from pipeline.deliverables.formats import FORMATS
 from pipeline.encode.ffmpeg_pipe import Encoder
 from pipeline.errors import SettingsError
-from pipeline.pixels.batches import FrameBatch, MatteBatch
+from pipeline.pixels.layers import Layers
 from pipeline.verify.selfcheck import Sample
 
 
 class Deliverable(Protocol):
     """One output format of one video under its settings. Does not change after it is made."""
 
-    name: ClassVar[str]
-    suffix: ClassVar[str]
+    @property
+    def name(self) -> str:
+        """Of its format."""
+        ...
 
-    def planes(self, frames: FrameBatch, matte: MatteBatch) -> Tensor:
+    @property
+    def suffix(self) -> str:
+        """Of its files, as its format has it."""
+        ...
+
+    def planes(self, layers: Layers) -> Tensor:
         """uint8 ``[T, bytes of a frame]`` on the device of the frames."""
         ...
 
@@ -55,32 +63,24 @@ class Deliverable(Protocol):
 
 DeliverableFactory = Callable[[VideoInfo, VideoSettings], Deliverable]
 
-BUILT_IN = {
-    "webm": "pipeline.deliverables.webm:WebM",
-    "greenscreen": "pipeline.deliverables.greenscreen:GreenScreen",
-    "matte": "pipeline.deliverables.matte:Matte",
-    "alphapack": "pipeline.deliverables.alphapack:AlphaPack",
-    "hevc-alpha": "pipeline.deliverables.hevc_alpha:HevcAlpha",
-    "tiff": "pipeline.deliverables.tiff:Tiff",
-    "prores": "pipeline.deliverables.prores:ProRes",
-}
-
-
-def deliverable_names() -> list[str]:
-    """Names of the built-in deliverables and of those that other packages register."""
-    found = {point.name for point in entry_points(group="vrmatte.deliverables")}
-    return [*BUILT_IN, *sorted(found - set(BUILT_IN))]
+#: (path, whether every frame is decoded, or else the first, the middle and the last) -> number of
+#: frames, and those that were decoded: each with its number, and its alpha as ``[H, W]`` in 0..1.
+ReadBack = Callable[[Path, bool], tuple[int, Iterator[tuple[int, NDArray[np.float32]]]]]
 
 
 def make_deliverable(name: str, video: VideoInfo, settings: VideoSettings) -> Deliverable:
-    """Raises SettingsError when there is no deliverable of that name."""
-    if name in BUILT_IN:
-        module, _, attribute = BUILT_IN[name].partition(":")
-        factory: DeliverableFactory = getattr(import_module(module), attribute)
-        return factory(video, settings)
-    for point in entry_points(group="vrmatte.deliverables", name=name):
-        factory = point.load()
-        return factory(video, settings)
-    raise SettingsError(
-        f"there is no format named {name!r}", f"choose one of: {', '.join(deliverable_names())}"
-    )
+    """The deliverable of a format.
+
+    Raises:
+        SettingsError: no format has that name, or it cannot be had.
+        InputError: it cannot hold that video.
+    """
+    row = FORMATS[name]
+    factory: DeliverableFactory = FORMATS.load(name, row.factory)
+    made = factory(video, settings)
+    if (made.name, made.suffix) != (name, row.suffix):
+        raise SettingsError(
+            f"the format {name!r} ({row.suffix}) makes one called {made.name!r} ({made.suffix})",
+            "repair or uninstall its package",
+        )
+    return made

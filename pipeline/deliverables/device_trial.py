@@ -1,4 +1,4 @@
-"""Whether NVENC in this process, by TorchCodec, makes files that show what they were given.
+"""Tries NVENC in this process, by TorchCodec: do its files show what they were given?
 
 TorchCodec converts RGB by itself, and an FFmpeg is used that this program does not bring along: so
 a small film is made as segments will be, in a process of its own, and read back as they are.
@@ -17,10 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import VrmatteError
-from pipeline.files.child import tied
+from pipeline.files.child import own_module, tied
+from pipeline.files.child_failure import ChildFailure
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+_MODULE = "pipeline.deliverables.device_trial"  # this one, as a child runs it
 
 #: Matrices that TorchCodec knows (color_conversion.cpp); it takes every other for BT.601's.
 MATRICES = ("bt709", "smpte170m", "bt470bg", "bt2020nc")
@@ -67,11 +70,13 @@ def device_trial(options: tuple[str, ...], width: int, height: int) -> str | Non
 
 def _try(options: tuple[str, ...], width: int, height: int) -> str | None:
     asked = json.dumps({"options": options, "width": width, "height": height, "device": "cuda"})
+    command, environment = own_module(_MODULE, asked)
     try:
         done = subprocess.run(
-            tied([sys.executable, "-P", "-m", __name__, asked]),
+            tied(command),
             stdin=subprocess.DEVNULL,
             capture_output=True,
+            env=environment,
             timeout=DEADLINE_S,
             check=False,
         )
@@ -80,8 +85,8 @@ def _try(options: tuple[str, ...], width: int, height: int) -> str | None:
     except OSError as error:
         return f"the trial cannot be started: {error.strerror or error}"
     if done.returncode != 0:
-        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
-        return f"the trial ended with status {done.returncode}: {lines[-1][:300]}"
+        failure = ChildFailure.of(command, done.returncode, done.stderr)
+        return failure.sentence("the trial failed")
     problem: str | None = json.loads(done.stdout.splitlines()[-1])
     return problem
 

@@ -1,60 +1,31 @@
-"""Which encoder, and whether a format and its codec take such a video: asked before it is planned.
+"""Decides the encoder of a video, and rejects videos that a format or its codec cannot hold.
 
-Loads no torch: the parent process asks.
+Done before a video is planned, in the parent process: loads no torch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import get_args
 
 import structlog
 
-from pipeline.contract import EncodingSettings, ProjectionName, VideoInfo, VideoSettings
+from pipeline.contract import EncodingSettings, VideoInfo, VideoSettings
 from pipeline.deliverables.device_trial import LEAST_CQ, MATRICES, DeviceTrial
-from pipeline.encode.choice import Trial, encoder_options, nvenc_works, settled, size_problem
+from pipeline.deliverables.format import Format, Picture
+from pipeline.deliverables.formats import FORMATS
+from pipeline.encode.choice import (
+    Codec,
+    Trial,
+    encoder_options,
+    nvenc_works,
+    settled,
+    size_problem,
+)
 from pipeline.errors import InputError
 
 _log = structlog.get_logger()
-
-#: Formats that are made with `encoding.codec`.
-BY_CODEC = frozenset({"greenscreen", "matte", "alphapack"})
-
-#: Pixels: players of alpha-packed fisheyes decode 8192x4096 at the most.
-LARGEST_PACKED = 4096
-
-
-def packed_height(video: VideoInfo) -> int:
-    """Height of the alpha-packed fisheye of a video, half of its width: even, 4096 at the most.
-
-    It is the larger side of an eye, of which a half-width picture has one only: the middle of the
-    picture, where people are, keeps its pixels.
-
-    Raises:
-        InputError: the video has no two eyes, or is neither a fisheye nor a half sphere.
-    """
-    sees = {"flat": "what an ordinary lens sees", "equirect360": "all 360 degrees"}
-    reason = None
-    if video.eyes != 2:
-        reason = f"it has one eye ({video.layout_reason})"
-    elif video.projection in sees:
-        reason = f"it holds {sees[video.projection]} ({video.projection_reason})"
-    if reason is not None:
-        raise InputError(
-            f"an alpha-packed fisheye cannot be made of {video.path}: {reason}",
-            "choose other formats for it, or say what it is with --layout and --projection",
-        )
-    height, width = video.even_height, video.even_width
-    if video.layout == "sbs":
-        width //= 2
-    else:
-        height //= 2
-    side = min(max(height, width), LARGEST_PACKED)
-    return side + side % 2
-
-
-def packed_projection(video: VideoInfo) -> ProjectionName:
-    """What the eyes of its alpha-packed fisheye show: half spheres become fisheyes of 180."""
-    return "fisheye180" if video.projection == "equirect180" else video.projection
 
 
 def with_encoder(
@@ -74,12 +45,12 @@ def with_encoder(
     Raises:
         InputError: a format cannot hold this video, the codec cannot hold its pictures, or NVENC
             is asked for and does not work.
+        SettingsError: a format cannot be had.
     """
-    if "hevc-alpha" in settings.deliverables:
-        alone = replace(settings.encoding, codec="hevc", encoder="software")
-        if problem := size_problem(alone, video.even_width, video.even_height):
-            raise InputError(*problem)
-    sizes = _picture_sizes(video, settings)
+    rows = [FORMATS[name] for name in settings.deliverables]
+    pictures = [(row, row.picture(video)) for row in rows]
+    _require_own_codecs(pictures, settings.encoding)
+    sizes = {(shown.width, shown.height): None for row, shown in pictures if row.codec is None}
     if not sizes:
         return settings
     encoding = settings.encoding
@@ -95,19 +66,34 @@ def with_encoder(
                 " on this machine",
                 "set encoding.encoder: auto",
             )
-    return replace(settings, encoding=_with_input(video, settings, encoding, device_trial))
+    from_gpu = [shown for row, shown in pictures if row.from_gpu]
+    return replace(settings, encoding=_with_input(video, from_gpu, encoding, device_trial))
+
+
+def _require_own_codecs(
+    pictures: Sequence[tuple[Format, Picture]], encoding: EncodingSettings
+) -> None:
+    """Raises InputError: a format whose codec is its own has pictures too large for that."""
+    for row, shown in pictures:
+        for codec in get_args(Codec):
+            if row.codec == codec:
+                own = replace(encoding, codec=codec, encoder="software")
+                if problem := size_problem(own, shown.width, shown.height):
+                    raise InputError(*problem)
 
 
 def _with_input(
     video: VideoInfo,
-    settings: VideoSettings,
+    pictures: Sequence[Picture],
     encoding: EncodingSettings,
     device_trial: DeviceTrial | None,
 ) -> EncodingSettings:
-    """With `nvenc_input` decided, where it means anything."""
-    if encoding.encoder != "nvenc" or encoding.nvenc_input == "pipe":
-        return encoding
-    if "greenscreen" not in settings.deliverables:
+    """With `nvenc_input` decided, where it means anything.
+
+    Args:
+        pictures: of the formats whose encoders can take them from the GPU's memory.
+    """
+    if encoding.encoder != "nvenc" or encoding.nvenc_input == "pipe" or not pictures:
         return encoding
     if device_trial is None:
         why_not: str | None = "not all workers have a GPU"
@@ -117,7 +103,8 @@ def _with_input(
         why_not = f"with nvenc_cq below {LEAST_CQ} NVENC may crash, and must have its own process"
     else:
         options = tuple(encoder_options(encoding, 60))
-        why_not = device_trial(options, video.even_width, video.even_height)
+        tried = (device_trial(options, shown.width, shown.height) for shown in pictures)
+        why_not = next((problem for problem in tried if problem is not None), None)
     if why_not is None:
         return replace(encoding, nvenc_input="gpu")
     if encoding.nvenc_input == "gpu":
@@ -127,15 +114,3 @@ def _with_input(
         )
     _log.info("nvenc_by_pipe", reason=why_not)
     return replace(encoding, nvenc_input="pipe")
-
-
-def _picture_sizes(video: VideoInfo, settings: VideoSettings) -> list[tuple[int, int]]:
-    """(width, height) of every picture that `encoding.codec` must take."""
-    sizes = []
-    formats = BY_CODEC.intersection(settings.deliverables)
-    if "alphapack" in formats:
-        height = packed_height(video)
-        sizes.append((2 * height, height))
-    if formats - {"alphapack"}:
-        sizes.append((video.even_width, video.even_height))
-    return sizes

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 from pipeline.contract import VideoInfo, VideoSettings
-from pipeline.deliverables.audio import MP4_SOUND, SoundForm
+from pipeline.deliverables.format import Format
+from pipeline.deliverables.formats import GREENSCREEN
 from pipeline.deliverables.movie import Movie
 from pipeline.encode.choice import encoder_options
 from pipeline.encode.ffmpeg_pipe import Encoder
 from pipeline.encode.nvenc import DeviceEncoder
-from pipeline.pixels.batches import FrameBatch, MatteBatch
 from pipeline.pixels.color import YuvFormat, rgb_planes
+from pipeline.pixels.layers import Layers
 from pipeline.verify.selfcheck import Decoded, Sample, grid
 
 _NEAR = 32 / 255  # what keyers take for the screen at the very least
@@ -29,11 +30,9 @@ _COVERAGE_TOLERANCE = 0.02
 class GreenScreen(Movie):
     """See `pipeline.deliverables.base.Deliverable`."""
 
-    name: ClassVar[str] = "greenscreen"
-    suffix: ClassVar[str] = ".mp4"
+    format: ClassVar[Format] = GREENSCREEN
     container: ClassVar[Literal["webm", "mp4", "mov"]] = "mp4"
-    sound: ClassVar[SoundForm | None] = MP4_SOUND
-    formats: ClassVar[tuple[str, ...]] = ("yuv420p",)
+    pixel_formats: ClassVar[tuple[str, ...]] = ("yuv420p",)
 
     def __init__(self, video: VideoInfo, settings: VideoSettings) -> None:
         super().__init__(video, settings)
@@ -44,8 +43,8 @@ class GreenScreen(Movie):
             settings.encoding.encoder == "nvenc" and settings.encoding.nvenc_input == "gpu"
         )
 
-    def planes(self, frames: FrameBatch, matte: MatteBatch) -> Tensor:
-        rgb, alpha = self._eyes_joined(frames, matte)
+    def planes(self, layers: Layers) -> Tensor:
+        rgb, alpha = self._eyes_joined(layers)
         # Filled, not brought over, for which the thread would wait.
         behind = torch.stack([rgb.new_full((1, 1), c, dtype=torch.float32) for c in self._color])
         count, _, height, width = rgb.shape
@@ -70,9 +69,6 @@ class GreenScreen(Movie):
 
     def _encoder_options(self) -> list[str]:
         return encoder_options(self._settings.encoding, self._keyframe_interval)
-
-    def _is_hevc(self) -> bool:
-        return self._settings.encoding.codec == "hevc"
 
     def _expected(self, sample: Sample) -> Tensor:
         return sample.subject + (1 - sample.alpha) * self._screen()

@@ -15,35 +15,31 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor
 
 from pipeline.deliverables.alpha_layer import (
-    Layers,
+    CodedLayers,
     decoded_rgba_frames,
     first_rgba_frames,
     has_alpha_layer,
     read_layers,
 )
-from pipeline.deliverables.audio import MP4_SOUND, SoundForm
+from pipeline.deliverables.format import Format
+from pipeline.deliverables.formats import HEVC_ALPHA
 from pipeline.deliverables.movie import Transparent
 from pipeline.errors import EncodeError
-from pipeline.pixels.batches import FrameBatch, MatteBatch
 from pipeline.pixels.color import YuvFormat, rgba_planes
+from pipeline.pixels.layers import Layers
 
 
 class HevcAlpha(Transparent):
     """See `pipeline.deliverables.base.Deliverable`."""
 
-    name: ClassVar[str] = "hevc-alpha"
-    suffix: ClassVar[str] = ".mp4"
+    format: ClassVar[Format] = HEVC_ALPHA
     container: ClassVar[Literal["webm", "mp4", "mov"]] = "mp4"
-    sound: ClassVar[SoundForm | None] = MP4_SOUND
     # The second is what a decoder shows that was not asked for alpha.
-    formats: ClassVar[tuple[str, ...]] = ("yuva420p", "yuv420p")
+    pixel_formats: ClassVar[tuple[str, ...]] = ("yuva420p", "yuv420p")
 
-    def planes(self, frames: FrameBatch, matte: MatteBatch) -> Tensor:
+    def planes(self, layers: Layers) -> Tensor:
         form = YuvFormat(self._tags.matrix, full_range=False)
-        return rgba_planes(*self._eyes_by_rows(frames, matte), form)
-
-    def _is_hevc(self) -> bool:
-        return True
+        return rgba_planes(*self._eyes_by_rows(layers), form)
 
     def _encoder_options(self) -> list[str]:
         encoding = self._settings.encoding
@@ -81,7 +77,7 @@ class HevcAlpha(Transparent):
                 raise EncodeError(f"an end of {path.name} does not decode with its alpha")
 
 
-def _layers_with_alpha(path: Path) -> Layers:
+def _layers_with_alpha(path: Path) -> CodedLayers:
     """Raises EncodeError unless every frame of `path` has alpha, and its header says so."""
     layers = read_layers(path)
     if not has_alpha_layer(layers.parameters):

@@ -13,11 +13,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from pipeline.deliverables.audio import SoundForm
+from pipeline.deliverables.format import Format
+from pipeline.deliverables.formats import MATTE
 from pipeline.deliverables.movie import Movie
 from pipeline.encode.choice import encoder_options
-from pipeline.pixels.batches import FrameBatch, MatteBatch
 from pipeline.pixels.eyes import join_eyes
+from pipeline.pixels.layers import Layers
 from pipeline.verify.selfcheck import Decoded, Sample, grid
 
 _BLACK, _STEPS, _NO_COLOUR = 16, 219, 128  # Rec. ITU-T H.273, section 8.3, 8 bit limited range
@@ -26,15 +27,13 @@ _BLACK, _STEPS, _NO_COLOUR = 16, 219, 128  # Rec. ITU-T H.273, section 8.3, 8 bi
 class Matte(Movie):
     """See `pipeline.deliverables.base.Deliverable`."""
 
-    name: ClassVar[str] = "matte"
-    suffix: ClassVar[str] = ".mp4"
+    format: ClassVar[Format] = MATTE
     container: ClassVar[Literal["webm", "mp4", "mov"]] = "mp4"
-    sound: ClassVar[SoundForm | None] = None
-    formats: ClassVar[tuple[str, ...]] = ("yuv420p",)
+    pixel_formats: ClassVar[tuple[str, ...]] = ("yuv420p",)
     channels: ClassVar[tuple[str, ...]] = ("alpha",)
 
-    def planes(self, frames: FrameBatch, matte: MatteBatch) -> Tensor:
-        alpha = join_eyes(matte.alpha, self._video.layout, self._video.right_first)
+    def planes(self, layers: Layers) -> Tensor:
+        alpha = join_eyes(layers.matte.alpha, self._video.layout, self._video.right_first)
         count, _, height, width = alpha.shape
         pixels = height * width
         out = torch.full(
@@ -53,6 +52,3 @@ class Matte(Movie):
 
     def _encoder_options(self) -> list[str]:
         return encoder_options(self._settings.encoding, self._keyframe_interval)
-
-    def _is_hevc(self) -> bool:
-        return self._settings.encoding.codec == "hevc"

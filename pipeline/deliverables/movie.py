@@ -1,4 +1,4 @@
-"""WebM, MP4 and MOV: one file a segment, joined by copying the coded pictures. What kinds share.
+"""`Movie`: what WebM, MP4 and MOV share: a file a segment, joined by copying coded pictures.
 
 Segments of one video have the same parameter sets, because the settings fix every option of the
 encoder; each begins with a keyframe and needs nothing of its neighbours. That they do is looked at
@@ -19,13 +19,14 @@ from torch import Tensor
 
 from pipeline.contract import VideoInfo, VideoSettings
 from pipeline.deliverables.audio import AudioPlan, SoundForm, plan_audio
+from pipeline.deliverables.format import Format
 from pipeline.encode.ffmpeg_pipe import Encoder, PipeEncoder, ffmpeg_command, run_ffmpeg
 from pipeline.encode.keyframes import keyframe_interval
 from pipeline.errors import EncodeError
 from pipeline.files.disk import writing
-from pipeline.pixels.batches import FrameBatch, MatteBatch
 from pipeline.pixels.color import output_tags
 from pipeline.pixels.eyes import JoinedEyes, join_eyes
+from pipeline.pixels.layers import Layers
 from pipeline.verify.readback import FileFacts, inspect_file, sampled_frames
 from pipeline.verify.selfcheck import (
     Decoded,
@@ -44,16 +45,15 @@ class Movie(ABC):
     """See `pipeline.deliverables.base.Deliverable`; kinds say how pixels and sound are kept.
 
     Attributes:
-        formats: FFmpeg's names of pixel formats: the one of the raw frames, then others that
-            decoders may make of them.
+        format: its row in the catalogue.
+        pixel_formats: FFmpeg's names: the one of the raw frames, then others that decoders may
+            make of them.
         channels: what a picture of it shows, as the self-check names it.
     """
 
-    name: ClassVar[str]
-    suffix: ClassVar[str]
+    format: ClassVar[Format]
     container: ClassVar[Literal["webm", "mp4", "mov"]]
-    sound: ClassVar[SoundForm | None]
-    formats: ClassVar[tuple[str, ...]]
+    pixel_formats: ClassVar[tuple[str, ...]]
     channels: ClassVar[tuple[str, ...]] = ("red", "green", "blue")
 
     def __init__(self, video: VideoInfo, settings: VideoSettings) -> None:
@@ -62,9 +62,22 @@ class Movie(ABC):
         self._tags = output_tags(video)
         self._ticks = ticks_per_second(video.frame_rate)
         self._keyframe_interval = keyframe_interval(video, settings)
+        self._picture = self.format.picture(video)
+
+    @property
+    def name(self) -> str:
+        return self.format.name
+
+    @property
+    def suffix(self) -> str:
+        return self.format.suffix
+
+    @property
+    def sound(self) -> SoundForm | None:
+        return self.format.sound
 
     @abstractmethod
-    def planes(self, frames: FrameBatch, matte: MatteBatch) -> Tensor:
+    def planes(self, layers: Layers) -> Tensor:
         """uint8 ``[T, bytes of a frame]`` on the device of the frames."""
 
     @abstractmethod
@@ -81,10 +94,10 @@ class Movie(ABC):
 
     def _size(self) -> tuple[int, int]:
         """(width, height) of its pictures."""
-        return self._video.even_width, self._video.even_height
+        return self._picture.width, self._picture.height
 
     def _is_hevc(self) -> bool:
-        return False
+        return self.format.codec_for(self._settings.encoding) == "hevc"
 
     def open_segment(self, path: Path) -> Encoder:
         return PipeEncoder(self._segment_command(path))
@@ -93,7 +106,8 @@ class Movie(ABC):
         """What makes the file of raw frames that it is given."""
         width, height = self._size()
         return ffmpeg_command(
-            *("-f", "rawvideo", "-pix_fmt", self.formats[0], "-video_size", f"{width}x{height}"),
+            *("-f", "rawvideo", "-pix_fmt", self.pixel_formats[0]),
+            *("-video_size", f"{width}x{height}"),
             *("-framerate", str(self._video.frame_rate), *self._color_options(), "-i", "pipe:0"),
             *("-an", *self._encoder_options(), *self._color_options(), *self._time_scale()),
             *("-fflags", "+bitexact", "-flags:v", "+bitexact"),
@@ -187,20 +201,15 @@ class Movie(ABC):
 
     def _spherical(self) -> SphericalTags:
         """What players are told of its pictures."""
-        video = self._video
-        return SphericalTags(video.layout, video.right_first, video.projection)
+        shown = self._picture
+        return SphericalTags(shown.layout, shown.right_first, shown.projection)
 
     def overhead_bytes(self, num_frames: int) -> int:
         """What the joined file takes besides the coded pictures, at the most: sound and index."""
         seconds = float(num_frames / self._video.frame_rate)
         total = _INDEX_BYTES * num_frames + 1_000_000.0
         if self.sound is not None:
-            encoding = self._settings.encoding
-            kbps = {
-                "libopus": encoding.opus_kbps_per_channel,
-                "aac": encoding.aac_kbps_per_channel,
-                "pcm_s24le": 1152,  # 48000 samples of 24 bit
-            }[self.sound.encoder]
+            kbps = self.sound.kbps_per_channel(self._settings.encoding)
             for track in self._video.audio:
                 total += seconds * (track.channels * kbps * 125 + 100 * _INDEX_BYTES)
         return round(total)
@@ -220,8 +229,8 @@ class Movie(ABC):
         if not found.ends or "" in found.ends:
             return "a first or last frame that does not decode"
         for kind in found.ends:
-            if kind not in self.formats:
-                return f"{kind} pictures instead of {self.formats[0]}"
+            if kind not in self.pixel_formats:
+                return f"{kind} pictures instead of {self.pixel_formats[0]}"
         if self._is_hevc() and found.codec_tag != "hvc1":
             return f"the tag {found.codec_tag} instead of hvc1"
         # Matroska's time stamps are in milliseconds.
@@ -272,23 +281,23 @@ class Movie(ABC):
             options += ["-color_trc", tags.transfer]
         return options
 
-    def _eyes_by_rows(
-        self, frames: FrameBatch, matte: MatteBatch
-    ) -> tuple[Tensor | JoinedEyes, JoinedEyes]:
+    def _eyes_by_rows(self, layers: Layers) -> tuple[Tensor | JoinedEyes, JoinedEyes]:
         """As `_eyes_joined`, without a copy of whole pictures."""
         layout, swapped = self._video.layout, self._video.right_first
-        alpha = JoinedEyes(matte.alpha, layout, swapped)
-        if matte.foreground is None:
-            return frames.rgb, alpha
-        return JoinedEyes(matte.foreground, layout, swapped), alpha
+        alpha = JoinedEyes(layers.matte.alpha, layout, swapped)
+        if layers.foreground is None:
+            return join_eyes(layers.rgb, layout, swapped), alpha
+        return JoinedEyes(layers.foreground, layout, swapped), alpha
 
-    def _eyes_joined(self, frames: FrameBatch, matte: MatteBatch) -> tuple[Tensor, Tensor]:
-        """(colour, alpha) of whole pictures, ``[T, 3, H, W]`` and ``[T, 1, H, W]``."""
+    def _eyes_joined(self, layers: Layers) -> tuple[Tensor, Tensor]:
+        """(colour, alpha) of whole pictures, ``[T, 3, H, W]`` and ``[T, 1, H, W]``.
+
+        Colour that no stage has touched is a view of the decoded picture, not a copy.
+        """
         layout, swapped = self._video.layout, self._video.right_first
-        alpha = join_eyes(matte.alpha, layout, swapped)
-        if matte.foreground is None:
-            return frames.rgb, alpha
-        return join_eyes(matte.foreground, layout, swapped), alpha
+        alpha = join_eyes(layers.matte.alpha, layout, swapped)
+        colour = layers.rgb if layers.foreground is None else layers.foreground
+        return join_eyes(colour, layout, swapped), alpha
 
 
 class Transparent(Movie):

@@ -11,23 +11,22 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from pipeline.deliverables.audio import MOV_SOUND, SoundForm
+from pipeline.deliverables.format import Format
+from pipeline.deliverables.formats import PRORES
 from pipeline.deliverables.movie import Transparent
-from pipeline.pixels.batches import FrameBatch, MatteBatch
 from pipeline.pixels.color import YuvFormat, rgba_planes_444
+from pipeline.pixels.layers import Layers
 
 
 class ProRes(Transparent):
     """See `pipeline.deliverables.base.Deliverable`."""
 
-    name: ClassVar[str] = "prores"
-    suffix: ClassVar[str] = ".mov"
+    format: ClassVar[Format] = PRORES
     container: ClassVar[Literal["webm", "mp4", "mov"]] = "mov"
-    sound: ClassVar[SoundForm | None] = MOV_SOUND
-    formats: ClassVar[tuple[str, ...]] = ("yuva444p10le", "yuva444p12le")
+    pixel_formats: ClassVar[tuple[str, ...]] = ("yuva444p10le", "yuva444p12le")
 
-    def planes(self, frames: FrameBatch, matte: MatteBatch) -> Tensor:
-        rgb, alpha = self._eyes_joined(frames, matte)
+    def planes(self, layers: Layers) -> Tensor:
+        rgb, alpha = self._eyes_joined(layers)
         form = YuvFormat(self._tags.matrix, full_range=False, bit_depth=10)
         count, _, height, width = rgb.shape
         out = torch.empty(count, height * width * 4, dtype=torch.int16, device=rgb.device)

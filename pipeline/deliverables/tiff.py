@@ -22,12 +22,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.contract import VideoInfo, VideoSettings
+from pipeline.deliverables.formats import TIFF
 from pipeline.encode.ffmpeg_pipe import Encoder
 from pipeline.errors import EncodeError
 from pipeline.files.disk import writing
-from pipeline.pixels.batches import FrameBatch, MatteBatch
+from pipeline.pixels.batches import MatteBatch
 from pipeline.pixels.eyes import join_eyes, split
 from pipeline.pixels.labels import object_labels
+from pipeline.pixels.layers import Layers
 from pipeline.verify.selfcheck import Sample, grid
 
 #: Pixels of a strip, at the most: a reader that wants a part of a page unpacks so much.
@@ -54,8 +56,8 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 class Tiff:
     """See `pipeline.deliverables.base.Deliverable`."""
 
-    name: ClassVar[str] = "tiff"
-    suffix: ClassVar[str] = ".tif"
+    name: ClassVar[str] = TIFF.name
+    suffix: ClassVar[str] = TIFF.suffix
 
     def __init__(self, video: VideoInfo, settings: VideoSettings) -> None:
         self._video = video
@@ -64,10 +66,10 @@ class Tiff:
         # Of a mean. A pixel's alpha was rounded: it is off by half of that; labels are whole.
         self._tolerance = 1e-5 if self._labels else 1 / 255
 
-    def planes(self, frames: FrameBatch, matte: MatteBatch) -> Tensor:
+    def planes(self, layers: Layers) -> Tensor:
         if self._labels:
-            return self._label_planes(matte)
-        alpha = join_eyes(matte.alpha, self._video.layout, self._video.right_first)
+            return self._label_planes(layers.matte)
+        alpha = join_eyes(layers.matte.alpha, self._video.layout, self._video.right_first)
         out = torch.empty(len(alpha), alpha[0].numel(), dtype=torch.uint8, device=alpha.device)
         for picture, row in zip(alpha, out, strict=True):  # at 8K a batch of floats is large
             # Half is added because the cast cuts off.
@@ -191,6 +193,20 @@ class StackEncoder:
         for part in (self._writer, self._file):
             with suppress(OSError, ValueError):
                 part.close()
+
+
+def read_back(path: Path, whole: bool) -> tuple[int, Iterator[tuple[int, NDArray[np.float32]]]]:
+    """See `pipeline.deliverables.base.ReadBack`; unpacked by tifffile, as other programs do."""
+    from tifffile import TiffFile
+
+    def pages(numbers: Iterable[int]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        with TiffFile(path) as stack:
+            for number in numbers:
+                yield number, stack.pages[number].asarray().astype(np.float32) / np.float32(255)
+
+    with TiffFile(path) as stack:
+        count = len(stack.pages)
+    return count, pages(range(count) if whole else sorted({0, count // 2, count - 1}))
 
 
 def needs_bigtiff(segment_bytes: int) -> bool:

@@ -11,26 +11,25 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from pipeline.deliverables.audio import WEBM_SOUND, SoundForm
+from pipeline.deliverables.format import Format
+from pipeline.deliverables.formats import WEBM
 from pipeline.deliverables.movie import Transparent
 from pipeline.encode import vp9_alpha
-from pipeline.pixels.batches import FrameBatch, MatteBatch
 from pipeline.pixels.color import YuvFormat, rgba_planes
+from pipeline.pixels.layers import Layers
 from pipeline.verify.readback import FileFacts
 
 
 class WebM(Transparent):
     """See `pipeline.deliverables.base.Deliverable`."""
 
-    name: ClassVar[str] = "webm"
-    suffix: ClassVar[str] = ".webm"
+    format: ClassVar[Format] = WEBM
     container: ClassVar[Literal["webm", "mp4", "mov"]] = "webm"
-    sound: ClassVar[SoundForm | None] = WEBM_SOUND
-    formats: ClassVar[tuple[str, ...]] = ("yuva420p",)
+    pixel_formats: ClassVar[tuple[str, ...]] = ("yuva420p",)
 
-    def planes(self, frames: FrameBatch, matte: MatteBatch) -> Tensor:
+    def planes(self, layers: Layers) -> Tensor:
         form = YuvFormat(self._tags.matrix, full_range=False)
-        return rgba_planes(*self._eyes_by_rows(frames, matte), form)
+        return rgba_planes(*self._eyes_by_rows(layers), form)
 
     def _segment_command(self, path: Path) -> list[str]:
         options = [*self._encoder_options(), *self._color_options(), "-flags:v", "+bitexact"]

@@ -1,4 +1,4 @@
-"""Which encoder makes H.264, HEVC or AV1, how it is called, and how large a picture it takes.
+"""Chooses the encoder of H.264, HEVC and AV1: its options, and the largest picture it takes.
 
 Files of different encoders cannot be joined, and their bits differ: `settled` decides once, before
 a video is planned, and from then on the settings say it. A worker never decides.
@@ -24,6 +24,7 @@ TRIAL_DEADLINE_S = 30.0
 
 _NAMES = {"h264": "H.264", "hevc": "HEVC", "av1": "AV1"}
 _SOFTWARE = {"h264": "libx264", "hevc": "libx265", "av1": "libsvtav1"}
+_SOFTWARE_WORDS = {"h264": "x264", "hevc": "x265", "av1": "SVT-AV1"}
 _SVT_PRESETS = {"ultrafast": 12, "veryfast": 10, "fast": 8, "medium": 6, "slow": 4}
 
 
@@ -69,6 +70,12 @@ def settled(
 def family(encoding: EncodingSettings) -> Family:
     """What encodes. Where nobody settled ``auto``, it is the software: never a look at a GPU."""
     return "nvenc" if encoding.encoder == "nvenc" else "software"
+
+
+def encoder_words(encoding: EncodingSettings) -> str:
+    """Codec and encoder, for people."""
+    by = "NVENC" if family(encoding) == "nvenc" else _SOFTWARE_WORDS[encoding.codec]
+    return f"{encoding.codec.upper()} ({by})"
 
 
 def size_problem(encoding: EncodingSettings, width: int, height: int) -> tuple[str, str] | None:

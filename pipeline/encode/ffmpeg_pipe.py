@@ -1,4 +1,4 @@
-"""The last stage: planes of pixels -> a file, through a pipe to imageio-ffmpeg's ffmpeg.
+"""Encodes planes of pixels to a file, through a pipe to imageio-ffmpeg's ffmpeg.
 
 It knows commands and bytes, not what is in them.
 """
@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from pipeline.errors import EncodeError, VrmatteError
-from pipeline.files.child import tied
+from pipeline.files.child import own_environment, tied
+from pipeline.files.child_failure import ChildFailure
 from pipeline.files.disk import disk_error, refusal
 
 if TYPE_CHECKING:  # the process that leads a run asks for encoders, and loads no torch
     from torch import Tensor
 
-_LAST_WORDS = 2000  # bytes of ffmpeg's own messages that an error carries
 _CLOSE_TIMEOUT_S = 600.0
 
 #: ffmpeg can only mean the file that it writes: it says them last, and ends with their number.
@@ -84,6 +84,7 @@ class PipeEncoder:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=self._messages,
+                env=own_environment(),  # an encoder may be a module of ours, as VP9's with alpha is
             )
         except OSError as error:
             self._messages.close()
@@ -117,11 +118,9 @@ class PipeEncoder:
             self._process.stdin.close()
 
     def _failure(self) -> VrmatteError:
-        self._messages.seek(0, 2)
-        self._messages.seek(max(0, self._messages.tell() - _LAST_WORDS))
-        words = self._messages.read()
+        failure = ChildFailure.of(self._command, self._process.returncode, self._messages)
         self._messages.close()
-        return _failure(self._command, self._process.returncode, words)
+        return _error(failure)
 
 
 def run_ffmpeg(command: Sequence[str], *, cwd: Path | None = None) -> None:
@@ -131,7 +130,7 @@ def run_ffmpeg(command: Sequence[str], *, cwd: Path | None = None) -> None:
         command: see `ffmpeg_command`.
 
     Raises:
-        EncodeError: with its exit status and last words.
+        EncodeError: ffmpeg failed.
         DiskError: the disk of the file is full, or cannot be written any more.
     """
     try:
@@ -148,7 +147,7 @@ def run_ffmpeg(command: Sequence[str], *, cwd: Path | None = None) -> None:
             raise disk_error(error, cwd / _written(command)) from error
         raise _not_started(error) from error
     if done.returncode != 0:
-        raise _failure(command, done.returncode, done.stderr[-_LAST_WORDS:], cwd)
+        raise _error(ChildFailure.of(command, done.returncode, done.stderr), cwd)
 
 
 def _not_started(error: OSError) -> EncodeError:
@@ -161,26 +160,19 @@ def _written(command: Sequence[str]) -> Path:
     return Path(command[-1].removeprefix("file:"))
 
 
-def _failure(
-    command: Sequence[str], status: int, words: bytes, cwd: Path | None = None
-) -> VrmatteError:
-    """What the end of ffmpeg means: the disk's fault if the disk says so, else its own."""
-    lines = [line for line in words.decode(errors="replace").splitlines() if line.strip()]
-    target = (cwd or Path()) / _written(command)
-    said = lines[-1][:300] if lines else "no message"
-    error: VrmatteError = EncodeError(f"ffmpeg ended with status {status}: {said}")
-    if (trouble := _disk_trouble(target, status, "\n".join(lines))) is not None:
-        error = disk_error(trouble, target)
-    error.add_note("command: " + " ".join(command))
-    error.add_note("messages: " + "\n".join(lines))
-    return error
+def _error(failure: ChildFailure, cwd: Path | None = None) -> VrmatteError:
+    """What a failure of ffmpeg means: a DiskError if the disk is the cause."""
+    target = (cwd or Path()) / _written(failure.command)
+    if (trouble := _disk_trouble(target, failure)) is not None:
+        return failure.noted(disk_error(trouble, target))
+    return failure.noted(EncodeError(failure.sentence("ffmpeg failed")))
 
 
-def _disk_trouble(target: Path, status: int, words: str) -> OSError | None:
+def _disk_trouble(target: Path, failure: ChildFailure) -> OSError | None:
     """The disk's error behind a failure of ffmpeg, or None."""
     for number in _DISK_ERRNOS:
         # ffmpeg's exit status is the lowest byte of the negative number.
-        if status == -number & 0xFF or os.strerror(number) in words:
+        if failure.status == -number & 0xFF or os.strerror(number) in failure.messages:
             return OSError(number, os.strerror(number))
     # "Input/output error", "No such file": they may speak of the source. Ask the disk itself.
     return refusal(target.parent)

@@ -1,4 +1,4 @@
-"""Where an output's keyframes are: known before anything is encoded. Loads no torch."""
+"""Keyframe positions of an output, known before anything is encoded. Loads no torch."""
 
 from __future__ import annotations
 

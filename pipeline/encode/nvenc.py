@@ -1,4 +1,4 @@
-"""NVENC in this process, by TorchCodec: pictures go from the GPU's memory to its encoder.
+"""NVENC in this process, by TorchCodec: encodes pictures that are in the GPU's memory.
 
 It is called with what ffmpeg would be called with (`pipeline/encode/choice.py`), so that both ways
 give the same quality. On the CPU it runs any encoder of FFmpeg's, which is how it is tested.

@@ -1,4 +1,4 @@
-"""VP9 with alpha: raw ``yuva420p`` pictures -> WebM, in a process of its own, by PyAV's libvpx.
+"""Encodes VP9 with alpha: raw ``yuva420p`` to WebM, in a child process, by PyAV's libvpx.
 
 As ffmpeg does it (`libavcodec/libvpxenc.c`), bit for bit: colour and alpha are two VP9 streams of
 the same options, and what is coded of a picture's alpha goes along with its colour, as Matroska's
@@ -16,32 +16,26 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from pipeline.encode.zero_pages import give_back_zeros
+from pipeline.files.child import own_module
 
-# The place of our packages is told: nobody may have installed them where a new Python looks.
-_PROGRAM = """import sys
-sys.path.insert(0, sys.argv.pop(1))
-from pipeline.encode.vp9_alpha import main
-sys.exit(main(sys.argv[1:]))
-"""
+_MODULE = "pipeline.encode.vp9_alpha"  # this one, as a child runs it
 _CODEC = "libvpx-vp9"
 _ALPHA_ID = (1).to_bytes(8, "big")  # BlockAddID: VP9's alpha
 _GREY = 128  # of the chroma planes that go with alpha
 
 
 def command(size: tuple[int, int], rate: Fraction, options: Sequence[str], path: str) -> list[str]:
-    """For `pipeline.encode.ffmpeg_pipe.PipeEncoder`.
+    """For `pipeline.encode.ffmpeg_pipe.PipeEncoder`, whose environment it needs.
 
     Args:
         size: width and height, even.
         options: ``-NAME VALUE`` in turn, by libavcodec's names.
     """
-    # -P: modules are never taken from the folder in which the command was typed.
-    program = [sys.executable, "-P", "-c", _PROGRAM, str(Path(__file__).resolve().parents[2])]
-    return [*program, f"{size[0]}x{size[1]}", str(rate), *options, f"file:{path}"]
+    words = (f"{size[0]}x{size[1]}", str(rate), *options, f"file:{path}")
+    return own_module(_MODULE, *words)[0]
 
 
 def encode(
@@ -146,3 +140,7 @@ def main(arguments: Sequence[str]) -> int:
         number = error.errno if isinstance(error, OSError) and error.errno else 1
         return -number & 0xFF
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""Memory that was cleared and never used goes back to the system.
+"""Gives memory back to the system that was cleared and never used.
 
 libvpx clears buffers for the worst picture it could meet when it is opened, 1.7 GB at 8192x4096,
 and writes to a few per cent of them. A page that holds zeros reads as zeros again when it has been

@@ -1,19 +1,17 @@
-"""What runs a network, decided once for a machine's installation, before anything is planned.
+"""Choose the engine that runs a network (torch or OpenVINO), once, before a run is planned.
 
-Loads no torch: the parent process asks, so that the answer is part of the settings' fingerprint.
+Loads no torch: the parent process decides (`orchestrator/plan/settle.py`), so that the engine is
+part of the settings' fingerprint. Models load what is decided, and refuse "auto".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from importlib.util import find_spec
 
-from pipeline.contract import MattingSettings, ProcessingSettings
+from pipeline.contract import ProcessingSettings
 from pipeline.errors import MachineError, SettingsError
-
-#: Models that obey `processing.engine`; for the others it means nothing, on any machine.
-WITH_ENGINES = frozenset({"rvm"})
 
 
 def openvino_installed() -> bool:
@@ -22,23 +20,24 @@ def openvino_installed() -> bool:
 
 def settled_engine(
     processing: ProcessingSettings,
-    matting: MattingSettings,
+    engines: Collection[str],
     device_kind: str,
     installed: Callable[[], bool] = openvino_installed,
 ) -> ProcessingSettings:
-    """The settings with `processing.engine` decided, where the model obeys it.
+    """The settings with `processing.engine` decided, where the model has a choice.
 
-    OpenVINO runs RVM in fp32 on a CPU; everything else is torch's. What it depends on is the
-    installation, never load, cores, workers or lanes.
+    OpenVINO runs networks in fp32 on a CPU; torch runs everything else. The choice depends on the
+    installation, never on load, cores, workers or lanes.
 
     Args:
+        engines: what can run the network. Without OpenVINO among them the setting means nothing.
         device_kind: ``"cpu"`` or ``"cuda"``, what the workers have.
 
     Raises:
         MachineError: OpenVINO is asked for and not installed.
         SettingsError: it is asked for where it cannot be used.
     """
-    if matting.model not in WITH_ENGINES or processing.engine == "torch":
+    if "openvino" not in engines or processing.engine == "torch":
         return processing
     suits = device_kind == "cpu" and processing.precision != "fp16"
     if processing.engine == "auto":
@@ -46,7 +45,7 @@ def settled_engine(
     if not suits:
         problem = "on the CPU" if device_kind != "cpu" else "in fp32"
         raise SettingsError(
-            f"processing.engine: openvino runs {matting.model} {problem} only",
+            f"processing.engine: openvino runs networks {problem} only",
             "set processing.engine: auto",
         )
     if not installed():

@@ -1,4 +1,4 @@
-"""Compiled networks kept on the disk, so that the next start need not trace and compile them again.
+"""A cache of compiled networks on the disk, so that a later start need not compile them again.
 
 They lie in the models' cache, each under a digest of all that it was made of. A file that is cut
 off, damaged or gone is made again; knows nothing of what is in them.

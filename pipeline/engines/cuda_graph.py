@@ -1,4 +1,4 @@
-"""A CUDA graph of work that is always the same: launched at once, not kernel by kernel.
+"""CUDA graphs: work that never changes is launched at once, not kernel by kernel.
 
 Knows nothing of networks. Needs a GPU; what uses it takes `Capture` as an argument.
 """

@@ -1,4 +1,4 @@
-"""Child processes that end with the thread that started them, however it ends.
+"""Start child processes: commands that die with their thread, and modules of ours in a new Python.
 
 An encoder that outlived its worker would go on writing a draft that the next run writes too.
 """
@@ -6,8 +6,10 @@ An encoder that outlived its worker would go on writing a draft that the next ru
 from __future__ import annotations
 
 import os
+import site
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 # Run in the child before the program itself. Python's own `preexec_fn` may deadlock in a process
 # that has threads; a small interpreter in between costs some 20 ms and cannot.
@@ -29,6 +31,9 @@ except OSError as error:
     os._exit(127)
 """
 
+#: The folder of our packages: a checkout, or the site-packages in which they are installed.
+_HOME = Path(__file__).resolve().parents[2]
+
 
 def tied(command: Sequence[str]) -> list[str]:
     """`command`, so started that the kernel kills it when the calling *thread* ends.
@@ -40,3 +45,35 @@ def tied(command: Sequence[str]) -> list[str]:
     """
     # -I and -S: nothing of the person's Python set-up is read, which also makes it quick.
     return [sys.executable, "-I", "-S", "-c", _FIRST_STEPS, str(os.getpid()), *command]
+
+
+def own_module(module: str, *words: str) -> tuple[list[str], dict[str, str]]:
+    """The command and the environment that run one of our modules in a new Python.
+
+    Modules are never taken from the folder in which the person typed the command (``-P``): a folder
+    of downloads may hold a ``json.py``.
+
+    Args:
+        words: the module's arguments.
+    """
+    return [sys.executable, "-P", "-m", module, *words], own_environment()
+
+
+def own_environment() -> dict[str, str]:
+    """The environment of this process, with a PYTHONPATH that leads a new Python to our packages.
+
+    A new Python searches in the order of this one, without the current folder. A checkout comes
+    first: the person's places may hold another package named ``pipeline`` or ``workers``. The
+    person's places follow. Installed packages get no entry, because Python searches site-packages
+    anyway, after the person's places; an entry would put it before them and before the standard
+    library. An empty entry is dropped: Python reads it as the current folder.
+    """
+    given = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
+    places = given if _installed() else [str(_HOME), *(p for p in given if p != str(_HOME))]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return environment | ({"PYTHONPATH": os.pathsep.join(places)} if places else {})
+
+
+def _installed() -> bool:
+    searched = (*site.getsitepackages(), site.getusersitepackages())
+    return _HOME in (Path(place).resolve() for place in searched)

@@ -1,4 +1,4 @@
-"""A disk's failures by name: full, over quota, read-only, gone; and folders that last.
+"""Disk errors by name (full, over quota, read-only, gone), and folders that last.
 
 Every file that the program leaves in OUT is written under another name, forced to the disk,
 renamed, and its folder forced: a name that is there after a power cut stands for a whole file.
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pipeline.errors import DiskError, EncodeError, ScratchError, VrmatteError
+from pipeline.errors import DiskError, EncodeError, LocalFolderError, VrmatteError
 
 _FULL = {errno.ENOSPC: "no room left", errno.EDQUOT: "the quota is used up"}
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTCONN)
@@ -21,20 +21,21 @@ _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.ENODEV, errno.ENXIO, e
 #: What a file system says that knows no fsync of folders (some network shares).
 _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP)
 
-#: The folder of one life of a worker in a scratch folder (`workers/scratch.py`). By it a path tells
-#: that it is not in OUT, whoever meets its disk's error: an encoder, a reader, a copy.
+#: The folder of one life of a worker in a local folder (`workers/local_folder.py`). A path with it
+#: is not in OUT, so the disk's error is the local folder's, whether an encoder, a reader or a copy
+#: meets it.
 LIFE_FOLDER = re.compile(r"vrmatte-(?P<host>.+)-(?P<boot>[0-9a-f]{8})-w\d+-\d+-[0-9a-f]{8}")
 
 
 def disk_error(error: OSError, path: Path | str) -> VrmatteError:
-    """What it means that `path`, a file of ours in OUT or in a scratch folder, cannot be written.
+    """What it means that `path`, a file of ours in OUT or in a local folder, cannot be written.
 
     Returns:
-        A DiskError, or a ScratchError; an EncodeError where only this one file is too large for
+        A DiskError, or a LocalFolderError; an EncodeError where only this one file is too large for
         the disk.
     """
-    if (scratch := _scratch_of(Path(path))) is not None:
-        return _scratch_error(error, scratch)
+    if (folder := _local_folder_of(Path(path))) is not None:
+        return _local_folder_error(error, folder)
     if error.errno in _FULL:
         return DiskError(
             f"{_FULL[error.errno]} for {path}",
@@ -65,29 +66,31 @@ def disk_error(error: OSError, path: Path | str) -> VrmatteError:
     )
 
 
-def _scratch_of(path: Path) -> Path | None:
-    """The scratch folder in which a file lies, if it lies in one."""
+def _local_folder_of(path: Path) -> Path | None:
+    """The local folder in which a file lies, if it lies in one."""
     lives = (folder for folder in path.parents if LIFE_FOLDER.fullmatch(folder.name))
     return next((life.parent for life in lives), None)
 
 
-def _scratch_error(error: OSError, scratch: Path) -> VrmatteError:
-    shown = f"the scratch folder {scratch}"
-    other = "or give another one (output.scratch), then run again: it goes on where it stopped"
+def _local_folder_error(error: OSError, folder: Path) -> VrmatteError:
+    shown = f"the local folder {folder}"
+    other = "or name another one (output.local_folder), then run again: it goes on where it stopped"
     if error.errno in _FULL:
-        return ScratchError(f"{_FULL[error.errno]} in {shown}", f"make room on that disk, {other}")
+        return LocalFolderError(
+            f"{_FULL[error.errno]} in {shown}", f"make room on that disk, {other}"
+        )
     if error.errno == errno.EROFS:
-        return ScratchError(f"the disk of {shown} is read-only", f"make it writable, {other}")
+        return LocalFolderError(f"the disk of {shown} is read-only", f"make it writable, {other}")
     if error.errno == errno.EFBIG:
         return EncodeError(
             f"a segment is larger than the disk of {shown} lets a file be",
-            "give a scratch folder on another disk (output.scratch)",
+            "name a local folder on another disk (output.local_folder)",
         )
     if error.errno in _GONE:
-        return ScratchError(
+        return LocalFolderError(
             f"{shown}, or what was in it, is gone ({error.strerror})", f"bring it back, {other}"
         )
-    return ScratchError(
+    return LocalFolderError(
         f"cannot use {shown}: {error.strerror or error}", f"check its disk, {other}"
     )
 

@@ -1,4 +1,4 @@
-"""Give a file its final name, once it is whole, so that it outlives a power cut."""
+"""Publishes a whole file under its final name, so that it survives a power cut."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A segment's files on their way to their names: where they are written, and how they get to OUT.
+"""Segment files: where they are written, and how they get their final names in OUT.
 
-Without a scratch folder a file is written beside its target. With one, a local disk takes the many
+Without a local folder a file is written beside its target. With one, a local disk takes the many
 small writes of an encoder and the reading back, and OUT, which may be a slow network volume, gets
 each file once, whole.
 """
@@ -23,16 +23,16 @@ _COPY_BYTES = 1 << 20
 
 
 @contextmanager
-def segment_drafts(targets: Sequence[Path], scratch: Path | None) -> Iterator[list[Path]]:
+def segment_drafts(targets: Sequence[Path], own_folder: Path | None) -> Iterator[list[Path]]:
     """Where the files are to be written that shall become `targets`; nothing of them stays there.
 
     Args:
-        scratch: a folder of this process alone, on whatever disk; None: beside the targets.
+        own_folder: a folder of this process alone, on whatever disk; None: beside the targets.
 
     Raises:
         DiskError: the disk takes no files.
     """
-    if scratch is None:
+    if own_folder is None:
         drafts = [_beside(target) for target in targets]
         try:
             for draft in drafts:
@@ -42,8 +42,8 @@ def segment_drafts(targets: Sequence[Path], scratch: Path | None) -> Iterator[li
             _drop(drafts)
             raise
         return
-    with writing(scratch):
-        folder = Path(tempfile.mkdtemp(dir=scratch))
+    with writing(own_folder):
+        folder = Path(tempfile.mkdtemp(dir=own_folder))
     try:
         yield [folder / _beside(target).name for target in targets]
     finally:

@@ -1,4 +1,4 @@
-"""One CUDA stream for each segment in flight, set in all of the segment's threads.
+"""CUDA streams: one for each segment in flight, set in all of its threads.
 
 What is asked of one stream is done in that order, and PyTorch's allocator gives memory back to the
 stream that it came from: so a stage may hand on, or let go, what is not computed yet, and nobody

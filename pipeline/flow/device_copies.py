@@ -1,4 +1,4 @@
-"""From a GPU to the host and back without a thread that waits: pinned buffers, so many at once.
+"""Copies from a GPU to the host and back by pinned buffers, without a thread that waits.
 
 A copy is begun by the thread that made the data, and waited for by the one that needs it. Tensors
 on the CPU pass through as they are.

@@ -1,4 +1,4 @@
-"""Run two stages at once: put between two generators, it gives the first a thread of its own.
+"""`overlap`: put between two generators, it gives the first a thread of its own.
 
 Bounded, so that memory is; closes from either end; an exception comes out where the item would
 have. It knows nothing of frames.

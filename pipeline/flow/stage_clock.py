@@ -1,7 +1,8 @@
-"""How long each stage of the way of a frame is at work in a segment, without waiting for others.
+"""Times the stages of a segment: how long each is at work, without its waits for other stages.
 
-Stages are generators that draw from each other, some in a thread of their own: so each thread keeps
-what it is at, and time is the innermost stage's alone. Knows nothing of frames.
+Stages are generators that draw from each other, some in a thread of their own. So each thread keeps
+the stage it is at, and time counts for the innermost stage alone. Any name is a stage. Knows
+nothing of frames.
 """
 
 from __future__ import annotations
@@ -14,25 +15,27 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
-from pipeline.contract import StageName, StageTimes
-
 T = TypeVar("T")
 
-#: Whose work is done by the device, later than it is asked for. A decoder's calls last until it has
-#: decoded, NVDEC's too; and an encoder's until it has taken what it is given.
-_ON_DEVICE: tuple[StageName, ...] = ("matte", "planes")
+#: Steps whose calls last until the work is done: a decoder's until it has decoded, NVDEC's too, and
+#: an encoder's until it has taken what it is given. The device does the work of all other steps
+#: later than it is asked to.
+_ON_HOST = ("decode", "encode")
+
+#: The first and the last steps of each segment, in whatever order a clock meets them.
+_FIRST, _LAST = ("decode",), ("planes", "encode")
 
 
 class Mark(Protocol):
-    """A place in a device's queue of work, as a `torch.cuda.Event` is one."""
+    """A place in a device's queue of work, such as a `torch.cuda.Event`."""
 
     def elapsed_time(self, end_event: Any) -> float:
-        """Milliseconds until the device came to a later one; it must have come to both."""
+        """Milliseconds until the device reached a later mark; it must have reached both."""
         ...
 
 
 def device_marks(device: torch.device) -> Callable[[], Mark] | None:
-    """Places a mark on the current stream of a device; None where work is done when it is asked."""
+    """Places a mark on the current stream of a device; None where calls do the work at once."""
     return _cuda_mark if device.type == "cuda" else None
 
 
@@ -43,18 +46,18 @@ def _cuda_mark() -> Mark:
 
 
 class _Here(threading.local):
-    """What a thread is at: since when, and where the device's work for it begins."""
+    """The stage a thread is at, since when, and where the device's work for it begins."""
 
-    stage: StageName | None = None
+    stage: str | None = None
     since = 0.0
     mark: Mark | None = None
 
 
 class StageClock:
-    """Of one segment and all of its threads; the segment begins when it is made.
+    """The clock of one segment and all of its threads; it starts when it is made.
 
-    Nobody waits for it: marks are read at the end. It takes a few clock readings a batch, and on a
-    device as many marks.
+    It never waits for the device: marks are read at the end. It takes a few clock readings a batch,
+    and on a device as many marks.
 
     Args:
         mark: see `device_marks`; all marks are on one stream.
@@ -71,13 +74,13 @@ class StageClock:
         self._begun = now()
         self._here = _Here()
         self._lock = threading.Lock()
-        self._seconds: dict[StageName, float] = {}
-        self._spans: list[tuple[StageName, Mark, Mark]] = []
+        self._seconds: dict[str, float] = {}
+        self._spans: list[tuple[str, Mark, Mark]] = []
 
     def stage(
-        self, stage: StageName | None, source: Generator[T, None, None]
+        self, stage: str | None, source: Generator[T, None, None]
     ) -> Generator[T, None, None]:
-        """Yield what `source` yields: making it is at `stage`; None: this thread waits for it.
+        """Yield what `source` yields, and count the time it takes for `stage`; None: as a wait.
 
         Closing this closes `source`.
         """
@@ -92,37 +95,42 @@ class StageClock:
                 del item  # not to be held beside the next one
 
     @contextmanager
-    def at(self, stage: StageName | None) -> Iterator[None]:
-        """What happens inside is `stage`, and not what this thread was at; None: it waits.
+    def at(self, stage: str | None) -> Iterator[None]:
+        """Count the time inside for `stage`, not for the stage this thread was at; None: as a wait.
 
-        After an exception the thread stays there: it ends the segment, whose times nobody wants.
+        After an exception the thread stays there: the segment has failed, and its times are unused.
         """
         before = self._turn_to(stage)
         yield
         self._turn_to(before)
 
-    def times(self) -> StageTimes:
-        """Of the segment until now. The device has come to the end of all stages."""
+    def stage_seconds(self) -> dict[str, float]:
+        """How long each stage was at work, by its name, in the order of the chain.
+
+        The device has come to the end of all stages.
+        """
         seconds = dict(self._seconds)
         for stage, begin, end in self._spans:
-            seconds[stage] = seconds.get(stage, 0.0) + begin.elapsed_time(end) / 1000
-        return StageTimes(
-            wall_s=round(self._now() - self._begun, 6),
-            decode_s=round(seconds.get("decode", 0.0), 6),
-            matte_s=round(seconds.get("matte", 0.0), 6),
-            planes_s=round(seconds.get("planes", 0.0), 6),
-            encode_s=round(seconds.get("encode", 0.0), 6),
-        )
+            seconds[stage] += begin.elapsed_time(end) / 1000
+        between = [stage for stage in seconds if stage not in (*_FIRST, *_LAST)]
+        order = (*_FIRST, *between, *_LAST)
+        return {stage: round(seconds[stage], 6) for stage in order if stage in seconds}
 
-    def _turn_to(self, stage: StageName | None) -> StageName | None:
-        """This thread is at `stage` from now on; what it was at."""
+    def wall_s(self) -> float:
+        """Seconds since the segment began."""
+        return round(self._now() - self._begun, 6)
+
+    def _turn_to(self, stage: str | None) -> str | None:
+        """Put this thread at `stage` from now on; the stage it was at."""
         here, mark, now = self._here, self._mark, self._now()
         before = here.stage
-        if before is not None and here.mark is not None and mark is not None:
-            self._spans.append((before, here.mark, mark()))
-        elif before is not None:
-            with self._lock:
-                self._seconds[before] = self._seconds.get(before, 0.0) + now - here.since
+        with self._lock:
+            if before is not None and here.mark is not None and mark is not None:
+                self._spans.append((before, here.mark, mark()))
+            elif before is not None:
+                self._seconds[before] += now - here.since
+            if stage is not None:
+                self._seconds.setdefault(stage, 0.0)
         here.stage, here.since = stage, now
-        here.mark = mark() if mark is not None and stage in _ON_DEVICE else None
+        here.mark = mark() if mark is not None and stage not in (None, *_ON_HOST) else None
         return before

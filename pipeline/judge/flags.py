@@ -1,11 +1,10 @@
-"""Which runs of frames deserve a look, from a few numbers a frame. Pure; knows no pictures.
+"""Flags: runs of frames whose matte deserves a look, from a few numbers a frame. Pure.
 
 Every kind has a measure, larger is worse, and one rule: frames at or above `low` make a run, runs
 that are nearer than `gap_s` are one, and what lasts `least_s` and reaches `high` somewhere is a
 flag (two thresholds, as Canny's edges have). Runs of neighbouring segments join by the same rule,
 so that the flags of a video do not depend on where it is cut: a segment leaves out only what is
-too far from its ends to be joined with anything (`orchestrator/fleet/matte_summary.py` does the
-joining).
+too far from its ends to be joined with anything (`pipeline/judge/summary.py` does the joining).
 
 The measures of a frame:
 
@@ -29,7 +28,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from pipeline.contract import BorderFrame, FlagKind, MatteFlag, Side
+from pipeline.judge.findings import BorderFrame, FlagKind, MatteFlag, Side
 
 #: Flags of a segment that are kept.
 MOST_FLAGS = 40

@@ -1,4 +1,4 @@
-"""A few numbers of every frame of a segment's matte, taken where the matte is.
+"""`MatteMeter`: measures a few numbers of each frame's matte, on the device.
 
 Only every so many-th pixel is looked at, 128 to 255 along the longer side of an eye (fewer of a
 smaller one), and nothing comes to the host before the segment's end. What the numbers mean is
@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from pipeline.contract import ProjectionName, Side
+from pipeline.contract import ProjectionName
+from pipeline.judge.findings import Side
 from pipeline.judge.flags import LEAST_AREA, FrameMeasures
 from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.stages.stereo.disparity import dilate
@@ -38,17 +39,15 @@ class MatteMeter:
 
     Args:
         height, width: of an eye, in pixels.
-        start: the first frame that is not warm-up.
     """
 
-    def __init__(self, height: int, width: int, projection: ProjectionName, start: int) -> None:
+    def __init__(self, height: int, width: int, projection: ProjectionName) -> None:
         self._step = max(1, max(height, width) // _SIDE)
         self._first = self._step // 2
         size = [len(range(self._first, side, self._step)) for side in (height, width)]
         sides = cut_sides(size[0], size[1], projection)
         self._names = tuple(sides)
         self._sides = [torch.tensor(places) for places in sides.values()]
-        self._start = start
         self._before: tuple[Tensor, Tensor] | None = None
         self._numbers: list[int] = []
         self._measured: list[Tensor] = []
@@ -100,17 +99,20 @@ class MatteMeter:
         most, side = torch.stack(shares).max(dim=0)
         return most, side.float()
 
-    def measures(self, disagreement: Mapping[int, float] | None) -> list[FrameMeasures]:
-        """What was measured, but for the warm-up. Waits for the device, once.
+    def measures(
+        self, disagreement: Mapping[int, float] | None, first: int = 0, stop: int | None = None
+    ) -> list[FrameMeasures]:
+        """What was measured of the frames ``first..stop``. Waits for the device, once.
 
         Args:
-            disagreement: of the eyes, by frame; None where nobody looked.
+            disagreement: of the eyes, by frame; None where they were not compared.
+            stop: None: to the last frame.
         """
         rows = torch.cat(self._measured).tolist()
         return [
             _frame(number, row, self._names, None if disagreement is None else disagreement[number])
             for number, row in zip(self._numbers, rows, strict=True)
-            if number >= self._start
+            if number >= first and (stop is None or number < stop)
         ]
 
 

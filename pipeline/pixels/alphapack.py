@@ -1,4 +1,4 @@
-"""The alpha-packed fisheye: the matte of both eyes in the corners that their circles leave free.
+"""Packs the mattes of both eyes into the corners of a fisheye picture, and unpacks them.
 
 A frame is twice as wide as high and holds two square fisheye eyes side by side. Players (DeoVR,
 HereSphere, 4XVR) look up the matte in the same frame, so one file plays with its background or

@@ -1,4 +1,4 @@
-"""Batches of frames as they pass from stage to stage: values that check their own shape.
+"""Batches of frames: frozen values that check their own shape.
 
 A batch holds consecutive frames of one video. `start` counts frames of the *output*, which is the
 source at its constant frame rate, from 0 at the beginning of the video.
@@ -12,13 +12,15 @@ import torch
 from torch import Tensor
 
 
-def _describe(tensor: Tensor) -> str:
+def describe(tensor: Tensor) -> str:
+    """Kind, shape and device of a tensor, never its values."""
     return f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}@{tensor.device}"
 
 
-def _require(condition: bool, what: str, tensor: Tensor) -> None:
+def require(condition: bool, what: str, tensor: Tensor) -> None:
+    """Raises ValueError with `what` and the tensor's shape unless `condition` holds."""
     if not condition:
-        raise ValueError(f"{what}, got {_describe(tensor)}")
+        raise ValueError(f"{what}, got {describe(tensor)}")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -35,9 +37,9 @@ class FrameBatch:
 
     def __post_init__(self) -> None:
         shape_ok = self.rgb.ndim == 4 and self.rgb.shape[1] == 3 and self.rgb.dtype == torch.uint8
-        _require(shape_ok, "rgb must be uint8 [T,3,H,W]", self.rgb)
+        require(shape_ok, "rgb must be uint8 [T,3,H,W]", self.rgb)
         even = self.rgb.shape[2] % 2 == 0 and self.rgb.shape[3] % 2 == 0
-        _require(even, "rgb must have even height and width", self.rgb)
+        require(even, "rgb must have even height and width", self.rgb)
 
     def __len__(self) -> int:
         return self.rgb.shape[0]
@@ -47,7 +49,7 @@ class FrameBatch:
         return self.start + len(self)
 
     def __repr__(self) -> str:
-        return f"FrameBatch({self.start}..{self.stop}, rgb={_describe(self.rgb)})"
+        return f"FrameBatch({self.start}..{self.stop}, rgb={describe(self.rgb)})"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -69,7 +71,7 @@ class EyeBatch:
             and self.rgb.shape[2] == 3
             and self.rgb.dtype == torch.uint8
         )
-        _require(shape_ok, "rgb must be uint8 [T,E,3,H,W] with E 1 or 2", self.rgb)
+        require(shape_ok, "rgb must be uint8 [T,E,3,H,W] with E 1 or 2", self.rgb)
 
     def __len__(self) -> int:
         return self.rgb.shape[0]
@@ -83,7 +85,7 @@ class EyeBatch:
         return self.rgb.shape[1]
 
     def __repr__(self) -> str:
-        return f"EyeBatch({self.start}..{self.stop}, rgb={_describe(self.rgb)})"
+        return f"EyeBatch({self.start}..{self.stop}, rgb={describe(self.rgb)})"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -111,11 +113,11 @@ class MatteBatch:
             and self.alpha.shape[2] == 1
             and self.alpha.is_floating_point()
         )
-        _require(shape_ok, "alpha must be floating [T,E,1,H,W] with E 1 or 2", self.alpha)
+        require(shape_ok, "alpha must be floating [T,E,1,H,W] with E 1 or 2", self.alpha)
         if self.foreground is not None:
             expected = (*self.alpha.shape[:2], 3, *self.alpha.shape[3:])
             fits = tuple(self.foreground.shape) == expected and self.foreground.is_floating_point()
-            _require(fits, f"foreground must be floating {list(expected)}", self.foreground)
+            require(fits, f"foreground must be floating {list(expected)}", self.foreground)
         if self.objects is not None:
             fits = (
                 self.objects.ndim == 5
@@ -123,7 +125,7 @@ class MatteBatch:
                 and 1 <= self.objects.shape[2] <= 255
                 and self.objects.is_floating_point()
             )
-            _require(fits, "objects must be floating [T,E,N,h,w] with N 1 to 255", self.objects)
+            require(fits, "objects must be floating [T,E,N,h,w] with N 1 to 255", self.objects)
 
     def __len__(self) -> int:
         return self.alpha.shape[0]
@@ -133,6 +135,6 @@ class MatteBatch:
         return self.start + len(self)
 
     def __repr__(self) -> str:
-        colour = "source" if self.foreground is None else _describe(self.foreground)
-        alpha = _describe(self.alpha)
+        colour = "source" if self.foreground is None else describe(self.foreground)
+        alpha = describe(self.alpha)
         return f"MatteBatch({self.start}..{self.stop}, alpha={alpha}, foreground={colour})"

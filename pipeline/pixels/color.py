@@ -1,4 +1,4 @@
-"""RGB <-> planar YUV(A), on whatever device the frames are.
+"""Converts RGB to planar YUV(A) and back, on whatever device the frames are.
 
 Formulas: ITU-T H.273 section 8.3; the coefficients of a matrix follow from its two luma weights.
 One implementation for every device, so that a frame has the same pixels on a GPU and without.

@@ -1,4 +1,4 @@
-"""Whole pictures <-> single eyes, by layout. Views where possible; no pixel is changed."""
+"""Splits whole pictures into eyes and joins them, by layout. Views where possible."""
 
 from __future__ import annotations
 

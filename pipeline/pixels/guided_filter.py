@@ -1,4 +1,4 @@
-"""The guided filter: makes a coarse matte follow the edges of the picture it belongs to.
+"""The guided filter: makes a coarse matte follow the edges of its picture.
 
 Pure tensors, any device, no state. Knows nothing of models and of what the planes mean.
 """

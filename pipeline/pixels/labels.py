@@ -1,4 +1,4 @@
-"""Which object each pixel of a matte belongs to, as whole numbers: what programs for masks count.
+"""Labels: the number of the object that each pixel of a matte belongs to.
 
 Pure tensors, any device. Knows nothing of models and files.
 """

@@ -1,4 +1,4 @@
-"""Equirectangular <-> equidistant fisheye, one eye a picture, as sampling grids on the device.
+"""Projects between equirectangular and equidistant fisheye, as sampling grids on the device.
 
 Knows nothing of mattes, of frames that hold two eyes, and of files.
 

@@ -1,4 +1,4 @@
-"""DeepLabCut's tables as prompts: body parts, found by another program, become points.
+"""Reads DeepLabCut tables as prompts: body parts become points.
 
 Read are the CSV files that DeepLabCut writes beside a video (`analyze_videos`, `save_as_csv`):
 three header rows (scorer, bodyparts, coords), four with several animals (scorer, individuals,

@@ -1,4 +1,4 @@
-"""Prompts: what a person says about the subject, in a file beside the video.
+"""Reads prompt files: what a person says about the subject, in a file beside the video.
 
 A file names objects, and for each says where it is in some frames: by points, a box, or a mask.
 DeepLabCut's tables are read by `pipeline/prompts/deeplabcut.py` into the same values. Pixels are

@@ -1,4 +1,4 @@
-"""Prompts as a run keeps them: what they say, with the masks in it, in one small file.
+"""Stores a video's prompts with their masks in one small file of the work folder.
 
 Planning reads what a person wrote and leaves it in the video's work folder in this form; workers
 read only that. Its digest is part of the video's settings, so that other prompts make another
@@ -157,7 +157,7 @@ def read_mask(png: bytes) -> NDArray[np.bool_] | None:
 
 
 def _row(group: Sequence[Prompt], names: Sequence[str]) -> list[object]:
-    """Of one object, eye and frame; a mask goes before all else, and the last box counts."""
+    """Of one object, eye and frame; a mask overrides all else, and the last box counts."""
     first = group[0]
     masks = [prompt.mask for prompt in group if prompt.mask is not None]
     points = [(p.x, p.y, int(p.inside)) for prompt in group for p in prompt.points]

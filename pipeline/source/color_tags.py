@@ -1,4 +1,4 @@
-"""What a decoded picture says about its colours, in FFmpeg's names. Loads no torch."""
+"""Reads the colour tags of a decoded picture, in FFmpeg's names. Loads no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file as FFmpeg's container: opened with care, its picture's stream, its first frame.
+"""Opens a file as an FFmpeg container with care; finds its video stream and first frame.
 
 What cannot be matted is refused here: no video, too many streams, a picture of a size that nobody
 means. `shown` is the file's name as messages show it.
@@ -13,7 +13,7 @@ import av
 
 from pipeline.errors import InputError
 from pipeline.source.signature import CONTAINERS, Container
-from pipeline.text import one_line
+from pipeline.text import printable
 
 #: Pixels a side, at most and at least; codecs end there or earlier, and an eye must hold something.
 LARGEST_SIDE = 16384
@@ -101,7 +101,7 @@ def first_frame(path: Path, stream: int, shown: str) -> Any:
 def said_by(error: BaseException) -> str:
     """What FFmpeg says of its error, in one line."""
     said = getattr(error, "strerror", None) or str(error)  # without errno and the path again
-    return one_line((said.splitlines() or [type(error).__name__])[0], 200)
+    return printable((said.splitlines() or [type(error).__name__])[0], 200)
 
 
 def _is_cover(stream: Any) -> bool:

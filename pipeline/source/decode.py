@@ -1,4 +1,4 @@
-"""The first stage: a file -> FrameBatch, by TorchCodec, on the GPU's decoder or the CPU.
+"""Decodes a file to `FrameBatch`es by TorchCodec, on the GPU's decoder or the CPU.
 
 A `FrameReader` is passive and belongs to one thread. It gives exactly the output frames asked for,
 whatever the container does to seeking, and knows nothing of eyes or models.

@@ -1,4 +1,4 @@
-"""The frame index: when each frame of a file plays, and which frame each output frame shows.
+"""The frame index: when each frame of a file plays, and which one each output frame shows.
 
 Made once a video by the probe, kept as JSON under ``work/``, read by every decoder of that file.
 It holds time stamps only and knows nothing of codecs.
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from pipeline.contract import VideoInfo
 from pipeline.errors import InputError
 from pipeline.files.disk import write_file
-from pipeline.text import one_line
+from pipeline.text import printable
 
 Int64 = npt.NDArray[np.int64]
 
@@ -154,12 +154,12 @@ def index_of(video: VideoInfo, path: Path) -> FrameIndex:
     Raises:
         InputError: it is gone, damaged, or another video's.
     """
-    shown, advice = one_line(video.path), "run again: the file is then read anew"
+    shown, advice = printable(video.path), "run again: the file is then read anew"
     try:
         index = FrameIndex.load(path)
     except (OSError, ValueError) as error:
         raise InputError(
-            f"the frame index of {shown} cannot be read ({one_line(str(error))})", advice
+            f"the frame index of {shown} cannot be read ({printable(str(error))})", advice
         ) from error
     if not index.belongs_to(video):
         raise InputError(f"the frame index at hand is not that of {shown}", advice)

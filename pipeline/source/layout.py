@@ -1,4 +1,4 @@
-"""How a picture is to be seen: which way two eyes share it, and what projection each eye has.
+"""Decides the layout of the eyes and their projection, from name, metadata and shape.
 
 Four sources, the first that speaks decides, for layout and projection each on its own: what was
 asked for, the tags in the name, the container's metadata, the shape of the picture.

@@ -1,4 +1,4 @@
-"""What the packets of a file say without being decoded: when each frame and each sound plays."""
+"""Reads the packets of a file without decoding: when each frame and each sound plays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One file -> VideoInfo and its frame index, read with PyAV in a child process.
+"""Probes one file in a child process: its `VideoInfo` and its frame index, by PyAV.
 
 The child has a deadline and limits of its own for memory and output: a file that hangs, bloats or
 crashes the demuxer takes the child with it, not the run.
@@ -10,7 +10,6 @@ import json
 import math
 import os
 import resource
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -22,10 +21,11 @@ from pydantic import TypeAdapter
 
 from pipeline.contract import Layout, ProjectionName, VideoInfo
 from pipeline.errors import DiskError, EncodeError, InputError, MachineError, VrmatteError
-from pipeline.files.child import tied
+from pipeline.files.child import own_module, tied
+from pipeline.files.child_failure import ChildFailure
 from pipeline.source.signature import find_container
 from pipeline.source.unchanged import regular_file
-from pipeline.text import one_line
+from pipeline.text import printable
 
 _MODULE = "pipeline.source.probe"  # this one, as a child runs it
 _VIDEO_INFO = TypeAdapter(VideoInfo)
@@ -35,7 +35,9 @@ _SLOWEST_DISK_BYTES_PER_S = 20e6  # the whole file is read once, for its time st
 _MEMORY_BYTES = 6 << 30
 _FILE_BYTES = 512 << 20
 _ANSWER_BYTES = 1 << 20
-_MESSAGE_BYTES = 2000
+
+#: More threads than one are of no use to the child, and each reserves memory.
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
 def probe_video(
@@ -58,7 +60,7 @@ def probe_video(
         DiskError: the index cannot be written.
     """
     path = path.absolute()
-    shown = one_line(str(path))
+    shown = printable(str(path))
     try:
         size = regular_file(path).st_size
         if size == 0:
@@ -70,15 +72,16 @@ def probe_video(
         deadline_s = 60 + size / _SLOWEST_DISK_BYTES_PER_S
     index_path.parent.mkdir(parents=True, exist_ok=True)
     with _memory_file() as answer, _memory_file() as messages:
-        command = _child_command(path, index_path, layout, projection, deadline_s)
+        words = (str(path), str(index_path), layout or "auto", projection or "auto")
+        command, environment = own_module(_MODULE, *words, str(math.ceil(deadline_s)))
         # Files, not pipes: a child that babbles fills neither this process's memory nor a pipe.
         try:
             child = subprocess.Popen(
-                command,
+                tied(command),
                 stdin=subprocess.DEVNULL,
                 stdout=answer,
                 stderr=messages,
-                env=_child_environment(),
+                env=environment | _ONE_THREAD,
             )
         except OSError as error:
             raise MachineError(
@@ -97,10 +100,9 @@ def probe_video(
             child.wait()
             index_path.with_name(f".{index_path.name}.{child.pid}.part").unlink(missing_ok=True)
         if status != 0:
-            raise InputError(
-                f"reading {shown} crashed ({_last_words(status, messages)})",
-                "the file may be damaged",
-            )
+            failure = ChildFailure.of(command, status, messages)
+            crash = failure.sentence(f"reading {shown} crashed")
+            raise failure.noted(InputError(crash, "the file may be damaged"))
         answer.seek(0)
         return _info(answer.read(_ANSWER_BYTES), shown)
 
@@ -120,31 +122,6 @@ def end_probes() -> None:
                 child.kill()
 
 
-def _child_command(
-    path: Path,
-    index_path: Path,
-    layout: Layout | None,
-    projection: ProjectionName | None,
-    deadline_s: float,
-) -> list[str]:
-    # -P: modules are never taken from the folder in which the command was typed; it may hold
-    # anything, such as a file av.py.
-    command = [sys.executable, "-P", "-m", _MODULE, str(path), str(index_path)]
-    return tied([*command, layout or "auto", projection or "auto", str(math.ceil(deadline_s))])
-
-
-def _child_environment() -> dict[str, str]:
-    here = str(Path(__file__).resolve().parents[2])
-    known = os.environ.get("PYTHONPATH")
-    # More threads than one are of no use here, and each reserves memory.
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([here, known] if known else [here]),
-        "OPENBLAS_NUM_THREADS": "1",
-        "OMP_NUM_THREADS": "1",
-    }
-
-
 def _info(answer: bytes, shown: str) -> VideoInfo:
     """What the child found; raises what it says that it met."""
     try:
@@ -156,15 +133,6 @@ def _info(answer: bytes, shown: str) -> VideoInfo:
     except (ValueError, TypeError, LookupError) as trouble:
         raise InputError(f"reading {shown} gave no answer", "the file may be damaged") from trouble
     raise error
-
-
-def _last_words(status: int, messages: IO[bytes]) -> str:
-    if status < 0:
-        return signal.Signals(-status).name
-    messages.seek(0, os.SEEK_END)
-    messages.seek(max(0, messages.tell() - _MESSAGE_BYTES))
-    lines = messages.read(_MESSAGE_BYTES).decode(errors="replace").strip().splitlines()
-    return one_line(lines[-1], 200) if lines else "no message"
 
 
 def info_to_json(info: VideoInfo) -> str:
@@ -211,7 +179,7 @@ def main(arguments: Sequence[str]) -> None:
     except EncodeError:  # the index is larger than a file of this process may be
         said = {
             "kind": InputError.kind,
-            "error": f"{one_line(str(path))} has more time stamps than any film",
+            "error": f"{printable(str(path))} has more time stamps than any film",
             "advice": "the file may be damaged; try to play it or to remux it",
         }
     except VrmatteError as error:
@@ -219,7 +187,7 @@ def main(arguments: Sequence[str]) -> None:
     except MemoryError:
         said = {
             "kind": InputError.kind,
-            "error": f"reading {one_line(str(path))} takes more than {_MEMORY_BYTES >> 30} GiB",
+            "error": f"reading {printable(str(path))} takes more than {_MEMORY_BYTES >> 30} GiB",
             "advice": "the file may be damaged; try to play it or to remux it",
         }
     with answer:

@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, before any FFmpeg sees it; it refuses what is no container.
+"""Checks a file's first bytes before any FFmpeg sees it; rejects what is no container.
 
 FFmpeg goes by content, not by name, and takes playlists and scripts that make it open other
 files. TorchCodec's FFmpeg knows no list of allowed formats: it is given only files of which this
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, Literal, get_args
 
 from pipeline.errors import InputError
-from pipeline.text import one_line
+from pipeline.text import printable
 
 #: The containers that are taken, by the names of FFmpeg's demuxers.
 Container = Literal["mov", "matroska", "avi", "mpegts"]
@@ -82,7 +82,7 @@ def find_container(path: Path) -> Container:
         head = file.read(_HEAD_BYTES)
     container = container_of(head)
     if container is None:
-        raise InputError(f"{one_line(str(path))} is not a video but {looks_like(head)}", _TAKEN)
+        raise InputError(f"{printable(str(path))} is not a video but {looks_like(head)}", _TAKEN)
     return container
 
 

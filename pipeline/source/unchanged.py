@@ -1,4 +1,4 @@
-"""The source: a regular file, and still the one that was probed.
+"""Checks that a source is a regular file, and still the one that was probed.
 
 A file that is written on while it is read makes no output.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipeline.contract import VideoInfo
 from pipeline.errors import InputError
-from pipeline.text import one_line
+from pipeline.text import printable
 
 _FINGERPRINT_BYTES = 1 << 20
 
@@ -26,7 +26,7 @@ def regular_file(path: Path) -> os.stat_result:
     """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
-        raise InputError(f"{one_line(str(path))} is not a file", "leave it out of the input")
+        raise InputError(f"{printable(str(path))} is not a file", "leave it out of the input")
     return status
 
 
@@ -40,7 +40,7 @@ def require_unchanged(video: VideoInfo) -> None:
     path = Path(video.path)
     if not path.is_absolute():
         raise ValueError(f"not an absolute path: {video.path!r}")
-    shown = one_line(video.path)
+    shown = printable(video.path)
     try:
         status = regular_file(path)
     except OSError as error:

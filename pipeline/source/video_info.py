@@ -1,4 +1,4 @@
-"""One file -> VideoInfo and its frame index, read with PyAV in this process; see `probe.py`."""
+"""Reads one file's `VideoInfo` and frame index with PyAV, in this process; see `probe.py`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.source.layout import find_view
 from pipeline.source.packets import Packets, index_of_packets, scan_packets
 from pipeline.source.signature import Container, find_container
 from pipeline.source.unchanged import fingerprint
-from pipeline.text import one_line
+from pipeline.text import printable
 from pipeline.vr_tags.in_files import FoundTags, tags_of_frame
 from pipeline.vr_tags.mp4 import RIGHT_LEFT, stored_stereo_mode
 
@@ -36,7 +36,7 @@ def read_video(
         VrmatteError: the index cannot be written.
     """
     path = path.absolute()
-    shown = one_line(str(path))
+    shown = printable(str(path))
     expected = find_container(path)
     with open_container(path, shown) as container:
         require_container(container, expected, shown)
@@ -76,7 +76,7 @@ def read_video(
             right_first=view.right_first,
             projection=view.projection,
             projection_reason=view.projection_reason,
-            title=one_line(container.metadata.get("title", ""), _TITLE_CHARACTERS),
+            title=printable(container.metadata.get("title", ""), _TITLE_CHARACTERS),
             notes=(
                 *_notes(upright, index.variable_rate, index.frame_rate),
                 *_silent_tracks(container, packets),
@@ -106,8 +106,8 @@ def _audio_tracks(container: Any, packets: Packets, begin_s: float) -> Iterator[
                 sample_rate=codec.sample_rate,
                 start_s=start_s - begin_s,
                 end_s=end_s - begin_s,
-                language=one_line(stream.metadata.get("language", ""), _LANGUAGE_CHARACTERS),
-                title=one_line(stream.metadata.get("title", ""), _TITLE_CHARACTERS),
+                language=printable(stream.metadata.get("language", ""), _LANGUAGE_CHARACTERS),
+                title=printable(stream.metadata.get("title", ""), _TITLE_CHARACTERS),
             )
 
 

@@ -1,4 +1,4 @@
-"""Read a finished file back: frames, times, parameter sets, tags, sound, and single pictures.
+"""Reads a finished file back: frames, times, parameter sets, tags, sound, single pictures.
 
 What `verify` and the self-check trust.
 """

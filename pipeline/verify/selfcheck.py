@@ -1,4 +1,4 @@
-"""Decode a segment again at sampled frames and compare it with what the model gave.
+"""Checks a segment: decodes sampled frames again and compares them with the stages' own.
 
 It begins at the frames and mattes themselves, not at the planes that were made of them: a wrong
 matrix, exchanged eyes and a lost alpha are found, whichever step they happened in. What is found of
@@ -17,10 +17,10 @@ from torch import Tensor
 
 from pipeline.contract import Layout, VideoInfo, VideoSettings
 from pipeline.encode.keyframes import keyframe_interval
-from pipeline.pixels.batches import FrameBatch, MatteBatch
 from pipeline.pixels.color import YuvFormat, knows_matrix, yuv_to_rgb
 from pipeline.pixels.eyes import split
 from pipeline.pixels.labels import object_labels
+from pipeline.pixels.layers import Layers
 from pipeline.source.color_tags import color_tags
 
 #: One frame out of so many seconds is decoded again; a keyframe, so that no others are.
@@ -61,11 +61,9 @@ def sample_every(video: VideoInfo, settings: VideoSettings) -> int:
     return interval * max(1, round(_SAMPLE_S / settings.encoding.keyframe_s))
 
 
-def take_sample(
-    frames: FrameBatch, matte: MatteBatch, t: int, number: int, video: VideoInfo
-) -> Sample:
+def take_sample(layers: Layers, t: int, number: int) -> Sample:
     """Of frame `t` of a batch, which is frame `number` of its segment."""
-    picture = split(frames.rgb[t : t + 1], video.layout, video.right_first)[0]
+    picture, matte = layers.rgb[t], layers.matte
     alpha = matte.alpha[t]
     subject = picture if matte.foreground is None else matte.foreground[t]
     return Sample(

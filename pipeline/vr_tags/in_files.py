@@ -1,4 +1,4 @@
-"""Which way the eyes share a picture, and what it is of the sphere, as a file's metadata says it.
+"""Reads VR metadata of a file: how the eyes share a picture, and its projection.
 
 Players that do not read names read this. ffmpeg's command line cannot write it, so ffmpeg is
 asked for a placeholder in a finished file's header, and the tags are put in its place: no other

@@ -1,4 +1,4 @@
-"""The tags in a file's name by which VR players know what a picture shows, read and written.
+"""VR tags in file names, read and written: what players know a picture by.
 
 Any case, any order, set off by something that is neither letter nor digit. Knows no pictures: what
 a name leaves open is decided in `pipeline/source/layout.py`.

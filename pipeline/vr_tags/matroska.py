@@ -1,4 +1,4 @@
-"""`Projection` put into the header of a finished WebM, in place of a placeholder.
+"""Writes `Projection` into the header of a finished WebM, in place of a placeholder.
 
 Only the video track's entry is written again, at the same size: what the tags leave of the
 placeholder's room becomes a `Void` element at its end. Elements are those of RFC 9559 (Matroska),

@@ -1,4 +1,4 @@
-"""`st3d` and `sv3d` put into the header of a finished MP4 or MOV, in place of a placeholder.
+"""Writes `st3d` and `sv3d` into the header of a finished MP4 or MOV, over a placeholder.
 
 All of `moov` is written again at the same size: what the tags leave of the placeholder's room
 becomes a `free` box at its end, so that the pictures stay where the tables in it say. Boxes are

@@ -1,4 +1,4 @@
-"""A small JSON file beside an output, for people who serve their folder to DeoVR or HereSphere.
+"""Sidecars: a small JSON file beside an output, for DeoVR and HereSphere.
 
 One object serves both players: their formats share the fields `title` and `description`, in the
 same meaning, and differ in the names of all others; both read the fields that they know. DeoVR has
@@ -27,7 +27,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from pipeline.contract import Layout, ProjectionName
-from pipeline.text import one_line
+from pipeline.text import printable
 
 #: In every file, in the field of that name, which no player knows: by it we know our own.
 GENERATOR = "vrmatte"
@@ -84,7 +84,7 @@ def sidecar_json(facts: SidecarFacts, *, base_url: str = "") -> str:
     source = {"height": facts.height, "width": facts.width, "url": url}
     # A dict, because it is JSON: the order of its fields is the order in the file.
     content: dict[str, Any] = {
-        "title": one_line(facts.title or facts.file_name),
+        "title": printable(facts.title or facts.file_name),
         "generator": GENERATOR,
         "description": _DESCRIPTIONS[facts.kind].format(color=facts.screen_color),
         # DeoVR

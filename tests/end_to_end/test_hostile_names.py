@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.words import printable
+from pipeline.text import printable
 from tests.clips import X264, ClipSpec, read_frames, read_numbers
 from tests.pipeline.canary import canary
 

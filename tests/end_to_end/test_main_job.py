@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
-from orchestrator.watch.standing import read_live
+from orchestrator.watch.standing import read_standing
 from tests.clips import SVT_AV1, X264, X265, ClipSpec, read_frames, read_numbers, read_sounds
 
 pytestmark = pytest.mark.slow
@@ -136,10 +136,10 @@ def test_who_looks_in_sees_how_it_ended_and_what_it_took(
     undisturbed: tuple[Path, dict[str, str]],
 ) -> None:
     out, _ = undisturbed
-    live = read_live(out)
-    assert live is not None
-    assert (live.phase, live.share_done) == ("ended", 1.0)
-    assert {video.status for video in live.snapshot.videos} == {"done"}
+    standing = read_standing(out)
+    assert standing is not None
+    assert (standing.phase, standing.share_done) == ("ended", 1.0)
+    assert {video.status for video in standing.snapshot.videos} == {"done"}
     load = json.loads((out / "report.json").read_text())["load"]
     assert max(point["cpu"] for point in load) > 0
     assert max(device["rss_bytes"] for point in load for device in point["devices"]) > 50e6
@@ -177,11 +177,11 @@ def test_killed_in_the_middle_and_run_again(
     undisturbed: tuple[Path, dict[str, str]],
     tmp_path: Path,
 ) -> None:
-    """Segments are written in a scratch folder; of what was killed nothing is left there."""
+    """Segments are written in a local folder; of what was killed nothing is left there."""
     out, scratch = tmp_path / "out", tmp_path / "nvme"
     scratch.mkdir()
     process = subprocess.Popen(
-        command(videos, out, "--cpu-workers", "1", "--lanes", "2", "--scratch", str(scratch)),
+        command(videos, out, "--cpu-workers", "1", "--lanes", "2", "--local-folder", str(scratch)),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -207,7 +207,7 @@ def test_killed_in_the_middle_and_run_again(
         assert outputs(out) != undisturbed[1]
         [left] = scratch.iterdir()
         assert left.name.startswith("vrmatte-")
-        options = ("--cpu-workers", "2", "--lanes", "1", "--scratch", str(scratch))
+        options = ("--cpu-workers", "2", "--lanes", "1", "--local-folder", str(scratch))
         done = run(videos, out, *options)
         assert done.returncode == 0, done.stderr
     else:

@@ -20,7 +20,7 @@ from tests.clips import X264, ClipSpec
 from tests.end_to_end.test_main_job import files_left, journal, outputs
 from tests.ray_cluster import QUIET, RayCluster, ray_cluster
 from tests.runs import environment
-from workers.scratch import sweep
+from workers.local_folder import sweep
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -64,7 +64,7 @@ def start(
     where: list[str] = []
     if cluster is not None:
         scratch = str(scratch_of(out))
-        where = ["--backend", "ray", "--address", cluster.address, "--scratch", scratch]
+        where = ["--backend", "ray", "--address", cluster.address, "--local-folder", scratch]
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "orchestrator.cli", "run", str(videos), "-o", str(out)),

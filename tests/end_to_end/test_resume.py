@@ -162,7 +162,7 @@ def test_a_damaged_segment_is_noticed_and_made_again(damage: str, unfinished: Un
     assert unfinished.go_on() == lost
 
 
-@pytest.mark.parametrize("part", ["index.json", "*/prepared.pt"])
+@pytest.mark.parametrize("part", ["index.json", "*/prepared-matting.pt"])
 @pytest.mark.parametrize("damage", ["a flipped bit in the middle", "cut", "empty", "deleted"])
 def test_what_was_learnt_of_a_video_and_is_damaged_is_learnt_again(
     part: str, damage: str, unfinished: Unfinished

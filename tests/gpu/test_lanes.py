@@ -36,8 +36,10 @@ from pipeline.flow.device_copies import HostCopy, HostRing, to_device
 from pipeline.flow.overlap import overlap
 from pipeline.pixels.batches import EyeBatch, FrameBatch
 from pipeline.pixels.eyes import split_eyes
+from pipeline.pixels.layers import Layers
 from pipeline.segment import run_segment
 from pipeline.source.video_info import read_video
+from pipeline.stages.chain import Chain
 from pipeline.stages.matting.base import MattingModel, load_model
 from pipeline.stages.matting.rvm.cuda import DeviceMatting
 from tests.clips import X264, ClipSpec, read_numbers
@@ -102,11 +104,11 @@ def job(clip: GetClip, tmp_path: Path) -> SegmentJob:
     return SegmentJob(video, settings, 0, 0, 50, str(index_path), str(tmp_path))
 
 
-def in_lanes(job: SegmentJob, model: MattingModel, lanes: int, folder: Path) -> list[SegmentResult]:
+def in_lanes(job: SegmentJob, chain: Chain, lanes: int, folder: Path) -> list[SegmentResult]:
     def run(number: int) -> SegmentResult:
         place = folder / str(number)
         place.mkdir(parents=True)
-        return run_segment(replace(job, work_dir=str(place)), model, CUDA)
+        return run_segment(replace(job, work_dir=str(place)), chain, CUDA)
 
     with ThreadPoolExecutor(lanes) as pool:
         return list(pool.map(run, range(LANES)))
@@ -115,10 +117,12 @@ def in_lanes(job: SegmentJob, model: MattingModel, lanes: int, folder: Path) -> 
 @pytest.mark.parametrize("name", ["chroma", "rvm"])
 def test_lanes_alter_no_bit(name: str, job: SegmentJob, tmp_path: Path) -> None:
     matting = rvm_settings() if name == "rvm" else job.settings.matting
-    job = replace(job, settings=replace(job.settings, matting=matting))
-    model = load_model(matting, ProcessingSettings(), CUDA)
-    alone = in_lanes(job, model, 1, tmp_path / "alone")
-    together = in_lanes(job, model, LANES, tmp_path / "together")
+    processing = ProcessingSettings(engine="torch")
+    settings = replace(job.settings, matting=matting, processing=processing)
+    job = replace(job, settings=settings)
+    chain = Chain.of(job.settings, CUDA)
+    alone = in_lanes(job, chain, 1, tmp_path / "alone")
+    together = in_lanes(job, chain, LANES, tmp_path / "together")
     assert {result.digests for result in together} == {alone[0].digests}
 
 
@@ -182,7 +186,7 @@ def test_rvm_with_and_without_graphs_and_on_the_cpu(
     rgb = noise(6, 512, 512)
     with capture_logs() as logs:
         graphed, plain = (
-            load_model(rvm_settings(), ProcessingSettings(cuda_graphs=how), CUDA)
+            load_model(rvm_settings(), ProcessingSettings(engine="torch", cuda_graphs=how), CUDA)
             for how in ("auto", "off")
         )
         assert isinstance(graphed, DeviceMatting)
@@ -227,16 +231,15 @@ def test_nobody_waits_between_the_frames_and_the_encoder(job: SegmentJob) -> Non
     ]
     with segment_stream(CUDA):
         pictures = torch.randint(0, 256, (4, 3, 256, 512), device=CUDA).to(torch.uint8)
-        frames = FrameBatch(pictures, 0)
-        eyes = split_eyes(frames, "sbs")
+        eyes = split_eyes(FrameBatch(pictures, 0), "sbs")
         state = model.start(2, 256, 256, {})
         rings = [HostRing(3) for _ in makers]
         copies: list[HostCopy] = []
         for debug in (False, True):  # the first takes memory
             with nothing_waits() if debug else nullcontext():
-                made = model.matte(eyes, state)
+                layers = Layers(0, eyes.rgb).with_matte(model.matte(eyes, state))
                 copies = [
-                    ring.begin(maker.planes(frames, made))
+                    ring.begin(maker.planes(layers))
                     for ring, maker in zip(rings, makers, strict=True)
                 ]
         for copy in copies:
@@ -253,10 +256,10 @@ def rendered(job: SegmentJob, way: str, folder: Path) -> Path:
         job.settings, deliverables=("greenscreen",), encoding=encoding
     )
     folder.mkdir()
-    model = load_model(settings.matting, settings.processing, CUDA)
+    chain = Chain.of(settings, CUDA)
     parts = tuple(
         run_segment(
-            SegmentJob(job.video, settings, k, a, b, job.index_path, str(folder)), model, CUDA
+            SegmentJob(job.video, settings, k, a, b, job.index_path, str(folder)), chain, CUDA
         )
         for k, (a, b) in enumerate([(0, 20), (20, 40), (40, 50)])
     )

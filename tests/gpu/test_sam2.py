@@ -14,6 +14,7 @@ from orchestrator.machine.segment_memory import tracking_bytes
 from pipeline.contract import MattingSettings, ProcessingSettings
 from pipeline.pixels.batches import EyeBatch
 from pipeline.stages.matting.base import MattingModel, load_model
+from pipeline.stages.matting.sam2.facts import Sam2Options
 from tests.gpu.test_gpu import CUDA, need_a_gpu
 from tests.pipeline.demo_truth import scene_clip
 from tests.pipeline.sam2_networks import random_network
@@ -31,13 +32,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def model(checkpoint: Path, device: torch.device, *, compiled: bool = False) -> MattingModel:
-    matting = MattingSettings(
-        model="sam2",
-        sam2_size="tiny",
-        sam2_checkpoint=str(checkpoint),
-        sam2_seed="depth",
-        sam2_compile=compiled,
-    )
+    options = Sam2Options(size="tiny", checkpoint=str(checkpoint), seed="depth", compile=compiled)
+    matting = MattingSettings(model="sam2", options=(options,))
     return load_model(matting, ProcessingSettings(), device)
 
 
@@ -62,5 +58,7 @@ def test_it_stays_within_what_is_planned(checkpoint: Path) -> None:
     before = torch.cuda.memory_allocated(CUDA)
     alpha(made, CUDA)
     used = torch.cuda.max_memory_allocated(CUDA) - before
-    planned = tracking_bytes(MattingSettings(model="sam2", sam2_size="tiny"), True)
+    planned = tracking_bytes(
+        MattingSettings(model="sam2", options=(Sam2Options(size="tiny"),)), True
+    )
     assert used < planned + 400e6  # the seed model's and the filter's, which are planned by pixels

@@ -11,8 +11,7 @@ from functools import cache
 
 from PIL import Image, ImageDraw
 
-from orchestrator.fleet.matte_summary import TimedFlag
-from orchestrator.fleet.stage_shares import StageShares
+from orchestrator.report.findings import TimedFlag
 from orchestrator.report.page import Album
 from orchestrator.report.report import (
     SCHEMA_VERSION,
@@ -26,8 +25,9 @@ from orchestrator.report.report import (
 from orchestrator.report.state import PageState
 from orchestrator.report.stills.stills import Pictures, moments
 from orchestrator.watch.device_load import DeviceLoad, LoadPoint
-from pipeline.contract import FlagKind, OutputFile
+from pipeline.contract import OutputFile
 from pipeline.errors import ErrorRecord
+from pipeline.judge.findings import FlagKind
 
 BEGIN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=1)))
 RATE = 30.0
@@ -68,7 +68,7 @@ def video(
         ended_s=20.0 * number + 95.0,
         flags=flags,
         area=tuple(0.08 + 0.03 * math.sin(part / 7 + number) for part in range(120)),
-        stages=StageShares(0.12, 0.81, 0.03, 0.34),
+        stages={"decode": 0.12, "matte": 0.81, "planes": 0.03, "encode": 0.34},
     )
 
 
@@ -142,7 +142,7 @@ def every_kind(out: str = "/out") -> PageState:
             retries=2,
             losses=(Loss(1, 1, 0, memory), Loss(2, 1, 0, memory)),
             dropped_flags=3,
-            stages=StageShares(0.12, 0.5, 0.41, 0.34),
+            stages={"decode": 0.12, "matte": 0.5, "planes": 0.41, "encode": 0.34},
         ),
         replace(unfinished(2, HOSTILE[0], 1200), result="failed", error=damaged),
         unfinished(3, HOSTILE[2], 960),

@@ -14,8 +14,11 @@ from pipeline.errors import MachineError
     ("code", "said"),
     [
         ("sys.exit('error: this video has one eye (name another model)')", "this video has one"),
-        ("print('a library warns', file=sys.stderr); sys.exit(4)", "did not come to its end: a li"),
-        ("sys.exit(5)", "it did not come to its end: status 5, without a word"),
+        (
+            "print('a library warns', file=sys.stderr); sys.exit(4)",
+            r"_fails failed \(exit status 4\): a li",
+        ),
+        ("sys.exit(5)", r"_fails failed \(exit status 5\)"),
     ],
 )
 def test_what_was_foreseen_is_told_as_it_was_said(
@@ -25,4 +28,5 @@ def test_what_was_foreseen_is_told_as_it_was_said(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(MachineError, match=said) as failed:
         run_module("a_child_that_fails", [])
-    assert ("did not come" in failed.value.message) is ("error: " not in code)
+    assert ("exit status" in failed.value.message) is ("error: " not in code)
+    assert "-m a_child_that_fails" in failed.value.__notes__[0]

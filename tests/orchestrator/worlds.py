@@ -333,7 +333,7 @@ class World:
             if process.doomed and worker in self.processes:
                 self.say(WorkerFailed(worker, process.life, error))
         elif self.full and self.draw.random() < self.full:
-            kind = self.draw.choice(("disk", "scratch"))
+            kind = self.draw.choice(("disk", "local-folder"))
             self.say(TaskFailed(*who, ErrorRecord(kind, "no room")))
         elif command.task.segment is not None:
             self.say(SegmentDone(*who, segment_result(command), 1.0))

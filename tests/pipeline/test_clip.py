@@ -1,4 +1,4 @@
-"""What a model prepares of a video: once for all lanes of a worker."""
+"""What a stage prepares of a video: once for all lanes of a worker."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ import torch
 from pipeline.clip import prepared_data
 from pipeline.contract import SegmentJob, VideoSettings
 from pipeline.errors import InputError
-from pipeline.stages.matting.base import Prepared
+from pipeline.stages.base import Prepared, Stage
 from tests.orchestrator.worlds import make_job
 
 LANES = 4
 
 
-class Preparing:
-    """A model that counts how often it was asked; the first `failures` times it fails."""
+class Preparing(Stage):
+    """A stage that counts how often it was asked; the first `failures` times it fails."""
+
+    name = "counting"
 
     def __init__(self, failures: int = 0) -> None:
         self.asked = 0
@@ -34,14 +36,15 @@ class Preparing:
         return {"number": torch.tensor(self.asked)}
 
 
-def ask(model: Any, folder: Path) -> list[Prepared | BaseException | None]:
+def ask(stage: Preparing, folder: Path) -> list[Prepared | BaseException | None]:
     """What each of some lanes gets that begin at once, or what it raised."""
     together = Barrier(LANES)
     job = SegmentJob(make_job().info, VideoSettings(), 0, 0, 10, "", str(folder))
 
     def lane(number: int) -> Prepared:
         together.wait(30)
-        return prepared_data(replace(job, number=number), model, None)  # type: ignore[arg-type]
+        job_of_lane = replace(job, number=number)
+        return prepared_data(job_of_lane, [stage], None)[stage.name]  # type: ignore[arg-type]
 
     with ThreadPoolExecutor(LANES) as pool:
         asked = [pool.submit(lane, number) for number in range(LANES)]
@@ -58,4 +61,4 @@ def test_lanes_prepare_a_video_once_and_where_one_fails_the_next_tries(
     assert sum(isinstance(each, InputError) for each in got) == failures
     made = [each for each in got if isinstance(each, dict)]
     assert [int(each["number"]) for each in made] == [model.asked] * (LANES - failures)
-    assert [path.name for path in tmp_path.iterdir()] == ["prepared.pt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["prepared-counting.pt"]

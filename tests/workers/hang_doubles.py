@@ -19,11 +19,13 @@ import torch
 import pipeline.segment
 from pipeline.contract import Concession, SegmentJob, SegmentResult
 from pipeline.encode import vp9_alpha
-from pipeline.pixels.batches import EyeBatch, FrameBatch, MatteBatch
+from pipeline.pixels.batches import FrameBatch
+from pipeline.pixels.layers import Layers
 from pipeline.segment import run_segment
 from pipeline.source.decode import FrameReader
-from pipeline.stages.matting.base import ClipSampler, MattingModel, Prepared
-from workers.messages import ModelChoice, WorkerSetup
+from pipeline.stages.base import Stage
+from pipeline.stages.chain import Chain
+from workers.messages import WorkerSetup
 from workers.work import Pipeline, _named_errors
 
 #: A folder for marks; the name of the video that is struck, or nothing for any; "always" or "once".
@@ -59,32 +61,26 @@ def hang() -> NoReturn:
         threading.Event().wait()
 
 
-class _Model:
-    """A model around a model."""
+class _Before(Stage):
+    """A stage in front of the chain that changes nothing."""
 
-    name: ClassVar[str] = "double"
+    name: ClassVar[str] = "before"
 
-    def __init__(self, model: MattingModel, job: SegmentJob) -> None:
-        self.warmup_frames = model.warmup_frames
-        self._model = model
-        self._job = job
+    def __init__(self, job: SegmentJob) -> None:
+        self.job = job
 
-    def prepare(self, clip: ClipSampler) -> Prepared:
-        return self._model.prepare(clip)
+    def run(self, layers: Layers, state: Any) -> Layers:
+        self.before(layers)
+        return layers
 
-    def start(self, eyes: int, height: int, width: int, prepared: Prepared) -> Any:
-        return self._model.start(eyes, height, width, prepared)
-
-    def matte(self, eyes: EyeBatch, state: Any) -> MatteBatch:
-        self.before(eyes)
-        return self._model.matte(eyes, state)
-
-    def before(self, eyes: EyeBatch) -> None:
+    def before(self, layers: Layers) -> None:
         raise NotImplementedError
 
 
 class _Doubled(Pipeline):
-    """The real work with a model around its model."""
+    """The real work with a stage of `front` before its chain."""
+
+    front: ClassVar[type[_Before]]
 
     def segment(
         self,
@@ -96,31 +92,27 @@ class _Doubled(Pipeline):
     ) -> SegmentResult:
         settings = job.settings
         torch.set_num_threads(settings.processing.intra_op_threads)
-        with _named_errors(), self._models.using(ModelChoice.of(settings)) as model:
+        with _named_errors(), self._chain(settings) as chain:
             return run_segment(
                 job,
-                self.around(model, job),
+                Chain((self.front(job), *chain.stages)),
                 torch.device("cpu"),
                 concession=concession,
                 on_progress=on_progress,
                 should_stop=should_stop,
             )
 
-    def around(self, model: MattingModel, job: SegmentJob) -> MattingModel:
-        raise NotImplementedError
 
-
-class _Sleeper(_Model):
-    def before(self, eyes: EyeBatch) -> None:
-        if eyes.start > self._job.start and is_struck(self._job.video.path):
+class _Sleeper(_Before):
+    def before(self, layers: Layers) -> None:
+        if layers.start > self.job.start and is_struck(self.job.video.path):
             hang()
 
 
 class SleepingModel(_Doubled):
-    """The model sleeps for ever on the second chunk of a segment."""
+    """A stage sleeps for ever on the second chunk of a segment."""
 
-    def around(self, model: MattingModel, job: SegmentJob) -> MattingModel:
-        return _Sleeper(model, job)
+    front = _Sleeper
 
 
 class _BlockingReader(FrameReader):
@@ -173,19 +165,16 @@ class DyingAtOnce(Pipeline):
         return super().segment(job, **rest)
 
 
-class _SmallMemory(_Model):
-    def before(self, eyes: EyeBatch) -> None:
-        frames = eyes.rgb.shape[0]
-        if frames > int(os.environ[FRAMES]):
-            raise torch.OutOfMemoryError(f"tried to allocate room for {frames} frames")
+class _SmallMemory(_Before):
+    def before(self, layers: Layers) -> None:
+        if len(layers) > int(os.environ[FRAMES]) and is_struck(self.job.video.path):
+            raise torch.OutOfMemoryError(f"tried to allocate room for {len(layers)} frames")
 
 
 class SmallGpu(_Doubled):
     """The GPU's memory holds so many frames of the video at once."""
 
-    def around(self, model: MattingModel, job: SegmentJob) -> MattingModel:
-        struck = is_struck(job.video.path)
-        return _SmallMemory(model, job) if struck else model
+    front = _SmallMemory
 
 
 class SmallMachine(Pipeline):

@@ -179,11 +179,11 @@ def test_a_worker_whose_parent_is_gone_ends_at_once(tmp_path: Path) -> None:
 
 def test_a_life_has_a_folder_in_scratch_until_it_ends_well(tmp_path: Path) -> None:
     scratch = tmp_path / "nvme"
-    setup = dataclasses.replace(setup_for(tmp_path), scratch=str(scratch))
+    setup = dataclasses.replace(setup_for(tmp_path), local_folder=str(scratch))
     with served(setup) as it:
         failed = it.hear()
         assert isinstance(failed, WorkerFailed)
-        assert failed.error.kind == "scratch"
+        assert failed.error.kind == "local-folder"
         assert str(scratch) in failed.error.message
     scratch.mkdir()
     with served(setup) as it:

@@ -58,10 +58,9 @@ def test_the_parent_does_not_import_torch() -> None:
     ],
 )
 def test_a_worker_sees_its_own_gpu_and_no_other(
-    tmp_path: Path, device: int | str, environment: dict[str, str], expected: str
+    device: int | str, environment: dict[str, str], expected: str
 ) -> None:
-    setup = dataclasses.replace(setup_for(tmp_path), device=device)
-    assert visible_devices(setup, environment) == expected
+    assert visible_devices(device, environment) == expected
 
 
 def test_a_process_serves_stops_and_keeps_its_noise_from_the_terminal(

@@ -35,14 +35,14 @@ def main(asked: str) -> None:
     said = json.loads(asked)
     request = DrawRequest(**{**said, "frames": tuple(said["frames"])})
     _limit_this_process(request.most_cpu_s)
-    os.nice(10)  # the work goes before
+    os.nice(10)  # the run has priority
     answer = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)  # what libraries print is no answer
     for frame in request.frames:
         # The result first, and each frame by itself: a source that is gone costs its picture only.
         result = _result(request, frame)
         source = _source(request, frame)
-        if request.deliverable == "matte" and result is not None and source is not None:
+        if request.is_matte and result is not None and source is not None:
             source.putalpha(result.convert("L").resize(source.size))
             result, source = source, source.convert("RGB")
         matte = result.getchannel("A") if result is not None and result.mode == "RGBA" else None

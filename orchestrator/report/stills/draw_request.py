@@ -12,7 +12,8 @@ class DrawRequest:
     Attributes:
         source: path of the source; `stream`, `begin_s` and `rotation` as the probe found them.
         first_frame: number in the source of the output's first frame.
-        output, deliverable: which of the outputs is shown.
+        output: path of the output that is shown.
+        is_matte: whether the output is alpha, in grey.
         frames: of the output, ascending.
         most_cpu_s: CPU seconds that it may take.
     """
@@ -24,6 +25,6 @@ class DrawRequest:
     frame_rate: float
     first_frame: int
     output: str
-    deliverable: str
+    is_matte: bool
     frames: tuple[int, ...]
     most_cpu_s: int

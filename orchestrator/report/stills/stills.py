@@ -9,23 +9,22 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from orchestrator.report.report import VideoReport
 from orchestrator.report.stills.draw_request import DrawRequest
 from pipeline.contract import OutputFile, VideoInfo
-from pipeline.files.child import tied
+from pipeline.deliverables.formats import FORMATS
+from pipeline.files.child import own_module, tied
 
 #: Frames shown of a video at the most, and where nothing was flagged: these shares of its length.
 MOST_MOMENTS = 4
 _SHARES = ((0.1, "near the beginning"), (0.5, "in the middle"), (0.9, "near the end"))
 
-#: Of these the first that a video has is shown: what can be seen of alpha comes first.
-SHOWN_FIRST = ("webm", "prores", "matte", "greenscreen", "hevc-alpha", "alphapack")
+#: Of films the first of these is shown, by where alpha is: what can be seen of it comes first.
+_SHOWN_FIRST = ("plane", "grey", None, "layer", "packed")
 
 #: What goes first where a video has more flags than frames are shown.
 _FLAGS_FIRST = ("empty", "jump", "eyes_disagree", "touches_edge", "flicker")
@@ -95,9 +94,12 @@ def moments(video: VideoReport) -> tuple[Moment, ...]:
 
 
 def shown_output(video: VideoReport) -> OutputFile | None:
-    """The output of which pictures are made, and which is played."""
+    """The film that is played, and drawn; None: there is none, or its format is not known here."""
     by_name = {output.deliverable: output for output in video.outputs}
-    return next((by_name[name] for name in SHOWN_FIRST if name in by_name), None)
+    known = [row for name in FORMATS.names() if name in by_name and (row := FORMATS.get(name))]
+    films = [row for row in known if row.is_film]
+    first = min(films, key=lambda row: _SHOWN_FIRST.index(row.alpha), default=None)
+    return None if first is None else by_name[first.name]
 
 
 def draw_request(video: VideoReport, info: VideoInfo, deadline_s: float) -> DrawRequest | None:
@@ -113,7 +115,7 @@ def draw_request(video: VideoReport, info: VideoInfo, deadline_s: float) -> Draw
         frame_rate=video.facts.frame_rate,
         first_frame=video.facts.first_frame,
         output=output.path,
-        deliverable=output.deliverable,
+        is_matte=FORMATS[output.deliverable].alpha == "grey",
         frames=tuple(moment.frame for moment in shown),
         most_cpu_s=int(deadline_s) + 10,
     )
@@ -124,22 +126,17 @@ def draw(request: DrawRequest, deadline_s: float) -> tuple[Pictures, ...]:
 
     The child dies with the thread that calls. Nothing is raised for what cannot be drawn.
     """
-    here = str(Path(__file__).resolve().parents[3])
-    command = [sys.executable, "-P", "-m", "orchestrator.report.stills.draw"]
+    asked = json.dumps(asdict(request))
+    command, environment = own_module("orchestrator.report.stills.draw", asked)
     # A file in memory, not a pipe: a child that babbles fills neither, for its limits are small.
     with open(os.memfd_create("pictures"), "w+b") as answer:  # noqa: PTH123
         try:
             child = subprocess.Popen(
-                tied([*command, json.dumps(asdict(request))]),
+                tied(command),
                 stdin=subprocess.DEVNULL,
                 stdout=answer,
                 stderr=subprocess.DEVNULL,
-                env={
-                    **os.environ,
-                    "PYTHONPATH": here,
-                    "OPENBLAS_NUM_THREADS": "1",
-                    "OMP_NUM_THREADS": "1",
-                },
+                env=environment | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
             )
         except OSError:
             return ()

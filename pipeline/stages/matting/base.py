@@ -1,4 +1,4 @@
-"""What a matting model is, and where one is found by name.
+"""The interface of matting models, and loading one by its name.
 
 A model is loaded once per worker; everything it remembers between frames lives in a state that is
 made anew for each segment. Lanes call `matte` of one model from several threads, each with a state
@@ -7,45 +7,19 @@ of its own, so a model must not change itself after it is made.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import entry_points
 from typing import Any, ClassVar, Protocol
 
 import torch
-from torch import Tensor
 
 from pipeline.contract import MattingSettings, ProcessingSettings
-from pipeline.errors import SettingsError
 from pipeline.pixels.batches import EyeBatch, MatteBatch
-from pipeline.stages.matting.catalogue import BUILT_IN, model_names
-
-#: What `prepare` found out about a video, small, by name; saved under the work folder.
-Prepared = Mapping[str, Tensor]
-
-
-class ClipSampler(Protocol):
-    """Random access to single frames of the video that is to be matted."""
-
-    num_frames: int
-    eyes: int
-    height: int  # of one eye
-    width: int
-
-    @property
-    def prompts(self) -> bytes | None:
-        """What a person says of the subject (`pipeline.prompts.store.unpack`); None is nothing."""
-        ...
-
-    def sample(self, frames: Sequence[int]) -> EyeBatch:
-        """The frames with these numbers, ascending, as uint8 ``[len(frames), E, 3, H, W]``.
-
-        The batch is on the model's device; its `start` means nothing.
-        """
-        ...
+from pipeline.stages.base import ClipSampler as ClipSampler
+from pipeline.stages.base import Prepared as Prepared
+from pipeline.stages.matting.catalogue import facts_of, function_of
 
 
 class MattingModel(Protocol):
-    """See DESIGN: one instance per worker, one state per segment."""
+    """The stage `matting` wraps it: one instance a worker, one state a segment."""
 
     name: ClassVar[str]
     warmup_frames: int
@@ -63,10 +37,6 @@ class MattingModel(Protocol):
         ...
 
 
-#: Makes a model. Raises MachineError where weights or a device are missing.
-ModelFactory = Callable[[MattingSettings, ProcessingSettings, torch.device], MattingModel]
-
-
 def load_model(
     matting: MattingSettings, processing: ProcessingSettings, device: torch.device
 ) -> MattingModel:
@@ -76,15 +46,5 @@ def load_model(
         SettingsError: there is no model of that name, or one of its options is wrong.
         MachineError: its weights or its device are not to be had.
     """
-    from importlib import import_module
-
-    if matting.model in BUILT_IN:
-        module, _, attribute = BUILT_IN[matting.model].partition(":")
-        factory: ModelFactory = getattr(import_module(module), attribute)
-        return factory(matting, processing, device)
-    for point in entry_points(group="vrmatte.models", name=matting.model):
-        factory = point.load()
-        return factory(matting, processing, device)
-    raise SettingsError(
-        f"there is no model named {matting.model!r}", f"choose one of: {', '.join(model_names())}"
-    )
+    row = facts_of(matting)
+    return function_of(row, row.load)(matting, processing, device)

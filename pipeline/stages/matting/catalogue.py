@@ -1,47 +1,168 @@
-"""Which models there are, by name, without loading any of them (or torch)."""
+"""The catalogue of matting models: one row a model, and nothing else lists them. Loads no torch.
+
+Another package adds a model by an entry point of the group `vrmatte.models`: a `ModelFacts`, or a
+bare factory, of which nothing else is known then.
+"""
 
 from __future__ import annotations
 
-import difflib
-from importlib.metadata import entry_points
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from functools import cache
+from typing import Any, TypeVar
 
+from pipeline.contract import OPTIONS_CLASS, MattingSettings, ModelOptions
 from pipeline.errors import SettingsError
+from pipeline.plugins import Catalogue
+from pipeline.stages.matting.chroma_facts import CHROMA
+from pipeline.stages.matting.depth_facts import DEPTH
+from pipeline.stages.matting.facts import ModelFacts, Weights
+from pipeline.stages.matting.plate_facts import PLATE
+from pipeline.stages.matting.rvm.facts import RVM
+from pipeline.stages.matting.sam2.facts import SAM2, SAM2_RVM
 
-BUILT_IN = {
-    "rvm": "pipeline.stages.matting.rvm.load:load",
-    "sam2": "pipeline.stages.matting.sam2.load:load",
-    "sam2+rvm": "pipeline.stages.matting.sam2.edge:load",
-    "chroma": "pipeline.stages.matting.chroma:load",
-    "plate": "pipeline.stages.matting.plate:load",
-    "depth": "pipeline.stages.matting.depth:load",
-}
-
-#: Models whose network has a size of its own, as `processing.scale_factor` says.
-WITH_SCALE = frozenset({"rvm"})
-
-#: Models that follow what a person says of the subject.
-WITH_PROMPTS = frozenset({"sam2", "sam2+rvm"})
-
-DESCRIPTIONS = {
-    "rvm": "people, before anything; needs `models fetch`, or a network, once",
-    "sam2": "follows whom prompts, or another model (matting.sam2_seed), point out; needs weights",
-    "sam2+rvm": "the same, and rvm (matting.sam2_edge) draws the edge; needs weights of both",
-    "chroma": "green or blue screen; needs nothing",
-    "plate": "tripod shots whose subject moves; needs nothing",
-    "depth": "whatever stands nearer than the rest, from two eyes; needs nothing",
-}
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def model_names() -> list[str]:
-    """Names of the built-in models and of those that other packages register."""
-    found = {point.name for point in entry_points(group="vrmatte.models")}
-    return [*BUILT_IN, *sorted(found - set(BUILT_IN))]
+class _Models(Catalogue[ModelFacts]):
+    def adapted(self, name: str, registered: object) -> object:
+        if not callable(registered):
+            return registered
+        return ModelFacts(
+            name=name,
+            load=registered,
+            description="installed by another package",
+            needs="what its package says",
+            licence="that of its package",
+        )
 
 
-def require_model(name: str) -> None:
-    """Raises SettingsError, naming the nearest, when there is no model of that name."""
-    names = model_names()
-    if name not in names:
-        near = difflib.get_close_matches(name, names, 1)
-        advice = f"did you mean {near[0]!r}?" if near else f"choose one of: {', '.join(names)}"
-        raise SettingsError(f"there is no model named {name!r}", advice)
+MODELS = _Models("model", "vrmatte.models", ModelFacts, (RVM, SAM2, SAM2_RVM, CHROMA, PLATE, DEPTH))
+
+
+def facts_of(matting: MattingSettings) -> ModelFacts:
+    """The row of the model that is asked for. Raises SettingsError where it cannot be had."""
+    return MODELS[matting.model]
+
+
+@cache
+def usable() -> tuple[ModelFacts, ...]:
+    """All rows that can be had; `MODELS[name]` says why another cannot."""
+    others = (MODELS.get(name) for name in MODELS.names() if name not in MODELS.built_in)
+    return (*MODELS.built_in.values(), *filter(None, others))
+
+
+def function_of(row: ModelFacts, reference: str | Function) -> Function:
+    """A function of a row, which may be named as ``module:attribute``. Raises SettingsError."""
+    if isinstance(reference, str):
+        found: Function = MODELS.load(row.name, reference)
+        return found
+    return reference
+
+
+# -- models that take part -----------------------------------------------------------------------
+
+
+def taking_part(matting: MattingSettings) -> list[MattingSettings]:
+    """The settings for the model and for each of its helpers, which `model` names in turn.
+
+    A helper that is asked for two things is there twice.
+    """
+    row = facts_of(matting)
+    return [matting, *(replace(matting, model=name) for _, name in _helpers(row, matting))]
+
+
+def weights_used(matting: MattingSettings) -> dict[str, Weights]:
+    """Weights that the model and its helpers have from elsewhere, by name."""
+    rows = map(facts_of, taking_part(matting))
+    return {row.weights.name: row.weights for row in rows if row.weights is not None}
+
+
+def narrowed(matting: MattingSettings) -> MattingSettings:
+    """The settings without all that no model looks at which takes part, for a job.
+
+    So the options of another model change no fingerprint, and load no second model.
+    """
+    rows = [facts_of(each) for each in taking_part(matting)]
+    kinds = dict.fromkeys(row.options for row in rows if row.options is not None)
+    said = matting if rows[0].follows_prompts else MattingSettings()
+    return replace(said, model=matting.model, options=tuple(matting.of(kind) for kind in kinds))
+
+
+def _helpers(row: ModelFacts, matting: MattingSettings) -> Iterator[tuple[str, str]]:
+    """Of each helper the setting that chooses it, without the group, and its name."""
+    if row.options is not None:
+        for field in row.helpers:
+            yield f"{row.options.prefix}_{field}", getattr(matting.of(row.options), field)
+
+
+def may_help(row: ModelFacts) -> bool:
+    """Whether other models may ask it: it must know the subject by itself."""
+    return not (row.follows_prompts or row.helpers)
+
+
+def model_problems(matting: MattingSettings) -> Iterator[tuple[str, SettingsError]]:
+    """What is wrong with the names of models, each with its setting in the group `matting`."""
+    try:
+        _require_reachable(facts_of(matting))
+    except SettingsError as error:
+        yield "model", error
+    for row in usable():
+        for key, name in _helpers(row, matting):
+            try:
+                _require_helper(name)
+            except SettingsError as error:
+                yield key, SettingsError(f"matting.{key}: {error.message}", error.advice)
+
+
+def _require_helper(name: str) -> None:
+    if not may_help(MODELS[name]):
+        advice = f"choose one of: {', '.join(helper_names())}"
+        raise SettingsError(f"the model {name!r} helps no other", advice)
+
+
+def helper_keys() -> list[str]:
+    """Settings of the group `matting` that choose a helper, each once."""
+    pairs = (_helpers(row, MattingSettings()) for row in usable())
+    return [*dict.fromkeys(key for found in pairs for key, _ in found)]
+
+
+def helper_names() -> list[str]:
+    """Models that others may ask."""
+    return [row.name for row in usable() if may_help(row)]
+
+
+# -- options -------------------------------------------------------------------------------------
+
+
+@cache
+def option_classes() -> tuple[type[ModelOptions], ...]:
+    """Options of all models, each class once, whose names in a settings file are their own."""
+    taken = {each.name for each in fields(MattingSettings)}
+    found: list[type[ModelOptions]] = []
+    for row in usable():
+        kind = row.options
+        if kind is not None and kind not in found and taken.isdisjoint(kind.fields_by_key()):
+            taken.update(kind.fields_by_key())
+            found.append(kind)
+    return tuple(found)
+
+
+def _require_reachable(row: ModelFacts) -> None:
+    if row.options is not None and row.options not in option_classes():
+        raise SettingsError(
+            f"the options of the model {row.name!r} have names that others have already"
+            f" (matting.{row.options.prefix}_...)",
+            "its package must choose another prefix",
+        )
+
+
+def _options_class(prefix: str) -> type[ModelOptions]:
+    for kind in option_classes():
+        if kind.prefix == prefix:
+            return kind
+    raise SettingsError(f"no model has options that begin with {prefix!r}")
+
+
+#: What pydantic needs to read settings of jobs from JSON: `validate_json(text, context=...)`.
+JSON_CONTEXT = {OPTIONS_CLASS: _options_class}

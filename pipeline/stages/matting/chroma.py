@@ -29,6 +29,7 @@ from pipeline.errors import InputError, SettingsError
 from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.pixels.guided_filter import guided_filter
 from pipeline.stages.matting.base import ClipSampler, Prepared
+from pipeline.stages.matting.chroma_facts import ChromaOptions
 from pipeline.stages.matting.known_background import (
     dilate,
     erode,
@@ -81,7 +82,7 @@ def load(
     matting: MattingSettings, processing: ProcessingSettings, device: torch.device
 ) -> ChromaKey:
     """Raises: SettingsError: `matting.chroma_color` is no colour that a screen can have."""
-    return ChromaKey(matting.chroma_color, device, processing.intra_op_threads)
+    return ChromaKey(matting.of(ChromaOptions).color, device, processing.intra_op_threads)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,11 @@
-"""What a model needs from elsewhere, had at hand before anything asks for it. Loads no torch."""
+"""Fetch what the models that take part need from elsewhere, before a run asks for it."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from pipeline.contract import MattingSettings
-from pipeline.stages.matting.sam2.weights import fetch_checkpoint
-from pipeline.stages.matting.weights import fetch_rvm
+from pipeline.stages.matting.catalogue import facts_of, function_of, taking_part
 
 
 def fetch_model(matting: MattingSettings) -> list[Path]:
@@ -17,11 +15,9 @@ def fetch_model(matting: MattingSettings) -> list[Path]:
         MachineError: it cannot be had.
         SettingsError: it is not what the settings say.
     """
-    if matting.model == "rvm":
-        return list(fetch_rvm(matting))
-    if matting.model not in ("sam2", "sam2+rvm"):
-        return []
-    places = [fetch_checkpoint(matting), *fetch_model(replace(matting, model=matting.sam2_seed))]
-    if matting.model == "sam2+rvm":
-        places += fetch_model(replace(matting, model=matting.sam2_edge))
-    return places
+    found: dict[Path, None] = {}
+    for each in taking_part(matting):
+        row = facts_of(each)
+        if row.weights is not None:
+            found |= dict.fromkeys(function_of(row, row.weights.fetch)(each))
+    return [*found]

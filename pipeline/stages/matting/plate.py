@@ -38,6 +38,7 @@ from pipeline.stages.matting.known_background import (
     unmix,
     window_of,
 )
+from pipeline.stages.matting.plate_facts import PlateOptions
 
 #: The median is taken of at most this many frames, and of at most so many bytes of them: 25 frames
 #: up to 5120x2560, 9 at 8192x4096. They stay on the model's device.
@@ -57,8 +58,9 @@ def load(
     matting: MattingSettings, processing: ProcessingSettings, device: torch.device
 ) -> PlateModel:
     """Raises: SettingsError: `matting.plate_image` is not a picture."""
-    picture = None if matting.plate_image is None else _read(Path(matting.plate_image))
-    return PlateModel(picture, matting.plate_image or "", device)
+    image = matting.of(PlateOptions).image
+    picture = None if image is None else _read(Path(image))
+    return PlateModel(picture, image or "", device)
 
 
 def _read(path: Path) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Code and weights from elsewhere: fetched once, checked ever after, never run unpinned.
+"""Fetch code and weights once, and check them ever after; nothing unpinned is run.
 
 The cache is torch.hub's (``TORCH_HOME``). Beside each weights file stands its sha256 as it was at
 the first fetch, because nobody publishes one.
@@ -21,32 +21,15 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 
-from pipeline.contract import MattingSettings
 from pipeline.errors import MachineError, SettingsError
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-_RVM_RELEASE = "https://github.com/PeterL1n/RobustVideoMatting/releases/download/v1.0.0"
 _NETWORK_TIMEOUT_S = 15.0
 
 #: A name that nobody resolves, or a server of many addresses none of which answers, takes longer
 #: than one connection may: so long all of it together, until a machine counts as offline.
 ANSWER_TIMEOUT_S = 45.0
-_WHAT_TO_DO = (
-    "run `vrmatte models fetch` where there is a network, or set matting.rvm_repo and "
-    "matting.rvm_weights to local copies, or choose --model chroma, plate or depth (for sam2: "
-    "one of these as matting.sam2_seed and matting.sam2_edge)"
-)
-
-
-def fetch_rvm(matting: MattingSettings) -> tuple[Path, Path]:
-    """Have RVM's code and weights; their places. Raises MachineError, SettingsError."""
-    return fetch_code(matting.rvm_repo), fetch_weights(matting)
 
 
 def hub_folder() -> Path:
@@ -60,11 +43,14 @@ def compiled_folder() -> Path:
     return hub_folder().parent / "vrmatte"
 
 
-def fetch_code(repository: str) -> Path:
+def fetch_repository(repository: str, setting: str, what: str, advice: str) -> Path:
     """The folder of a torch.hub repository: a local one as it is, else fetched to the cache.
 
     Args:
         repository: a folder, or ``owner/name:ref``.
+        setting: which setting names it, ``"matting.rvm_repo"``.
+        what: what it is, in words.
+        advice: what to do where it cannot be had.
 
     Raises:
         MachineError: it is not in the cache and cannot be fetched.
@@ -73,38 +59,22 @@ def fetch_code(repository: str) -> Path:
     folder = Path(repository).expanduser()
     if folder.is_dir():
         if not (folder / "hubconf.py").is_file():
-            raise SettingsError(f"{folder} has no hubconf.py", "check matting.rvm_repo")
+            raise SettingsError(f"{folder} has no hubconf.py", f"check {setting}")
         return folder.absolute()
     named = re.fullmatch(r"([\w.-]+)/([\w.-]+):([\w./-]+)", repository)
     if not named:
-        raise SettingsError(
-            f"matting.rvm_repo {repository!r} is neither a folder nor owner/name:ref"
-        )
-    hub = hub_folder()
-    owner, name, ref = named.groups()
-    cached = hub / "_".join([owner, name, ref]).replace("/", "_")
-    with _fetching(hub, "RVM's code", repository):
+        raise SettingsError(f"{setting} {repository!r} is neither a folder nor owner/name:ref")
+    cached = _cached_repository(repository)
+    with _fetching(hub_folder(), what, repository, advice):
         if not (cached / "hubconf.py").is_file():
-            _require_answer(f"https://github.com/{owner}/{name}")
+            _require_answer(f"https://github.com/{named[1]}/{named[2]}")
             import torch
 
             # hub.list fetches and unpacks; calling an entry point would fetch weights as well.
             torch.hub.list(repository, skip_validation=True, trust_repo=True, verbose=False)  # type: ignore[no-untyped-call]
     if not (cached / "hubconf.py").is_file():
-        raise MachineError(f"torch.hub left nothing at {cached}", _WHAT_TO_DO)
+        raise MachineError(f"torch.hub left nothing at {cached}", advice)
     return cached
-
-
-def fetch_weights(matting: MattingSettings) -> Path:
-    """The weights file: a local one, or fetched to the cache; its sha256 is checked.
-
-    Raises:
-        MachineError: it cannot be fetched, or is not the file it was.
-    """
-    source = matting.rvm_weights or f"{_RVM_RELEASE}/rvm_{matting.rvm_variant}.pth"
-    path = fetch_file(source, "RVM's weights", _WHAT_TO_DO)
-    require_sha256(path, matting.rvm_weights_sha256, "matting.rvm_weights_sha256")
-    return path
 
 
 def fetch_file(source: str, what: str, advice: str) -> Path:
@@ -118,14 +88,13 @@ def fetch_file(source: str, what: str, advice: str) -> Path:
     Raises:
         MachineError: it cannot be fetched, or is not the file it was.
     """
-    if urlparse(source).scheme not in ("http", "https"):
+    if is_local(source):
         path = Path(source).expanduser().absolute()
         if not path.is_file():
             raise MachineError(f"there are no weights at {path}", advice)
         return path
-    checkpoints = hub_folder() / "checkpoints"
-    path = checkpoints / Path(urlparse(source).path).name
-    with _fetching(checkpoints, what, source, advice):
+    path = _cached_file(source)
+    with _fetching(path.parent, what, source, advice):
         if not path.is_file():
             _require_answer(source)
             import torch
@@ -140,22 +109,31 @@ def fetch_file(source: str, what: str, advice: str) -> Path:
     return path
 
 
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Tensors by name, on the CPU; nothing in the file is run. Raises MachineError."""
-    import torch
+def repository_is_here(repository: str) -> bool:
+    """Whether `fetch_repository` would fetch nothing."""
+    folder = Path(repository).expanduser()
+    if not folder.is_dir():
+        folder = _cached_repository(repository)
+    return (folder / "hubconf.py").is_file()
 
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, UnpicklingError, EOFError, ValueError) as error:
-        raise MachineError(
-            f"{path} is no file of weights that can be read safely",
-            "check matting.rvm_weights, or delete the file to have it fetched again",
-        ) from error
-    if not isinstance(loaded, dict) or not all(
-        isinstance(v, torch.Tensor) for v in loaded.values()
-    ):
-        raise MachineError(f"{path} holds no plain state_dict", "check matting.rvm_weights")
-    return dict(loaded)
+
+def file_missing(source: str, what: str) -> str | None:
+    """Why `fetch_file` would fetch something or fail, in words; None where it would do neither."""
+    if is_local(source):
+        path = Path(source).expanduser()
+        return None if path.is_file() else f"{what} are not at {path}"
+    path = _cached_file(source)
+    if not path.is_file():
+        return f"{what} are not here"
+    record = _record_of(path)
+    if record.is_file() and record.read_text().split()[:1] != [sha256_of(path)]:
+        return f"{what} at {path}: its sha256 has changed since it was fetched"
+    return None
+
+
+def is_local(source: str) -> bool:
+    """Whether it is a path, not an http(s) address."""
+    return urlparse(source).scheme not in ("http", "https")
 
 
 def require_sha256(path: Path, expected: str | None, setting: str) -> None:
@@ -172,9 +150,23 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _cached_repository(repository: str) -> Path:
+    """Where torch.hub keeps it."""
+    return hub_folder() / re.sub(r"[/:]", "_", repository)
+
+
+def _cached_file(address: str) -> Path:
+    return hub_folder() / "checkpoints" / Path(urlparse(address).path).name
+
+
+def _record_of(path: Path) -> Path:
+    """Where the sha256 of a fetched file is written down."""
+    return path.with_name(f"{path.name}.sha256")
+
+
 def _check_recorded(path: Path) -> None:
     """Record the sha256 of a file that was just fetched; ever after, insist on it."""
-    record = path.with_name(f"{path.name}.sha256")
+    record = _record_of(path)
     digest = sha256_of(path)
     if not record.exists():
         record.write_text(f"{digest}  {path.name}\n")
@@ -210,7 +202,7 @@ def _require_answer(address: str) -> None:
 
 
 @contextmanager
-def _fetching(folder: Path, what: str, source: str, advice: str = _WHAT_TO_DO) -> Iterator[None]:
+def _fetching(folder: Path, what: str, source: str, advice: str) -> Iterator[None]:
     """One fetch at a time on this machine, no longer than a patient person waits."""
     old_timeout = socket.getdefaulttimeout()
     try:

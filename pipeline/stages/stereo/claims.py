@@ -1,4 +1,4 @@
-"""Which of two eyes is right about a region that only one of them holds for the subject.
+"""Judges which of two eyes is right about a region that only one of them holds.
 
 Pure tensors of one frame at the size of the disparity field, any device. Three witnesses, added up
 as logarithms of likelihood ratios; what none of them decides stays as it is:

@@ -1,4 +1,4 @@
-"""Where a subject's parallax lies: a coarse field of disparities from two small pictures.
+"""Estimates the subject's disparity: a coarse field from two small pictures.
 
 Pure tensors of one frame, any device; what lasts over time is handed in and out. A disparity d > 0
 means that what is at column x of the left eye is at ``x - d`` of the right one (near things move

@@ -1,4 +1,4 @@
-"""Where the mattes of two eyes disagree, and how one is mended from the other.
+"""Mends one eye's matte from the other's where they disagree.
 
 Pure tensors of one frame, any device. Regions are found on small mattes; only `mend` works at full
 size, and only it changes anything.

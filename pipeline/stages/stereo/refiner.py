@@ -1,4 +1,4 @@
-"""Two eyes that agree: what one eye's matte lost, or holds by mistake, is mended from the other's.
+"""`StereoRefiner`: mends in one eye's matte what it lost or wrongly holds, from the other's.
 
 For each frame, all small but the last step:
 
@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.contract import StereoSettings, StereoSummary
+from pipeline.contract import StereoSettings
 from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.stages.stereo.claims import View, truth_of_claims
 from pipeline.stages.stereo.disparity import (
@@ -40,6 +40,7 @@ from pipeline.stages.stereo.disparity import (
     subject_evidence,
     to_right_eye,
 )
+from pipeline.stages.stereo.findings import StereoSummary
 from pipeline.stages.stereo.mending import Verdict, claims, mend
 
 _FIELD_SIDE = 128  # longest side of the field; mattes are compared at twice its size
@@ -129,7 +130,7 @@ class StereoRefiner:
         self._recent: Tensor | None = None
         self._mending = False
         self._found: list[FrameAgreement] = []
-        self._after: dict[int, Tensor] = {}  # disagreement and union of mended frames, in pixels
+        self._disagreement: dict[int, float] = {}
 
     def refine(self, eyes: EyeBatch, matte: MatteBatch) -> MatteBatch:
         """The same mattes, mended where they must be; shapes and dtypes stay.
@@ -143,6 +144,7 @@ class StereoRefiner:
         # Wait for the device once a batch; then once more for each frame that may have to change.
         figures = torch.stack([frame.figures for frame in observed]).tolist()
         alpha, foreground = matte.alpha, matte.foreground
+        mended: dict[int, Tensor] = {}  # disagreement and union after it, in pixels
         for index, (frame, numbers) in enumerate(zip(observed, figures, strict=True)):
             agreement, disparity = self._figures(frame, numbers)
             changed: list[int] = []
@@ -166,8 +168,12 @@ class StereoRefiner:
             self._remember(mattes)
             number = eyes.start + index
             if changed:
-                self._after[number] = _compared(mattes, frame.fields).figures
+                mended[number] = _compared(mattes, frame.fields).figures
+            self._disagreement[number] = 1 - agreement
             self._found.append(FrameAgreement(number, agreement, disparity, bool(changed)))
+        left = torch.stack(list(mended.values())).tolist() if mended else []
+        for number, (differing, union) in zip(mended, left, strict=True):
+            self._disagreement[number] = 1 - self._agreement(differing, union)
         return MatteBatch(alpha, foreground, matte.start, matte.objects)
 
     @property
@@ -178,19 +184,17 @@ class StereoRefiner:
     def disagreement(self) -> dict[int, float] | None:
         """Share of the subject that only one eye holds, after mending, by frame.
 
-        None where nobody looked. Waits for the device, once.
+        None where the eyes are not compared.
         """
-        if self._passes:
-            return None
-        left = {frame.frame: 1 - frame.agreement for frame in self._found}
-        figures = torch.stack(list(self._after.values())).tolist() if self._after else []
-        for number, (differing, union) in zip(self._after, figures, strict=True):
-            left[number] = 1 - self._agreement(differing, union)
-        return left
+        return None if self._passes else self._disagreement
 
-    def summary(self, start: int = 0) -> StereoSummary:
-        """Of the frames from number `start` on."""
-        found = [frame for frame in self._found if frame.frame >= start]
+    def summary(self, start: int = 0, stop: int | None = None) -> StereoSummary:
+        """How the eyes agreed in the frames ``start..stop``; None: up to the last one."""
+        found = [
+            frame
+            for frame in self._found
+            if frame.frame >= start and (stop is None or frame.frame < stop)
+        ]
         near = sorted(frame.disparity for frame in found if frame.disparity is not None)
         middle = near[len(near) // 2] if near else 0.0
         depth = None

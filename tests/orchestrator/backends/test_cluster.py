@@ -67,11 +67,11 @@ def test_an_out_that_cannot_be_written(asked: Look, monkeypatch: pytest.MonkeyPa
     assert said.endswith(": no way")
 
 
-def test_a_scratch_folder_that_this_node_has_not(asked: Look, tmp_path: Path) -> None:
-    assert isinstance(asked(scratch=str(tmp_path)), Node)
+def test_a_local_folder_that_this_node_has_not(asked: Look, tmp_path: Path) -> None:
+    assert isinstance(asked(local_folder=str(tmp_path)), Node)
     missing = tmp_path / "nvme"
-    assert asked(scratch=str(missing)) == (
-        f"it cannot write to its scratch folder {missing}: No such file or directory"
+    assert asked(local_folder=str(missing)) == (
+        f"it cannot write to its local folder {missing}: No such file or directory"
     )
     assert not missing.exists()
 

@@ -37,7 +37,7 @@ ALONE = Stages(
     prepare_s=0.0,
     stages=(
         Stage("decode", 10, 0.1, 0.1),
-        Stage("model", 20, 2.0, 4.0),
+        Stage("matting", 20, 2.0, 4.0),
         Stage("encode webm", 40, 2.0, 2.0),
     ),
 )
@@ -81,7 +81,7 @@ def test_on_a_cpu_efficiency_is_work_over_cores_and_warm_up_is_work() -> None:
     # In 20 s: 136 frames through decode (10 ms) and model (200 ms of CPU), 116 through encode (50)
     assert found.steady == pytest.approx((136 * 0.21 + 116 * 0.05) / 2 / 20)
     assert found.overall == pytest.approx((140 * 0.21 + 120 * 0.05) / 2 / 28)
-    assert (found.kind, found.slowest) == ("all cores", "model")
+    assert (found.kind, found.slowest) == ("all cores", "matting")
     assert found.cores_busy == pytest.approx(42 / 56)
 
 
@@ -132,11 +132,11 @@ def test_changes_are_new_over_old() -> None:
         BENCH,
         alone=replace(ALONE, stages=(*doubled, Stage("encode matte", 40, 1.0, 1.0))),
         whole=replace(WHOLE, last_segment_s=16.0, peak_rss_bytes=1_000_000_000),
-        efficiency=Efficiency("all cores", None, 0.5, "model", 0.9),
+        efficiency=Efficiency("all cores", None, 0.5, "matting", 0.9),
         model="depth",
     )
     ratios = {change.name: change.ratio for change in changes(BENCH, new)}
-    assert ratios["model, frames/s"] == pytest.approx(2)
+    assert ratios["matting, frames/s"] == pytest.approx(2)
     assert ratios["whole, frames/s"] == pytest.approx(2)
     assert ratios["RSS, GB"] == pytest.approx(0.5)
     assert "encode matte, frames/s" not in ratios
@@ -197,7 +197,7 @@ def test_a_tiny_clip_end_to_end(clip: Callable[[ClipSpec], Path]) -> None:
     assert found.whole.segments == ((0, 6), (6, 12))
     assert sum(found.whole.recomputed(found.alone.warmup_frames)) == 3
     assert [(stage.name, stage.frames) for stage in found.alone.stages] == [
-        *((name, 10) for name in ("decode", "eyes", "model", "refine")),
+        *((name, 10) for name in ("decode", "matting", "stereo", "judge")),
         *((f"planes {name}", 10) for name in ("webm", "matte")),
         *((f"encode {name}", 12) for name in ("webm", "matte")),
     ]

@@ -13,10 +13,12 @@ from click.testing import CliRunner, Result
 
 import orchestrator.run.run
 from orchestrator.cli import main
-from orchestrator.commands.options import QUALITIES
+from orchestrator.commands.options import PROJECTIONS, QUALITIES
 from orchestrator.run.request import Request, Surroundings
 from orchestrator.settings.settings import Settings
+from pipeline.contract import ProjectionName
 from pipeline.contract.encoder_points import Quality
+from pipeline.deliverables.formats import FORMATS
 from pipeline.errors import (
     DiskError,
     EncodeError,
@@ -71,6 +73,24 @@ def test_who_the_subject_is_can_be_typed(requests: list[Request]) -> None:
     matting = requests[0].settings.matting
     assert (matting.model, matting.prompts, matting.dlc_csv) == ("sam2+rvm", "said", "a.csv")
     assert (matting.dlc_bodyparts, matting.dlc_likelihood) == (("nose", "ear"), 0.9)
+
+
+def test_old_names_are_taken_with_a_note(requests: list[Request], tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("output: {scratch: /nvme}\n")
+    result = typed("run", "in", "-o", "out", "--config", str(file))
+    note = f"note: {file}, line 1: output.scratch is now named output.local_folder\n"
+    assert (result.exit_code, result.stderr) == (0, note)
+    assert requests.pop().settings.output.local_folder == "/nvme"
+    result = typed("run", "in", "-o", "out", "--scratch", "/disk")
+    assert result.stderr == "note: --scratch is now named --local-folder\n"
+    assert requests.pop().settings.output.local_folder == "/disk"
+    result = typed("run", "in", "-o", "out", "--local-folder", "/disk")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert requests.pop().settings.output.local_folder == "/disk"
+    told = typed("run", "--help").stdout
+    assert "--local-folder FOLDER" in told
+    assert "--scratch" not in told
 
 
 def test_every_quality_can_be_typed() -> None:
@@ -231,6 +251,26 @@ def test_a_settings_file_that_cannot_be_whole_is_not_left(
     result = typed("config", "init", str(tmp_path / "s.yaml"))
     assert (result.exit_code, "No space left" in result.stderr) == (2, True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_projections_that_can_be_typed_are_those_that_are_known() -> None:
+    assert sorted(PROJECTIONS) == sorted([*get_args(ProjectionName), "auto"])
+
+
+def test_a_format_that_does_not_exist_is_answered_with_the_nearest(requests: list[Request]) -> None:
+    result = typed("run", "in", "-o", "out", "--format", "tiff", "--format", "greenscren")
+    said = "--format: there is no format named 'greenscren'\ndid you mean 'greenscreen'?"
+    assert (result.exit_code, result.stderr.strip()) == (2, f"error: {said}")
+    assert requests == []
+
+
+@pytest.mark.parametrize("words", [["run", "--help"], ["bench", "--help"]])
+def test_help_and_settings_list_every_format(words: list[str], tmp_path: Path) -> None:
+    shown = "".join(typed(*words).stdout.split())
+    assert f"[{'|'.join(FORMATS.names())}]" in shown
+    typed("config", "init", str(tmp_path / "s.yaml"))
+    explained = " ".join((tmp_path / "s.yaml").read_text().replace("#", " ").split())
+    assert all(f"{row.name} ({row.description})" in explained for row in FORMATS)
 
 
 def test_models_list_names_them_all() -> None:

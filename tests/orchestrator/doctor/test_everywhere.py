@@ -150,19 +150,19 @@ def test_an_out_that_this_machine_cannot_write(
     assert finding.said.endswith("Permission denied")
 
 
-def test_a_public_address_is_to_be_minded(cluster: Nodes) -> None:
+def test_a_public_address_is_a_warning(cluster: Nodes) -> None:
     cluster.addresses = ["203.1.2.3", "100.64.0.2"]
     public, private = sorted(cluster.reports(), key=lambda report: report.name)
-    assert the(public, "address").level == "mind"
-    assert "whoever reaches its ports" in the(public, "address").said
+    assert the(public, "address").level == "warning"
+    assert "anyone who reaches its ports" in the(public, "address").said
     assert the(private, "address").level == "ok"
 
 
 @pytest.mark.parametrize(
     ("counted", "there", "level", "said"),
     [
-        (0, 0, "mind", "no GPU, and others have one"),
-        (0, 1, "mind", "Ray has 0 of its 1 GPU"),
+        (0, 0, "warning", "no GPU, but others have one"),
+        (0, 1, "warning", "Ray has 0 of its 1 GPU"),
         (2, 1, "broken", "Ray counts 2 GPUs, and 1 can be seen"),
     ],
 )
@@ -182,7 +182,7 @@ def test_a_cluster_without_gpus_works_on_its_cpus(cluster: Nodes) -> None:
         machine.gpus, machine.driver = (), None
     cluster.gpus = [0, 0]
     assert {the(report, "workers").level for report in cluster.reports()} == {"ok"}
-    assert {the(report, "workers").level for report in cluster.reports(cpus=0)} == {"mind"}
+    assert {the(report, "workers").level for report in cluster.reports(cpus=0)} == {"warning"}
 
 
 def test_it_is_shown_node_by_node_and_the_exit_status_is_that_of_all(
@@ -205,10 +205,10 @@ def test_it_is_shown_node_by_node_and_the_exit_status_is_that_of_all(
     status, said = typed()
     assert status == 3
     assert "it said nothing for 600 s" in said
-    assert "this cluster is not ready: 1 thing to mend" in said
+    assert "this cluster is not ready: 1 thing to repair" in said
     status, said = typed("--json")
     record = json.loads(said)
-    assert (status, record["level"], record["schema"]) == (3, "broken", 1)
+    assert (status, record["level"], record["schema"]) == (3, "broken", 2)
     assert [node["name"] for node in record["nodes"]] == ["pod-0", "pod-1"]
 
 

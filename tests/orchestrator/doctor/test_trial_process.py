@@ -49,20 +49,20 @@ def test_what_hangs_is_left_after_its_deadline(trials: TrialProcess, tmp_path: P
 def test_what_crashes_is_told_by_its_last_words(trials: TrialProcess, tmp_path: Path) -> None:
     tried = trials.run(asked("crash", tmp_path), DEADLINE_S)
     assert tried.outcome == "crashed"
-    assert tried.said == "its process was ended by SIGSEGV: double free or corruption"
+    assert tried.said == "its process failed (killed by SIGSEGV): double free or corruption"
     tried = trials.run(asked("leave", tmp_path), DEADLINE_S)
-    assert (tried.outcome, tried.said) == ("crashed", "its process ended with status 7")
+    assert (tried.outcome, tried.said) == ("crashed", "its process failed (exit status 7)")
 
 
 def test_a_disk_is_really_written_and_read(tmp_path: Path) -> None:
     trials = TrialProcess("cpu")
     finding = disk_finding(tmp_path / "not/there/yet", trials)
-    assert finding.level in ("ok", "mind")
+    assert finding.level in ("ok", "warning")
     assert str(tmp_path / "not/there/yet") in finding.said
     assert list(tmp_path.iterdir()) == []
     finding = disk_finding(Path("/proc"), trials)
     assert (finding.level, "cannot be written" in finding.said) == ("broken", True)
-    assert disk_finding(Path("/proc"), trials, is_out=False).level == "mind"
+    assert disk_finding(Path("/proc"), trials, is_out=False).level == "warning"
     trials.close()
 
 
@@ -71,7 +71,7 @@ def test_a_file_is_no_place_for_outputs(tmp_path: Path) -> None:
     file.touch()
     for place in (file, file / "out"):
         tried = try_disk(DiskTrial(str(place), 1 << 20))
-        assert (tried.outcome, tried.said) == ("failed", f"{file} is no folder")
+        assert (tried.outcome, tried.said) == ("failed", f"{file} is not a folder")
     assert try_disk(DiskTrial(str(tmp_path / "later/out"), 1 << 20)).outcome == "works"
 
 
@@ -79,7 +79,7 @@ def test_a_file_is_no_place_for_outputs(tmp_path: Path) -> None:
     ("script", "why"),
     [
         (None, "it cannot be started: No such file or directory"),
-        ("exit 3", "it ended with status 3 instead of its version"),
+        ("exit 3", "it did not tell its version (exit status 3)"),
         ("exec sleep 1000", "it did not tell its version within 0 s"),
     ],
 )

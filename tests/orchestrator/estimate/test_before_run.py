@@ -28,7 +28,7 @@ from tests.orchestrator.worlds import make_job
 
 def stages(*wall: float, cpu: float | None = None, warmup: int = 0) -> Stages:
     """One stage a figure, in seconds of a frame; of one core, unless it is said."""
-    names = ("decode", "model", "encode webm")
+    names = ("decode", "matting", "encode webm")
     each = tuple(
         Stage(name, 1, seconds, seconds if cpu is None else cpu / len(wall))
         for name, seconds in zip(names, wall, strict=False)
@@ -174,7 +174,7 @@ def test_the_plan_fits_and_says_why(width: int) -> None:
         "128x64, 30 frames/s, h264 8 bit; 2400 frames in 4 segments",
         "worker 0 (CPU) first; model rvm; decoder CPU; encoder webm: VP9 (libvpx)",
         "worker 1 (CPU) first; model rvm; decoder not tried;",
-        "no time, for the trial failed: the trial failed: no weights",
+        "no time, because the trial failed: the trial failed: no weights",
         "about 2.8 MB (by a trial)",
         "about 1.0 kB (guessed)",
         "of outputs, some of them guessed, and",
@@ -207,7 +207,7 @@ def test_what_is_done_needs_nothing_more() -> None:
     found = dry(jobs, Forecast(), done=frozenset({"a", "b"}))
     lines = list(plan_lines(found, 80))
     assert "time  none: all is done" in lines
-    assert lines.count("  done already: nothing is made again") == 2
+    assert lines.count("  already done: nothing to do") == 2
     assert found.output_bytes == found.scratch_bytes == 0
 
 

@@ -28,7 +28,7 @@ def stages(
     decode: tuple[float, float], model: tuple[float, float], encode: tuple[float, float]
 ) -> Stages:
     """Each stage's (wall, CPU) milliseconds a frame."""
-    named = {"decode": decode, "model": model, "encode webm": encode}
+    named = {"decode": decode, "matting": model, "encode webm": encode}
     found = tuple(Stage(n, 10, wall / 100, cpu / 100) for n, (wall, cpu) in named.items())
     return Stages("device", "decoder", 1, 24, 1.0, 1.0, 0.0, found)
 
@@ -252,4 +252,4 @@ def test_a_trial_that_fails_is_told_and_costs_nothing_else() -> None:
 
     long = [job(20 * LONG, width=1920)]
     found = choose_lanes(None, long, 1, 2, on_gpu=False, measure=fails)
-    assert (found.count, found.reason) == (2, "by the cores, for a trial failed")
+    assert (found.count, found.reason) == (2, "by the cores, because a trial failed")

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.estimate.output_sizes import SOUND_OF_FORMAT, foretold
+from orchestrator.estimate.output_sizes import foretold
 from orchestrator.estimate.trial import CodedBytes, Stages
 from orchestrator.fleet.jobs import VideoJob
 from orchestrator.out.room import SHARE_OF_QUALITY, output_bytes
 from orchestrator.plan.planner import segment_grid
 from pipeline.contract import AudioTrack, EncodingSettings, VideoSettings
-from pipeline.deliverables.base import BUILT_IN, make_deliverable
 from tests.orchestrator.worlds import make_job
 
 
@@ -87,11 +85,3 @@ def test_it_is_guessed_by_the_quality_where_there_was_no_trial_of_every_format()
             settings = VideoSettings(deliverables=(name,), encoding=encoding)
             size = foretold(replace(job, settings=settings), None)
             assert size.pictures == pytest.approx(share * output_bytes(job.info, 600), abs=1)
-
-
-def test_the_sound_of_every_format_is_known() -> None:
-    job = job_of()
-    job = replace(job, info=replace(job.info, width=128, height=64, frame_rate=Fraction(30)))
-    for name in BUILT_IN:
-        form = getattr(make_deliverable(name, job.info, job.settings), "sound", None)
-        assert SOUND_OF_FORMAT.get(name) == form, name

@@ -32,7 +32,7 @@ from orchestrator.fleet.journal_entries import (
     WorkerLost,
 )
 from orchestrator.fleet.snapshot import VideoState
-from pipeline.contract import FinishJob, MatteFlag
+from pipeline.contract import Finding, FinishJob
 from pipeline.errors import ErrorRecord
 from tests.orchestrator.worlds import World, make_job, outputs_of, segment_result
 from workers.messages import (
@@ -285,7 +285,7 @@ def test_a_full_disk_drains_the_run_and_costs_no_attempt() -> None:
 def test_a_full_scratch_costs_its_worker_alone() -> None:
     run = Script([make_job("a", segments=3)], lanes=(2, 1))
     run.ready(0, 1)
-    run.fail("a", 0, "scratch")
+    run.fail("a", 0, "local-folder")
     assert AskToStop(0) in run.actions
     assert (run.status(0), run.status(1)) == ("stopping", "ready")
     run.done("a", 1)  # its other lane had room
@@ -305,14 +305,14 @@ def test_where_every_scratch_is_full_the_run_stops_and_sets_nothing_aside(
 ) -> None:
     run = Script([make_job("a", segments=2)], lanes=(1, 1))
     run.ready(0, 1)
-    run.fail("a", 0, "scratch")
+    run.fail("a", 0, "local-folder")
     if first_is_gone:
         run.exit(0, "exit status 0")
-    run.fail("a", 1, "scratch")
+    run.fail("a", 1, "local-folder")
     for worker in (0, 1)[first_is_gone:]:
         run.exit(worker, "exit status 0")
     assert run.fleet.finished
-    assert run.fleet.snapshot().stop_reason == ErrorRecord("scratch", "scratch trouble")
+    assert run.fleet.snapshot().stop_reason == ErrorRecord("local-folder", "local-folder trouble")
     assert run.video("a").status == "running"
 
 
@@ -785,22 +785,34 @@ def test_a_run_goes_on_where_it_stopped() -> None:
 def test_what_was_said_of_a_finished_video_is_still_told() -> None:
     first = Script([make_job("a")])
     first.ready(0)
-    flag = MatteFlag("empty", 2, 7, None, 1.0)
-    told = replace(segment_result(first.given[TaskId("a", 0)][1]), flags=(flag,))
+    found = Finding("anything", "odd", 2, 7)
+    told = replace(segment_result(first.given[TaskId("a", 0)][1]), findings=(found,))
     run = Script([make_job("a")], committed={TaskId("a", 0): told}, published={"a": ()})
     assert run.fleet.finished
-    assert run.video("a").matte.flags == (flag,)
+    assert run.video("a").findings == (found,)
 
 
-def test_flags_are_those_of_the_segments_that_are_there() -> None:
-    run = Script([make_job("a")])
+def test_findings_and_seconds_are_those_of_the_segments_that_are_there_in_order() -> None:
+    run = Script([make_job("a", segments=3)], lanes=(3,))
     run.ready(0)
-    flags = [MatteFlag("empty", 2, 9, None, 1.0), MatteFlag("empty", 10, 11, None, 1.0)]
-    for number, flag in enumerate(flags):
+    found = [Finding("anything", "odd", 10 * number, 10 * number) for number in range(3)]
+    for number in (2, 0):
         task = TaskId("a", number)
-        result = replace(segment_result(run.given[task][1]), flags=(flag,))
+        result = replace(
+            segment_result(run.given[task][1]),
+            findings=(found[number],),
+            stage_seconds={"decode": 1.0, f"stage {number}": 2.0},
+            wall_s=4.0,
+        )
         run.tell(SegmentDone(*run.who(task), result, 1.0))
-    assert run.video("a").matte.flags == (MatteFlag("empty", 2, 11, None, 1.0),)
+    state = run.video("a")
+    assert state.findings == (found[0], found[2])
+    assert state.stage_seconds == {"decode": 2.0, "stage 0": 2.0, "stage 2": 2.0}
+    assert state.wall_s == 8.0
+    # Progress alters none of it, and readers see that by identity.
+    run.tell(TaskProgress(*run.who(TaskId("a", 1)), 3))
+    assert run.video("a") != state
+    assert run.video("a").findings is state.findings
 
 
 def test_nothing_left_to_do_is_finished_at_once() -> None:

@@ -45,8 +45,10 @@ from orchestrator.gates.record import (
 )
 from orchestrator.gates.screen import show_results, verdict
 from orchestrator.gates.site import Site
-from pipeline.contract import MattingSettings, SegmentResult
+from pipeline.contract import MattingSettings, ModelOptions, SegmentResult
 from pipeline.errors import MachineError, SettingsError
+from pipeline.stages.matting.rvm.facts import RvmOptions
+from pipeline.stages.matting.sam2.facts import Sam2Options
 from tests.orchestrator.finished_out import SEGMENT_BYTES, finished_out
 from tests.orchestrator.machines import L4, RIGHT, Machine, good
 from workers.telemetry import GpuSample
@@ -338,9 +340,12 @@ def test_gate_3_fails_by_what_is_read_off_the_output(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"status": 130, "said": "stopped: no room left for seg-000000"}, "130: stopped: no room"),
+        (
+            {"status": 130, "said": "stopped: no room left for seg-000000"},
+            "(exit status 130): stopped: no room",
+        ),
         ({"status": None}, "did not end within 5 s"),
-        ({"status": 1, "said": "av1.mp4: failed: is damaged"}, "status 1: av1.mp4: failed"),
+        ({"status": 1, "said": "av1.mp4: failed: is damaged"}, "(exit status 1): av1.mp4: failed"),
         ({"retries": 1}, "2 attempts were lost"),
     ],
 )
@@ -374,9 +379,9 @@ def test_gate_3_fails_by_a_gpu_that_nobody_used(
     [
         ({"other_bytes": True}, "two workers make other files than one"),
         ({"faults": 1}, "2 workers with 2 faults"),
-        ({"idle_workers": 1}, "not both workers made segments"),
+        ({"idle_workers": 1}, "one of the workers made no segment"),
         ({"retries": 1}, "attempts were lost"),
-        ({"status": 3, "said": "error: no room"}, "status 3: error: no room"),
+        ({"status": 3, "said": "error: no room"}, "(exit status 3): error: no room"),
     ],
 )
 def test_gate_4_fails_by_workers_that_disturb_each_other(
@@ -462,7 +467,7 @@ def test_gate_5_fails_by_one_file_of_many_that_is_cut_off(site: Site, tmp_path: 
     path.write_bytes(path.read_bytes()[:50])
     result = looked_at(site)["videos done"]
     assert (result.status, result.said) == (
-        *("failed", "an output of talk03.mp4 is not as long as when it was made"),
+        *("failed", "the size of an output of talk03.mp4 has changed since it was made"),
     )
     assert "delete it" in result.advice
 
@@ -472,7 +477,7 @@ def test_gate_5_fails_by_one_file_of_many_that_is_cut_off(site: Site, tmp_path: 
     [
         ({"frames": 99.0}, "99 frames instead of 100"),
         ({"decoded": 0.0}, "none of its frames decodes"),
-        ({"alpha_low": 1.0}, "keeps the whole picture"),
+        ({"alpha_low": 1.0}, "is 1 everywhere"),
         ({"sound_end": 2.0}, "its sound ends at 2.000 s instead of 3.000 s"),
         ({"tracks": 0.0}, "0 tracks of sound, the source has 1"),
     ],
@@ -499,7 +504,7 @@ def test_gate_5_fails_while_a_run_goes_on(site: Site, tmp_path: Path) -> None:
 
 
 def test_gate_5_wants_a_finished_folder(site: Site, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="gate 5 looks at a finished output folder"):
+    with pytest.raises(SettingsError, match="gate 5 checks a finished output folder"):
         gates_to_run(site, 5)
     site.out = tmp_path / "none"
     with pytest.raises(SettingsError, match="no run was started"):
@@ -595,8 +600,8 @@ def test_an_error_that_nobody_foresaw_is_not_a_failed_check() -> None:
         list(results([Check(1, "x", broken)]))
 
 
-def using(*names: str, **settings: Any) -> list[MattingSettings]:
-    return [MattingSettings(model=name, **settings) for name in names]
+def using(*names: str, options: tuple[ModelOptions, ...] = ()) -> list[MattingSettings]:
+    return [MattingSettings(model=name, options=options) for name in names]
 
 
 def passed(site: Site) -> dict[str, Any]:
@@ -624,15 +629,16 @@ def test_gated_runs_start_only_where_the_gates_were_passed(site: Site, machine: 
 
 
 def test_other_weights_must_pass_anew(site: Site, machine: Machine) -> None:
+    finer = (RvmOptions(variant="resnet50"),)
     machine.answer = answer_to(WeightsTrial, "", Tried("works"))  # all of them are here
     assert passed(site)["models"] == ["chroma", "depth", "plate", "rvm", "sam2", "sam2+rvm"]
     require_gates(site.around, using("rvm", "sam2", "sam2+rvm"))
-    require_gates(site.around, using("chroma", rvm_variant="resnet50"))
+    require_gates(site.around, using("chroma", options=finer))
     with pytest.raises(MachineError, match="with other weights of rvm") as refused:
-        require_gates(site.around, using("rvm", rvm_variant="resnet50"))
+        require_gates(site.around, using("rvm", options=finer))
     assert "--config FILE" in refused.value.advice
     with pytest.raises(MachineError, match="with other weights of sam2"):
-        require_gates(site.around, using("sam2", sam2_checkpoint="mine.pt"))
+        require_gates(site.around, using("sam2", options=(Sam2Options(checkpoint="mine.pt"),)))
 
 
 def test_another_version_must_pass_anew(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -726,7 +732,7 @@ def test_run_gated_refuses_in_one_line(
     config = tmp_path / "settings.yaml"
     config.write_text("overrides: [{match: '*green*', model: rvm}]\n")
     status, _, complaint = typed(*line, "--config", str(config))
-    assert (status, "without the model rvm" in complaint) == (0, False)  # --model goes before
+    assert (status, "without the model rvm" in complaint) == (0, False)  # --model overrides it
     status, _, complaint = typed(*line[:4], "--gated", "--config", str(config))
     assert (status, "without the model rvm" in complaint) == (3, True)
     assert len(began) == 3
@@ -740,7 +746,7 @@ def test_gates_as_typed(typed: Typed, machine: Machine, tmp_path: Path) -> None:
     out = finished_out(tmp_path / "out", 4, failed=[1]).path
     status, said, _ = typed("gates", "--through", "5", "--out", str(out))
     assert status == 3
-    assert "gates 1 to 4 were passed here" in said
+    assert "gates 1 to 4 passed here" in said
     assert "gate 5 failed" in said
     status, said, _ = typed("gates", "--through", "1", "--json")
     record = json.loads(said)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.machine.crew import gather
+from orchestrator.machine.crew import crew_of
 from orchestrator.machine.devices import Devices, Gpu
 from orchestrator.machine.segment_memory import (
     Share,
@@ -107,10 +107,10 @@ def test_larger_pictures_and_chunks_never_need_less(
 
 def test_a_crew_is_told_its_limits_and_plans_with_what_there_is(tmp_path: Path) -> None:
     gpus = [Gpu(0, "GPU-a", "L4", 24 * GB), Gpu(1, "GPU-b", "L40S", 48 * GB)]
-    devices = Devices((1, 0), "two GPUs")
+    devices = Devices((1, 0), "two GPUs", tuple(gpus))
     out = OutFolder(tmp_path)
     settings = load_settings(None, {"limits": {"vram_gb": 10, "ram_gb": 32}})
-    crew = gather(settings, devices, gpus, out, cores=16, machine_bytes=256 * GB)
+    crew = crew_of(settings, devices, out, [], lanes=8, machine_bytes=256 * GB)
     assert [setup.vram_bytes for setup in crew.setups.values()] == [10 * GB - 600_000_000] * 2
     assert [setup.ram_bytes for setup in crew.setups.values()] == [16 * GB] * 2
     assert [setup.device for setup in crew.setups.values()] == [1, 0]
@@ -119,15 +119,15 @@ def test_a_crew_is_told_its_limits_and_plans_with_what_there_is(tmp_path: Path) 
         "gpu0.jsonl",
     ]
     assert [gpu.uuid for gpu in crew.gpus.values()] == ["GPU-b", "GPU-a"]
-    free = gather(load_settings(None, {}), devices, gpus, out, cores=16, machine_bytes=256 * GB)
+    usual = load_settings(None, {})
+    free = crew_of(usual, devices, out, [], lanes=8, machine_bytes=256 * GB)
     assert [setup.vram_bytes for setup in free.setups.values()] == [None, None]
     rooms = [spec.vram_bytes for spec in free.specs()]
     assert rooms[0] is not None
     assert rooms[1] is not None
     assert rooms[1] < rooms[0] < 48 * GB
-    cpu = gather(
-        load_settings(None, {}), Devices(("cpu",) * 2, ""), [], out, cores=4, machine_bytes=24 * GB
-    )
+    on_cpu = Devices(("cpu",) * 2, "")
+    cpu = crew_of(usual, on_cpu, out, [], lanes=2, machine_bytes=24 * GB)
     assert not cpu.on_gpu
     assert cpu.specs()[0].vram_bytes is None
     assert cpu.memory_used(0) is None
@@ -153,14 +153,15 @@ def test_a_slower_encoder_is_never_planned_with_less(codec: Literal["hevc", "h26
 def test_sam2_is_planned_with_what_its_size_takes(on_gpu: bool, tmp_path: Path) -> None:
     job = replace(make_job(), info=UHD)
     needs, rooms = [], []
-    gpus = [Gpu(0, "GPU-a", "L4", 24 * GB)] if on_gpu else []
-    devices = Devices((0,) if on_gpu else ("cpu",), "")
+    gpus = (Gpu(0, "GPU-a", "L4", 24 * GB),) if on_gpu else ()
+    devices = Devices((0,) if on_gpu else ("cpu",), "", gpus)
     for size in (None, "tiny", "small", "base_plus", "large"):
         matting = {"model": "rvm"} if size is None else {"model": "sam2+rvm", "sam2_size": size}
         settings = load_settings(None, {"matting": matting})
         one = with_needs(replace(job, settings=video_settings(settings)), on_gpu)
         needs.append((one.ram_bytes, one.vram_bytes)[on_gpu])
-        crew = gather(settings, devices, gpus, OutFolder(tmp_path), cores=4, machine_bytes=24 * GB)
+        out = OutFolder(tmp_path)
+        crew = crew_of(settings, devices, out, [], lanes=3, machine_bytes=24 * GB)
         rooms.append((crew.specs()[0].ram_bytes, crew.specs()[0].vram_bytes)[on_gpu] or 0)
     assert needs == sorted(needs)
     assert needs[1] > needs[0] + 4e8

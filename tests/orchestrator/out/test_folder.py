@@ -213,7 +213,7 @@ def test_drafts_are_swept_and_nothing_else(out: OutFolder, tmp_path: Path) -> No
     ]
     kept = [
         settings / "webm-000000.webm",
-        settings / "prepared.pt",
+        settings / "prepared-matting.pt",
         video / "index.json",
         out.state / "probed" / "0123456789abcdef-v1.json",
         out.journal,

@@ -7,7 +7,6 @@ import json
 import os
 import resource
 import zlib
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,7 +26,7 @@ from orchestrator.fleet.journal_entries import (
     WorkerLost,
 )
 from orchestrator.out.journal import Journal
-from pipeline.contract import BorderFrame, MatteFlag, OutputFile, SegmentResult, StageTimes
+from pipeline.contract import Finding, OutputFile, SegmentResult
 from pipeline.errors import DiskError, ErrorRecord, SettingsError
 from tests.orchestrator.worlds import make_job
 
@@ -70,33 +69,140 @@ def test_every_kind_of_entry_comes_back_as_it_was(tmp_path: Path) -> None:
     assert {(line["v"], line["at"]) for line in lines} == {(1, 1234.5)}
 
 
-def test_what_a_segment_tells_comes_back_and_older_lines_have_none_of_it(tmp_path: Path) -> None:
-    old = SegmentCommitted("a", "s1", 0, 0, 10, SegmentResult(("x.webm",), 10), (5,))
-    flag = MatteFlag("jump", 3, 4, 1, 0.25)
-    border = (BorderFrame(0, (0.1, 0.125)), BorderFrame(9, (0.1, 0.0), cut=True))
+def test_findings_and_seconds_of_a_segment_come_back(tmp_path: Path) -> None:
+    findings = (
+        Finding("judge", "jump", 3, 4, 1, (0.25,), "left"),
+        Finding("another package's stage", "anything", 0, 9),
+    )
+    seconds = {"decode": 0.25, "matting": 1.5, "encode": 0.125}
+    result = SegmentResult(("x.webm",), 10, findings=findings, stage_seconds=seconds, wall_s=2.5)
+    entry = SegmentCommitted("a", "s1", 0, 0, 10, result, (5,))
+    path = tmp_path / "journal.jsonl"
+    write(path, [entry])
+    assert read(path) == ([entry], 0)
+    [found] = read(path)[0]
+    assert isinstance(found, SegmentCommitted)
+    # Equal results need not have these in common.
+    assert (found.result.stage_seconds, found.result.wall_s) == (seconds, 2.5)
+    assert list(found.result.stage_seconds) == list(seconds), "in their order"
+
+
+#: The entry of a segment as it was written before results had findings.
+OLDER: dict[str, object] = {
+    "video": "a",
+    "settings": "s1",
+    "segment": 1,
+    "start": 10,
+    "stop": 20,
+    "result": {
+        "files": ["x.webm"],
+        "num_frames": 10,
+        "concealed_frames": 1,
+        "decoder": "CPU",
+        "digests": ["ab"],
+        "stereo": {
+            "num_frames": 10,
+            "mended_frames": [13, 14, 17],
+            "mean_agreement": 0.5,
+            "subject_depth_m": 1.25,
+        },
+        "flags": [
+            {
+                "kind": "touches_edge",
+                "first_frame": 13,
+                "last_frame": 14,
+                "eye": 1,
+                "value": 0.25,
+                "side": "left",
+            }
+        ],
+        "dropped_flags": 2,
+        "area": [0.1, 0.2],
+        "border": [
+            {"frame": 10, "area": [0.1, 0.125], "cut": False},
+            {"frame": 19, "area": [0.1, 0.0], "cut": True},
+        ],
+        "stages": {
+            "wall_s": 2.5,
+            "decode_s": 0.25,
+            "matte_s": 1.5,
+            "planes_s": 0.125,
+            "encode_s": 0.75,
+        },
+    },
+    "sizes": [5],
+    "kind": "segment",
+}
+
+
+def line_of(entry: dict[str, object]) -> bytes:
+    body = {"v": 1, "at": 1234.5, "entry": entry}
+    text = json.dumps(body, separators=(",", ":")).encode()[:-1]
+    return text + b',"sum":"%08x"}\n' % zlib.crc32(text)
+
+
+def test_lines_of_before_there_were_findings_are_read_with_all_that_they_tell(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(line_of(OLDER))
+    [entry], dropped = read(path)
     result = SegmentResult(
         ("x.webm",),
         10,
-        flags=(flag,),
-        dropped_flags=2,
-        area=(0.1, 0.2),
-        border=border,
-        stages=StageTimes(2.5, 0.25, 1.5, 0.125, 0.75),
+        1,
+        "CPU",
+        ("ab",),
+        findings=(
+            Finding("stereo", "mended", 13, 14),
+            Finding("stereo", "mended", 17, 17),
+            Finding("stereo", "agreement", 10, 19, values=(0.5,)),
+            Finding("stereo", "distance", 10, 19, values=(1.25,)),
+            Finding("judge", "touches_edge", 13, 14, 1, (0.25,), "left"),
+            Finding("judge", "dropped", 10, 19, values=(2,)),
+            Finding("judge", "area", 10, 19, values=(0.1, 0.2)),
+            Finding("judge", "border", 10, 10, values=(0.1, 0.125)),
+            Finding("judge", "border", 19, 19, values=(0.1, 0.0), detail="cut"),
+        ),
     )
-    new = replace(old, segment=1, result=result)
+    assert (entry, dropped) == (SegmentCommitted("a", "s1", 1, 10, 20, result, (5,)), 0)
+    assert isinstance(entry, SegmentCommitted)
+    assert entry.result.wall_s == 2.5
+    assert entry.result.stage_seconds == {
+        "decode": 0.25,
+        "matte": 1.5,
+        "planes": 0.125,
+        "encode": 0.75,
+    }
+
+
+@pytest.mark.parametrize(
+    "missing", ["stereo", "flags", "dropped_flags", "area", "border", "stages"]
+)
+def test_still_older_lines_tell_less(tmp_path: Path, missing: str) -> None:
+    told = OLDER["result"]
+    assert isinstance(told, dict)
     path = tmp_path / "journal.jsonl"
-    content = write(path, [old, new]).splitlines(keepends=True)
-    assert read(path) == ([old, new], 0)
-    found = read(path)[0][1]
-    assert isinstance(found, SegmentCommitted)
-    assert found.result.stages == result.stages  # which two equal results need not have in common
-    body = json.loads(content[0])
-    for name in ("flags", "dropped_flags", "area", "border", "stages"):
-        del body["entry"]["result"][name]
-    del body["sum"]
-    text = json.dumps(body, separators=(",", ":")).encode()[:-1]
-    path.write_bytes(text + b',"sum":"%08x"}\n' % zlib.crc32(text))
-    assert read(path) == ([old], 0)
+    less = {name: value for name, value in told.items() if name != missing}
+    bare = {name: told[name] for name in ("files", "num_frames", "concealed_frames", "decoder")}
+    path.write_bytes(line_of({**OLDER, "result": less}) + line_of({**OLDER, "result": bare}))
+    [entry, barest], dropped = read(path)
+    assert dropped == 0
+    assert isinstance(entry, SegmentCommitted)
+    assert entry.result.digests == ("ab",)
+    result = SegmentResult(("x.webm",), 10, 1, "CPU")
+    assert barest == SegmentCommitted("a", "s1", 1, 10, 20, result, (5,))
+
+
+def test_a_line_of_before_that_is_not_understood_costs_itself(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    told = OLDER["result"]
+    assert isinstance(told, dict)
+    odd = line_of({**OLDER, "result": {**told, "flags": [{"kind": "unheard of"}]}})
+    odder = line_of({"kind": "segment", "result": {}})
+    path.write_bytes(odd + odder + line_of(OLDER))
+    entries, dropped = read(path)
+    assert (len(entries), dropped) == (1, 2)
 
 
 def test_cut_at_every_byte_the_whole_lines_remain_and_it_can_be_gone_on_with(

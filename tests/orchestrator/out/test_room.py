@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from orchestrator.fleet.jobs import Plan, VideoJob
 from orchestrator.out.folder import OutFolder
 from orchestrator.out.room import (
-    SHARE_OF_FORMAT,
     DiskWatch,
     check_room,
     gigabytes,
@@ -28,6 +27,7 @@ from orchestrator.out.room import (
 )
 from orchestrator.settings.groups import LimitSettings
 from pipeline.contract import VideoInfo
+from pipeline.deliverables.formats import FORMATS
 from pipeline.errors import MachineError
 from tests.mounts import small_disk
 from tests.orchestrator.worlds import make_job
@@ -61,7 +61,7 @@ def job_of(info: VideoInfo, name: str = "a") -> VideoJob:
     frames=st.integers(1, HOUR),
     asked=st.integers(1, HOUR),
     size=st.integers(1, 10**12),
-    formats=st.lists(st.sampled_from([*SHARE_OF_FORMAT, "prores"]), max_size=4, unique=True),
+    formats=st.lists(st.sampled_from([*FORMATS.built_in]), max_size=4, unique=True),
 )
 def test_source_output_and_scratch_are_planned_within_four_times_the_source(
     width: int, height: int, frames: int, asked: int, size: int, formats: list[str]

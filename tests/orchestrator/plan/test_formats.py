@@ -1,52 +1,31 @@
-"""Formats: what can be asked for is what can be made, planned and told from a source."""
+"""Formats on the way of a job: their names, what does not fit, and their encoders' memory."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
-import click
 import pytest
 
-from orchestrator.commands.run import run as run_command
 from orchestrator.machine.segment_memory import encoders_bytes_per_pixel, with_needs
-from orchestrator.out.output_names import OUTPUT_ENDINGS, output_name
-from orchestrator.out.room import SHARE_OF_FORMAT
+from orchestrator.out.output_names import output_name
 from orchestrator.plan.discover import discover
 from orchestrator.plan.planner import Planner, Wanted
-from orchestrator.settings.settings import load_settings, video_settings
-from pipeline.contract import EncodingSettings, ProjectionName, VideoSettings
-from pipeline.deliverables.base import BUILT_IN, make_deliverable
-from pipeline.deliverables.fit import BY_CODEC, with_encoder
+from orchestrator.settings.settings import load_settings
+from pipeline.contract import EncodingSettings, VideoSettings
+from pipeline.deliverables.fit import with_encoder
+from pipeline.deliverables.formats import FORMATS
 from pipeline.errors import SettingsError
 from tests.orchestrator.snapshots import ProbeDouble
 from tests.orchestrator.worlds import make_job
-
-FORMATS = sorted(BUILT_IN)
-
-
-def test_what_can_be_asked_for_is_what_can_be_made() -> None:
-    [option] = [p for p in run_command.params if p.name == "formats"]
-    assert isinstance(option.type, click.Choice)
-    assert sorted(option.type.choices) == FORMATS
-    assert sorted({*OUTPUT_ENDINGS, "alphapack"}) == FORMATS
-    assert sorted({*SHARE_OF_FORMAT, "prores"}) == FORMATS
-    [option] = [p for p in run_command.params if p.name == "projection"]
-    assert isinstance(option.type, click.Choice)
-    assert sorted(option.type.choices) == sorted([*get_args(ProjectionName), "auto"])
-    assert set(BUILT_IN) >= BY_CODEC
-    everything = load_settings(None, {"output": {"formats": FORMATS}})
-    assert video_settings(everything).deliverables == tuple(FORMATS)
 
 
 def test_no_output_is_taken_for_a_source_or_for_another_output(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     video = make_job().info
-    names = {output_name("talk", name, video): name for name in FORMATS}
-    assert len(names) == len(FORMATS)
-    for output, name in names.items():
-        assert output.endswith(make_deliverable(name, video, VideoSettings()).suffix)
+    names = {output_name("talk", name, video) for name in FORMATS.built_in}
+    assert len(names) == len(FORMATS.built_in)
+    for output in names:
         (tmp_path / "in" / output).touch()
     sources = ["talk_green.mp4", "talk_LR_180_FISHEYE_F180_alpha.mp4"]
     for source in sources:  # one that others packed, and one that is filmed before a screen
@@ -59,7 +38,7 @@ def planner(out: Path, settings: VideoSettings) -> Planner:
         out=out,
         wanted=lambda source: Wanted(settings),
         probe=ProbeDouble(),
-        fit=lambda info, chosen, index: with_encoder(
+        settle=lambda info, chosen, index: with_encoder(
             replace(info, width=8192, height=4096), chosen, lambda codec, w, h: True
         ),
     )

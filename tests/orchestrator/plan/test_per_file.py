@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -12,13 +13,15 @@ import yaml
 
 from orchestrator.backends.base import Backend
 from orchestrator.backends.local import LocalBackend
+from orchestrator.fleet.events_actions import WorkerSpec
 from orchestrator.fleet.jobs import VideoJob
-from orchestrator.machine.crew import gather
+from orchestrator.machine.crew import crew_of
 from orchestrator.machine.devices import Devices
 from orchestrator.machine.model_memory import further_bytes
 from orchestrator.out.folder import OutFolder
 from orchestrator.plan.discover import Source
-from orchestrator.plan.per_file import PerFile, choose, settler
+from orchestrator.plan.per_file import PerFile, choose
+from orchestrator.plan.settle import settle_settings
 from orchestrator.run.supervisor import Outcome
 from orchestrator.settings.overrides import Override
 from orchestrator.settings.settings import Settings, load_settings, with_overrides
@@ -36,7 +39,7 @@ CPU = Devices(("cpu",), "")
 
 def chosen(*overrides: Override, **groups: dict[str, Any]) -> PerFile:
     settings = load_settings(None, groups).model_copy(update={"overrides": overrides})
-    settle = settler(CPU)
+    settle = partial(settle_settings, device_kind="cpu", digests={})
     return choose(settings, settle(with_overrides(settings, ())), [A, B], settle)
 
 
@@ -165,13 +168,17 @@ def test_further_models_take_room_from_the_segments(tmp_path: Path) -> None:
     assert room("sam2", "chroma", "depth", lanes=1) == small  # two stay loaded, however few lanes
     assert room("sam2", "chroma", "depth", lanes=3) == 2 * small
     settings = load_settings(None, {})
-    crew = gather(settings, CPU, [], OutFolder(tmp_path), cores=2, machine_bytes=24 * 10**9)
-    [before] = crew.specs()
+
+    def spec(*jobs: VideoJob) -> WorkerSpec:
+        out, memory = OutFolder(tmp_path), 24 * 10**9
+        [spec] = crew_of(settings, CPU, out, jobs, lanes=2, machine_bytes=memory).specs()
+        return spec
+
     jobs = [
         replace(make_job(model), settings=VideoSettings(matting=MattingSettings(model=model)))
         for model in ("chroma", "depth")
     ]
-    [after] = crew.with_models(jobs).specs()
+    before, after = spec(), spec(*jobs)
     assert before.ram_bytes is not None
-    assert after.ram_bytes == before.ram_bytes - room("chroma", "depth", lanes=crew.lanes)
-    assert crew.with_models(jobs[:1]).specs() == [before]
+    assert after.ram_bytes == before.ram_bytes - room("chroma", "depth", lanes=2)
+    assert spec(jobs[0]) == before

@@ -12,12 +12,7 @@ import pytest
 from orchestrator.fleet.jobs import Plan, VideoJob
 from orchestrator.plan.discover import discover
 from orchestrator.plan.planner import Planner, Wanted
-from orchestrator.plan.prompts_for import (
-    needs_index,
-    prompts_for,
-    require_follower,
-    settled_prompts,
-)
+from orchestrator.plan.prompts_for import prompts_for, require_follower, settled_prompts
 from pipeline.contract import MattingSettings, VideoSettings
 from pipeline.errors import SettingsError
 from pipeline.prompts.prompts import Point
@@ -49,8 +44,6 @@ def plan(videos: Path, matting: MattingSettings = SAM2) -> Plan:
     planner = Planner(
         out=out,
         wanted=lambda source: Wanted(VideoSettings(matting=settled)),
-        prompts=prompts_for,
-        needs_index=needs_index,
         probe=ProbeDouble(),
     )
     return planner.plan(discover([videos], out))
@@ -124,7 +117,7 @@ def test_a_model_that_follows_none_says_so(videos: Path) -> None:
     assert job_of(videos, MattingSettings()).settings.prompts_sha256 is None
 
 
-def test_a_table_goes_before_a_file_and_is_of_one_video(videos: Path) -> None:
+def test_a_table_overrides_a_file_and_is_of_one_video(videos: Path) -> None:
     table = videos.parent / "talkDLC.csv"
     table.write_text(TABLE + "".join(f"{row},{row},7,0.9\n" for row in range(240)))
     matting = replace(SAM2, dlc_csv=str(table), correction_interval=100)

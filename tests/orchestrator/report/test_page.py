@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_args
+from typing import IO, Any, get_args
 from urllib.parse import unquote
 from xml.etree.ElementTree import Element
 
@@ -24,6 +24,7 @@ import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 from tinyhtml5.parser import HTMLParser
 
 import orchestrator.report.writer
@@ -40,9 +41,10 @@ from orchestrator.report.stills.reuse import kept_pictures
 from orchestrator.report.stills.stills import MOST_MOMENTS, Pictures, moments
 from orchestrator.report.writer import PageWriter
 from orchestrator.watch.device_load import DeviceLoad
-from orchestrator.words import printable
-from pipeline.contract import FlagKind, VideoInfo
+from pipeline.contract import VideoInfo
 from pipeline.errors import ErrorRecord
+from pipeline.judge.findings import FlagKind
+from pipeline.text import printable
 from tests.orchestrator.pages import (
     HOSTILE,
     album,
@@ -452,7 +454,7 @@ def test_a_keeper_that_hears_nothing_holds_nobody_up(
 ) -> None:
     """Its pipe is full, and it never reads: the run goes on, and comes to its end."""
 
-    def deaf(path: Path) -> subprocess.Popen[bytes]:
+    def deaf(path: Path, messages: IO[bytes]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(["sleep", "600"], stdin=subprocess.PIPE)
 
     monkeypatch.setattr(orchestrator.report.writer, "_keeper", deaf)
@@ -464,7 +466,7 @@ def test_a_keeper_that_hears_nothing_holds_nobody_up(
     with writer:
         for turn in range(1000):
             writer.update(snapshot(turn, ()))
-        assert not writer.end(state, 0.3)
+        assert not writer.write_last(state, 0.3)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -483,12 +485,34 @@ def test_whoever_does_not_wait_for_the_last_pictures_stops_nothing_else(
             raise KeyboardInterrupt
 
     keeper = Drawing(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
-    monkeypatch.setattr(orchestrator.report.writer, "_keeper", lambda path: keeper)
+    monkeypatch.setattr(orchestrator.report.writer, "_keeper", lambda path, messages: keeper)
     page = tmp_path / "report.html"
     page.write_text("without the last pictures")
     with PageWriter(page, lambda snapshot: STATES["one"], {}) as writer:
-        assert writer.end(STATES["one"])
+        assert writer.write_last(STATES["one"])
     assert keeper.poll() is not None
+
+
+def test_a_keeper_that_dies_is_replaced_and_the_log_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keepers: list[subprocess.Popen[bytes]] = []
+
+    def dying(path: Path, messages: IO[bytes]) -> subprocess.Popen[bytes]:
+        command = ["sh", "-c", "echo the last words >&2; exit 3"]
+        keepers.append(subprocess.Popen(command, stdin=subprocess.PIPE, stderr=messages))
+        keepers[-1].wait()
+        return keepers[-1]
+
+    monkeypatch.setattr(orchestrator.report.writer, "_keeper", dying)
+    with capture_logs() as logs:
+        writer = PageWriter(tmp_path / "report.html", lambda snapshot: STATES["one"], {})
+        with writer:
+            assert not writer.write_last(STATES["one"])
+            assert not writer.write_last(STATES["one"])
+    assert len(keepers) == 2
+    why = "the process that writes the page failed (exit status 3): the last words"
+    assert why in [log.get("why") for log in logs]
 
 
 def test_the_page_is_in_what_is_installed(tmp_path: Path) -> None:

@@ -13,14 +13,14 @@ from rich.console import Console
 
 from orchestrator.exit_status import ALL_DONE, CANNOT, FAILED, STOPPED, USAGE
 from orchestrator.fleet.jobs import Plan, SetAside, VideoJob
-from orchestrator.fleet.matte_summary import MatteSummary
 from orchestrator.fleet.snapshot import VideoState, WorkerState
 from orchestrator.report.make_report import make_report
 from orchestrator.report.report import Report, RunFacts, write_report
 from orchestrator.report.summary_table import remarks, summary_table
 from orchestrator.run.said import plan_remarks
-from pipeline.contract import MatteFlag, OutputFile, VideoSettings
+from pipeline.contract import Finding, OutputFile, VideoSettings
 from pipeline.errors import ErrorRecord
+from pipeline.judge.findings import Areas, Judged, MatteFlag
 from tests.orchestrator.snapshots import snapshot, video, video_info, worker
 
 BEGIN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=1)))
@@ -78,14 +78,25 @@ def test_a_resumed_video_is_not_praised_for_earlier_work() -> None:
 
 
 def test_what_deserves_a_look_is_said_and_kept_with_its_times() -> None:
-    flags = (MatteFlag("empty", 30, 59, None, 1.0), MatteFlag("jump", 120, 120, 1, 0.5))
-    made = report(replace(done(), matte=MatteSummary(flags, 2, (0.1, None))))
+    flags = [MatteFlag("empty", 30, 59, None, 1.0), MatteFlag("jump", 120, 120, 1, 0.5)]
+    judged = Judged(flags, 2, [Areas(0, 60, (0.1,) * 16)])
+    made = report(replace(done(), findings=judged.findings(0, 60)))
     assert made.videos[0].notes[-1] == (
         "deserves a look: 0:01 matte empty, 0:04 matte jumps and 2 more"
     )
     assert [(f.start_s, f.end_s) for f in made.videos[0].flags] == [(1.001, 2.002), (4.004, 4.037)]
     assert made.videos[0].dropped_flags == 2
-    assert made.videos[0].area == (0.1, None)
+    assert made.videos[0].area == (0.1,) * 16 + (None,) * 48
+
+
+def test_findings_of_an_unknown_stage_are_notes_of_the_video() -> None:
+    """In `report.json` and the terminal, and so on the page, which shows the report's notes."""
+    found = Finding("upscale", "tiled", 30, 30, detail="out of memory")
+    made = report(replace(done(), findings=(found,), stage_seconds={"upscale": 3.0}, wall_s=4.0))
+    note = "upscale: tiled at 0:01 (out of memory)"
+    assert made.videos[0].notes[-1] == note
+    assert f"talk.mp4: {note}" in remarks(made)
+    assert made.videos[0].stages == {"upscale": 0.75}
 
 
 def test_an_unfinished_video_shows_how_far_it_came() -> None:
@@ -143,7 +154,7 @@ def test_the_report_is_whole_json_and_leaves_nothing_beside_it(tmp_path: Path) -
     write_report(report(done(), aside=(BROKEN,), workers=(worker(),)), path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["report.json"]
     read = json.loads(path.read_text())
-    assert read["schema_version"] == 2
+    assert read["schema_version"] == 3
     assert read["exit_status"] == FAILED
     assert read["seconds"] == 90
     assert read["run"]["started_at"] == "2026-01-02T03:04:05+01:00"

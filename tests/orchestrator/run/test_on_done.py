@@ -82,5 +82,5 @@ def test_a_dry_run_tells_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_its_own_trouble_is_said(tmp_path: Path) -> None:
     assert tell("exit 0", 0, tmp_path) is None
-    assert tell("exit 3", 0, tmp_path) == "it ended with status 3"
+    assert tell("exit 3", 0, tmp_path) == "it failed (exit status 3)"
     assert tell("sleep 60", 0, tmp_path, 0.05) == "it took longer than 0 s and was ended"

@@ -132,7 +132,7 @@ class Place:
     def stages(self, request: StageRequest, device: int | str) -> Stages:
         """Like the real one: the network takes `network_ms`, all else 10 ms, of one core."""
         self.trials.append(request)
-        found = (Stage("decode", 1, 0.01, 0.01), Stage("model", 1, 1.0, self.network_ms / 1000))
+        found = (Stage("decode", 1, 0.01, 0.01), Stage("matting", 1, 1.0, self.network_ms / 1000))
         return Stages(str(device), "CPU", 1, 24, 1.0, 1.0, 0.0, found)
 
     def report(self) -> dict[str, object]:
@@ -180,7 +180,7 @@ def test_the_work_folder_of_a_video_that_is_done_is_gone(place: Place) -> None:
 
 def test_a_second_run_goes_on_where_the_first_stopped(place: Place) -> None:
     assert place.run(SupervisorDouble(leave=("sub/b.mp4",))) == 130
-    assert "the same command goes on from here" in place.answers.getvalue()
+    assert "the same command resumes the run" in place.answers.getvalue()
     again = SupervisorDouble()
     assert place.run(again) == 0
     assert again.worked_on == ["sub/b.mp4"]

@@ -243,7 +243,7 @@ def after_first_segment(act: Callable[[], None]) -> Callable[[Snapshot], None]:
 def test_one_signal_drains_and_the_run_can_be_gone_on_with(tmp_path: Path, number: int) -> None:
     before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     jobs = good_jobs(tmp_path, 3, segments=40)
-    stop = after_first_segment(lambda: os.kill(os.getpid(), number))
+    stop = after_first_segment(lambda: signal.raise_signal(number))
     outcome, entries = supervise(tmp_path, jobs, on_change=stop)
     assert outcome.stopped
     assert isinstance(entries[-1], RunEnded)
@@ -264,8 +264,8 @@ def test_a_second_signal_kills(tmp_path: Path) -> None:
 
     def twice(snapshot: Snapshot) -> None:
         if snapshot.workers[0].tasks and not snapshot.stopping:
-            os.kill(os.getpid(), signal.SIGINT)
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     outcome, _ = supervise(tmp_path, [make_job("a")], backend, on_change=twice)
     assert outcome.stopped
@@ -274,8 +274,8 @@ def test_a_second_signal_kills(tmp_path: Path) -> None:
 
 def test_a_terminal_that_is_closed_says_so_twice_and_still_drains(tmp_path: Path) -> None:
     def twice() -> None:
-        os.kill(os.getpid(), signal.SIGHUP)
-        os.kill(os.getpid(), signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
 
     jobs = good_jobs(tmp_path, 3, segments=40)
     outcome, entries = supervise(tmp_path, jobs, on_change=after_first_segment(twice))
@@ -286,7 +286,7 @@ def test_a_terminal_that_is_closed_says_so_twice_and_still_drains(tmp_path: Path
 def test_under_nohup_a_closed_terminal_stops_nothing(tmp_path: Path) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        hang_up = after_first_segment(lambda: os.kill(os.getpid(), signal.SIGHUP))
+        hang_up = after_first_segment(lambda: signal.raise_signal(signal.SIGHUP))
         outcome, _ = supervise(tmp_path, good_jobs(tmp_path, 2), on_change=hang_up)
         assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
@@ -326,8 +326,8 @@ def test_a_life_waits_until_its_device_is_free(tmp_path: Path) -> None:
     def stop(snapshot: Snapshot) -> None:
         if snapshot.workers[0].tasks and not snapshot.stopping:
             assert backend.looks < 0
-            os.kill(os.getpid(), signal.SIGINT)
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     outcome, _ = supervise(tmp_path, [make_job("a")], backend, on_change=stop)
     assert outcome.stopped
@@ -340,8 +340,8 @@ def test_a_device_that_never_becomes_free_is_waited_for_only_so_long(tmp_path: P
 
     def stop(snapshot: Snapshot) -> None:
         if snapshot.workers[0].tasks and not snapshot.stopping:
-            os.kill(os.getpid(), signal.SIGINT)
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     rules = Rules(start_s=1e9, first_frame_s=1e9, grace_s=1e9)
     outcome, _ = supervise(
@@ -362,7 +362,7 @@ def test_a_life_that_waits_for_its_device_can_be_called_off(tmp_path: Path) -> N
 
     def stop(snapshot: Snapshot) -> None:
         if not snapshot.stopping:
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
 
     outcome, _ = supervise(tmp_path, [make_job("a")], backend, on_change=stop)
     assert outcome.stopped

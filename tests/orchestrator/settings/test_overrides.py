@@ -1,4 +1,4 @@
-"""Overrides: which files a pattern means, what goes before what, and what cannot differ."""
+"""Overrides: which files a pattern means, what overrides what, and what cannot differ."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from orchestrator.settings.settings import (
     settings_for,
 )
 from pipeline.errors import SettingsError
+from pipeline.stages.matting.sam2.facts import Sam2Options
 
 
 def written(folder: Path, text: str) -> Path:
@@ -191,9 +192,9 @@ def test_what_is_for_all_videos_is_refused_by_either_name(tmp_path: Path) -> Non
         (
             '- match: "*"\n  output:\n    formats:\n    - webm\n    - gif',
             6,
-            "output.formats = 'gif'",
+            "no format named 'gif'",
         ),
-        ('- match: "*"\n  formats:\n  - webm\n  - gif', 5, "output.formats = 'gif'"),
+        ('- match: "*"\n  formats:\n  - webm\n  - gif', 5, "no format named 'gif'"),
         ('- match: "*"\n  matting: 3', 3, "matting must hold `key: value` lines"),
         ('- match: "*"\n  processing: {adaptive_scaling: {max: 1}}', 3, "adaptive_scaling.max"),
         ('- match: "*"', 2, "changes nothing"),
@@ -238,7 +239,7 @@ def test_what_may_have_to_be_fetched(tmp_path: Path) -> None:
         "- {match: '*c*', matting: {sam2_size: large}}\n"
     )
     found = possible_mattings(loaded(tmp_path, text))
-    assert {(m.model, m.sam2_size) for m in found} == {
+    assert {(m.model, m.of(Sam2Options).size) for m in found} == {
         ("rvm", "small"),
         ("sam2", "small"),
         ("rvm", "large"),

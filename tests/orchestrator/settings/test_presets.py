@@ -58,9 +58,9 @@ def test_an_override_may_take_a_preset(tmp_path: Path) -> None:
 
 
 def test_a_preset_that_changes_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"line \d+: output\.formats goes before the preset"):
+    with pytest.raises(SettingsError, match=r"line \d+: output\.formats overrides the preset"):
         loaded(tmp_path, default_text().replace("preset: null", "preset: quest"))
-    with pytest.raises(SettingsError, match="goes before the preset 'editor'"):
+    with pytest.raises(SettingsError, match="overrides the preset 'editor'"):
         loaded(tmp_path, default_text(), "editor")
 
 

@@ -21,9 +21,10 @@ from orchestrator.settings.settings import (
     spelled_out,
     video_settings,
 )
-from pipeline.contract import VideoSettings
+from pipeline.contract import MattingSettings
 from pipeline.contract.encoder_points import Quality
 from pipeline.errors import SettingsError
+from pipeline.stages.matting.rvm.facts import RvmOptions
 
 
 def written(folder: Path, text: str) -> Path:
@@ -41,7 +42,7 @@ def refusal(folder: Path, text: str) -> SettingsError:
 
 def test_no_file_and_no_options_are_the_defaults() -> None:
     assert load_settings(None, {}) == Settings()
-    assert video_settings(Settings()) == VideoSettings()
+    assert video_settings(Settings()) == video_settings(load_settings(None, {}))
     assert forced_layout(Settings()) is None
 
 
@@ -78,7 +79,9 @@ def test_every_number_has_a_unit() -> None:
 
 def test_the_groups_are_those_of_the_settings() -> None:
     assert [*GROUPS, "overrides"] == [*Settings.model_fields][1:]
-    assert {type(getattr(Settings(), group)) for group in GROUPS} == {*GROUPS.values()}
+    in_use = {group: type(getattr(Settings(), group)) for group in GROUPS}
+    assert in_use.pop("matting") is MattingSettings  # which is written as a `MattingGroup`
+    assert in_use == {group: cls for group, cls in GROUPS.items() if group != "matting"}
 
 
 def test_options_go_before_the_file_and_the_file_before_the_defaults(tmp_path: Path) -> None:
@@ -89,7 +92,7 @@ def test_options_go_before_the_file_and_the_file_before_the_defaults(tmp_path: P
     assert settings.streaming.segment_frames == 50
     assert settings.streaming.lanes == 5
     assert settings.matting.model == "depth"
-    assert settings.matting.rvm_variant == "mobilenetv3"
+    assert settings.matting.of(RvmOptions).variant == "mobilenetv3"
     assert forced_layout(settings) == "tb"
 
 
@@ -108,10 +111,13 @@ def test_what_is_recorded_has_the_numbers_of_the_quality_and_gives_the_same(
 
 
 def test_where_segments_are_written_decides_nothing_that_comes_out(tmp_path: Path) -> None:
-    path = written(tmp_path, "output: {scratch: /nvme}\n")
-    there, elsewhere = load_settings(path, {}), load_settings(path, {"output": {"scratch": "x"}})
-    assert (there.output.scratch, elsewhere.output.scratch) == ("/nvme", "x")
-    assert video_settings(there) == video_settings(elsewhere) == VideoSettings()
+    path = written(tmp_path, "output: {local_folder: /nvme}\n")
+    there, elsewhere = (
+        load_settings(path, {}),
+        load_settings(path, {"output": {"local_folder": "x"}}),
+    )
+    assert (there.output.local_folder, elsewhere.output.local_folder) == ("/nvme", "x")
+    assert video_settings(there) == video_settings(elsewhere) == video_settings(Settings())
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "streaming:\n", "---\n"])

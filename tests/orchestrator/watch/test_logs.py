@@ -17,8 +17,8 @@ from rich.console import Console
 from orchestrator.cli import main
 from orchestrator.out.folder import OutFolder
 from orchestrator.watch.logs import Logs, parse, show_logs
-from orchestrator.words import printable
 from pipeline.errors import SettingsError
+from pipeline.text import printable
 
 ID = "0123456789abcdef"
 

@@ -17,11 +17,11 @@ from orchestrator.estimate.during_run import TimeToGo
 from orchestrator.watch.device_load import DeviceLoad, LoadPoint
 from orchestrator.watch.events import RunEvent
 from orchestrator.watch.progress import JsonLines, Watch, shown_on, watching
-from orchestrator.watch.standing import Live, live_path, read_live
+from orchestrator.watch.standing import Standing, read_standing, standing_path
 from pipeline.errors import ErrorRecord
 from tests.orchestrator.clockwork import Clockwork, videos
 from tests.orchestrator.snapshots import snapshot, video, worker
-from tests.orchestrator.watch.test_standing import live
+from tests.orchestrator.watch.test_standing import standing
 from tests.orchestrator.worlds import make_job
 
 STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -32,18 +32,18 @@ class Kept:
     """An outlet that keeps what it is shown."""
 
     def __init__(self) -> None:
-        self.lives: list[Live] = []
+        self.standings: list[Standing] = []
         self.events: list[RunEvent] = []
 
-    def show(self, live: Live, events: Sequence[RunEvent]) -> None:
-        self.lives.append(live)
+    def show(self, standing: Standing, events: Sequence[RunEvent]) -> None:
+        self.standings.append(standing)
         self.events += events
 
 
 class Broken:
     calls = 0
 
-    def show(self, live: Live, events: Sequence[RunEvent]) -> None:
+    def show(self, standing: Standing, events: Sequence[RunEvent]) -> None:
         self.calls += 1
         raise ValueError("a bug in the view")
 
@@ -60,7 +60,7 @@ def test_every_event_is_shown_and_the_end_too() -> None:
         watching_it.update(snapshot(91, (video(),), worker()))
         watching_it.update(snapshot(92, (video(status="done", frames_done=240),), worker()))
     assert [event.event for event in kept.events] == ["worker-ready", "video-done"]
-    last = kept.lives[-1]
+    last = kept.standings[-1]
     assert (last.phase, last.to_go_s, last.share_done, last.elapsed_s) == ("ended", None, 1.0, 10)
     assert last.load == LOAD.devices
     assert [line.split(" ", 1)[1] for line in last.events][-1] == "talk_LR_180.mp4: done"
@@ -71,26 +71,26 @@ def test_a_view_that_fails_costs_itself_only() -> None:
     with watch(broken, kept) as watching_it:
         watching_it.update(snapshot(90, (video(),), worker()))
     assert broken.calls == 1
-    assert kept.lives[-1].phase == "ended"
+    assert kept.standings[-1].phase == "ended"
 
 
 def test_the_loop_goes_on_while_an_outlet_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     held, let_go = threading.Event(), threading.Event()
 
     class Held(Kept):
-        def show(self, live: Live, events: Sequence[RunEvent]) -> None:
+        def show(self, standing: Standing, events: Sequence[RunEvent]) -> None:
             held.set()
             let_go.wait()
-            super().show(live, events)
+            super().show(standing, events)
 
     outlet = Held()
     with watch(outlet) as watching_it:
         watching_it.update(snapshot(90, (video(),), worker()))
         held.wait()
         watching_it.update(snapshot(91, (video(frames_done=3),), worker()))
-        assert outlet.lives == []
+        assert outlet.standings == []
         let_go.set()
-    assert outlet.lives[-1].snapshot.videos[0].frames_done == 3
+    assert outlet.standings[-1].snapshot.videos[0].frames_done == 3
 
 
 def test_a_bug_in_what_is_foretold_is_no_matter_of_the_loops(
@@ -102,14 +102,14 @@ def test_a_bug_in_what_is_foretold_is_no_matter_of_the_loops(
         monkeypatch.setattr(TimeToGo, "add", lambda self, shot: 1 / 0)
         watching_it.update(snapshot(91, (video(frames_done=3),), worker()))
         watching_it.update(snapshot(92, (video(frames_done=9),), worker()))
-    assert kept.lives[-1].phase == "ended"
+    assert kept.standings[-1].phase == "ended"
 
 
 def test_a_run_without_snapshots_shows_nothing() -> None:
     kept = Kept()
     with watch(kept):
         pass
-    assert kept.lives == []
+    assert kept.standings == []
 
 
 def test_tracebacks_stay_in_the_logs() -> None:
@@ -118,7 +118,7 @@ def test_tracebacks_stay_in_the_logs() -> None:
     with watch(kept) as watching_it:
         failed = video(status="failed", error=error)
         watching_it.update(snapshot(90, (failed,), worker(error=error)))
-    shown = kept.lives[-1].snapshot
+    shown = kept.standings[-1].snapshot
     assert [v.error and v.error.detail for v in shown.videos] == [""]
     assert [w.error and w.error.detail for w in shown.workers] == [""]
 
@@ -148,7 +148,7 @@ def test_lines_of_json_tell_a_whole_run() -> None:
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
-    live_path(tmp_path).parent.mkdir()
+    standing_path(tmp_path).parent.mkdir()
     return tmp_path
 
 
@@ -160,7 +160,7 @@ def test_off_a_terminal_one_plain_line_each(out: Path) -> None:
         watch_it.update(snapshot(1, (video(),), worker()))
     [line] = stream.getvalue().splitlines()
     assert line.endswith(" worker 0: ready on NVIDIA L4 (cuda:0), 2 lanes")
-    told = read_live(out)
+    told = read_standing(out)
     assert told is not None
     assert told.phase == "ended"
 
@@ -190,7 +190,7 @@ def test_a_terminal_made_narrower_keeps_nothing_of_what_it_folded(
     with shown_on(console) as screen:
         for width in (80, 80, 39, 39):
             console.width = width
-            screen.show(live(), ())
+            screen.show(standing(), ())
             climbed.append(stream.getvalue().count("\x1b[1A"))
     rises = [after - before for before, after in pairwise(climbed)]
     # Five lines: the head, a worker and the bar are folded twice, the counts once, "a line" never.

@@ -13,13 +13,13 @@ import yaml
 from rich.console import Console
 
 from orchestrator.out.folder import OutFolder
-from orchestrator.watch.standing import LiveFile
+from orchestrator.watch.standing import StandingFile
 from orchestrator.watch.status import show_status
 from pipeline.errors import SettingsError
 from tests.orchestrator.snapshots import running, snapshot, video, worker
-from tests.orchestrator.watch.test_standing import live
+from tests.orchestrator.watch.test_standing import standing
 
-NOW = live().updated
+NOW = standing().updated
 
 
 @pytest.fixture
@@ -38,8 +38,8 @@ def out(tmp_path: Path) -> OutFolder:
     out.run_file.write_text(yaml.safe_dump(record))
     state = video(status="running", frames_done=100, started_at=0.0)
     hand = worker(tasks=(running(1, 40), running(2)))
-    shown = replace(live(), pid=os.getpid(), snapshot=snapshot(9, (state,), hand), to_go_s=90.0)
-    LiveFile(tmp_path).update(shown)
+    shown = replace(standing(), pid=os.getpid(), snapshot=snapshot(9, (state,), hand), to_go_s=90.0)
+    StandingFile(tmp_path).update(shown)
     return out
 
 
@@ -74,8 +74,7 @@ def test_after_a_kill_what_it_said_last_does_not_count(out: OutFolder) -> None:
     assert not any("to go" in line for line in lines)
     assert any(line.rstrip().endswith("0 of 240") for line in lines)
     assert lines[-1] == (
-        "0 of 1 video done, begun 2026-01-02; no run is going on: the same command goes on from"
-        " here"
+        "0 of 1 video done, begun 2026-01-02; no run is going on: the same command resumes it"
     )
 
 

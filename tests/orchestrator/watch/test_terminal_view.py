@@ -12,10 +12,10 @@ from rich.text import Text
 from orchestrator.commands.ascii_console import AsciiConsole, asked_for
 from orchestrator.fleet.snapshot import WorkerState
 from orchestrator.watch.device_load import DeviceLoad
-from orchestrator.watch.standing import Live
+from orchestrator.watch.standing import Standing
 from orchestrator.watch.terminal_view import doing, lanes, lanes_form, to_go, view
 from tests.orchestrator.snapshots import running, snapshot, video, worker
-from tests.orchestrator.watch.test_standing import live
+from tests.orchestrator.watch.test_standing import standing
 
 GPU = DeviceLoad(0, 0, "NVIDIA L4", 0.93, 0.77, None, 0.41, 71.0, 0.25, 3 << 30)
 LONG = "[bold]a rather long name_LR_180.mp4"
@@ -29,9 +29,9 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def a_run(*workers: WorkerState, load: tuple[DeviceLoad, ...] = (GPU,)) -> Live:
+def a_run(*workers: WorkerState, load: tuple[DeviceLoad, ...] = (GPU,)) -> Standing:
     return replace(
-        live(),
+        standing(),
         snapshot=snapshot(0, (video(LONG, frames_done=60),), *workers),
         to_go_s=754.0,
         worker_fps={each.id: 12.34 for each in workers},
@@ -40,7 +40,7 @@ def a_run(*workers: WorkerState, load: tuple[DeviceLoad, ...] = (GPU,)) -> Live:
     )
 
 
-def drawn(what: Live, width: int, height: int = 30, *, plain: bool = False) -> list[str]:
+def drawn(what: Standing, width: int, height: int = 30, *, plain: bool = False) -> list[str]:
     stream = io.StringIO()
     console = Console(
         file=stream, width=width, height=height, force_terminal=True, color_system="standard"
@@ -49,7 +49,7 @@ def drawn(what: Live, width: int, height: int = 30, *, plain: bool = False) -> l
     return Text.from_ansi(stream.getvalue()).plain.splitlines()
 
 
-def four(load: tuple[DeviceLoad, ...] = (GPU,)) -> Live:
+def four(load: tuple[DeviceLoad, ...] = (GPU,)) -> Standing:
     return a_run(
         worker(0, tasks=(running(0, 30), running(1))),
         worker(1, status="starting"),
@@ -150,7 +150,7 @@ def test_whoever_chooses_the_plain_locale_gets_ascii(locale: dict[str, str], pla
 
 
 def test_what_is_to_go_in_words() -> None:
-    assert to_go(replace(live(), to_go_s=42.0)) == "about 40 s to go"
-    assert to_go(replace(live(), phase="starting")) == "starting"
-    assert to_go(live()) == "time to go not known yet"
-    assert to_go(replace(live(), phase="stopping", to_go_s=3.0)) == "stopping"
+    assert to_go(replace(standing(), to_go_s=42.0)) == "about 40 s to go"
+    assert to_go(replace(standing(), phase="starting")) == "starting"
+    assert to_go(standing()) == "time to go not known yet"
+    assert to_go(replace(standing(), phase="stopping", to_go_s=3.0)) == "stopping"

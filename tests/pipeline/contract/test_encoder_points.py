@@ -1,4 +1,4 @@
-"""What a quality is to each encoder, what goes before it, and what the fingerprint makes of it."""
+"""The numbers of each quality by encoder, values that override it, and the fingerprint."""
 
 from __future__ import annotations
 

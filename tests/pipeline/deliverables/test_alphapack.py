@@ -15,11 +15,13 @@ from torch import Tensor
 
 from pipeline.contract import ColorTags, EncodingSettings, VideoInfo, VideoSettings
 from pipeline.deliverables.base import make_deliverable
-from pipeline.deliverables.fit import packed_height, with_encoder
+from pipeline.deliverables.fit import with_encoder
+from pipeline.deliverables.formats import packed_picture
 from pipeline.errors import InputError
 from pipeline.pixels.batches import FrameBatch, MatteBatch
 from pipeline.pixels.projection import Equirectangular, Fisheye, Projection
 from pipeline.verify.selfcheck import take_sample
+from tests.chains import layered
 from tests.finished import decoded, rgba
 from tests.pipeline.spheres import circle, paint_world, pixel_centres
 
@@ -43,11 +45,11 @@ def made(video: VideoInfo, rgb: Tensor, alpha: Tensor, folder: Path) -> NDArray[
         alpha: float ``[2, 1, h, w / 2]``.
     """
     deliverable = make_deliverable("alphapack", video, SETTINGS)
-    frames, matte = FrameBatch(rgb[None], 0), MatteBatch(alpha[None], None, 0)
+    layers = layered(FrameBatch(rgb[None], 0), MatteBatch(alpha[None], None, 0), video.layout)
     encoder = deliverable.open_segment(folder / "part.mp4")
-    encoder.write(deliverable.planes(frames, matte))
+    encoder.write(deliverable.planes(layers))
     encoder.close()
-    sample = take_sample(frames, matte, 0, 0, video)
+    sample = take_sample(layers, 0, 0)
     deliverable.check_segment(folder / "part.mp4", 1, [sample])
     (picture,) = (rgba(frame)[..., :3] for frame in decoded(folder / "part.mp4"))
     return picture
@@ -155,7 +157,8 @@ def test_the_middle_keeps_its_pixels_up_to_what_players_decode(
     size: tuple[int, int], layout: str, height: int
 ) -> None:
     video = replace(VIDEO, width=size[0], height=size[1], layout=layout)  # type: ignore[arg-type]
-    assert packed_height(video) == height
+    shown = packed_picture(video)
+    assert (shown.width, shown.height) == (2 * height, height)
 
 
 @pytest.mark.parametrize(

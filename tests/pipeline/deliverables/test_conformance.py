@@ -22,8 +22,8 @@ from pipeline.contract import (
     VideoInfo,
     VideoSettings,
 )
-from pipeline.deliverables.base import BUILT_IN, Deliverable, make_deliverable
-from pipeline.deliverables.fit import BY_CODEC
+from pipeline.deliverables.base import Deliverable, make_deliverable
+from pipeline.deliverables.formats import FORMATS
 from pipeline.deliverables.movie import concat_list, ticks_per_second
 from pipeline.encode.ffmpeg_pipe import ffmpeg_command, run_ffmpeg
 from pipeline.encode.keyframes import count_keyframes, keyframe_interval
@@ -31,12 +31,14 @@ from pipeline.errors import EncodeError
 from pipeline.finish import finish_video
 from pipeline.pixels.alphapack import unpack
 from pipeline.pixels.batches import EyeBatch, FrameBatch, MatteBatch
+from pipeline.pixels.layers import Layers
 from pipeline.pixels.projection import Equirectangular, Fisheye, project
 from pipeline.segment import run_segment
 from pipeline.source.video_info import read_video
 from pipeline.stages.matting.base import ClipSampler, MattingModel, Prepared, load_model
 from pipeline.verify.readback import packet_sizes
 from pipeline.verify.selfcheck import Sample, take_sample
+from tests.chains import chain_around, layered
 from tests.clips import (
     BITS,
     SQUARE,
@@ -76,7 +78,7 @@ class Case:
     codec: str = "hevc"
 
     def __str__(self) -> str:
-        return f"{self.format}-{self.codec}" if self.format in BY_CODEC else ""
+        return f"{self.format}-{self.codec}" if FORMATS[self.format].codec is None else ""
 
     @property
     def settings(self) -> VideoSettings:
@@ -115,15 +117,17 @@ def painted(number: int, eye: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(picture).permute(2, 0, 1), torch.from_numpy(alpha)[None]
 
 
-def batch(start: int, stop: int, *, despilled: bool = False) -> tuple[FrameBatch, MatteBatch]:
+def batch(start: int, stop: int, *, despilled: bool = False) -> Layers:
     """Both eyes side by side; with `despilled` the colours come as the matte's foreground."""
     pairs = [[painted(k, eye) for eye in (0, 1)] for k in range(start, stop)]
     rgb = torch.stack([torch.cat([eye[0] for eye in pair], dim=2) for pair in pairs])
     eyes = torch.stack([torch.stack([eye[0] for eye in pair]) for pair in pairs])
     alpha = torch.stack([torch.stack([eye[1] for eye in pair]) for pair in pairs])
     if despilled:
-        return FrameBatch(torch.zeros_like(rgb), start), MatteBatch(alpha, eyes / 255, start)
-    return FrameBatch(rgb, start), MatteBatch(alpha, None, start)
+        return layered(
+            FrameBatch(torch.zeros_like(rgb), start), MatteBatch(alpha, eyes / 255, start)
+        )
+    return layered(FrameBatch(rgb, start), MatteBatch(alpha, None, start))
 
 
 def truth(number: int) -> tuple[Floats, Floats]:
@@ -133,10 +137,10 @@ def truth(number: int) -> tuple[Floats, Floats]:
     return rgb, torch.cat([eye[1] for eye in eyes], dim=2)[0].numpy().astype(np.float64)
 
 
-def taken(video: VideoInfo, start: int, stop: int) -> list[Sample]:
+def taken(start: int, stop: int) -> list[Sample]:
     """Samples of all those frames, counted from the first."""
-    frames, matte = batch(start, stop)
-    return [take_sample(frames, matte, t, t, video) for t in range(stop - start)]
+    layers = batch(start, stop)
+    return [take_sample(layers, t, t) for t in range(stop - start)]
 
 
 def write_segments(made: Deliverable, video: VideoInfo, folder: Path) -> list[Path]:
@@ -146,10 +150,9 @@ def write_segments(made: Deliverable, video: VideoInfo, folder: Path) -> list[Pa
         path = folder / f"{made.name}-{number:06d}{made.suffix}"
         encoder = made.open_segment(path)
         for k in range(start, start + length, 4):
-            frames, matte = batch(k, min(k + 4, start + length))
-            encoder.write(made.planes(frames, matte))
+            encoder.write(made.planes(batch(k, min(k + 4, start + length))))
         encoder.close()
-        made.check_segment(path, length, taken(video, start, start + length))
+        made.check_segment(path, length, taken(start, start + length))
         parts.append(path)
         start += length
     return parts
@@ -210,7 +213,7 @@ def seen(made: Made) -> Iterator[Floats]:
 
 
 def test_every_format_is_tried() -> None:
-    assert {case.format for case in CASES} == set(BUILT_IN) - {"tiff"}  # test_tiff.py
+    assert {case.format for case in CASES} == set(FORMATS.built_in) - {"tiff"}  # test_tiff.py
 
 
 def test_frames_out_are_frames_in(made: Made) -> None:
@@ -436,25 +439,24 @@ def test_a_segment_that_is_not_what_the_model_gave_is_refused(
     for name, change in CHANGES.items():
         part = tmp_path / f"{name}{made.suffix}"
         encoder = made.open_segment(part)
-        encoder.write(change(made.planes(*batch(0, 2))))
+        encoder.write(change(made.planes(batch(0, 2))))
         encoder.close()
         with pytest.raises(EncodeError, match="is not what was made"):
-            made.check_segment(part, 2, taken(source, 0, 2))
+            made.check_segment(part, 2, taken(0, 2))
 
 
 @pytest.mark.parametrize("case", CASES, ids=NAMES)
 def test_exchanged_eyes_are_refused(case: Case, source: VideoInfo, tmp_path: Path) -> None:
     """Though the planes are what a format made of the frames that it was given."""
     made = make_deliverable(case.format, source, case.settings)
-    frames, matte = batch(5, 6)
-    turned = FrameBatch(frames.rgb.roll(WIDTH, 3), 5), MatteBatch(matte.alpha.flip(1), None, 5)
-    alpha = matte.alpha.clone()
+    layers = batch(5, 6)
+    alpha = layers.matte.alpha.clone()
     alpha[:, 0] *= 0.5  # the eyes of the painted mattes are the same
     part = tmp_path / f"part{made.suffix}"
     encoder = made.open_segment(part)
-    encoder.write(made.planes(turned[0], MatteBatch(alpha.flip(1), None, 5)))
+    encoder.write(made.planes(Layers(5, layers.rgb.flip(1), alpha.flip(1))))
     encoder.close()
-    sample = take_sample(frames, MatteBatch(alpha, None, 5), 0, 0, source)
+    sample = take_sample(Layers(5, layers.rgb, alpha), 0, 0)
     with pytest.raises(EncodeError, match=r"in the (left|right) eye|the left eye for the right"):
         made.check_segment(part, 1, [sample])
 
@@ -466,10 +468,10 @@ def test_a_sampled_frame_that_is_not_there_is_noticed(
     made = make_deliverable(case.format, source, case.settings)
     part = tmp_path / f"part{made.suffix}"
     encoder = made.open_segment(part)
-    encoder.write(made.planes(*batch(0, 1)))
+    encoder.write(made.planes(batch(0, 1)))
     encoder.close()
     with pytest.raises(EncodeError, match="frame 1 of"):
-        made.check_segment(part, 1, taken(source, 0, 2))
+        made.check_segment(part, 1, taken(0, 2))
 
 
 def test_a_green_that_covers_too_little_is_refused(source: VideoInfo, tmp_path: Path) -> None:
@@ -478,14 +480,14 @@ def test_a_green_that_covers_too_little_is_refused(source: VideoInfo, tmp_path: 
     made = make_deliverable(case.format, source, case.settings)
     part = tmp_path / "part.mp4"
     encoder = made.open_segment(part)
-    planes = made.planes(*batch(0, 1))
+    planes = made.planes(batch(0, 1))
     luma = planes[:, : 2 * WIDTH * HEIGHT].view(-1, HEIGHT, 2 * WIDTH)
     luma[:, -12:, ::2] += 60
     luma[:, -12:, 1::2] -= 60
     encoder.write(planes)
     encoder.close()
     with pytest.raises(EncodeError, match="of flat screen instead of"):
-        made.check_segment(part, 1, taken(source, 0, 1))
+        made.check_segment(part, 1, taken(0, 1))
 
 
 @pytest.mark.parametrize("case", CASES, ids=NAMES)
@@ -501,9 +503,9 @@ def test_the_worst_quality_is_no_failure(case: Case, source: VideoInfo, tmp_path
     made = make_deliverable(case.format, source, replace(case.settings, encoding=worst))
     part = tmp_path / f"part{made.suffix}"
     encoder = made.open_segment(part)
-    encoder.write(made.planes(*batch(0, 3)))
+    encoder.write(made.planes(batch(0, 3)))
     encoder.close()
-    made.check_segment(part, 3, taken(source, 0, 1))
+    made.check_segment(part, 3, taken(0, 1))
 
 
 FLAT = [case for case in CASES if case.format != "alphapack"]
@@ -511,11 +513,9 @@ FLAT_NAMES = [str(case) or case.format for case in FLAT]
 
 
 @pytest.mark.parametrize("case", FLAT, ids=FLAT_NAMES)
-def test_the_foreground_goes_before_the_source(
-    case: Case, source: VideoInfo, tmp_path: Path
-) -> None:
+def test_the_foreground_replaces_the_source(case: Case, source: VideoInfo, tmp_path: Path) -> None:
     made = make_deliverable(case.format, source, case.settings)
-    plain, despilled = made.planes(*batch(0, 2)), made.planes(*batch(0, 2, despilled=True))
+    plain, despilled = made.planes(batch(0, 2)), made.planes(batch(0, 2, despilled=True))
     assert torch.equal(plain, despilled)
 
 
@@ -526,7 +526,7 @@ def test_an_edge_has_as_much_screen_as_alpha_says(source: VideoInfo) -> None:
     levels = torch.linspace(0, 1, 11)
     for level in levels:
         alpha = torch.full((1, 2, 1, HEIGHT, WIDTH), float(level))
-        planes = made.planes(FrameBatch(rgb, 0), MatteBatch(alpha, None, 0))[0]
+        planes = made.planes(layered(FrameBatch(rgb, 0), MatteBatch(alpha, None, 0)))[0]
         pixels = HEIGHT * 2 * WIDTH
         y, u, v = (float(planes[k]) for k in (0, pixels, pixels * 5 // 4))
         luma = (y - 16) / 219
@@ -545,7 +545,9 @@ def test_other_layouts_keep_their_eyes_in_place(case: Case, layout: str, source:
     alpha = torch.zeros(1, eyes, 1, HEIGHT, WIDTH)
     alpha[:, -1, :, 32:64, 64:128] = 1
     rgb = torch.full((1, 3, HEIGHT * eyes, WIDTH), 255, dtype=torch.uint8)
-    planes = made.planes(FrameBatch(rgb, 0), MatteBatch(alpha, None, 0))[0]
+    planes = made.planes(
+        layered(FrameBatch(rgb, 0), MatteBatch(alpha, None, 0), layout)  # type: ignore[arg-type]
+    )[0]
     pixels = HEIGHT * eyes * WIDTH
     luma = planes.view(torch.int16)[:pixels].float() / 4 if case.format == "prores" else planes
     luma = luma[:pixels].view(HEIGHT * eyes, WIDTH).float()
@@ -589,7 +591,7 @@ def test_a_range_has_the_sound_of_its_range(source: VideoInfo, tmp_path: Path) -
     made = make_deliverable("greenscreen", source, settings)
     part = tmp_path / "part.mp4"
     encoder = made.open_segment(part)
-    encoder.write(made.planes(*batch(4, TOTAL)))
+    encoder.write(made.planes(batch(4, TOTAL)))
     encoder.close()
     made.join([part], [TOTAL - 4], tmp_path / "range.mp4")
     made.verify(tmp_path / "range.mp4", TOTAL - 4)
@@ -606,7 +608,7 @@ def test_other_colour_tags_go_into_the_file(source: VideoInfo, tmp_path: Path) -
         made = make_deliverable(case.format, replace(source, color=tags), case.settings)
         part = tmp_path / f"{case.format}-{case.codec}{made.suffix}"
         encoder = made.open_segment(part)
-        encoder.write(made.planes(*batch(5, 6)))
+        encoder.write(made.planes(batch(5, 6)))
         encoder.close()
         frame = next(decoded(part))
         found = (int(frame.colorspace), int(frame.color_primaries), int(frame.color_trc))
@@ -638,7 +640,7 @@ class Counted:
 
 
 def test_all_formats_come_of_one_inference(source: VideoInfo, tmp_path: Path) -> None:
-    formats = tuple(BUILT_IN)
+    formats = tuple(FORMATS.built_in)
     settings = replace(chroma_settings(), deliverables=formats)
     index = Path(source.path).parent / "index.json"
     model = Counted(load_model(settings.matting, settings.processing, CPU))
@@ -646,7 +648,8 @@ def test_all_formats_come_of_one_inference(source: VideoInfo, tmp_path: Path) ->
         SegmentJob(source, settings, number, a, b, str(index), str(tmp_path))
         for number, (a, b) in enumerate([(0, 8), (8, TOTAL)])
     ]
-    results = tuple(run_segment(job, model, CPU) for job in jobs)
+    chain = chain_around(model, settings)
+    results = tuple(run_segment(job, chain, CPU) for job in jobs)
     assert model.frames == TOTAL + model.warmup_frames
     outputs = tuple(str(tmp_path / f"talk-{name}") for name in formats)
     done = finish_video(FinishJob(source, settings, results, outputs, str(tmp_path)))

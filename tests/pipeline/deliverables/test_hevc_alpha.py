@@ -25,7 +25,9 @@ from pipeline.deliverables.hevc_alpha import HevcAlpha
 from pipeline.encode.ffmpeg_pipe import ffmpeg_command, run_ffmpeg
 from pipeline.errors import EncodeError
 from pipeline.pixels.batches import FrameBatch, MatteBatch
+from pipeline.pixels.layers import Layers
 from pipeline.verify.selfcheck import Sample, take_sample
+from tests.chains import layered
 from tests.finished import Floats, rgba
 
 WIDTH, HEIGHT = 256, 96  # of both eyes
@@ -52,9 +54,10 @@ def painted(number: int) -> tuple[Tensor, Tensor]:
     return torch.cat(colours, dim=2).to(torch.uint8), torch.stack(eyes)[:, None]
 
 
-def batch(start: int, stop: int) -> tuple[FrameBatch, MatteBatch]:
+def batch(start: int, stop: int) -> Layers:
     rgb, alpha = zip(*(painted(k) for k in range(start, stop)), strict=True)
-    return FrameBatch(torch.stack(rgb), start), MatteBatch(torch.stack(alpha), None, start)
+    frames = FrameBatch(torch.stack(rgb), start)
+    return layered(frames, MatteBatch(torch.stack(alpha), None, start))
 
 
 def truth(number: int) -> tuple[Floats, Floats]:
@@ -65,14 +68,14 @@ def truth(number: int) -> tuple[Floats, Floats]:
 
 
 def taken(start: int, stop: int, every: int = 1) -> list[Sample]:
-    frames, matte = batch(start, stop)
-    return [take_sample(frames, matte, t, t, VIDEO) for t in range(0, stop - start, every)]
+    layers = batch(start, stop)
+    return [take_sample(layers, t, t) for t in range(0, stop - start, every)]
 
 
 def write(path: Path, start: int, stop: int, made: HevcAlpha = MADE) -> Path:
     encoder = made.open_segment(path)
     for first in range(start, stop, 4):
-        encoder.write(made.planes(*batch(first, min(first + 4, stop))))
+        encoder.write(made.planes(batch(first, min(first + 4, stop))))
     encoder.close()
     return path
 

@@ -23,7 +23,9 @@ from pipeline.contract import ColorTags, EncodingSettings, VideoInfo, VideoSetti
 from pipeline.deliverables import tiff
 from pipeline.errors import DiskError, EncodeError
 from pipeline.pixels.batches import FrameBatch, MatteBatch
+from pipeline.pixels.layers import Layers
 from pipeline.verify.selfcheck import Sample, take_sample
+from tests.chains import layered
 from tests.mounts import small_disk
 
 Masks = NDArray[np.uint8]
@@ -52,10 +54,10 @@ def alpha(number: int) -> Tensor:
     return torch.stack(eyes)[:, None]
 
 
-def batch(start: int, stop: int) -> tuple[FrameBatch, MatteBatch]:
+def batch(start: int, stop: int) -> Layers:
     rgb = torch.zeros(stop - start, 3, HEIGHT, WIDTH, dtype=torch.uint8)
     matte = torch.stack([alpha(number) for number in range(start, stop)])
-    return FrameBatch(rgb, start), MatteBatch(matte, None, start)
+    return layered(FrameBatch(rgb, start), MatteBatch(matte, None, start))
 
 
 def truth(number: int) -> Masks:
@@ -65,14 +67,14 @@ def truth(number: int) -> Masks:
 
 
 def taken(start: int, stop: int) -> list[Sample]:
-    frames, matte = batch(start, stop)
-    return [take_sample(frames, matte, t, t, VIDEO) for t in range(stop - start)]
+    layers = batch(start, stop)
+    return [take_sample(layers, t, t) for t in range(stop - start)]
 
 
 def write(path: Path, start: int, stop: int) -> Path:
     encoder = MADE.open_segment(path)
     for first in range(start, stop, 3):
-        encoder.write(MADE.planes(*batch(first, min(first + 3, stop))))
+        encoder.write(MADE.planes(batch(first, min(first + 3, stop))))
     encoder.close()
     return path
 
@@ -181,10 +183,9 @@ def surely(number: int, *, exchanged: bool = False) -> Tensor:
     return objects
 
 
-def labelled(start: int, stop: int, *, exchanged: bool = False) -> tuple[FrameBatch, MatteBatch]:
-    frames, matte = batch(start, stop)
+def labelled(start: int, stop: int, *, exchanged: bool = False) -> Layers:
     objects = [surely(number, exchanged=exchanged) for number in range(start, stop)]
-    return frames, replace(matte, objects=torch.stack(objects))
+    return replace(batch(start, stop), objects=torch.stack(objects))
 
 
 def true_labels(number: int) -> Masks:
@@ -203,12 +204,12 @@ def test_labels_are_the_objects_frame_by_frame(tmp_path: Path) -> None:
     lengths = (2, 1)
     for path, start, stop in ((paths[0], 0, 2), (paths[1], 2, 3)):
         encoder = LABELS.open_segment(path)
-        encoder.write(LABELS.planes(*labelled(start, stop)))
+        encoder.write(LABELS.planes(labelled(start, stop)))
         encoder.close()
-        frames, matte = labelled(start, stop)
-        samples = [take_sample(frames, matte, t, t, VIDEO) for t in range(stop - start)]
+        layers = labelled(start, stop)
+        samples = [take_sample(layers, t, t) for t in range(stop - start)]
         LABELS.check_segment(path, stop - start, samples)
-        wrong = take_sample(*labelled(start, stop, exchanged=True), 0, 0, VIDEO)
+        wrong = take_sample(labelled(start, stop, exchanged=True), 0, 0)
         with pytest.raises(EncodeError, match="labels off by"):
             LABELS.check_segment(path, stop - start, [wrong])
     LABELS.join(paths[:2], lengths, paths[2])
@@ -224,7 +225,7 @@ def test_labels_are_the_objects_frame_by_frame(tmp_path: Path) -> None:
 
 
 def test_what_is_one_subject_has_one_label() -> None:
-    (page,) = LABELS.planes(*batch(0, 1)).view(1, HEIGHT, WIDTH).numpy()
+    (page,) = LABELS.planes(batch(0, 1)).view(1, HEIGHT, WIDTH).numpy()
     inside = np.concatenate(list(alpha(0)[:, 0].numpy()), axis=1) >= 0.5
     assert np.array_equal(page, inside)
 
@@ -301,7 +302,7 @@ def test_a_folder_that_is_gone_is_the_disks_fault(parts: list[Path], tmp_path: P
 
 def test_giving_up_never_raises(tmp_path: Path) -> None:
     encoder = MADE.open_segment(tmp_path / "part.tif")
-    encoder.write(MADE.planes(*batch(0, 1)))
+    encoder.write(MADE.planes(batch(0, 1)))
     encoder.abort()
     encoder.abort()
 

@@ -30,6 +30,7 @@ from pipeline.files.publish import file_digest
 from pipeline.finish import finish_video
 from pipeline.pixels.batches import FrameBatch, MatteBatch
 from pipeline.verify.readback import inspect_file
+from tests.chains import layered
 from tests.clips import X264, ClipSpec, read_frames, read_sounds
 from tests.render import chroma_settings, render
 
@@ -71,7 +72,7 @@ def test_a_clip_that_is_opaque_all_over_keeps_its_alpha(tmp_path: Path) -> None:
     rgb = torch.randint(0, 256, (10, 3, 32, 64), dtype=torch.uint8)
     opaque = MatteBatch(torch.ones(10, 2, 1, 32, 32), None, 0)
     encoder = made.open_segment(tmp_path / "opaque.webm")
-    encoder.write(made.planes(FrameBatch(rgb, 0), opaque))
+    encoder.write(made.planes(layered(FrameBatch(rgb, 0), opaque)))
     encoder.close()
     made.check_segment(tmp_path / "opaque.webm", 10, [])
     pictures = read_frames(tmp_path / "opaque.webm")
@@ -242,7 +243,7 @@ def test_an_encoder_that_dies_says_why(tmp_path: Path) -> None:
     target = str(tmp_path / "x.webm")
     encoder = PipeEncoder(ffmpeg_command("-f", "rawvideo", "-i", "pipe:0", target))
     frames = torch.zeros(64, 1 << 20, dtype=torch.uint8)
-    with pytest.raises(EncodeError, match="ffmpeg ended with status") as caught:
+    with pytest.raises(EncodeError, match="ffmpeg failed") as caught:
         encoder.write(frames)
     assert any("command" in note for note in caught.value.__notes__)
 

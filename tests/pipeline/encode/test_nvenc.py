@@ -170,7 +170,10 @@ def test_tags_colours_keyframes_and_frames_that_are_wrong_are_found(
     [
         (subprocess.TimeoutExpired("python", 1), "did not end"),
         (OSError(errno.EAGAIN, "no process"), "cannot be started: no process"),
-        (subprocess.CompletedProcess([], -11, b"", b"Fatal\nlast words"), "status -11: last words"),
+        (
+            subprocess.CompletedProcess([], -11, b"", b"Fatal\nlast words"),
+            "(killed by SIGSEGV): last words",
+        ),
         (subprocess.CompletedProcess([], 0, b'a warning\n"its colours"\n', b""), "its colours"),
         (subprocess.CompletedProcess([], 0, b"\nnull\n", b""), None),
     ],

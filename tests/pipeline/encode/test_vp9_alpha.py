@@ -82,7 +82,7 @@ def test_what_is_wrong_is_said_in_its_last_line(
 def test_an_option_that_nobody_knows_is_an_error(tmp_path: Path) -> None:
     options = [*OPTIONS, "-deadline", "never"]
     encoder = PipeEncoder(vp9_alpha.command((64, 32), Fraction(30), options, str(tmp_path / "x")))
-    with pytest.raises(EncodeError, match="ffmpeg ended with status"):
+    with pytest.raises(EncodeError, match="ffmpeg failed"):
         encoder.close()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import site
 import subprocess
 import sys
 import threading
@@ -12,7 +14,8 @@ import pytest
 import torch
 
 from pipeline.encode.ffmpeg_pipe import PipeEncoder, ffmpeg_command
-from pipeline.files.child import tied
+from pipeline.files import child
+from pipeline.files.child import own_environment, own_module, tied
 
 #: What an encoder may take to be gone after its worker, in seconds.
 GONE_S = 2.0
@@ -135,3 +138,20 @@ def test_an_encoder_ends_in_order(frames: int, tmp_path: Path) -> None:
     encoder.write(torch.zeros(frames, 64 * 64, dtype=torch.uint8))
     encoder.close()
     assert target.stat().st_size == frames * 64 * 64
+
+
+def test_a_module_of_ours_is_found_in_the_order_of_this_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkout comes before the person's places, what is installed after them; the current
+    folder, as which Python reads an empty entry, comes nowhere."""
+    checkout, site_packages = str(Path(child.__file__).parents[2]), Path(site.getsitepackages()[0])
+    monkeypatch.setenv("PYTHONPATH", f":/theirs::{checkout}:/more:")
+    command, environment = own_module("orchestrator.cli", "run", "x")
+    assert command == [sys.executable, "-P", "-m", "orchestrator.cli", "run", "x"]
+    assert environment["PYTHONPATH"] == f"{checkout}:/theirs:/more"
+    assert set(environment) == set(os.environ)
+    monkeypatch.setattr(child, "_HOME", site_packages.resolve())
+    assert own_environment()["PYTHONPATH"] == f"/theirs:{checkout}:/more"
+    monkeypatch.setenv("PYTHONPATH", ":")
+    assert "PYTHONPATH" not in own_environment()

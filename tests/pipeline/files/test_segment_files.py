@@ -21,7 +21,7 @@ CONTENT = os.urandom(3_000_001)
 
 @pytest.fixture
 def scratch(tmp_path: Path) -> Path:
-    """One life's folder in a scratch folder."""
+    """One life's folder in a local folder."""
     folder = tmp_path / "nvme" / "vrmatte-pod-1-0badcafe-w0-1-0123abcd"
     folder.mkdir(parents=True)
     return folder
@@ -122,11 +122,11 @@ def test_a_copy_that_goes_wrong_gets_no_name_and_is_outs_fault(
     assert list(scratch.iterdir()) == []
 
 
-def test_a_draft_that_cannot_be_read_is_the_scratch_folders_fault(
+def test_a_draft_that_cannot_be_read_is_the_local_folders_fault(
     target: Path, scratch: Path
 ) -> None:
     with (
-        pytest.raises(DiskError, match=f"the scratch folder {scratch.parent}, or what was in it"),
+        pytest.raises(DiskError, match=f"the local folder {scratch.parent}, or what was in it"),
         segment_drafts([target], scratch) as [draft],
     ):
         commit(draft, target)
@@ -151,13 +151,13 @@ def test_a_copy_takes_no_more_memory_than_a_piece_of_it(target: Path, scratch: P
 @pytest.mark.parametrize(
     ("number", "words"),
     {
-        errno.ENOSPC: "no room left in the scratch folder ",
-        errno.EDQUOT: "the quota is used up in the scratch folder ",
-        errno.EROFS: "the disk of the scratch folder .* is read-only",
-        errno.EIO: "cannot use the scratch folder .*: Input/output error",
-        errno.ENOENT: "the scratch folder .* is gone",
-        errno.EACCES: "cannot use the scratch folder .*: Permission denied",
-        errno.EFBIG: "larger than the disk of the scratch folder",
+        errno.ENOSPC: "no room left in the local folder ",
+        errno.EDQUOT: "the quota is used up in the local folder ",
+        errno.EROFS: "the disk of the local folder .* is read-only",
+        errno.EIO: "cannot use the local folder .*: Input/output error",
+        errno.ENOENT: "the local folder .* is gone",
+        errno.EACCES: "cannot use the local folder .*: Permission denied",
+        errno.EFBIG: "larger than the disk of the local folder",
     }.items(),
 )
 def test_a_fault_of_the_scratch_disk_names_it_and_not_out(
@@ -169,5 +169,5 @@ def test_a_fault_of_the_scratch_disk_names_it_and_not_out(
         raise error
     assert str(scratch.parent) in error.message
     assert scratch.name not in error.message
-    assert "output.scratch" in error.advice
+    assert "output.local_folder" in error.advice
     assert "\n" not in str(error)

@@ -27,7 +27,9 @@ from pipeline.flow.device_copies import CudaTransfer, HostCopy, HostRing, RingCl
 from pipeline.flow.overlap import overlap
 from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.source.video_info import read_video
-from pipeline.stages.matting.base import ClipSampler, Prepared, load_model
+from pipeline.stages.chain import Chain
+from pipeline.stages.matting.base import ClipSampler, Prepared
+from tests.chains import chain_around
 from tests.clips import X264, ClipSpec
 from tests.render import CPU, chroma_settings
 
@@ -175,11 +177,11 @@ def test_a_segment_is_the_same_by_late_copies(
 ) -> None:
     path = clip(ClipSpec("h264.mp4", X264))
     plain = job_of(path, tmp_path / "plain")
-    model = load_model(plain.settings.matting, plain.settings.processing, CPU)
-    expected = segment.run_segment(plain, model, CPU)
+    chain = Chain.of(plain.settings, CPU)
+    expected = segment.run_segment(plain, chain, CPU)
     transfer = LateTransfer()
     monkeypatch.setattr(segment, "HostRing", partial(HostRing, transfer=transfer))
-    found = segment.run_segment(job_of(path, tmp_path / "late"), model, CPU)
+    found = segment.run_segment(job_of(path, tmp_path / "late"), chain, CPU)
     assert found.digests == expected.digests
     assert len(transfer.buffers) <= 2 * segment._COPIES
 
@@ -210,7 +212,7 @@ class Failing:
 def test_a_model_that_fails_ends_the_segment(clip: GetClip, tmp_path: Path, frame: int) -> None:
     job = job_of(clip(ClipSpec("h264.mp4", X264)), tmp_path)
     with pytest.raises(KeyError, match="the model is gone"):
-        segment.run_segment(job, Failing(frame), CPU)
+        segment.run_segment(job, chain_around(Failing(frame), job.settings), CPU)
     assert not list(tmp_path.glob("*.part"))
 
 
@@ -234,7 +236,9 @@ def test_an_encoder_that_fails_and_a_stop_end_it_while_all_slots_are_taken(
         return True
 
     with pytest.raises(Stopped):
-        segment.run_segment(job, Failing(1000), CPU, should_stop=when_full)
+        segment.run_segment(
+            job, chain_around(Failing(1000), job.settings), CPU, should_stop=when_full
+        )
 
     def broken(encoder: object, planes: Tensor) -> None:
         assert full.wait(60)
@@ -243,6 +247,6 @@ def test_an_encoder_that_fails_and_a_stop_end_it_while_all_slots_are_taken(
     full.clear()
     monkeypatch.setattr("pipeline.encode.ffmpeg_pipe.PipeEncoder.write", broken)
     with pytest.raises(EncodeError, match="is gone"):
-        segment.run_segment(job, Failing(1000), CPU)
+        segment.run_segment(job, chain_around(Failing(1000), job.settings), CPU)
     assert not list(tmp_path.glob("*.part"))
     assert not [t for t in threading.enumerate() if t.name == "overlap"]

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from orchestrator.fleet.matte_summary import summarised
-from pipeline.contract import FlagKind, MatteFlag, ProjectionName, SegmentResult, Side
-from pipeline.judge.flags import FrameMeasures, border_frames, segment_flags
+from pipeline.contract import ProjectionName
+from pipeline.judge.findings import FlagKind, MatteFlag, Side
+from pipeline.judge.flags import FrameMeasures
 from pipeline.judge.meter import MatteMeter, cut_sides
+from pipeline.judge.summary import matte_findings, summarised
 from pipeline.pixels.batches import EyeBatch, MatteBatch
 
 SIDE, FRAMES, RATE = 64, 60, 30
@@ -43,11 +44,11 @@ def measured(
     """Of ``[T, E, H, W]``; before a room that does not move, unless other pictures are given."""
     if rgb is None:
         rgb = ROOM.expand(*alpha.shape[:2], 3, SIDE, SIDE)
-    meter = MatteMeter(SIDE, SIDE, projection, start)
+    meter = MatteMeter(SIDE, SIDE, projection)
     for begin in range(0, len(alpha), batch):
         part = slice(begin, begin + batch)
         meter.add(EyeBatch(rgb[part], begin), MatteBatch(alpha[part, :, None], None, begin))
-    return meter.measures(None)
+    return meter.measures(None, start)
 
 
 def flags(measures: list[FrameMeasures], length: int = FRAMES) -> tuple[MatteFlag, ...]:
@@ -57,18 +58,12 @@ def flags(measures: list[FrameMeasures], length: int = FRAMES) -> tuple[MatteFla
         (at, min(at + length, first + len(measures)))
         for at in range(first, first + len(measures), length)
     ]
-    results = {}
-    for number, (begin, end) in enumerate(segments):
-        part = measures[begin - first : end - first]
-        found, dropped = segment_flags(part, RATE)
-        results[number] = SegmentResult(
-            (),
-            len(part),
-            flags=found,
-            dropped_flags=dropped,
-            border=border_frames(part),
-        )
-    return summarised(segments, results, Fraction(RATE)).flags
+    found = [
+        finding
+        for begin, end in segments
+        for finding in matte_findings(measures[begin - first : end - first], RATE)
+    ]
+    return summarised(found, segments, Fraction(RATE)).flags
 
 
 def found(measures: list[FrameMeasures], length: int = FRAMES) -> Found:
@@ -199,7 +194,7 @@ def test_batches_and_warm_up_alter_nothing() -> None:
 
 def test_the_numbers_do_not_depend_on_the_size_of_the_picture() -> None:
     alpha = still(eyes=1)[:2]
-    meter = MatteMeter(SIDE * 16, SIDE * 16, "flat", 0)
+    meter = MatteMeter(SIDE * 16, SIDE * 16, "flat")
     large = alpha.repeat_interleave(16, 2).repeat_interleave(16, 3)
     rgb = torch.zeros(2, 1, 3, SIDE * 16, SIDE * 16, dtype=torch.uint8)
     meter.add(EyeBatch(rgb, 0), MatteBatch(large[:, :, None].half(), None, 0))

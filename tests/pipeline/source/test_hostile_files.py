@@ -347,7 +347,7 @@ def test_a_killed_probe_leaves_no_draft(
             return super().wait(timeout)
 
     monkeypatch.setattr(subprocess, "Popen", Killed)
-    with pytest.raises(InputError, match="crashed \\(SIGKILL\\)"):
+    with pytest.raises(InputError, match=r"crashed \(killed by SIGKILL\)"):
         probe_video(clip(MP4), tmp_path / "index.json")
     assert begun
     assert list(tmp_path.iterdir()) == []

@@ -163,18 +163,18 @@ def _render_here(mutant: Mutant, video: VideoInfo) -> None:
 
     from pipeline.finish import finish_video
     from pipeline.segment import run_segment
-    from pipeline.stages.matting.base import load_model
+    from pipeline.stages.chain import Chain
     from tests.render import chroma_settings
 
     torch.set_num_threads(1)
     settings = chroma_settings(segment_frames=600)
     folder, target = str(mutant.folder), str(mutant.folder / "out.webm")
-    model = load_model(settings.matting, settings.processing, torch.device("cpu"))
+    chain = Chain.of(settings, torch.device("cpu"))
     stop = min(600, video.num_frames)
     settings = chroma_settings(segment_frames=600, max_frames=stop)
     job = SegmentJob(video, settings, 0, 0, stop, str(mutant.index), folder)
     try:
-        result = run_segment(job, model, torch.device("cpu"))
+        result = run_segment(job, chain, torch.device("cpu"))
         (made,) = finish_video(FinishJob(video, settings, (result,), (target,), folder))
         assert made.num_frames == stop
         end = "done"

@@ -15,18 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.contract import MattingSettings, ProcessingSettings
-from pipeline.engines.choice import settled_engine
 from pipeline.engines.cuda_graph import cuda_capture
 from pipeline.errors import MachineError
 from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.stages.matting.base import ClipSampler, MattingModel, Prepared
 from pipeline.stages.matting.rvm.coefficients import network_ratio, parts_problem
-from pipeline.stages.matting.weights import (
-    compiled_folder,
-    fetch_code,
-    fetch_weights,
-    read_state_dict,
-)
+from pipeline.stages.matting.rvm.facts import RvmOptions
+from pipeline.stages.matting.rvm.weights import fetch_code, fetch_weights, read_state_dict
+from pipeline.stages.matting.weights import compiled_folder
 
 _log = structlog.get_logger()
 
@@ -38,14 +34,16 @@ def load(
 
     Raises:
         MachineError: code or weights cannot be had, or do not fit each other or the engine.
-        SettingsError: the engine asked for does not run there.
+        ValueError: the engine is not settled: it is decided once, before a run is planned.
     """
-    processing = settled_engine(processing, matting, device.type)
-    repository = fetch_code(matting.rvm_repo)
-    weights = read_state_dict(fetch_weights(matting))
+    if processing.engine == "auto":
+        raise ValueError("processing.engine is auto: pipeline.engines.choice settles it")
+    options = matting.of(RvmOptions)
+    repository = fetch_code(options)
+    weights = read_state_dict(fetch_weights(options))
     try:
         network: nn.Module = torch.hub.load(  # type: ignore[no-untyped-call]
-            str(repository), matting.rvm_variant, source="local", pretrained=False
+            str(repository), options.variant, source="local", pretrained=False
         )
     except Exception as error:  # foreign code: whatever it raises means that it does not work here
         raise MachineError(
@@ -56,7 +54,7 @@ def load(
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise MachineError(
-            f"the weights do not fit RVM's network {matting.rvm_variant!r}",
+            f"the weights do not fit RVM's network {options.variant!r}",
             "check matting.rvm_variant and matting.rvm_weights",
         ) from error
     network.eval().requires_grad_(False)

@@ -20,6 +20,7 @@ from pipeline.contract import MattingSettings, ProcessingSettings
 from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.pixels.guided_filter import box_mean
 from pipeline.stages.matting.base import ClipSampler, MattingModel, Prepared
+from pipeline.stages.matting.sam2.facts import Sam2Options
 from pipeline.stages.matting.sam2.load import dilated, load_helper, load_tracker, of_any, soft_matte
 from pipeline.stages.matting.sam2.tracker import Subjects, SubjectTracker
 
@@ -45,10 +46,11 @@ def load(
     Raises:
         MachineError, SettingsError: as the models.
     """
-    edge = load_helper(matting.sam2_edge, matting, processing, device)
+    options = matting.of(Sam2Options)
+    edge = load_helper(options.edge, matting, processing, device)
     seed = edge
-    if matting.sam2_seed != matting.sam2_edge:
-        seed = load_helper(matting.sam2_seed, matting, processing, device)
+    if options.seed != options.edge:
+        seed = load_helper(options.seed, matting, processing, device)
     return SubjectEdges(load_tracker(matting, processing, device, seed), edge)
 
 

@@ -19,6 +19,7 @@ from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.pixels.guided_filter import guided_filter
 from pipeline.stages.matting.base import ClipSampler, MattingModel, Prepared, load_model
 from pipeline.stages.matting.sam2.compiled import compile_networks, require_compiler
+from pipeline.stages.matting.sam2.facts import Sam2Options
 from pipeline.stages.matting.sam2.network import build_network, load_weights
 from pipeline.stages.matting.sam2.tracker import Subjects, SubjectTracker
 from pipeline.stages.matting.sam2.weights import fetch_checkpoint
@@ -44,7 +45,7 @@ def load(
         MachineError: the weights cannot be had, or are not for this size; or as the seed model.
         SettingsError: as the seed model.
     """
-    seed = load_helper(matting.sam2_seed, matting, processing, device)
+    seed = load_helper(matting.of(Sam2Options).seed, matting, processing, device)
     return SegmentAnything(load_tracker(matting, processing, device, seed))
 
 
@@ -62,17 +63,18 @@ def load_tracker(
         MachineError: the weights cannot be had, or are not for this size; or it shall be compiled,
             and that cannot be done here.
     """
-    options = {
-        "image_size": matting.sam2_image_size,
+    options = matting.of(Sam2Options)
+    network_options = {
+        "image_size": options.image_size,
         "max_cond_frames_in_attn": MOST_PROMPTED,
         # Otherwise a correction would be forgotten with the next frame.
         "add_all_frames_to_correct_as_cond": True,
     }
-    if matting.sam2_compile:
+    if options.compile:
         require_compiler(device)
-    network = build_network(matting.sam2_size, options=options)
-    load_weights(network, fetch_checkpoint(matting))
-    if matting.sam2_compile:
+    network = build_network(options.size, options=network_options)
+    load_weights(network, fetch_checkpoint(options))
+    if options.compile:
         compile_networks(network)
     dtype = torch.float32
     if processing.precision == "fp16":

@@ -8,15 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Literal
 
 import torch
 from sam2.build_sam import build_sam2_video_predictor
 from sam2.sam2_video_predictor import SAM2VideoPredictor
 
 from pipeline.errors import MachineError
-
-Sam2Size = Literal["tiny", "small", "base_plus", "large"]
+from pipeline.stages.matting.sam2.facts import Sam2Size
 
 _CONFIGS: Mapping[Sam2Size, str] = {
     "tiny": "configs/sam2.1/sam2.1_hiera_t.yaml",

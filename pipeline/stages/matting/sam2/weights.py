@@ -9,27 +9,41 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.contract import MattingSettings
-from pipeline.stages.matting.weights import fetch_file, require_sha256
+from pipeline.stages.matting.sam2.facts import Sam2Options
+from pipeline.stages.matting.weights import fetch_file, file_missing, require_sha256
 
-_WHAT_TO_DO = (
-    "run `vrmatte models fetch --config FILE` where there is a network, FILE saying matting.model: "
-    "sam2, or set matting.sam2_checkpoint to a local copy"
+_ADVICE = (
+    "run `vrmatte models fetch --model sam2` where there is a network (with --config FILE for"
+    " another matting.sam2_size), or set matting.sam2_checkpoint to a local copy"
 )
 
 
-def address(size: str) -> str:
-    """Of the checkpoint that `facebook/sam2.1-hiera-*` publishes for this `matting.sam2_size`."""
-    repository = f"facebook/sam2.1-hiera-{size.replace('_', '-')}"
-    return f"https://huggingface.co/{repository}/resolve/main/sam2.1_hiera_{size}.pt"
+def fetch(matting: MattingSettings) -> list[Path]:
+    """Have the checkpoint; its place. Raises MachineError."""
+    return [fetch_checkpoint(matting.of(Sam2Options))]
 
 
-def fetch_checkpoint(matting: MattingSettings) -> Path:
+def missing(matting: MattingSettings) -> str | None:
+    """What is not there, in words. Looks only, and fetches nothing."""
+    return file_missing(_source(matting.of(Sam2Options)), "SAM 2's weights")
+
+
+def fetch_checkpoint(options: Sam2Options) -> Path:
     """The checkpoint: a local one as it is, or fetched to the cache; its sha256 is checked.
 
     Raises:
         MachineError: it cannot be fetched, or is not the file it was.
     """
-    source = matting.sam2_checkpoint or address(matting.sam2_size)
-    path = fetch_file(source, "SAM 2's weights", _WHAT_TO_DO)
-    require_sha256(path, matting.sam2_checkpoint_sha256, "matting.sam2_checkpoint_sha256")
+    path = fetch_file(_source(options), "SAM 2's weights", _ADVICE)
+    require_sha256(path, options.checkpoint_sha256, "matting.sam2_checkpoint_sha256")
     return path
+
+
+def address(size: str) -> str:
+    """Of the checkpoint that `facebook/sam2.1-hiera-*` publishes for this size."""
+    repository = f"facebook/sam2.1-hiera-{size.replace('_', '-')}"
+    return f"https://huggingface.co/{repository}/resolve/main/sam2.1_hiera_{size}.pt"
+
+
+def _source(options: Sam2Options) -> str:
+    return options.checkpoint or address(options.size)

@@ -12,6 +12,7 @@ from pipeline.contract import MattingSettings, ProcessingSettings
 from pipeline.errors import InputError, SettingsError
 from pipeline.pixels.batches import EyeBatch
 from pipeline.stages.matting.chroma import ChromaKey, load
+from pipeline.stages.matting.chroma_facts import ChromaOptions
 from tests.pipeline.demo_truth import Clip, DemoClip, demo_scene, judge, scene_clip
 
 CPU = torch.device("cpu")
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def key(colour: str = "auto") -> ChromaKey:
-    return load(MattingSettings(chroma_color=colour), ProcessingSettings(), CPU)
+    return load(MattingSettings(options=(ChromaOptions(color=colour),)), ProcessingSettings(), CPU)
 
 
 def painted(colour: tuple[float, float, float], subject: tuple[float, float, float]) -> Clip:

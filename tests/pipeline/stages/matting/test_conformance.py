@@ -20,26 +20,27 @@ from torch import Tensor
 
 from orchestrator.demo.scene import Scene
 from pipeline.contract import MattingSettings, ProcessingSettings
+from pipeline.engines.choice import settled_engine
 from pipeline.errors import InputError
 from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.stages.matting.base import MattingModel, Prepared, load_model
-from pipeline.stages.matting.catalogue import BUILT_IN
+from pipeline.stages.matting.catalogue import MODELS
 from tests.pipeline.demo_truth import SMALL, SMALL_FRAMES, Clip, scene_clip
 
 CHUNK = 4
 
 _RVM = {
-    "rvm_repo": os.environ.get("VRMATTE_RVM_REPO"),
-    "rvm_weights": os.environ.get("VRMATTE_RVM_WEIGHTS"),
+    "repo": os.environ.get("VRMATTE_RVM_REPO"),
+    "weights": os.environ.get("VRMATTE_RVM_WEIGHTS"),
 }
 _SAM2 = {
-    "sam2_checkpoint": os.environ.get("VRMATTE_SAM2_CHECKPOINT"),
-    "sam2_size": os.environ.get("VRMATTE_SAM2_SIZE", "small"),
-    "sam2_seed": "depth",
+    "checkpoint": os.environ.get("VRMATTE_SAM2_CHECKPOINT"),
+    "size": os.environ.get("VRMATTE_SAM2_SIZE", "small"),
+    "seed": "depth",
+    "edge": "depth",
 }
-_SAM2_EDGE = {**_SAM2, "sam2_edge": "depth"}
-_OPTIONS: dict[str, dict[str, Any]] = {"rvm": _RVM, "sam2": _SAM2, "sam2+rvm": _SAM2_EDGE}
-MODELS = [name for name in BUILT_IN if all(_OPTIONS.get(name, {}).values())]
+_OPTIONS: dict[str, dict[str, Any]] = {"rvm": _RVM, "sam2": _SAM2, "sam2+rvm": _SAM2}
+NAMES = [name for name in MODELS.built_in if all(_OPTIONS.get(name, {}).values())]
 
 #: How far alpha and foreground may move with the number of frames in a chunk: not at all where a
 #: frame is computed by itself.
@@ -52,13 +53,16 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def clip_for(name: str) -> Clip:
-    return scene_clip("green" if name == "chroma" else "room")
+    return scene_clip(MODELS[name].backdrop)
 
 
 @cache
 def model(name: str) -> MattingModel:
-    settings = MattingSettings(model=name, **_OPTIONS.get(name, {}))
-    return load_model(settings, ProcessingSettings(), torch.device("cpu"))
+    row = MODELS[name]
+    own = () if row.options is None else (row.options(**_OPTIONS.get(name, {})),)
+    settings = MattingSettings(model=name, options=own)
+    processing = settled_engine(ProcessingSettings(), row.engines, "cpu")
+    return load_model(settings, processing, torch.device("cpu"))
 
 
 @cache
@@ -112,7 +116,7 @@ def assert_same(name: str, one: Matte, other: Matte, tolerance: float = 0.0) -> 
             assert distance <= tolerance, f"{name}: {distance}"
 
 
-every_model = pytest.mark.parametrize("name", MODELS)
+every_model = pytest.mark.parametrize("name", NAMES)
 
 
 @every_model

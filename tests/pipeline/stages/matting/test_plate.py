@@ -17,6 +17,7 @@ from pipeline.errors import InputError, SettingsError
 from pipeline.pixels.batches import EyeBatch
 from pipeline.stages.matting import plate as plate_module
 from pipeline.stages.matting.plate import PlateModel, load
+from pipeline.stages.matting.plate_facts import PlateOptions
 from tests.pipeline.demo_truth import (
     SMALL,
     SMALL_FRAMES,
@@ -33,8 +34,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def model(picture: Path | None = None) -> PlateModel:
-    settings = MattingSettings(plate_image=None if picture is None else str(picture))
-    return load(settings, ProcessingSettings(), CPU)
+    options = PlateOptions(image=None if picture is None else str(picture))
+    return load(MattingSettings(options=(options,)), ProcessingSettings(), CPU)
 
 
 def write_picture(path: Path, eyes: list[np.ndarray], axis: int) -> Path:

@@ -19,6 +19,9 @@ from pipeline.contract import MattingSettings, ProcessingSettings
 from pipeline.errors import MachineError, SettingsError
 from pipeline.stages.matting import weights
 from pipeline.stages.matting.base import load_model
+from pipeline.stages.matting.rvm.facts import RvmOptions
+from pipeline.stages.matting.rvm.weights import fetch_code, fetch_weights, read_state_dict
+from pipeline.stages.matting.sam2.facts import Sam2Options
 from pipeline.stages.matting.sam2.weights import fetch_checkpoint
 
 URL = "https://example.invalid/rvm_mobilenetv3.pth"
@@ -65,7 +68,9 @@ def test_what_is_there_is_found_without_torch(tmp_path: Path) -> None:
         "from pipeline.contract import MattingSettings\n"
         "folder = sys.argv[1]\n"
         "weights = folder + '/weights.pth'\n"
-        "fetch_model(MattingSettings(rvm_repo=folder, rvm_weights=weights))\n"
+        "from pipeline.stages.matting.rvm.facts import RvmOptions\n"
+        "options = RvmOptions(repo=folder, weights=weights)\n"
+        "fetch_model(MattingSettings(options=(options,)))\n"
         "sys.exit('torch' in sys.modules)\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
@@ -74,23 +79,23 @@ def test_what_is_there_is_found_without_torch(tmp_path: Path) -> None:
 
 def test_fetched_once_recorded_and_checked(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = serve(monkeypatch, b"weights")
-    matting = MattingSettings(rvm_weights=URL)
-    path = weights.fetch_weights(matting)
-    assert weights.fetch_weights(matting) == path
+    options = RvmOptions(weights=URL)
+    path = fetch_weights(options)
+    assert fetch_weights(options) == path
     assert asked == [URL]
     record = path.with_name(path.name + ".sha256").read_text()
     assert record.split()[0] == hashlib.sha256(b"weights").hexdigest()
     path.write_bytes(b"tampered")
     with pytest.raises(MachineError, match="sha256 has changed"):
-        weights.fetch_weights(matting)
+        fetch_weights(options)
 
 
 def test_a_sha256_that_is_set_must_hold(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     serve(monkeypatch, b"weights")
     right = hashlib.sha256(b"weights").hexdigest().upper()
-    assert weights.fetch_weights(MattingSettings(rvm_weights=URL, rvm_weights_sha256=right))
+    assert fetch_weights(RvmOptions(weights=URL, weights_sha256=right))
     with pytest.raises(MachineError, match="another sha256"):
-        weights.fetch_weights(MattingSettings(rvm_weights=URL, rvm_weights_sha256="0" * 64))
+        fetch_weights(RvmOptions(weights=URL, weights_sha256="0" * 64))
 
 
 @pytest.fixture
@@ -116,9 +121,9 @@ def test_a_network_that_swallows_everything_is_given_up_in_time(
 
     monkeypatch.setattr(socket, "getaddrinfo", swallow)
     ways: list[Callable[[], Path]] = [
-        lambda: weights.fetch_weights(MattingSettings(rvm_weights=URL)),
-        lambda: weights.fetch_code("someone/code:0123abc"),
-        lambda: fetch_checkpoint(MattingSettings(sam2_size="tiny")),
+        lambda: fetch_weights(RvmOptions(weights=URL)),
+        lambda: fetch_code(RvmOptions(repo="someone/code:0123abc")),
+        lambda: fetch_checkpoint(Sam2Options(size="tiny")),
     ]
     for asked in ways:
         with pytest.raises(MachineError, match=r"cannot be fetched from .*no answer in") as caught:
@@ -155,7 +160,7 @@ def test_a_cut_off_download_leaves_nothing(hub: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", download)
     with pytest.raises(MachineError, match="connection lost") as caught:
-        weights.fetch_weights(MattingSettings(rvm_weights=URL))
+        fetch_weights(RvmOptions(weights=URL))
     assert "models fetch" in caught.value.advice
     assert not list((hub / "checkpoints").glob("*rvm*"))
 
@@ -170,14 +175,16 @@ def test_code_comes_pinned_from_the_hub_or_from_a_folder(
         return []
 
     monkeypatch.setattr(torch.hub, "list", fetch)
-    folder = weights.fetch_code("someone/code:0123abc")
+    folder = fetch_code(RvmOptions(repo="someone/code:0123abc"))
     assert folder == hub / "someone_code_0123abc"
-    assert weights.fetch_code("someone/code:0123abc") == folder  # a second fetch would fail
-    assert weights.fetch_code(str(folder)) == folder
+    assert (
+        fetch_code(RvmOptions(repo="someone/code:0123abc")) == folder
+    )  # a second fetch would fail
+    assert fetch_code(RvmOptions(repo=str(folder))) == folder
     with pytest.raises(SettingsError, match="no hubconf"):
-        weights.fetch_code(str(tmp_path))
+        fetch_code(RvmOptions(repo=str(tmp_path)))
     with pytest.raises(SettingsError, match="neither"):
-        weights.fetch_code("someone/unpinned")
+        fetch_code(RvmOptions(repo="someone/unpinned"))
 
 
 def test_a_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
@@ -190,13 +197,13 @@ def test_a_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
     path = tmp_path / "evil.pth"
     path.write_bytes(pickle.dumps({"weight": Evil()}, protocol=2))
     with pytest.raises(MachineError, match="read safely"):
-        weights.read_state_dict(path)
+        read_state_dict(path)
     assert not canary.exists()
 
 
 def test_missing_local_weights_are_named(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match="no weights at"):
-        weights.fetch_weights(MattingSettings(rvm_weights=str(tmp_path / "none.pth")))
+        fetch_weights(RvmOptions(weights=str(tmp_path / "none.pth")))
 
 
 def test_a_model_that_is_not_there_is_named() -> None:
@@ -238,7 +245,8 @@ def test_rvm_keeps_a_state_over_frames_and_takes_both_eyes_as_one_batch(tmp_path
     (tmp_path / "hubconf.py").write_text(HUBCONF)
     (tmp_path / "tiny_network.py").write_text(NETWORK)
     torch.save({"gain": torch.tensor([0.125])}, tmp_path / "tiny.pth")
-    matting = MattingSettings(rvm_repo=str(tmp_path), rvm_weights=str(tmp_path / "tiny.pth"))
+    options = RvmOptions(repo=str(tmp_path), weights=str(tmp_path / "tiny.pth"))
+    matting = MattingSettings(options=(options,))
     model = load_model(matting, ProcessingSettings(engine="torch"), torch.device("cpu"))
     assert isinstance(model, RobustVideoMatting)
     eyes = torch.randint(0, 256, (3, 2, 3, 8, 6), dtype=torch.uint8)
@@ -255,6 +263,7 @@ def test_rvm_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     (tmp_path / "hubconf.py").write_text(HUBCONF)
     (tmp_path / "tiny_network.py").write_text(NETWORK)
     torch.save({"other": torch.zeros(3)}, tmp_path / "other.pth")
-    matting = MattingSettings(rvm_repo=str(tmp_path), rvm_weights=str(tmp_path / "other.pth"))
+    options = RvmOptions(repo=str(tmp_path), weights=str(tmp_path / "other.pth"))
+    matting = MattingSettings(options=(options,))
     with pytest.raises(MachineError, match="do not fit"):
         load_model(matting, ProcessingSettings(engine="torch"), torch.device("cpu"))

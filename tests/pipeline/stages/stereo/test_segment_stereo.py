@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from pipeline.contract import (
+    Finding,
     SegmentJob,
     StereoSettings,
-    StereoSummary,
     StreamingSettings,
     VideoSettings,
 )
@@ -24,6 +24,8 @@ from pipeline.segment import run_segment
 from pipeline.source.frame_index import FrameIndex
 from pipeline.source.video_info import read_video
 from pipeline.stages.matting.base import ClipSampler, Prepared
+from pipeline.stages.stereo.findings import mended_frames, subject_depth_m
+from tests.chains import chain_around
 from tests.clips import read_frames
 from tests.pipeline.demo_truth import demo_folder, demo_scene
 from tests.render import CPU
@@ -58,7 +60,7 @@ def true_alpha(frame: int) -> Tensor:
     return torch.from_numpy(demo_scene().alpha(frame))[:, None]
 
 
-def made_alpha(how: StereoSettings, folder: Path) -> tuple[Tensor, StereoSummary | None]:
+def made_alpha(how: StereoSettings, folder: Path) -> tuple[Tensor, tuple[Finding, ...]]:
     """Alpha ``[T, 2, 1, H, W]`` as read from the segment's file, and what the segment says."""
     folder.mkdir()
     index_path = folder / "index.json"
@@ -66,11 +68,11 @@ def made_alpha(how: StereoSettings, folder: Path) -> tuple[Tensor, StereoSummary
     assert len(FrameIndex.load(index_path).pts) >= FRAMES
     settings = VideoSettings(stereo=how, streaming=StreamingSettings(chunk_frames=4))
     job = SegmentJob(video, settings, 0, 0, FRAMES, str(index_path), str(folder))
-    result = run_segment(job, Truth(), CPU)
+    result = run_segment(job, chain_around(Truth(), settings), CPU)
     pictures = torch.from_numpy(np.stack(read_frames(Path(result.files[0])))).permute(0, 3, 1, 2)
     alpha = pictures[:, 3:].expand(-1, 3, -1, -1).contiguous()
     eyes = split_eyes(FrameBatch(alpha, 0), "sbs").rgb[:, :, :1].float() / 255
-    return eyes, result.stereo
+    return eyes, tuple(found for found in result.findings if found.source == "stereo")
 
 
 def iou(alpha: Tensor, truth: Tensor) -> float:
@@ -80,15 +82,21 @@ def iou(alpha: Tensor, truth: Tensor) -> float:
 def test_a_lost_limb_comes_back_and_is_counted(tmp_path: Path) -> None:
     mended, found = made_alpha(StereoSettings(), tmp_path / "fuse")
     alone, nothing = made_alpha(StereoSettings(mode="independent"), tmp_path / "independent")
-    assert nothing is None
-    assert found is not None
-    assert set(DAMAGED) <= set(found.mended_frames)
-    assert found.subject_depth_m == pytest.approx(0.7, abs=0.1)
+    assert nothing == ()
+    counted = {
+        frame
+        for each in found
+        if each.kind == "mended"
+        for frame in range(each.first_frame, each.last_frame + 1)
+    }
+    assert set(DAMAGED) <= counted
+    assert mended_frames(found) == len(counted)
+    assert subject_depth_m(found) == pytest.approx(0.7, abs=0.1)
     for frame in DAMAGED:
         truth = true_alpha(frame)[1]
         assert iou(alone[frame, 1], truth) < 0.9
         assert iou(mended[frame, 1], truth) >= 0.95
-    for frame in set(range(FRAMES)) - set(found.mended_frames):
+    for frame in set(range(FRAMES)) - counted:
         assert (mended[frame] - alone[frame]).abs().mean() <= 0.002, "but for the codec"
 
 

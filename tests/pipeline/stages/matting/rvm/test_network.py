@@ -20,13 +20,13 @@ from pipeline.contract import MattingSettings, ProcessingSettings
 from pipeline.engines.choice import settled_engine
 from pipeline.errors import MachineError, SettingsError
 from pipeline.pixels.batches import EyeBatch
+from pipeline.stages.matting.chroma_facts import CHROMA
+from pipeline.stages.matting.rvm.facts import RVM
+from pipeline.stages.matting.rvm.load import load
 from pipeline.stages.matting.rvm.openvino import OpenVinoMatting
 
 CHANNELS = (4, 6, 8, 10)
 NUM_FRAMES = 7
-
-RVM = MattingSettings(model="rvm")
-CHROMA = MattingSettings(model="chroma")
 
 
 class Encoder(nn.Module):
@@ -249,18 +249,23 @@ def test_auto_goes_by_the_device_and_by_what_is_installed(
     device: str, precision: Literal["auto", "fp32", "fp16"], installed: bool, engine: str
 ) -> None:
     asked = ProcessingSettings(precision=precision)
-    settled = settled_engine(asked, RVM, device, lambda: installed)
+    settled = settled_engine(asked, RVM.engines, device, lambda: installed)
     assert settled.engine == engine
-    assert settled_engine(settled, RVM, device, lambda: installed) == settled
-    assert settled_engine(asked, CHROMA, device, lambda: installed) == asked
+    assert settled_engine(settled, RVM.engines, device, lambda: installed) == settled
+    assert settled_engine(asked, CHROMA.engines, device, lambda: installed) == asked
+
+
+def test_rvm_is_not_loaded_before_its_engine_is_decided() -> None:
+    with pytest.raises(ValueError, match=r"processing\.engine is auto"):
+        load(MattingSettings(), ProcessingSettings(), torch.device("cpu"))
 
 
 def test_openvino_asked_for_where_it_cannot_be_had() -> None:
     asked = ProcessingSettings(engine="openvino")
     with pytest.raises(MachineError, match="make setup"):
-        settled_engine(asked, RVM, "cpu", lambda: False)
+        settled_engine(asked, RVM.engines, "cpu", lambda: False)
     with pytest.raises(SettingsError, match="on the CPU only"):
-        settled_engine(asked, RVM, "cuda", lambda: True)
+        settled_engine(asked, RVM.engines, "cuda", lambda: True)
     half = ProcessingSettings(engine="openvino", precision="fp16")
     with pytest.raises(SettingsError, match="in fp32 only"):
-        settled_engine(half, RVM, "cpu", lambda: True)
+        settled_engine(half, RVM.engines, "cpu", lambda: True)

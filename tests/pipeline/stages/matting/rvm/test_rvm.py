@@ -24,6 +24,8 @@ from pipeline.source.decode import FrameReader
 from pipeline.source.frame_index import FrameIndex
 from pipeline.source.video_info import read_video
 from pipeline.stages.matting.base import load_model
+from pipeline.stages.matting.rvm.facts import RvmOptions
+from tests.chains import chain_around
 from tests.clips import read_frames
 from tests.render import CPU, render
 
@@ -74,7 +76,11 @@ def settings() -> VideoSettings:
     return VideoSettings(
         max_frames=NUM_FRAMES,
         matting=MattingSettings(
-            rvm_repo=os.environ["VRMATTE_RVM_REPO"], rvm_weights=os.environ["VRMATTE_RVM_WEIGHTS"]
+            options=(
+                RvmOptions(
+                    repo=os.environ["VRMATTE_RVM_REPO"], weights=os.environ["VRMATTE_RVM_WEIGHTS"]
+                ),
+            )
         ),
     )
 
@@ -120,7 +126,7 @@ def test_alpha_before_encoding_is_rvms_own(
         recorder = Recorder()
         monkeypatch.setattr(segment, "make_deliverable", lambda *args, made=recorder: made)
         job = SegmentJob(video, settings, number, start, stop, str(index_path), str(tmp_path))
-        segment.run_segment(job, model, CPU)
+        segment.run_segment(job, chain_around(model, settings), CPU)
         ours.append(torch.cat(recorder.alpha)[:, 0, 0])
 
     network = own_network(settings)

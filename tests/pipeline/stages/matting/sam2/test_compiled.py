@@ -17,6 +17,7 @@ from pipeline.contract import MattingSettings, ProcessingSettings
 from pipeline.errors import MachineError
 from pipeline.stages.matting.base import load_model
 from pipeline.stages.matting.sam2.compiled import compile_networks, require_compiler
+from pipeline.stages.matting.sam2.facts import Sam2Options
 from pipeline.stages.matting.sam2.predictor import BoundedPredictor
 from tests.pipeline.sam2_networks import digest, frames_of, random_network
 
@@ -75,12 +76,8 @@ def test_tracked_frames_go_through_the_compiler_and_nothing_of_the_answer_change
 
 
 def test_without_a_gpu_it_is_refused_before_anything_is_read(tmp_path: Path) -> None:
-    matting = MattingSettings(
-        model="sam2",
-        sam2_compile=True,
-        sam2_seed="depth",
-        sam2_checkpoint=str(tmp_path / "none.pt"),
-    )
+    own = Sam2Options(compile=True, seed="depth", checkpoint=str(tmp_path / "none.pt"))
+    matting = MattingSettings(model="sam2", options=(own,))
     with pytest.raises(MachineError, match=r"sam2_compile: .* for a GPU only") as caught:
         load_model(matting, ProcessingSettings(), torch.device("cpu"))
     assert "\n" not in str(caught.value)

@@ -19,8 +19,9 @@ from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.stages.matting import weights
 from pipeline.stages.matting.base import ClipSampler, MattingModel, Prepared, load_model
 from pipeline.stages.matting.depth import DepthLayers
+from pipeline.stages.matting.sam2.facts import Sam2Options, Sam2Size
 from pipeline.stages.matting.sam2.load import MOST_PROMPTED, SegmentAnything, soft_matte
-from pipeline.stages.matting.sam2.network import Sam2Size, build_network, load_weights
+from pipeline.stages.matting.sam2.network import build_network, load_weights
 from pipeline.stages.matting.sam2.subjects import largest_subjects
 from pipeline.stages.matting.sam2.tracker import SubjectTracker
 from pipeline.stages.matting.sam2.weights import address, fetch_checkpoint
@@ -277,7 +278,7 @@ def test_weights_are_fetched_once_or_taken_from_a_file(
         Path(target).write_bytes(b"weights")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", download)
-    tiny = MattingSettings(sam2_size="tiny")
+    tiny = Sam2Options(size="tiny")
     with pytest.raises(MachineError, match=r"SAM 2's weights .*no route to host") as caught:
         fetch_checkpoint(tiny)
     assert "matting.sam2_checkpoint" in caught.value.advice
@@ -285,11 +286,11 @@ def test_weights_are_fetched_once_or_taken_from_a_file(
     assert path.read_bytes() == b"weights"
     assert fetch_checkpoint(tiny) == path
     assert asked == [address("tiny")] * 2
-    assert fetch_checkpoint(MattingSettings(sam2_checkpoint=str(path))) == path
+    assert fetch_checkpoint(Sam2Options(checkpoint=str(path))) == path
     with pytest.raises(MachineError, match="there are no weights at"):
-        fetch_checkpoint(MattingSettings(sam2_checkpoint=str(tmp_path / "none.pt")))
+        fetch_checkpoint(Sam2Options(checkpoint=str(tmp_path / "none.pt")))
     with pytest.raises(MachineError, match="another sha256"):
-        fetch_checkpoint(replace(tiny, sam2_checkpoint_sha256="0" * 64))
+        fetch_checkpoint(replace(tiny, checkpoint_sha256="0" * 64))
 
 
 def test_loaded_by_its_settings(tmp_path: Path) -> None:
@@ -297,13 +298,10 @@ def test_loaded_by_its_settings(tmp_path: Path) -> None:
     torch.manual_seed(3)
     network = build_network("tiny", options=options)
     torch.save({"model": network.state_dict()}, tmp_path / "sam2.pt")
-    matting = MattingSettings(
-        model="sam2",
-        sam2_size="tiny",
-        sam2_image_size=64,
-        sam2_checkpoint=str(tmp_path / "sam2.pt"),
-        sam2_seed="depth",
+    own = Sam2Options(
+        size="tiny", image_size=64, checkpoint=str(tmp_path / "sam2.pt"), seed="depth"
     )
+    matting = MattingSettings(model="sam2", options=(own,))
     loaded = load_model(matting, ProcessingSettings(), torch.device("cpu"))
     assert isinstance(loaded, SegmentAnything)
     rgb = scene_clip("room").rgb[:3]
@@ -312,7 +310,7 @@ def test_loaded_by_its_settings(tmp_path: Path) -> None:
     expected = SegmentAnything(SubjectTracker(network, DepthLayers()))
     assert torch.equal(matte(loaded, rgb), matte(expected, rgb))
     with_edges = load_model(
-        replace(matting, model="sam2+rvm", sam2_edge="depth"),
+        replace(matting, model="sam2+rvm").with_options(replace(own, edge="depth")),
         ProcessingSettings(),
         torch.device("cpu"),
     )

@@ -1,9 +1,9 @@
-"""A life's own folder in a scratch folder: claimed, held while the life lasts, swept after its end.
+"""A life's own folder in the local folder: claimed, held during the life, swept after its end.
 
-A scratch folder may be shared by runs, by containers, and by machines that mean a disk of their own
-and got a common one. So a folder's name tells its machine, and a lock in it tells that its owner
-lives: the kernel opens it when the process ends, however it ends. Only folders of this machine
-whose lock is open are removed.
+The local folder may be shared by runs, by containers, and by machines that mean a disk of their own
+and got a common one. So the name of a life's folder holds its machine, and a lock in it shows that
+its owner lives: the kernel releases it when the process ends, however it ends. Only folders of this
+machine whose lock is free are removed.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ class LifeFolder:
         os.close(self._lock)
 
 
-def claim(scratch: Path, worker: int, life: int) -> LifeFolder:
-    """Make a folder in `scratch` for one life of a worker.
+def claim(folder: Path, worker: int, life: int) -> LifeFolder:
+    """Make a folder in `folder` for one life of a worker.
 
     Raises:
-        DiskError: `scratch` is not there, or takes no files or locks.
+        DiskError: `folder` is not there, or takes no files or locks.
     """
     while True:
-        path = scratch / _name(worker, life)
+        path = folder / _name(worker, life)
         with writing(path / _LOCK):
             path.mkdir(mode=0o700)
             try:
@@ -69,14 +69,14 @@ def claim(scratch: Path, worker: int, life: int) -> LifeFolder:
                 return LifeFolder(path, lock)
 
 
-def sweep(scratch: Path) -> list[str]:
+def sweep(folder: Path) -> list[str]:
     """Remove what lives of this machine left that did not end well; the names of their folders.
 
     What cannot be removed or looked at stays: it is in nobody's way.
     """
     swept: list[str] = []
     with suppress(OSError):
-        for path in sorted(scratch.iterdir()):
+        for path in sorted(folder.iterdir()):
             if _is_of_this_machine(path.name) and not path.is_symlink():
                 with suppress(OSError):
                     _remove_if_dead(path)

@@ -1,33 +1,31 @@
-"""The flags of a video are those of its frames, wherever it is cut into segments."""
+"""The flags of a video are those of its frames, wherever it is cut into segments.
+
+Every summary here is read back from the findings that the segments' results carry.
+"""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from fractions import Fraction
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.fleet.matte_summary import (
+from pipeline.contract import Finding
+from pipeline.judge.findings import Areas, BorderFrame, FlagKind, Judged, MatteFlag, Side
+from pipeline.judge.flags import AREA_MEANS, RULES, FrameMeasures
+from pipeline.judge.flags import MOST_FLAGS as MOST_OF_A_SEGMENT
+from pipeline.judge.summary import (
     MOST_FLAGS,
     MOST_MEANS,
     MatteSummary,
-    in_words,
+    matte_findings,
     summarised,
-    timed,
 )
-from pipeline.contract import FlagKind, MatteFlag, SegmentResult, Side
-from pipeline.judge.flags import (
-    AREA_MEANS,
-    RULES,
-    FrameMeasures,
-    area_means,
-    border_frames,
-    segment_flags,
-)
-from pipeline.judge.flags import MOST_FLAGS as MOST_OF_A_SEGMENT
 
 RATE = 30
 SIDES: st.SearchStrategy[Side] = st.sampled_from(get_args(Side))
@@ -52,29 +50,17 @@ def measures(
     )
 
 
-def result(frames: list[FrameMeasures]) -> SegmentResult:
-    flags, dropped = segment_flags(frames, RATE)
-    return SegmentResult(
-        files=(),
-        num_frames=len(frames),
-        flags=flags,
-        dropped_flags=dropped,
-        area=area_means(frames),
-        border=border_frames(frames),
-    )
-
-
 def summary(frames: list[FrameMeasures], *cuts: int, lacking: tuple[int, ...] = ()) -> MatteSummary:
     """Of frames that were made in segments between the cuts, some of which are not there yet."""
     first = frames[0].frame
     ends = sorted({0, len(frames), *cuts})
     segments = [(first + a, first + b) for a, b in pairwise(ends)]
-    results = {
-        number: result(frames[a - first : b - first])
+    found = chain.from_iterable(
+        matte_findings(frames[a - first : b - first], RATE)
         for number, (a, b) in enumerate(segments)
         if number not in lacking
-    }
-    return summarised(segments, results, Fraction(RATE))
+    )
+    return summarised(found, segments, Fraction(RATE))
 
 
 def around(low: float, high: float) -> st.SearchStrategy[float]:
@@ -153,7 +139,7 @@ def test_a_segment_keeps_the_worst_and_says_how_many_there_were() -> None:
     frames = [measures(n) for n in range(600)]
     for n in range(5, 600, 9):  # 67 jumps up and down, too far from each other to be one
         frames[n] = measures(n, 0.05 if n % 2 else 0.01)
-    kept = result(frames)
+    kept = Judged.read(matte_findings(frames, RATE))
     assert len(kept.flags) == MOST_OF_A_SEGMENT
     assert kept.dropped_flags > 0
     deep = [n for n in range(5, 600, 9) if n % 2 == 0]
@@ -184,30 +170,42 @@ def test_areas_are_means_over_equal_parts_and_unknown_where_no_segment_is() -> N
     assert summary(many, *range(1, 300)).area == (0.1,) * MOST_MEANS
 
 
-def test_results_that_say_nothing_of_the_matte_have_no_flags() -> None:
-    assert summarised([(0, 10), (10, 20)], {0: SegmentResult((), 10)}, Fraction(30)) == (
-        MatteSummary()
+def test_segments_without_findings_have_no_flags() -> None:
+    assert summarised([], [(0, 10), (10, 20)], Fraction(30)) == MatteSummary()
+    of_others = [Finding("upscale", "empty", 0, 9, values=(1.0,))]
+    assert summarised(of_others, [(0, 10), (10, 20)], Fraction(30)) == MatteSummary()
+
+
+FRAME = st.integers(0, 10**6)
+SHARE = st.floats(0, 1)
+
+
+@given(
+    flags=st.lists(
+        st.builds(
+            MatteFlag,
+            st.sampled_from(get_args(FlagKind)),
+            FRAME,
+            FRAME,
+            st.sampled_from([None, 0, 1]),
+            SHARE,
+            st.none() | SIDES,
+        )
+    ),
+    dropped=st.integers(0, 10**6),
+    means=st.lists(SHARE, max_size=3).map(tuple),
+    border=st.lists(st.builds(BorderFrame, FRAME, st.tuples(SHARE, SHARE), st.booleans())),
+)
+def test_what_is_judged_comes_back_from_its_findings(
+    flags: list[MatteFlag], dropped: int, means: tuple[float, ...], border: list[BorderFrame]
+) -> None:
+    judged = Judged(flags, dropped, [Areas(10, 20, means)], border)
+    assert Judged.read(judged.findings(10, 20)) == judged
+
+
+def test_findings_are_read_without_torch() -> None:
+    code = (
+        "import sys, orchestrator.report.findings, orchestrator.fleet.fleet;"
+        "sys.exit('torch' in sys.modules)"
     )
-
-
-def test_times_are_those_of_the_source() -> None:
-    flag = timed(MatteFlag("empty", 30, 59, None, 1.0), Fraction(30000, 1001))
-    assert (flag.start_s, flag.end_s) == (1.001, 2.002)
-
-
-def test_the_line_names_the_worst_by_time() -> None:
-    frames = [measures(n) for n in range(3000)]
-    for n in range(1200, 1300):
-        frames[n] = measures(n, disagreement=0.5)
-    frames[360] = measures(360, 0.0)
-    for n in range(600, 640):
-        frames[n] = measures(n, edge=0.5)
-    made = summary(frames)
-    flags = [timed(flag, Fraction(RATE)) for flag in made.flags]
-    assert in_words(flags) == (
-        "0:12 matte empty, 0:20 subject cut off at the left edge, 0:40-0:43 eyes disagree"
-    )
-    assert in_words(flags, 7).endswith("eyes disagree and 7 more")
-    crowd = [timed(MatteFlag("jump", 30 * n, 30 * n, 0, 0.3), Fraction(RATE)) for n in range(9)]
-    assert in_words([*crowd, *flags]).endswith(" and 8 more")
-    assert "0:12 matte empty" in in_words([*crowd, *flags])
+    subprocess.run([sys.executable, "-c", code], check=True)

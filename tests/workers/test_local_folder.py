@@ -1,4 +1,4 @@
-"""Who owns what lies in a scratch folder: the living keep theirs, of the dead nothing is left."""
+"""Who owns what lies in a local folder: the living keep theirs, of the dead nothing is left."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import DiskError
-from workers import scratch
-from workers.scratch import claim, sweep
+from workers import local_folder
+from workers.local_folder import claim, sweep
 
 #: A life that has a segment in hand and is killed with it.
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from workers.scratch import claim
+from workers.local_folder import claim
 own = claim(Path(sys.argv[1]), 3, 7)
 (own.path / "segment").mkdir()
 (own.path / "segment" / ".webm-000000.webm.part").write_bytes(b"half")
@@ -73,17 +73,17 @@ def test_nothing_of_somebody_elses_is_removed(
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "lock").touch()
-    name = scratch._name(0, 1)
+    name = local_folder._name(0, 1)
     (tmp_path / name).symlink_to(elsewhere)
-    linked_lock = tmp_path / scratch._name(0, 2)
+    linked_lock = tmp_path / local_folder._name(0, 2)
     linked_lock.mkdir()
     (linked_lock / "lock").symlink_to(elsewhere / "lock")
-    without_lock = tmp_path / scratch._name(0, 3)
+    without_lock = tmp_path / local_folder._name(0, 3)
     without_lock.mkdir()
     (without_lock / "notes.txt").touch()
     with monkeypatch.context() as patch:
-        patch.setattr(scratch, "_host", lambda: "other")
-        patch.setattr(scratch, "_boot", lambda: "0badcafe")
+        patch.setattr(local_folder, "_host", lambda: "other")
+        patch.setattr(local_folder, "_boot", lambda: "0badcafe")
         os.close(claim(tmp_path, 0, 1)._lock)  # it has ended, but who could tell from here
     before = sorted(tmp_path.rglob("*"))
     assert sweep(tmp_path) == []
@@ -97,7 +97,7 @@ def test_a_machine_is_known_by_its_name_or_its_kernel(
     """After a reboot it is another kernel's; a new container on it has another name."""
     other = {"_host": "_boot", "_boot": "_host"}[same]
     with monkeypatch.context() as patch:
-        patch.setattr(scratch, other, lambda: "0badcafe")
+        patch.setattr(local_folder, other, lambda: "0badcafe")
         left = claim(tmp_path, 0, 1)
     os.close(left._lock)
     assert sweep(tmp_path) == [left.path.name]
@@ -106,14 +106,14 @@ def test_a_machine_is_known_by_its_name_or_its_kernel(
 def test_kernels_that_do_not_tell_are_not_taken_for_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scratch, "_BOOT_ID", tmp_path / "missing")
-    assert scratch._is_of_this_machine(scratch._name(0, 1))
-    monkeypatch.setattr(scratch, "_host", lambda: "other")
-    assert not scratch._is_of_this_machine("vrmatte-here-00000000-w0-1-0123abcd")
+    monkeypatch.setattr(local_folder, "_BOOT_ID", tmp_path / "missing")
+    assert local_folder._is_of_this_machine(local_folder._name(0, 1))
+    monkeypatch.setattr(local_folder, "_host", lambda: "other")
+    assert not local_folder._is_of_this_machine("vrmatte-here-00000000-w0-1-0123abcd")
 
 
 def test_whoever_ended_before_the_lock_leaves_an_empty_folder_at_most(tmp_path: Path) -> None:
-    empty = tmp_path / scratch._name(0, 1)
+    empty = tmp_path / local_folder._name(0, 1)
     empty.mkdir()
     assert sweep(tmp_path) == [empty.name]
     assert list(tmp_path.iterdir()) == []
@@ -143,7 +143,7 @@ def test_many_lives_begin_and_sweep_at_once(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_there_is_told_and_not_made(tmp_path: Path) -> None:
     missing = tmp_path / "nvme"
-    with pytest.raises(DiskError, match=f"the scratch folder {missing}, or what .* is gone"):
+    with pytest.raises(DiskError, match=f"the local folder {missing}, or what .* is gone"):
         claim(missing, 0, 1)
     assert sweep(missing) == []
     assert not missing.exists()
@@ -154,6 +154,6 @@ def test_a_disk_without_locks_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
         raise OSError(37, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
-    with pytest.raises(DiskError, match=f"cannot use the scratch folder {tmp_path}: No locks"):
+    with pytest.raises(DiskError, match=f"cannot use the local folder {tmp_path}: No locks"):
         claim(tmp_path, 0, 1)
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Models in a worker: one for all that ask for the same, few at a time, none taken away in use."""
+"""Stages that a worker keeps: one for all that ask for it, few of a kind, none lost in use."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 
 from pipeline.contract import MattingSettings, ProcessingSettings, VideoSettings
 from pipeline.errors import MachineError
-from pipeline.stages.matting.base import MattingModel
+from pipeline.stages.base import Stage
+from pipeline.stages.catalogue import StageChoice
 from workers.messages import ModelChoice
-from workers.model_cache import ModelCache
+from workers.stage_cache import StageCache
 
 
-def choice(model: str) -> ModelChoice:
-    return ModelChoice(MattingSettings(model=model), ProcessingSettings())
+def choice(model: str) -> StageChoice:
+    return ModelChoice(MattingSettings(model=model), ProcessingSettings()).stage
 
 
 @dataclass(eq=False)
@@ -30,7 +31,7 @@ class Named:
     name: str
 
 
-def named(model: MattingModel) -> str:
+def named(model: Stage) -> str:
     return cast("Named", model).name
 
 
@@ -42,14 +43,14 @@ class Loader:
     loaded: list[str] = field(default_factory=list)
     busy: threading.Lock = field(default_factory=threading.Lock)
 
-    def __call__(self, asked: ModelChoice) -> MattingModel:
+    def __call__(self, asked: StageChoice) -> Stage:
         assert self.busy.acquire(blocking=False), "two are loaded at a time"
         try:
-            name = asked.matting.model
+            name = asked.settings.matting.model
             if name in self.broken:
                 raise MachineError(f"{name} does not load")
             self.loaded.append(name)
-            return cast("MattingModel", Named(name))
+            return cast("Stage", Named(name))
         finally:
             self.busy.release()
 
@@ -58,8 +59,8 @@ class Loader:
 def test_few_are_loaded_and_none_is_dropped_while_in_use(steps: list[tuple[int, str]]) -> None:
     """Four lanes take and leave models in any order."""
     load = Loader()
-    cache = ModelCache(load, most=2, give_back=lambda: None)
-    lanes: dict[int, tuple[AbstractContextManager[MattingModel], str, MattingModel]] = {}
+    cache = StageCache(load, most=2, give_back=lambda: None)
+    lanes: dict[int, tuple[AbstractContextManager[Stage], str, Stage]] = {}
     for lane, name in steps:
         if lane in lanes:
             context, had, model = lanes.pop(lane)
@@ -73,7 +74,7 @@ def test_few_are_loaded_and_none_is_dropped_while_in_use(steps: list[tuple[int, 
                 assert (its is model) == (other == name), "two of the same"
             lanes[lane] = (context, name, model)
         in_use = {name for _, name, _ in lanes.values()}
-        there = {place.matting.model for place in cache._places}
+        there = {place.settings.matting.model for place in cache._places}
         assert in_use <= there
         assert len(there) <= max(2, len(in_use))
     for context, _, _ in lanes.values():
@@ -84,7 +85,7 @@ def test_few_are_loaded_and_none_is_dropped_while_in_use(steps: list[tuple[int, 
 
 def test_videos_that_take_turns_load_nothing_twice() -> None:
     load = Loader()
-    cache = ModelCache(load, most=2, give_back=lambda: None)
+    cache = StageCache(load, most=2, give_back=lambda: None)
     for name in "abababba":
         with cache.using(choice(name)):
             pass
@@ -96,7 +97,7 @@ def test_videos_that_take_turns_load_nothing_twice() -> None:
 
 def test_lanes_that_ask_at_once_get_the_same_one() -> None:
     load = Loader()
-    cache = ModelCache(load, give_back=lambda: None)
+    cache = StageCache(load, give_back=lambda: None)
     all_there = threading.Barrier(4, timeout=30)
 
     def lane(name: str) -> int:
@@ -111,9 +112,21 @@ def test_lanes_that_ask_at_once_get_the_same_one() -> None:
     assert (found[0], found[1]) == (found[2], found[3])
 
 
+def test_stages_of_other_names_do_not_displace_each_other() -> None:
+    load = Loader()
+    cache = StageCache(load, most=1, give_back=lambda: None)
+    other = StageChoice("another", choice("b").settings)
+    for asked in (choice("a"), other, choice("a"), other):
+        with cache.using(asked):
+            pass
+    assert load.loaded == ["a", "b"]
+    cache.drop_idle()
+    assert not cache._places
+
+
 def test_one_that_does_not_load_costs_only_who_asked() -> None:
     load = Loader(broken={"a"})
-    cache = ModelCache(load, give_back=lambda: None)
+    cache = StageCache(load, give_back=lambda: None)
     with cache.using(choice("b")):
         for _ in range(2):
             with pytest.raises(MachineError), cache.using(choice("a")):
@@ -137,6 +150,8 @@ def test_what_makes_another_model() -> None:
         assert same == (each.name in said), each.name
     unseen = {"decode_threads", "adaptive_scaling"}
     for each in fields(ProcessingSettings):
+        if each.name == "stages":  # which stages take part makes none of them another one
+            continue
         processing = replace(ProcessingSettings(), **{each.name: other(each.default)})
         same = ModelChoice.of(VideoSettings(processing=processing)) == usual
         assert same == (each.name in unseen), each.name

@@ -1,4 +1,4 @@
-"""Runs whose segments are written in a scratch folder: the same OUT, and faults told as its own.
+"""Runs whose segments are written in a local folder: the same OUT, and faults told as its own.
 
 The real pipeline, with workers as threads. What is killed, with real processes: `test_main_job.py`.
 """
@@ -38,13 +38,13 @@ def videos(clip: GetClip, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run_of(videos: Path, out: Path, scratch: Path | str | None) -> HereRun:
+def run_of(videos: Path, out: Path, local: Path | str | None) -> HereRun:
     settings: dict[str, dict[str, object]] = {
         "matting": {"model": "chroma"},
         "streaming": {"segment_frames": 4, "lanes": 1},
         "workers": {"gpus": "none"},
         "limits": {"reserve_gb": 0.0},
-        "output": {"formats": FORMATS, "scratch": None if scratch is None else str(scratch)},
+        "output": {"formats": FORMATS, "local_folder": None if local is None else str(local)},
     }
     return HereRun(videos, out, settings, threads=True)
 
@@ -79,7 +79,7 @@ def left(out: Path) -> set[str]:
     return drafts | {name for name in files_left(out) if not name.endswith(".mp4")}
 
 
-def test_a_full_scratch_stops_the_run_and_with_another_the_files_are_the_same_byte_for_byte(
+def test_a_full_local_folder_stops_the_run_and_with_another_the_files_are_the_same_byte_for_byte(
     videos: Path, undisturbed: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[Path] = []
@@ -97,37 +97,35 @@ def test_a_full_scratch_stops_the_run_and_with_another_the_files_are_the_same_by
         monkeypatch.setattr(WebM, "open_segment", fill)
         assert run.run() == 130, run.said.getvalue()
         said = "".join(run.said.getvalue().split())  # its lines are wrapped
-        assert f"noroomleftinthescratchfolder{disk.seen}(makeroom" in said, run.said.getvalue()
+        assert f"noroomleftinthelocalfolder{disk.seen}(makeroom" in said, run.said.getvalue()
         assert [path.name for path in disk.seen.iterdir()] == ["filler"]
     assert left(run.out) == set()
     assert segments(run.out) == []
 
     begun.append(place)  # nothing is filled any more
-    scratch = tmp_path / "nvme"
-    scratch.mkdir()
-    (scratch / "film.mp4").write_bytes(b"somebody else's")
-    again = run_of(videos, run.out, scratch)
+    local = tmp_path / "nvme"
+    local.mkdir()
+    (local / "film.mp4").write_bytes(b"somebody else's")
+    again = run_of(videos, run.out, local)
     assert again.run() == 0, again.said.getvalue()
     assert files(run.out) == undisturbed
     assert left(run.out) == set()
-    assert [path.is_relative_to(scratch) for path in begun[-2:]] == [True, True]
-    assert [path.name for path in scratch.iterdir()] == ["film.mp4"]
+    assert [path.is_relative_to(local) for path in begun[-2:]] == [True, True]
+    assert [path.name for path in local.iterdir()] == ["film.mp4"]
 
 
 @pytest.mark.parametrize("number", [errno.ENOENT, errno.EACCES])
-def test_a_scratch_that_takes_no_files_is_refused_before_work(
+def test_a_local_folder_that_takes_no_files_is_refused_before_work(
     number: int, videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scratch = tmp_path / "nvme"
+    local = tmp_path / "nvme"
     if number == errno.EACCES:
-        scratch.mkdir()
+        local.mkdir()
         refused = PermissionError(number, os.strerror(number))
-        monkeypatch.setattr("orchestrator.machine.scratch_folder.refusal", lambda folder: refused)
-    run = run_of(videos, tmp_path / "out", scratch)
+        monkeypatch.setattr("orchestrator.machine.local_folder.refusal", lambda folder: refused)
+    run = run_of(videos, tmp_path / "out", local)
     how = run.run()
     assert isinstance(how, SettingsError)
-    assert str(how).startswith(
-        f"cannot write to the scratch folder {scratch}: {os.strerror(number)}"
-    )
-    assert "output.scratch" in how.advice
-    assert scratch.exists() == (number == errno.EACCES)
+    assert str(how).startswith(f"cannot write to the local folder {local}: {os.strerror(number)}")
+    assert "output.local_folder" in how.advice
+    assert local.exists() == (number == errno.EACCES)

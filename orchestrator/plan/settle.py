@@ -1,0 +1,143 @@
+"""Replace everything that settings leave open ("auto", null, a file's name) by values, in order.
+
+Only this file does it, and it does nothing else. Devices are chosen before it, because engine and
+encoder depend on them; layout and projection are answers of the probe. Lengths of segments and
+chunks that are left open are functions of the video alone (`pipeline/contract/streaming.py`).
+
+Each set of settings (`settle_settings`), before any video is read:
+
+1. The files that are named become their digests. First, because everything below trusts them.
+2. Prompts get whole paths and are read once, after models that follow none were refused: a mistake
+   for all videos ends the command before hours of probing.
+3. The engine follows from the model and the kind of device.
+4. What adaptive scaling needs is checked when all that contradicts it is known.
+5. The quality becomes the encoders' numbers. It changes no other decision.
+6. The chain of stages is checked: each stage, and each format, finds the layers that it needs.
+
+Each video (`VideoSettler.settle`), after its probe:
+
+7. The encoder, by a trial with the size of its pictures; a video that no encoder takes is refused
+   before costlier questions.
+8. Chunks that fit into a memory limit, which depend on the encoders' memory.
+9. The network's size. Last, because its trial runs with all of the above, and its record in OUT is
+   named by their fingerprint.
+
+The run (`settle_lanes`), after its plan: the lanes of each worker, by a trial of the video with
+most work. Lanes never change a frame, so nothing depends on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.estimate.choose_lanes import Lanes, choose_lanes
+from orchestrator.estimate.network_scale import Measure, Scaler, require_scalable
+from orchestrator.fleet.jobs import VideoJob
+from orchestrator.machine.devices import Devices, usable_cores
+from orchestrator.machine.segment_memory import Share, fitted
+from orchestrator.plan.prompts_for import require_follower, settled_prompts
+from orchestrator.settings.file_digests import pin_files
+from orchestrator.settings.settings import Settings, spelled_out, video_settings
+from pipeline.contract import VideoInfo, VideoSettings
+from pipeline.deliverables.device_trial import DeviceTrial
+from pipeline.deliverables.fit import with_encoder
+from pipeline.deliverables.formats import FORMATS
+from pipeline.encode.choice import Trial
+from pipeline.engines.choice import settled_engine
+from pipeline.errors import SettingsError
+from pipeline.stages.catalogue import chosen_rows, output_video
+from pipeline.stages.matting.catalogue import facts_of
+
+
+def settle_settings(
+    settings: Settings, device_kind: str, digests: dict[str, str] | None = None
+) -> Settings:
+    """Settings without overrides, with all decided that needs no video.
+
+    Args:
+        device_kind: ``"cpu"`` or ``"cuda"``, the kind that the workers have.
+        digests: sha256 of files by name, used and added to, so that each file is read once.
+
+    Raises:
+        SettingsError: a file cannot be read, or the settings contradict each other.
+        MachineError: the engine that is asked for is not installed.
+    """
+    settings = pin_files(settings, digests)
+    require_follower(settings.matting)
+    matting = settled_prompts(settings.matting)
+    engines = facts_of(matting).engines
+    processing = settled_engine(settings.processing, engines, device_kind)
+    require_scalable(settings)
+    settings = settings.model_copy(update={"matting": matting, "processing": processing})
+    settings = spelled_out(settings)
+    require_layers(video_settings(settings))
+    return settings
+
+
+def require_layers(settings: VideoSettings) -> None:
+    """Raises SettingsError: a stage or a format needs a layer that no stage before it gives."""
+    given = {"rgb"}.union(*(row.gives for row in chosen_rows(settings)))
+    for name in settings.deliverables:
+        if missing := sorted(FORMATS[name].needs - given):
+            raise SettingsError(
+                f"the format {name!r} needs {' and '.join(missing)}, which no stage gives",
+                "choose another format, or a model (--model)",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class VideoSettler:
+    """Decides what depends on the video.
+
+    Attributes:
+        trial: tells whether NVENC encodes pictures of a size.
+        device_trial: tells whether NVENC takes pictures from the GPU's memory; None: the frames
+            are not all there.
+        limit: memory that the settings allow a worker.
+        scaler: chooses the network's size.
+    """
+
+    trial: Trial
+    device_trial: DeviceTrial | None
+    limit: Share
+    on_gpu: bool
+    scaler: Scaler
+
+    def settle(self, info: VideoInfo, settings: VideoSettings, index_path: Path) -> VideoSettings:
+        """The settings of one video, with nothing left open.
+
+        Raises:
+            InputError: no encoder takes this video.
+            MachineError: the trial of the network failed.
+            DiskError: the network's size cannot be recorded.
+        """
+        shown = output_video(info, settings)
+        settings = with_encoder(shown, settings, self.trial, self.device_trial)
+        settings = fitted(info, settings, self.limit, self.on_gpu)
+        return self.scaler.scaled(info, settings, index_path)
+
+
+def settle_lanes(
+    settings: Settings,
+    unfinished: Sequence[VideoJob],
+    devices: Devices,
+    measure: Measure,
+    on_trial: Callable[[str], None],
+) -> Lanes:
+    """How many segments each worker has in flight.
+
+    Args:
+        measure: a trial of the stages on a worker's device.
+        on_trial: told what is tried, in words.
+    """
+    return choose_lanes(
+        settings.streaming.lanes,
+        unfinished,
+        len(devices.devices),
+        usable_cores(),
+        devices.on_gpu,
+        measure,
+        on_trial,
+    )

@@ -1,0 +1,126 @@
+"""What the steps of a run share: `RunContext` before the plan, `Work` once there is one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from importlib.metadata import version
+from logging import getLevelNamesMapping
+from pathlib import Path
+
+from orchestrator.estimate.before_run import Trials
+from orchestrator.estimate.choose_lanes import Lanes
+from orchestrator.fleet.jobs import Plan, VideoJob
+from orchestrator.machine.crew import Crew
+from orchestrator.machine.devices import Devices
+from orchestrator.out.folder import OutFolder
+from orchestrator.out.journal import Journal
+from orchestrator.plan.per_file import PerFile
+from orchestrator.report.report import RunFacts
+from orchestrator.run.request import Request, Surroundings
+from orchestrator.settings.settings import Settings, video_settings
+from pipeline.text import printable
+from workers.log import log_to, stop_logging
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """A run whose settings are settled and whose output folder is open.
+
+    Attributes:
+        request: as typed, but with settled settings.
+        devices: of this machine's workers.
+        per_file: the settings of each source.
+        out: locked for this run alone.
+        lock: device and inode of that lock.
+        journal: what earlier runs did in `out`, and what this one does.
+        trials: of the stages, on this machine's first device.
+    """
+
+    request: Request
+    around: Surroundings
+    started_at: datetime
+    devices: Devices
+    per_file: PerFile
+    out: OutFolder
+    lock: tuple[int, int]
+    journal: Journal
+    trials: Trials
+
+    @property
+    def settings(self) -> Settings:
+        return self.request.settings
+
+    @property
+    def facts(self) -> RunFacts:
+        """What a report says of a run that has just begun."""
+        return RunFacts(
+            version=version("vrmatte"),
+            inputs=tuple(str(path.absolute()) for path in self.request.inputs),
+            out=str(self.out.path),
+            settings=video_settings(self.settings).fingerprint(),
+            started_at=self.started_at,
+            ended_at=self.started_at,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is to be done, and by whom.
+
+    Attributes:
+        unfinished: the jobs of the plan that earlier runs have not completed.
+        lanes: of each worker, and why so many.
+        crew: this machine's workers; on a cluster, the pattern for those of its nodes.
+    """
+
+    plan: Plan
+    unfinished: tuple[VideoJob, ...]
+    lanes: Lanes
+    crew: Crew
+
+
+@contextmanager
+def opened(
+    request: Request,
+    around: Surroundings,
+    started_at: datetime,
+    devices: Devices,
+    per_file: PerFile,
+) -> Iterator[RunContext]:
+    """Create and lock OUT, log to it, and open its journal.
+
+    Raises:
+        SettingsError: OUT cannot be used, or another run uses it.
+        DiskError: there is no room for what is always in it.
+    """
+    request = replace(request, settings=per_file.general)
+    out = OutFolder(Path(os.path.realpath(request.out)))
+    out.create()
+    with out.locked() as lock, _logged(out, request.settings.logging.level):
+        out.sweep_drafts()
+        if request.fresh and not request.dry_run:
+            out.forget()
+        trials = Trials(lambda asked: around.stages(asked, devices.first))
+        with closing(Journal.open(out.journal)) as journal:
+            yield RunContext(
+                request, around, started_at, devices, per_file, out, lock, journal, trials
+            )
+
+
+@contextmanager
+def _logged(out: OutFolder, level: str) -> Iterator[None]:
+    """Log this process to ``logs/orchestrator.jsonl``; an error leaves its traceback there."""
+    path = out.logs / "orchestrator.jsonl"
+    log = log_to(path, level=getLevelNamesMapping()[level.upper()])
+    try:
+        yield
+    except Exception as error:
+        log.exception("run_failed")
+        error.add_note(f"the details are in {printable(str(path))}")
+        raise
+    finally:
+        stop_logging()

@@ -1,0 +1,82 @@
+"""Carry out the plan: run the supervisor, show and meter the run, sweep finished work folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from orchestrator.fleet.events_actions import Rules
+from orchestrator.fleet.snapshot import Snapshot
+from orchestrator.machine.devices import usable_cores
+from orchestrator.out.room import DiskWatch, gigabytes
+from orchestrator.report.run_page import RunPage
+from orchestrator.run.context import RunContext, Work
+from orchestrator.run.running_crew import RunningCrew
+from orchestrator.settings.settings import Settings
+from orchestrator.watch.device_load import LoadMeter
+from orchestrator.watch.progress import watching
+
+
+def carry_out(
+    ctx: RunContext, work: Work, crew: RunningCrew, page: RunPage
+) -> tuple[Snapshot, Snapshot]:
+    """Do the jobs; the state of the run at its beginning and at its end.
+
+    The segments of a video are removed when it is done.
+
+    Raises:
+        DiskError: the journal cannot be written any more.
+    """
+    jobs, out = work.plan.jobs, ctx.out
+    reserve = gigabytes(ctx.settings.limits.reserve_gb)
+    disk = DiskWatch(out.path, out.lock, ctx.lock, reserve)
+    swept: set[str] = set()
+    seen: list[Snapshot] = []
+    with (
+        LoadMeter(crew.gpus, crew.pids, usable_cores(), crew.elsewhere) as meter,
+        watching(
+            jobs,
+            ctx.around.progress,
+            out.path,
+            meter.last,
+            ctx.started_at,
+            ctx.around.write_json,
+        ) as watch,
+    ):
+        page.load = meter.history
+
+        def on_change(snapshot: Snapshot) -> None:
+            watch.update(snapshot)
+            page.update(snapshot)
+            if not seen:
+                seen.append(snapshot)
+            for job, video in zip(jobs, snapshot.videos, strict=True):
+                if video.status == "done" and job.id not in swept:
+                    swept.add(job.id)
+                    out.sweep(Path(job.work_dir))
+
+        outcome = ctx.around.supervise(
+            jobs,
+            crew.backend,
+            crew.workers,
+            ctx.journal,
+            rules=_rules(ctx.settings, may_join=crew.arrivals is not None),
+            on_change=on_change,
+            disk_trouble=disk.trouble,
+            arrivals=crew.arrivals,
+        )
+    return seen[0], outcome.snapshot
+
+
+def _rules(settings: Settings, *, may_join: bool) -> Rules:
+    """`may_join`: whether further workers may come during the run."""
+    limits = settings.limits
+    return Rules(
+        attempts=settings.recovery.attempts,
+        start_s=limits.start_s,
+        first_frame_s=limits.first_frame_s,
+        stall_s=limits.stall_s,
+        finish_s=limits.finish_s,
+        grace_s=limits.grace_s,
+        join_s=limits.join_s if may_join else 0.0,
+        scratch_bytes=gigabytes(limits.scratch_gb),
+    )

@@ -1,0 +1,98 @@
+"""The group `matting` of a settings file: all models' options side by side, made of the catalogue.
+
+A person writes `matting.rvm_variant`; the program has `MattingSettings` with an object of each
+model's options. pydantic checks the flat form and makes the other of it, and writes it flat again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import field, fields, make_dataclass
+from typing import Annotated, Any, get_type_hints
+
+from pydantic import Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from pipeline.contract import MattingSettings
+from pipeline.stages.matting.catalogue import MODELS, option_classes
+
+
+def _flat_class() -> type[Any]:
+    """A dataclass of every key of the group, named and described as the settings of a job are."""
+    common = get_type_hints(MattingSettings, include_extras=True)
+    names = ", ".join(MODELS.built_in)
+    common["model"] = Annotated[str, Field(description=f"{names}, or one that is installed")]
+    members = [
+        (each.name, common[each.name], field(default=each.default))
+        for each in fields(MattingSettings)
+        if each.name != "options"
+    ]
+    for kind in option_classes():
+        hints = get_type_hints(kind, include_extras=True)
+        defaults = kind()
+        members += [
+            (key, hints[name], field(default=getattr(defaults, name)))
+            for key, name in kind.fields_by_key().items()
+        ]
+    return make_dataclass(
+        MattingSettings.__name__,
+        members,
+        frozen=True,
+        slots=True,
+        kw_only=True,
+        namespace={"__doc__": "Which model cuts the subject out, and the options of each model."},
+    )
+
+
+#: The group as it is written.
+MattingGroup = _flat_class()
+
+
+def flattened(matting: MattingSettings) -> Any:
+    """The settings as a `MattingGroup`."""
+    common = {
+        each.name: getattr(matting, each.name) for each in fields(matting) if each.name != "options"
+    }
+    own = {
+        key: getattr(matting.of(kind), name)
+        for kind in option_classes()
+        for key, name in kind.fields_by_key().items()
+    }
+    return MattingGroup(**common, **own)
+
+
+def gathered(group: Any) -> MattingSettings:
+    """A `MattingGroup` as settings, with the options of every model."""
+    common = {
+        each.name: getattr(group, each.name)
+        for each in fields(MattingSettings)
+        if each.name != "options"
+    }
+    options = tuple(
+        kind(**{name: getattr(group, key) for key, name in kind.fields_by_key().items()})
+        for kind in option_classes()
+    )
+    return MattingSettings(**common, options=options)
+
+
+#: With the options of every model, as read settings have them.
+DEFAULT_MATTING = gathered(MattingGroup())
+
+
+class Flat:
+    """Annotation of a field of `MattingSettings` that is written as a `MattingGroup`."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        written = core_schema.no_info_after_validator_function(
+            gathered, handler.generate_schema(MattingGroup)
+        )
+        return core_schema.json_or_python_schema(
+            json_schema=written,
+            python_schema=core_schema.no_info_before_validator_function(
+                lambda given: flattened(given) if isinstance(given, MattingSettings) else given,
+                written,
+            ),
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                flattened, return_schema=handler.generate_schema(MattingGroup)
+            ),
+        )

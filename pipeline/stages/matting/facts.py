@@ -1,0 +1,143 @@
+"""A row of the catalogue of models: what the rest of the program knows of a model. Loads no torch.
+
+A model is a file or a folder that holds its code, and such a row beside it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+
+from pipeline.contract import MattingSettings, ModelOptions, ProcessingSettings
+
+if TYPE_CHECKING:
+    import torch
+
+    from pipeline.stages.matting.base import MattingModel
+
+MB = 1_000_000
+
+#: Makes a model. Raises MachineError where weights or a device are missing, and SettingsError where
+#: an option is wrong.
+ModelFactory = Callable[[MattingSettings, ProcessingSettings, "torch.device"], "MattingModel"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """Code and weights that a model has from elsewhere. Models may share them.
+
+    Attributes:
+        name: what they are called in findings and records.
+        choice: which ones the settings choose, in words; the gates are passed with these.
+        fetch: ``module:attribute`` of ``(matting) -> list[Path]``, which fetches what is not there
+            yet. Raises MachineError and SettingsError.
+        missing: ``module:attribute`` of ``(matting) -> str | None``: what is not there, in words.
+            It only looks, and loads no torch.
+        local: the file that the settings name instead, or None.
+    """
+
+    name: str
+    choice: Callable[[MattingSettings], str]
+    fetch: str | Callable[[MattingSettings], list[Path]]
+    missing: str | Callable[[MattingSettings], str | None]
+    local: Callable[[MattingSettings], str | None] = lambda matting: None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelBytes:
+    """Memory of a model in bytes, without its helpers.
+
+    Attributes:
+        another: what it adds to a worker that has a model loaded already.
+        weights: what a worker holds for it beyond what is allowed for any model.
+        segment: what each segment in flight takes to follow its subject, on the CPU.
+    """
+
+    another: int
+    weights: int = 0
+    segment: float = 0
+
+
+#: Nothing is known of a model of another package: it may be as large as the largest of ours.
+UNKNOWN = ModelBytes(another=934 * MB)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """One model.
+
+    Attributes:
+        load: ``module:attribute`` of its factory, or the factory.
+        description: what it is for; one line of `vrmatte models list`.
+        needs: what it needs beside the video, in words.
+        licence: of its code, and of its weights where they have another.
+        options: class of its options; models may share one.
+        helpers: fields of the options that name another model, which it asks.
+        weights: what it has from elsewhere.
+        follows_prompts: it follows what a person says of the subject.
+        has_scale: its network has a size of its own, as `processing.scale_factor` says.
+        engines: what can run its network (`processing.engine`); with one there is no choice.
+        memory: of the settings and the engine; see `ModelBytes`.
+        slow_on_cpu: a frame takes seconds there: a trial takes few, and compares no devices.
+        backdrop: of the drawn scene in which it is tried.
+        most_error: mean difference to that scene's true alpha, of 1, that it must keep within;
+            None: not known.
+    """
+
+    name: str
+    load: str | ModelFactory
+    description: str
+    needs: str = "nothing"
+    licence: str = "unknown"
+    options: type[ModelOptions] | None = None
+    helpers: tuple[str, ...] = ()
+    weights: Weights | None = None
+    follows_prompts: bool = False
+    has_scale: bool = False
+    engines: frozenset[str] = frozenset({"torch"})
+    memory: Callable[[MattingSettings, str], ModelBytes] = lambda matting, engine: UNKNOWN
+    slow_on_cpu: bool = False
+    backdrop: Literal["room", "green"] = "room"
+    most_error: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where the options are none that a settings file can hold."""
+        if self.options is not None:
+            _require_options(self.options)
+        known = () if self.options is None else self.options.fields_by_key().values()
+        for helper in self.helpers:
+            if helper not in known:
+                raise ValueError(f"the helper {helper!r} is no field of the options")
+
+
+def _require_options(kind: type[ModelOptions]) -> None:
+    if not kind.prefix.isidentifier():
+        raise ValueError(f"the prefix {kind.prefix!r} of {kind.__name__} is no identifier")
+    try:
+        default = kind()
+        hash(default)
+        json.dumps(dataclasses.asdict(default))
+    except TypeError as error:
+        raise ValueError(
+            f"{kind.__name__} is no frozen dataclass of plain values with defaults: {error}"
+        ) from error
+    hints = get_type_hints(kind, include_extras=True)
+    for name in kind.fields_by_key().values():
+        if not option_description(hints[name]):
+            raise ValueError(f"{kind.__name__}.{name} has no Field with a description")
+
+
+def option_description(hint: Any) -> str:
+    """What the hint of an option says of it: the description of its `pydantic.Field`."""
+    return next(
+        (
+            item.description
+            for item in getattr(hint, "__metadata__", ())
+            if getattr(item, "description", None)
+        ),
+        "",
+    )

@@ -1,0 +1,73 @@
+"""`rvm`: its options, and its row of the catalogue. Loads no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from pipeline.contract import MattingSettings, ModelOptions
+from pipeline.stages.matting.facts import MB, ModelBytes, ModelFacts, Weights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RvmOptions(ModelOptions):
+    """Options of Robust Video Matting."""
+
+    prefix: ClassVar[str] = "rvm"
+
+    variant: Annotated[
+        Literal["mobilenetv3", "resnet50"], Field(description="RVM network: fast, or finer")
+    ] = "mobilenetv3"
+    repo: Annotated[
+        str, Field(description="RVM code: owner/name:ref for torch.hub, or a local folder")
+    ] = "PeterL1n/RobustVideoMatting:53d74c6826735f01f4406b5ca9075eee27bec094"
+    weights: Annotated[
+        str | None, Field(description="RVM weights: a local .pth file, or an https address")
+    ] = None
+    weights_sha256: Annotated[
+        str | None,
+        Field(pattern="^[0-9a-fA-F]{64}$", description="sha256 the weights must have"),
+    ] = None
+
+
+#: Resident memory that RVM adds beside a model that is loaded, on the CPU, measured
+#: (docs/decisions/015). On a GPU it was not measured: the weights are the same ones, or half of it.
+_ANOTHER = {
+    ("torch", "mobilenetv3"): 19 * MB,
+    ("torch", "resnet50"): 111 * MB,
+    ("openvino", "mobilenetv3"): 123 * MB,
+    ("openvino", "resnet50"): 393 * MB,
+}
+
+
+def _memory(matting: MattingSettings, engine: str) -> ModelBytes:
+    # "auto" is not settled yet: what takes more is counted.
+    ran_by = "torch" if engine == "torch" else "openvino"
+    return ModelBytes(another=_ANOTHER[ran_by, matting.of(RvmOptions).variant])
+
+
+def _choice(matting: MattingSettings) -> str:
+    options = matting.of(RvmOptions)
+    return " ".join((options.variant, options.repo, options.weights or "")).strip()
+
+
+RVM = ModelFacts(
+    name="rvm",
+    load="pipeline.stages.matting.rvm.load:load",
+    description="people before any background",
+    needs="code and weights, fetched once",
+    licence="GPL-3.0, by its authors",
+    options=RvmOptions,
+    weights=Weights(
+        name="rvm",
+        choice=_choice,
+        fetch="pipeline.stages.matting.rvm.weights:fetch",
+        missing="pipeline.stages.matting.rvm.weights:missing",
+        local=lambda matting: matting.of(RvmOptions).weights,
+    ),
+    has_scale=True,
+    engines=frozenset({"torch", "openvino"}),
+    memory=_memory,
+)

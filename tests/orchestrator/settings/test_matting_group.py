@@ -1,0 +1,148 @@
+"""The group `matting`: flat in a settings file, objects of options in the program."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.settings.keys import KEYS
+from orchestrator.settings.matting_group import DEFAULT_MATTING, MattingGroup, flattened, gathered
+from orchestrator.settings.settings import Settings, as_mapping, load_settings, video_settings
+from pipeline.stages.matting.catalogue import MODELS, option_classes
+from pipeline.stages.matting.plate_facts import PlateOptions
+from pipeline.stages.matting.sam2.facts import Sam2Options, Sam2Size
+from tests.their_package import ENTRY_POINTS, install_theirs
+
+#: As people have them in files: no name may change.
+NAMES = {
+    "model", "prompts", "dlc_csv", "dlc_bodyparts", "dlc_likelihood", "continuous_correction",
+    "correction_interval", "rvm_variant", "rvm_repo", "rvm_weights", "rvm_weights_sha256",
+    "sam2_size", "sam2_checkpoint", "sam2_checkpoint_sha256", "sam2_image_size", "sam2_compile",
+    "sam2_seed", "sam2_edge", "chroma_color", "plate_image", "plate_image_sha256",
+}  # fmt: skip
+
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "model": st.sampled_from([*MODELS.built_in]),
+    "dlc_bodyparts": st.lists(st.sampled_from(["nose", "tail"]), max_size=2),
+    "rvm_variant": st.sampled_from(["mobilenetv3", "resnet50"]),
+    "rvm_weights": st.sampled_from([None, "a.pth"]),
+    "sam2_size": st.sampled_from(get_args(Sam2Size)),
+    "sam2_image_size": st.sampled_from([64, 1024]),
+    "sam2_compile": st.booleans(),
+    "sam2_seed": st.sampled_from(["rvm", "chroma"]),
+    "chroma_color": st.sampled_from(["auto", "#00ff00"]),
+    "plate_image": st.sampled_from([None, "empty.png"]),
+}
+
+
+def test_the_names_are_those_of_people_s_files() -> None:
+    assert set(KEYS["matting"]) == NAMES
+    assert as_mapping(Settings())["matting"].keys() == NAMES
+
+
+@given(st.fixed_dictionaries({}, optional=VALUES))
+def test_what_is_written_is_read_and_written_again(written: dict[str, Any]) -> None:
+    settings = load_settings(None, {"matting": written})
+    said = as_mapping(settings)["matting"]
+    assert said == as_mapping(Settings())["matting"] | written
+    assert load_settings(None, {"matting": said}) == settings
+    for kind in option_classes():
+        for key, name in kind.fields_by_key().items():
+            assert getattr(settings.matting.of(kind), name) == said[key]
+    assert gathered(flattened(settings.matting)) == settings.matting
+
+
+def test_the_defaults_are_those_of_the_classes() -> None:
+    assert Settings().matting == DEFAULT_MATTING == load_settings(None, {}).matting
+    assert all(options == type(options)() for options in DEFAULT_MATTING.options)
+    assert {each.name for each in fields(MattingGroup)} == NAMES
+
+
+def test_a_job_has_the_options_of_models_that_take_part() -> None:
+    written = {"model": "sam2", "sam2_seed": "plate", "plate_image": "e.png", "rvm_weights": "w"}
+    matting = video_settings(load_settings(None, {"matting": written})).matting
+    assert matting.options == (Sam2Options(seed="plate"), PlateOptions(image="e.png"))
+
+
+# -- with another package installed --------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return install_theirs(tmp_path_factory.mktemp("theirs"))
+
+
+def typed(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "orchestrator.cli", *words],
+        env={**os.environ, "PYTHONPATH": str(place)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_their_options_stand_beside_ours(place: Path, tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    assert typed(place, "config", "init", str(path)).returncode == 0
+    text = path.read_text()
+    assert "  # alpha everywhere, 0 to 1\n  theirs_level: 0.5\n" in text
+    assert yaml.safe_load(text)["matting"]["theirs_places"] == ["here", "there"]
+    assert typed(place, "config", "check", str(path)).stdout == f"{path} is right\n"
+    schema = json.loads(typed(place, "config", "schema").stdout)
+    members = schema["$defs"]["MattingSettings"]["properties"]
+    assert members["theirs_level"]["maximum"] == 1
+    assert {"theirs", "theirs-bare"} <= set(members["model"]["examples"])
+    assert "theirs" in members["sam2_seed"]["enum"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("matting: {theirs_levl: 1}", "no key 'matting.theirs_levl'\ndid you mean 'matting.theirs"),
+        ("matting: {theirs_level: 2}", "matting.theirs_level = 2: it should be less than or equal"),
+        ("matting: {model: thers}", "there is no model named 'thers'\ndid you mean 'theirs'?"),
+        ("matting: {model: theirs-raises}", "package their-models cannot be loaded: RuntimeError"),
+        ("matting: {model: theirs-clash}", "theirs-clash' have names that others have already"),
+        ("matting: {sam2_seed: theirs-odd}", "matting.sam2_seed: the model 'theirs-odd' of"),
+        ('overrides: [{match: "*", matting: {theirs_level: x}}]', "matting.theirs_level = 'x'"),
+        ('overrides: [{match: "*", model: theirs, matting: {theirs_level: 0.1}}]', ""),
+        ("matting: {model: theirs, theirs_places: [a], sam2_seed: theirs}", ""),
+        ("preset: quest\nmatting: {model: theirs-bare}", ""),
+    ],
+)  # fmt: skip
+def test_their_options_are_checked_like_ours(
+    place: Path, tmp_path: Path, text: str, message: str
+) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(text)
+    done = typed(place, "config", "check", str(path))
+    if not message:
+        assert done.stdout == f"{path} is right\n", done.stderr
+        return
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.startswith(f"error: {path}, line 1: ")
+    assert len(done.stderr.splitlines()) == 2
+
+
+def test_their_models_are_listed_and_broken_ones_with_the_reason(place: Path) -> None:
+    said = dict(
+        line.split(maxsplit=1) for line in typed(place, "models", "list").stdout.splitlines()
+    )
+    assert said["theirs"] == "the same alpha everywhere; needs nothing (MIT)"
+    assert said["theirs-bare"] == (
+        "installed by another package; needs what its package says (that of its package)"
+    )
+    assert said["theirs-raises"].startswith("unusable: the model 'theirs-raises' of package")
+    assert set(said) == {*MODELS.built_in, *ENTRY_POINTS}
