@@ -45,7 +45,15 @@ from orchestrator.gates.record import (
 )
 from orchestrator.gates.screen import show_results, verdict
 from orchestrator.gates.site import Site
-from pipeline.contract import MattingSettings, ModelOptions, SegmentResult
+from orchestrator.report.report import (
+    SCHEMA_VERSION,
+    Report,
+    RunFacts,
+    VideoReport,
+    WorkerReport,
+    write_report,
+)
+from pipeline.contract import MattingSettings, ModelOptions, OutputFile, SegmentResult
 from pipeline.errors import MachineError, SettingsError
 from pipeline.stages.matting.rvm.facts import RvmOptions
 from pipeline.stages.matting.sam2.facts import Sam2Options
@@ -79,23 +87,27 @@ class RunDouble:
             event = "worker_ready" if worker < self.idle_workers else "segment_done"
             kind = "cpu" if asked.gpus == "none" else "gpu"
             (logs / f"{kind}{worker}.jsonl").write_text(json.dumps({"event": event}) + "\n")
-        report: dict[str, Any] = {"videos": [], "workers": []}
+        videos = []
         for source in sorted(asked.videos.iterdir()):
             output = asked.out / f"{source.stem}_matte.webm"
             output.write_text(f"{source.name} {workers if self.other_bytes else ''}")
-            report["videos"].append(
-                {
-                    "source": str(source),
-                    "result": "done",
-                    "retries": self.retries,
-                    "decoders": ["CPU"],
-                    "frames_done": 24,
-                    "outputs": [{"path": str(output)}],
-                }
+            made = OutputFile("webm", str(output), output.stat().st_size, 24)
+            videos.append(
+                VideoReport(
+                    source.name,
+                    str(source),
+                    "done",
+                    frames_done=24,
+                    retries=self.retries,
+                    decoders=("CPU",),
+                    outputs=(made,),
+                )
             )
-        one = {"lives": 1, "faults": self.faults}
-        report["workers"] = [one] * workers
-        (asked.out / "report.json").write_text(json.dumps(report))
+        one = WorkerReport(0, "cpu", 1, lives=1, faults=self.faults, retired=False, error=None)
+        facts = RunFacts("1", (str(asked.videos),), str(asked.out), "f" * 16, NOW, NOW)
+        all_workers = tuple(replace(one, id=number) for number in range(workers))
+        report = Report(SCHEMA_VERSION, self.status or 0, 5.0, facts, tuple(videos), all_workers)
+        write_report(report, asked.out / "report.json")
         sample = GpuSample(0, L4.name, self.busy_percent, 10**9, 24 * 10**9, None)
         return RunEnd(asked.out, self.status, self.said, 5.0, ((sample,),))
 

@@ -26,9 +26,9 @@ from pipeline.encode.ffmpeg_pipe import ffmpeg_command, run_ffmpeg
 from pipeline.errors import EncodeError
 from pipeline.pixels.batches import FrameBatch, MatteBatch
 from pipeline.pixels.layers import Layers
-from pipeline.verify.selfcheck import Sample, take_sample
 from tests.chains import layered
 from tests.finished import Floats, rgba
+from tests.pipeline.deliverables.segments import MadeUp
 
 WIDTH, HEIGHT = 256, 96  # of both eyes
 #: Frames 0, 5; 7; 8, 13 are keyframes.
@@ -67,36 +67,17 @@ def truth(number: int) -> tuple[Floats, Floats]:
     return rgb.permute(1, 2, 0).double().numpy(), whole.double().numpy()
 
 
-def taken(start: int, stop: int, every: int = 1) -> list[Sample]:
-    layers = batch(start, stop)
-    return [take_sample(layers, t, t) for t in range(0, stop - start, every)]
-
-
-def write(path: Path, start: int, stop: int, made: HevcAlpha = MADE) -> Path:
-    encoder = made.open_segment(path)
-    for first in range(start, stop, 4):
-        encoder.write(made.planes(batch(first, min(first + 4, stop))))
-    encoder.close()
-    return path
+MADE_UP = MadeUp(batch, chunk=4)
 
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("parts")
-    paths, start = [], 0
-    for number, length in enumerate(LENGTHS):
-        paths.append(write(folder / f"hevc-alpha-{number:06d}.mp4", start, start + length))
-        MADE.check_segment(paths[-1], length, taken(start, start + length))
-        start += length
-    return paths
+    return MADE_UP.segments(MADE, tmp_path_factory.mktemp("parts"), LENGTHS)
 
 
 @pytest.fixture(scope="module")
 def joined(parts: list[Path]) -> Path:
-    target = parts[0].with_name(".joined-hevc-alpha.mp4.part")
-    MADE.join(parts, LENGTHS, target)
-    MADE.verify(target, TOTAL)
-    return target
+    return MADE_UP.joined(MADE, parts, LENGTHS)
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +132,7 @@ def test_every_picture_is_copied_with_its_alpha(parts: list[Path], joined: Path)
 def test_the_same_frames_give_the_same_file(parts: list[Path], tmp_path: Path) -> None:
     """x265 with more than one frame thread failed this about every third time."""
     for _ in range(4):
-        again = write(tmp_path / "again.mp4", 0, LENGTHS[0])
+        again = MADE_UP.write(MADE, tmp_path / "again.mp4", 0, LENGTHS[0])
         assert again.read_bytes() == parts[0].read_bytes()
 
 
@@ -203,7 +184,7 @@ def test_alpha_that_is_lost_is_noticed(
     bad = tmp_path / "bad.mp4"
     lose(parts[0], bad)
     with pytest.raises(EncodeError, match=said):
-        MADE.check_segment(bad, LENGTHS[0], taken(0, 1))
+        MADE.check_segment(bad, LENGTHS[0], MADE_UP.taken(0, 1))
     untagged = HevcAlpha(replace(VIDEO, layout="mono", projection="flat"), SETTINGS)
     untagged.verify(parts[0], LENGTHS[0])
     with pytest.raises(EncodeError, match=said):
@@ -217,10 +198,10 @@ def test_alpha_that_is_lost_is_noticed(
 def test_another_alpha_is_noticed(parts: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """A 10-bit x265 was seen to encode the picture's luma as alpha."""
     with pytest.raises(EncodeError, match=r"frame 0 of .* is not what was made: "):
-        MADE.check_segment(parts[0], LENGTHS[0], taken(TOTAL, TOTAL + 1))
+        MADE.check_segment(parts[0], LENGTHS[0], MADE_UP.taken(TOTAL, TOTAL + 1))
     swapped = HevcAlpha(replace(VIDEO, right_first=True), SETTINGS)
     with pytest.raises(EncodeError, match="is not what was made"):
-        swapped.check_segment(parts[0], LENGTHS[0], taken(0, 1))
+        swapped.check_segment(parts[0], LENGTHS[0], MADE_UP.taken(0, 1))
 
     def with_luma(path: Path, numbers: set[int]) -> Any:
         for number, frame in decoded_rgba_frames(path, numbers):
@@ -229,7 +210,7 @@ def test_another_alpha_is_noticed(parts: list[Path], monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("pipeline.deliverables.hevc_alpha.decoded_rgba_frames", with_luma)
     with pytest.raises(EncodeError, match="is not what was made"):
-        MADE.check_segment(parts[0], LENGTHS[0], taken(0, 1))
+        MADE.check_segment(parts[0], LENGTHS[0], MADE_UP.taken(0, 1))
 
 
 def test_another_number_of_frames_is_noticed(parts: list[Path], joined: Path) -> None:
@@ -238,7 +219,7 @@ def test_another_number_of_frames_is_noticed(parts: list[Path], joined: Path) ->
     with pytest.raises(EncodeError, match="frames instead of 3"):
         MADE.check_segment(parts[0], 3, [])
     with pytest.raises(EncodeError, match=r"frame 7 of .* is not there"):
-        MADE.check_segment(parts[0], LENGTHS[0], [replace(taken(0, 1)[0], frame=7)])
+        MADE.check_segment(parts[0], LENGTHS[0], [replace(MADE_UP.taken(0, 1)[0], frame=7)])
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
@@ -253,7 +234,7 @@ def test_a_file_that_is_cut_off_is_noticed(share: float, joined: Path, tmp_path:
 
 def test_segments_of_another_encoder_are_not_joined(parts: list[Path], tmp_path: Path) -> None:
     other = HevcAlpha(VIDEO, replace(SETTINGS, encoding=EncodingSettings(hevc_preset="slow")))
-    foreign = write(tmp_path / "foreign.mp4", 7, 8, other)
+    foreign = MADE_UP.write(other, tmp_path / "foreign.mp4", 7, 8)
     with pytest.raises(EncodeError, match="different encoders"):
         MADE.join([parts[0], foreign, parts[2]], LENGTHS, tmp_path / "mixed.mp4")
 

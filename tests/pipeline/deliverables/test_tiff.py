@@ -24,9 +24,10 @@ from pipeline.deliverables import tiff
 from pipeline.errors import DiskError, EncodeError
 from pipeline.pixels.batches import FrameBatch, MatteBatch
 from pipeline.pixels.layers import Layers
-from pipeline.verify.selfcheck import Sample, take_sample
+from pipeline.verify.selfcheck import take_sample
 from tests.chains import layered
 from tests.mounts import small_disk
+from tests.pipeline.deliverables.segments import MadeUp
 
 Masks = NDArray[np.uint8]
 
@@ -66,36 +67,17 @@ def truth(number: int) -> Masks:
     return np.floor(np.concatenate([left, right], axis=1) * 255 + 0.5).astype(np.uint8)
 
 
-def taken(start: int, stop: int) -> list[Sample]:
-    layers = batch(start, stop)
-    return [take_sample(layers, t, t) for t in range(stop - start)]
-
-
-def write(path: Path, start: int, stop: int) -> Path:
-    encoder = MADE.open_segment(path)
-    for first in range(start, stop, 3):
-        encoder.write(MADE.planes(batch(first, min(first + 3, stop))))
-    encoder.close()
-    return path
+MADE_UP = MadeUp(batch, chunk=3)
 
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("parts")
-    paths, start = [], 0
-    for number, length in enumerate(LENGTHS):
-        paths.append(write(folder / f"tiff-{number:06d}.tif", start, start + length))
-        MADE.check_segment(paths[-1], length, taken(start, start + length))
-        start += length
-    return paths
+    return MADE_UP.segments(MADE, tmp_path_factory.mktemp("parts"), LENGTHS)
 
 
 @pytest.fixture(scope="module")
 def joined(parts: list[Path]) -> Path:
-    target = parts[0].with_name("joined.tif.part")
-    MADE.join(parts, LENGTHS, target)
-    MADE.verify(target, TOTAL)
-    return target
+    return MADE_UP.joined(MADE, parts, LENGTHS)
 
 
 def packed(path: Path) -> list[bytes]:
@@ -163,7 +145,8 @@ def test_a_file_of_4_gb_is_none(parts: list[Path], monkeypatch: pytest.MonkeyPat
 
 
 def test_the_same_frames_give_the_same_bytes(parts: list[Path], tmp_path: Path) -> None:
-    assert write(tmp_path / "again.tif", 0, LENGTHS[0]).read_bytes() == parts[0].read_bytes()
+    again = MADE_UP.write(MADE, tmp_path / "again.tif", 0, LENGTHS[0])
+    assert again.read_bytes() == parts[0].read_bytes()
 
 
 def test_a_joined_file_is_no_larger_than_was_told(parts: list[Path], joined: Path) -> None:
@@ -239,13 +222,13 @@ def test_another_number_of_frames_is_noticed(parts: list[Path], joined: Path) ->
 
 def test_the_frames_of_another_segment_are_noticed(parts: list[Path]) -> None:
     with pytest.raises(EncodeError, match=r"frame 0 of .* is not what was made: alpha off by"):
-        MADE.check_segment(parts[0], LENGTHS[0], taken(1, 2))
+        MADE.check_segment(parts[0], LENGTHS[0], MADE_UP.taken(1, 2))
 
 
 def test_exchanged_eyes_are_noticed(parts: list[Path]) -> None:
     other = tiff.Tiff(replace(VIDEO, right_first=True), VideoSettings())
     with pytest.raises(EncodeError, match="is not what was made"):
-        other.check_segment(parts[0], LENGTHS[0], taken(0, 1))
+        other.check_segment(parts[0], LENGTHS[0], MADE_UP.taken(0, 1))
 
 
 @pytest.mark.parametrize("size", [(WIDTH + 2, HEIGHT), (WIDTH, HEIGHT - 2)])
@@ -269,7 +252,7 @@ def test_a_file_that_is_cut_off_is_noticed(share: float, parts: list[Path], tmp_
 def test_whatever_byte_is_wrong_it_is_told_in_one_way(parts: list[Path], tmp_path: Path) -> None:
     """Or the pixels are right all the same, as some bits say nothing."""
     whole = parts[1].read_bytes()
-    samples = taken(LENGTHS[0], LENGTHS[0] + 1)
+    samples = MADE_UP.taken(LENGTHS[0], LENGTHS[0] + 1)
     draw = np.random.default_rng(0)
     pixels = whole.index(packed(parts[1])[0])
     for place in [*range(pixels), *draw.integers(pixels, len(whole), 100)]:
