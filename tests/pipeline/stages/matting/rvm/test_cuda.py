@@ -105,7 +105,9 @@ def test_graphs_and_chunks_alter_no_bit_and_every_segment_begins_afresh() -> Non
     assert graphs.captured == 1
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_lanes_at_once_have_a_graph_each() -> None:
+    """Each lane sets its number of threads, which alters bits, as a worker's lanes do."""
     clips = [clip(2, 80, 112), clip(2, 80, 112).flip(0), clip(1, 64, 80)]
     alone = [matte(make(0.5), rgb, 2) for rgb in clips]
     graphs = Graphs()
@@ -116,7 +118,7 @@ def test_lanes_at_once_have_a_graph_each() -> None:
         together.wait()
         return matte(model, rgb, 2)
 
-    with ThreadPoolExecutor(3) as pool:
+    with ThreadPoolExecutor(3, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         for expected, made in zip(alone * 2, pool.map(lane, clips * 2), strict=True):
             assert all(map(torch.equal, expected, made))
     assert graphs.captured <= 6
