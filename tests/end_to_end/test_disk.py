@@ -18,8 +18,8 @@ import psutil
 import pytest
 
 from tests.clips import X264, ClipSpec
-from tests.end_to_end.test_main_job import files_left, outputs
 from tests.mounts import SmallDisk, small_disk
+from tests.runs import files_left, outputs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

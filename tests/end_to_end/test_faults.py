@@ -26,9 +26,8 @@ import pytest
 from pipeline.encode import vp9_alpha
 from pipeline.errors import VrmatteError
 from tests.clips import X264, ClipSpec
-from tests.end_to_end.test_main_job import files_left
 from tests.faults import ERRNOS, FFMPEG_ENDS, Fault, FfmpegDouble, injected
-from tests.runs import HereRun
+from tests.runs import HereRun, files_left
 
 pytestmark = pytest.mark.slow
 

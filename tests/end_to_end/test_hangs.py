@@ -17,8 +17,7 @@ from typing import Any
 import pytest
 
 from tests.clips import X264, ClipSpec
-from tests.end_to_end.test_main_job import files_left, journal
-from tests.runs import HereRun, environment, left_behind
+from tests.runs import HereRun, environment, files_left, journal, left_behind
 from tests.workers import hang_doubles as doubles
 
 pytestmark = pytest.mark.slow

@@ -18,9 +18,8 @@ import pytest
 from pipeline.deliverables.webm import WebM
 from pipeline.errors import SettingsError
 from tests.clips import X264, ClipSpec
-from tests.end_to_end.test_main_job import files_left, journal
 from tests.mounts import small_disk
-from tests.runs import HereRun
+from tests.runs import HereRun, files_left, journal
 
 pytestmark = pytest.mark.slow
 

@@ -5,7 +5,6 @@ Frames are compared decoded, picture by picture.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import signal
@@ -13,13 +12,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from orchestrator.watch.standing import read_standing
 from tests.clips import SVT_AV1, X264, X265, ClipSpec, read_frames, read_numbers, read_sounds
+from tests.runs import files_left, journal, outputs
 
 pytestmark = pytest.mark.slow
 
@@ -69,33 +68,6 @@ def run(videos: Path, out: Path, *options: str) -> subprocess.CompletedProcess[s
         stdin=subprocess.DEVNULL,
         check=False,
     )
-
-
-def outputs(out: Path) -> dict[str, str]:
-    """Path of each output below `out` -> hash of all its decoded frames."""
-    found = {}
-    for path in sorted(out.rglob("*.webm")):
-        digest = hashlib.sha256()
-        for picture in read_frames(path):
-            digest.update(picture.tobytes())
-        found[str(path.relative_to(out))] = digest.hexdigest()
-    return found
-
-
-def journal(out: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (out / ".vrmatte/journal.jsonl").read_text().splitlines()]
-
-
-def files_left(out: Path) -> set[str]:
-    """What is in OUT besides deliverables, report and the run's own folder."""
-    return {
-        str(path.relative_to(out))
-        for path in out.rglob("*")
-        if path.is_file()
-        and path.suffix != ".webm"
-        and path.name not in ("report.json", "report.html")
-        and ".vrmatte" not in path.relative_to(out).parts
-    }
 
 
 @pytest.fixture(scope="module")

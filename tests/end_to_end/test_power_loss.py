@@ -22,8 +22,7 @@ import pytest
 from orchestrator.fleet.journal_entries import Entry, SegmentCommitted, VideoDone
 from orchestrator.out.journal import Journal
 from tests.clips import X264, ClipSpec
-from tests.end_to_end.test_main_job import files_left, outputs
-from tests.runs import HereRun
+from tests.runs import HereRun, files_left, outputs
 
 pytestmark = pytest.mark.slow
 

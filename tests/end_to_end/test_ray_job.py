@@ -17,9 +17,8 @@ from typing import Any
 import pytest
 
 from tests.clips import X264, ClipSpec
-from tests.end_to_end.test_main_job import files_left, journal, outputs
 from tests.ray_cluster import QUIET, RayCluster, ray_cluster
-from tests.runs import environment
+from tests.runs import environment, files_left, journal, outputs
 from workers.local_folder import sweep
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]

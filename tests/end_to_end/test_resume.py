@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
 
@@ -21,8 +20,7 @@ from orchestrator.fleet.journal_entries import Entry, SegmentCommitted
 from orchestrator.out.journal import Journal
 from pipeline.errors import DiskError
 from tests.clips import X264, ClipSpec
-from tests.end_to_end.test_main_job import files_left, journal, outputs
-from tests.runs import HereRun
+from tests.runs import HereRun, committed, files_left, journal, outputs
 
 pytestmark = pytest.mark.slow
 
@@ -71,18 +69,6 @@ class Unfinished:
         assert self.run.published() == self.outputs
         assert files_left(self.out) == set()
         return len(committed(self.out)) - before
-
-
-def committed(out: Path) -> list[dict[str, Any]]:
-    if not (out / ".vrmatte/journal.jsonl").exists():
-        return []
-    entries = []
-    for line in (out / ".vrmatte/journal.jsonl").read_bytes().splitlines():
-        try:
-            entries.append(json.loads(line)["entry"])
-        except ValueError:
-            continue
-    return [entry for entry in entries if entry["kind"] == "segment"]
 
 
 @contextmanager

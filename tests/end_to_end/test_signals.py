@@ -16,8 +16,7 @@ import psutil
 import pytest
 
 from tests.clips import X264, ClipSpec
-from tests.end_to_end.test_main_job import files_left, outputs
-from tests.runs import CommandRun, command_line
+from tests.runs import CommandRun, command_line, files_left, outputs
 
 pytestmark = pytest.mark.slow
 
