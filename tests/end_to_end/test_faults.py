@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import sys
 import threading
 from collections import Counter
@@ -26,13 +25,11 @@ import pytest
 from pipeline.encode import vp9_alpha
 from pipeline.errors import VrmatteError
 from tests.clips import X264, ClipSpec
-from tests.end_to_end.test_main_job import files_left
 from tests.faults import ERRNOS, FFMPEG_ENDS, Fault, FfmpegDouble, injected
-from tests.runs import HereRun
+from tests.runs import HereRun, files_left
+from tests.shared_runs import UndisturbedRun, VideosOf
 
 pytestmark = pytest.mark.slow
-
-GetClip = Callable[[ClipSpec], Path]
 
 ALL = bool(os.environ.get("VRMATTE_ALL_FAULTS"))
 EACH = 20
@@ -48,17 +45,13 @@ DONE, SET_ASIDE, STOPPED = 0, 1, 130
 
 
 @pytest.fixture(scope="module")
-def videos(clip: GetClip, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("videos")
-    shutil.copy2(clip(CLIP), folder / CLIP.name)
-    return folder
+def videos(videos_of: VideosOf) -> Path:
+    return videos_of([CLIP])
 
 
 @pytest.fixture(scope="module")
-def undisturbed(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    place = HereRun(videos, tmp_path_factory.mktemp("undisturbed") / "out", SETTINGS, threads=True)
-    assert place.run() == DONE
-    hashes = place.published()
+def undisturbed(undisturbed_run: UndisturbedRun) -> dict[str, str]:
+    hashes = undisturbed_run([CLIP], SETTINGS).outputs
     assert len(hashes) == 1
     return hashes
 
