@@ -1,4 +1,4 @@
-"""What `deploy/gpu_check.sh` found, in one page: what was decided, measured, and is not right.
+"""Summarises what `deploy/gpu_check.sh` found on one page: decided, measured, not right.
 
     python benchmarks/gpu_summary.py OUT
 

@@ -1,4 +1,4 @@
-"""What it costs to measure a matte for its quality flags, and what is measured of real mattes.
+"""Measures the cost of the matte's quality measures, and their values on real mattes.
 
     python benchmarks/matte_flags.py cost
     python benchmarks/matte_flags.py video CLIP [--config FILE] [--layout sbs] [--frames N]

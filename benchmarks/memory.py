@@ -1,4 +1,4 @@
-"""What one segment needs of memory: the figures behind `orchestrator/machine/segment_memory.py`.
+"""Measures the memory of one segment: figures of `orchestrator/machine/segment_memory.py`.
 
     python benchmarks/memory.py [--model M] [--config FILE] [--sizes 1920x960] [--chunks 1,4]
 

@@ -1,4 +1,4 @@
-"""What a Ray cluster costs: the demo batch by two workers, local ones and those of two nodes here.
+"""Measures the cost of a Ray cluster: the demo batch by two local workers, and by two nodes.
 
     python benchmarks/ray_overhead.py [--rounds 2] [--model depth] [--seconds 4]
 

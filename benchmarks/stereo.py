@@ -1,4 +1,4 @@
-"""What making the eyes agree costs, beside the model: milliseconds a frame.
+"""Measures the cost of making the eyes agree, beside the model's: milliseconds a frame.
 
     python benchmarks/stereo.py [--config FILE] [--model M] [--eye 480x540] [--threads N]
                                 [--frames N] [--rounds N] [--device cpu]

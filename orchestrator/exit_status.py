@@ -1,4 +1,4 @@
-"""Exit statuses: what the shell, or a script around us, is told."""
+"""Exit statuses of the commands."""
 
 from __future__ import annotations
 

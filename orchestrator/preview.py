@@ -30,7 +30,7 @@ from orchestrator.settings.settings import (
     video_settings,
 )
 from orchestrator.words import clock
-from pipeline.contract import MattingSettings, SegmentJob, VideoInfo
+from pipeline.contract import MattingSettings, SegmentJob, VideoInfo, VideoSettings
 from pipeline.errors import SettingsError, VrmatteError
 from pipeline.prompts.prompts import Prompts
 from pipeline.prompts.store import digest_of, keep_prompts, pack
@@ -143,7 +143,7 @@ def preview(
             str(request.sheet.absolute()),
             request.width,
             "cpu" if device == "cpu" else f"cuda:{device}",
-            _at_once(info, len(frames)) if device == "cpu" else 1,
+            _at_once(info, chosen, len(frames)) if device == "cpu" else 1,
         )
         asked = folder / "sheet.json"
         asked.write_bytes(TypeAdapter(Sheet).dump_json(sheet))
@@ -153,10 +153,10 @@ def preview(
     return frames
 
 
-def _at_once(info: VideoInfo, frames: int) -> int:
+def _at_once(info: VideoInfo, settings: VideoSettings, frames: int) -> int:
     """How many frames the cores and the memory of this machine allow at a time."""
     room = share(1, usable_memory(), None, None, None).ram_for_segments or 0
-    each, _ = segment_bytes(info, 1, on_gpu=False)
+    each, _ = segment_bytes(info, settings, 1, on_gpu=False)
     return max(1, min(frames, usable_cores(), room // each))
 
 

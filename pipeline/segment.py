@@ -70,6 +70,8 @@ def run_segment(
     require_unchanged(job.video)
     index = _frame_index(job)
     video = output_video(job.video, job.settings)
+    if (shape := chain.shape(job.video.eye_shape)) != video.eye_shape:
+        raise RuntimeError(f"the stages give {shape}, their rows say {video.eye_shape}")
     deliverables = [make_deliverable(n, video, job.settings) for n in job.settings.deliverables]
     targets = [segment_path(job, deliverable) for deliverable in deliverables]
     with segment_stream(device) as use_stream:
@@ -129,7 +131,7 @@ def run_segment(
 
 
 def segment_path(job: SegmentJob, deliverable: Deliverable) -> Path:
-    """Where the segment's file of that deliverable lies; the name is the checkpoint."""
+    """Where the segment's file of that deliverable lies."""
     folder = Path(job.work_dir)
     return folder / f"{deliverable.name}-{job.number:06d}{deliverable.suffix}"
 

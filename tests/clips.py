@@ -30,6 +30,7 @@ class ClipSpec:
     """How a painted clip is encoded.
 
     Attributes:
+        name: of the file; a folder may come before it.
         setpts: an FFmpeg expression for the time stamps of a variable-rate clip; None is constant.
         audio: options of ffmpeg for each audio track's codec, e.g. ("aac", "libopus").
     """
@@ -88,6 +89,7 @@ def read_eye(picture: Picture) -> int:
 def make_clip(folder: Path, spec: ClipSpec) -> Path:
     """Encode a painted side-by-side clip."""
     path = folder / spec.name
+    path.parent.mkdir(exist_ok=True)
     width, height = spec.eye
     command = [
         *(imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-y"),

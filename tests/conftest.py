@@ -1,10 +1,10 @@
-"""Clips that many tests read, made once a session; no test leaves anything to another."""
+"""Clips and runs that many tests read, made once a session; no test leaves anything to another."""
 
 from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from tests.clips import ClipSpec, make_clip
 from tests.leftovers import forget_frames, nothing_left, with_warnings
+from tests.made_once import MadeOnce
 from tests.schedule import in_order, is_slow, read_durations, scope_of, write_durations
+from tests.shared_runs import GetClip, UndisturbedRun, VideosOf
 
 # How long an example takes says more of the machine than of the law.
 hypothesis.settings.register_profile("vrmatte", deadline=None)
@@ -110,16 +112,29 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Callable[[ClipSpec], Path]:
-    """Makes a painted clip, or hands out the one made before for an equal spec."""
-    folder = tmp_path_factory.mktemp("clips")
-    made: dict[ClipSpec, Path] = {}
+def made_once(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
+    """For all processes of pytest-xdist: their base folders lie in that of the session."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if hasattr(request.config, "workerinput") else base) / "made-once"
+    folder.mkdir(exist_ok=True)
+    return MadeOnce(folder)
+
+
+@pytest.fixture(scope="session")
+def clip(made_once: MadeOnce) -> GetClip:
+    """Encodes a painted clip, or returns the one that was made of an equal spec."""
 
     def get(spec: ClipSpec) -> Path:
-        if spec not in made:
-            place = folder / str(len(made))
-            place.mkdir()
-            made[spec] = make_clip(place, spec)
-        return made[spec]
+        return made_once("clip", spec, lambda folder: make_clip(folder, spec)) / spec.name
 
     return get
+
+
+@pytest.fixture(scope="session")
+def videos_of(made_once: MadeOnce, clip: GetClip) -> VideosOf:
+    return VideosOf(made_once, clip)
+
+
+@pytest.fixture(scope="session")
+def undisturbed_run(made_once: MadeOnce, videos_of: VideosOf) -> UndisturbedRun:
+    return UndisturbedRun(made_once, videos_of)

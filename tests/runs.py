@@ -1,12 +1,14 @@
-"""Runs under trouble: by the real command line, or in this process with doubles; who is left after.
+"""Runs by the real command line, or in this process with doubles; what they leave behind.
 
-Everything that a run starts carries a mark in its environment, whoever it belongs to by then.
+Everything that a run starts carries a mark in its environment, whichever process owns it later.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -32,7 +34,7 @@ from orchestrator.settings.settings import load_settings
 from pipeline.contract import Layout, ProjectionName, VideoInfo
 from pipeline.errors import VrmatteError
 from pipeline.source.video_info import read_video
-from tests.end_to_end.test_main_job import outputs
+from tests.clips import read_frames
 
 #: What is left of a run must be gone so soon after its parent, in seconds.
 ORPHANS_END_S = 2.0
@@ -201,3 +203,44 @@ def probe_here(
     """`pipeline.source.probe.probe_video` without its child."""
     index_path.parent.mkdir(parents=True, exist_ok=True)
     return read_video(path, index_path, layout, projection)
+
+
+def outputs(out: Path) -> dict[str, str]:
+    """Path of each output below `out` -> hash of all its decoded frames."""
+    found = {}
+    for path in sorted(out.rglob("*.webm")):
+        digest = hashlib.sha256()
+        for picture in read_frames(path):
+            digest.update(picture.tobytes())
+        found[str(path.relative_to(out))] = digest.hexdigest()
+    return found
+
+
+def journal(out: Path) -> list[dict[str, Any]]:
+    """The lines of the journal, all of which must be whole."""
+    return [json.loads(line) for line in (out / ".vrmatte/journal.jsonl").read_text().splitlines()]
+
+
+def files_left(out: Path) -> set[str]:
+    """The files in OUT besides deliverables, report and the run's own folder."""
+    return {
+        str(path.relative_to(out))
+        for path in out.rglob("*")
+        if path.is_file()
+        and path.suffix != ".webm"
+        and path.name not in ("report.json", "report.html")
+        and ".vrmatte" not in path.relative_to(out).parts
+    }
+
+
+def committed(out: Path) -> list[dict[str, Any]]:
+    """The entries of finished segments, also while the run goes on or when lines are damaged."""
+    if not (out / ".vrmatte/journal.jsonl").exists():
+        return []
+    entries = []
+    for line in (out / ".vrmatte/journal.jsonl").read_bytes().splitlines():
+        try:
+            entries.append(json.loads(line)["entry"])
+        except ValueError:
+            continue
+    return [entry for entry in entries if entry["kind"] == "segment"]

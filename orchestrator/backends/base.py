@@ -1,4 +1,4 @@
-"""What the supervisor needs of workers, wherever they run."""
+"""`Backend`: the interface that the supervisor needs of workers, wherever they run."""
 
 from __future__ import annotations
 

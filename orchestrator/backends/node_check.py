@@ -1,4 +1,4 @@
-"""What a machine of a cluster says of itself before it is given work; it runs there.
+"""Checks a machine of a cluster before it is given work; runs on that machine.
 
 A node that does not see the sources as they are, or cannot write OUT, would only make errors.
 """

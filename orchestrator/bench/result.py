@@ -1,4 +1,4 @@
-"""What `vrmatte bench` found: values, their JSON, and the one figure that is derived of them.
+"""The results of `vrmatte bench`: values, their JSON, and the figure derived from them.
 
 Knows no processes and no tensors.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 
-#: Share of the cores that others may take before a person is told that it disturbs.
+#: Share of the cores that others may take before a warning is shown.
 MOST_OTHERS = 0.05
 
 #: Steps that see only the frames that are delivered; the others see a segment's warm-up too.

@@ -1,4 +1,4 @@
-"""What several commands share: kinds of options, where they go in the settings, the terminal."""
+"""Options that several commands share, their places in the settings, and the terminal."""
 
 from __future__ import annotations
 

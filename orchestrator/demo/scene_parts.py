@@ -1,4 +1,4 @@
-"""What the demo's scene is painted from: the walking figure's outlines, the room, the screen.
+"""Paints the parts of the demo's scene: the walking figure's outlines, room and screen.
 
 Stateless; lengths are in eyes (1 is the width of an eye) unless they are said to be pixels.
 """

@@ -161,6 +161,7 @@ def _layers_and_planes(
         for number, batch in enumerate(batches):
             counted = len(batch) if number else 0
             yield batch
+        counted = 0  # what stages held back is no further batch
 
     def planes(maker: Deliverable, layers: Layers) -> Tensor:
         return maker.planes(layers).cpu()

@@ -1,4 +1,4 @@
-"""What waits for a worker, in the order in which each worker takes it. Knows no worker's state.
+"""The backlog: tasks that wait for a worker, in each worker's order. Knows no worker's state.
 
 Every event asks for the next task, so nothing here walks over all videos unless all are wanted.
 """

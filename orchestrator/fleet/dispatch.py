@@ -1,4 +1,4 @@
-"""Who gets which of the tasks that wait, and when another worker is started for them.
+"""Dispatch: which worker gets which waiting task, and when another worker is started.
 
 Suspects, and tasks on their last chance, get a worker to themselves, after all others. Knows no
 event: the fleet tells where it is worth a look.

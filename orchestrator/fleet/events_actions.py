@@ -1,4 +1,4 @@
-"""What can happen to the fleet of workers, what it can ask for, and the numbers it goes by."""
+"""Events that the fleet handles, actions that it asks for, and the numbers of its rules."""
 
 from __future__ import annotations
 

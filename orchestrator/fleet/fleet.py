@@ -1,4 +1,4 @@
-"""Decides which worker does what next: events in, actions out.
+"""`Fleet`: decides what each worker does next. Knows no torch, clock, process or file.
 
 Knows no torch, no clock, no process, no file, and nothing of what a segment's frames are made into.
 `worker_life.py` has the life of a worker as a table.

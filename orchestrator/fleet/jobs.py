@@ -1,4 +1,4 @@
-"""Videos as the orchestrator sees them: what is to be made of each, in segments, and where."""
+"""`VideoJob` and `Plan`: what is made of each video, in segments, and where."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the journal remembers of a run: one frozen value per line. Knows no files."""
+"""Journal entries: one frozen value per line. Knows no files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the checks share: the machine, a temporary folder, a child per device, runs made once."""
+"""Shared parts of the gates' checks: the machine, a temporary folder, child processes, runs."""
 
 from __future__ import annotations
 

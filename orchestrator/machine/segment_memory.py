@@ -18,6 +18,7 @@ from pipeline.contract import (
     chunk_frames,
 )
 from pipeline.deliverables.formats import FORMATS
+from pipeline.stages.catalogue import chosen_rows, output_video
 from pipeline.stages.matting.catalogue import facts_of
 
 _MB = 1_000_000
@@ -27,9 +28,6 @@ _MB = 1_000_000
 _SEGMENT_BYTES = 200 * _MB
 _CHUNK_FRAME_BYTES = 130 * _MB
 _CHUNK_FRAME_BYTES_PER_PIXEL = 180
-
-#: RAM of the encoders of most formats; see `pipeline/deliverables/formats.py`.
-_ENCODER_BYTES_PER_PIXEL = 165
 
 #: On a GPU: the surfaces of its decoder, which PyTorch does not know of (20 of 8 bit).
 _SURFACE_BYTES_PER_PIXEL = 30
@@ -101,7 +99,7 @@ def share(
 def with_needs(job: VideoJob, on_gpu: bool) -> VideoJob:
     """The job with what one of its segments is expected to need."""
     chunk = chunk_frames(job.info, job.settings.streaming)
-    ram, vram = segment_bytes(job.info, chunk, on_gpu, encoders_bytes_per_pixel(job.settings))
+    ram, vram = segment_bytes(job.info, job.settings, chunk, on_gpu)
     tracking = tracking_bytes(job.settings.matting, on_gpu)
     if on_gpu:
         return replace(job, ram_bytes=ram, vram_bytes=vram + tracking)
@@ -126,19 +124,26 @@ def encoders_bytes_per_pixel(settings: VideoSettings) -> int:
 
 
 def segment_bytes(
-    info: VideoInfo,
-    chunk: int,
-    on_gpu: bool,
-    encoder_bytes_per_pixel: int = _ENCODER_BYTES_PER_PIXEL,
+    info: VideoInfo, settings: VideoSettings, chunk: int, on_gpu: bool
 ) -> tuple[int, int]:
-    """RAM and GPU memory of one segment in flight, in bytes."""
+    """RAM and GPU memory of one segment in flight, in bytes.
+
+    Encoders and the stages after matting have pictures of the size that the chain gives.
+
+    Args:
+        chunk: frames given to the network at once.
+    """
+    shown = output_video(info, settings)
     pixels = info.even_width * info.even_height
-    model = _SEGMENT_BYTES + chunk * (_CHUNK_FRAME_BYTES + _CHUNK_FRAME_BYTES_PER_PIXEL * pixels)
-    encoder = encoder_bytes_per_pixel * pixels
+    pixels_out = shown.even_width * shown.even_height
+    stages = sum(row.bytes_per_pixel for row in chosen_rows(settings)) * pixels_out
+    frame = _CHUNK_FRAME_BYTES + _CHUNK_FRAME_BYTES_PER_PIXEL * pixels + stages
+    model = _SEGMENT_BYTES + chunk * frame
+    encoders = encoders_bytes_per_pixel(settings) * pixels_out
     if on_gpu:
         surfaces = _SURFACE_BYTES_PER_PIXEL * pixels
-        return encoder + _HOST_BYTES_PER_PIXEL * pixels, surfaces + round(model * 0.6)
-    return encoder + model, 0
+        return encoders + _HOST_BYTES_PER_PIXEL * pixels_out, surfaces + round(model * 0.6)
+    return encoders + model, 0
 
 
 def fitted(info: VideoInfo, settings: VideoSettings, limit: Share, on_gpu: bool) -> VideoSettings:
@@ -149,10 +154,9 @@ def fitted(info: VideoInfo, settings: VideoSettings, limit: Share, on_gpu: bool)
     """
     chunk = chunk_frames(info, settings.streaming)
     room = limit.vram_for_segments if on_gpu else limit.ram_for_segments
-    encoders = encoders_bytes_per_pixel(settings)
     tracking = tracking_bytes(settings.matting, on_gpu)
     while room is not None and chunk > 1:
-        if segment_bytes(info, chunk, on_gpu, encoders)[on_gpu] + tracking <= room:
+        if segment_bytes(info, settings, chunk, on_gpu)[on_gpu] + tracking <= room:
             break
         chunk //= 2
     if chunk == chunk_frames(info, settings.streaming):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from orchestrator.estimate.network_scale import require_scalable
 from orchestrator.plan.discover import Source
+from orchestrator.plan.layers import require_layers
 from orchestrator.plan.planner import Wanted
 from orchestrator.plan.prompts_for import require_follower
 from orchestrator.settings.overrides import Override
@@ -91,6 +92,7 @@ def require_sense(settings: Settings) -> None:
         try:
             require_follower(own.matting)
             require_scalable(own)
+            require_layers(video_settings(own))
         except SettingsError as error:
             raise _named(error, overrides) from error
 

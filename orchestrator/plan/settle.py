@@ -37,17 +37,16 @@ from orchestrator.estimate.network_scale import Measure, Scaler, require_scalabl
 from orchestrator.fleet.jobs import VideoJob
 from orchestrator.machine.devices import Devices, usable_cores
 from orchestrator.machine.segment_memory import Share, fitted
+from orchestrator.plan.layers import require_layers
 from orchestrator.plan.prompts_for import require_follower, settled_prompts
 from orchestrator.settings.file_digests import pin_files
 from orchestrator.settings.settings import Settings, spelled_out, video_settings
 from pipeline.contract import VideoInfo, VideoSettings
 from pipeline.deliverables.device_trial import DeviceTrial
 from pipeline.deliverables.fit import with_encoder
-from pipeline.deliverables.formats import FORMATS
 from pipeline.encode.choice import Trial
 from pipeline.engines.choice import settled_engine
-from pipeline.errors import SettingsError
-from pipeline.stages.catalogue import chosen_rows, output_video
+from pipeline.stages.catalogue import output_video
 from pipeline.stages.matting.catalogue import facts_of
 
 
@@ -74,17 +73,6 @@ def settle_settings(
     settings = spelled_out(settings)
     require_layers(video_settings(settings))
     return settings
-
-
-def require_layers(settings: VideoSettings) -> None:
-    """Raises SettingsError: a stage or a format needs a layer that no stage before it gives."""
-    given = {"rgb"}.union(*(row.gives for row in chosen_rows(settings)))
-    for name in settings.deliverables:
-        if missing := sorted(FORMATS[name].needs - given):
-            raise SettingsError(
-                f"the format {name!r} needs {' and '.join(missing)}, which no stage gives",
-                "choose another format, or a model (--model)",
-            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What the page says of each video, in words: which deserve a look, why, and in what order."""
+"""The cards of the page: each video in words, those that deserve a look first."""
 
 from __future__ import annotations
 

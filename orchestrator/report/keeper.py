@@ -1,4 +1,4 @@
-"""Keeps ``report.html``: a child of the run that is told how it stands, has pictures made, writes.
+"""Keeps ``report.html``: a child process of the run that writes the page again and again.
 
 It outlives the leading process by a moment: when its line is cut off without a last word it writes
 that the run ended without one. Nothing that happens here is the run's trouble.

@@ -1,4 +1,4 @@
-"""The page of a run that is going on: what is told of it, by the newest snapshot."""
+"""The page of a run in progress, from its newest snapshot."""
 
 from __future__ import annotations
 

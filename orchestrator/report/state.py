@@ -1,4 +1,4 @@
-"""What the page tells: the report so far, and what is in hand at that moment."""
+"""`PageState`: the report so far, and the work in progress, as the page shows them."""
 
 from __future__ import annotations
 

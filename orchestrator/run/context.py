@@ -1,4 +1,4 @@
-"""What the steps of a run share: `RunContext` before the plan, `Work` once there is one."""
+"""`RunContext` and `Work`: the values that the steps of a run share, before and after the plan."""
 
 from __future__ import annotations
 

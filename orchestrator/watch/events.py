@@ -1,4 +1,4 @@
-"""What has changed between two snapshots: one value a change, with a line for a person.
+"""Events of a run: the changes between two snapshots, each with a line for a person.
 
 Plain output, the last lines on a terminal and ``--json`` all show these. Decides nothing.
 """

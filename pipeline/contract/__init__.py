@@ -1,4 +1,4 @@
-"""What is to be done to one video, and what came of it: frozen values that cross processes.
+"""Frozen values that cross processes: jobs, settings, results of one video.
 
 No behaviour but checks and fingerprints. The groups of settings that decide pixels live here, one a
 file, because the pipeline obeys them; the settings file that a person writes

@@ -1,4 +1,4 @@
-"""What a finished segment and a published file left, with what was found and how long it took."""
+"""Results of a finished segment and of a published file, with findings and times."""
 
 from __future__ import annotations
 

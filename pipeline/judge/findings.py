@@ -1,4 +1,4 @@
-"""What is judged of a segment's mattes, and the findings that carry it to the parent process.
+"""Findings about mattes: the values that a segment's judge makes, and their encoding.
 
 Loads no torch.
 

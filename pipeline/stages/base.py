@@ -1,4 +1,4 @@
-"""What a stage is: one step of the chain that frames go through between decoding and encoding.
+"""`Stage`: the interface of one step of the chain between decoding and encoding.
 
 A stage is made once a worker and keeps everything that it remembers between frames in a state that
 is made anew for each segment. Lanes run one stage from several threads, each with a state of its

@@ -41,6 +41,8 @@ class StageRow:
             which they are equal share one stage in a worker. None: it is made for each segment.
         needs, gives: layers that it must find, and adds (see `pipeline.pixels.layers.Layers`).
         shape: the shape of the eyes that come out.
+        bytes_per_pixel: memory that each frame of a chunk takes in it, beyond what is planned for
+            the matting model, for each pixel that comes out, of both eyes together.
     """
 
     name: str
@@ -50,6 +52,7 @@ class StageRow:
     needs: frozenset[str] = frozenset({"rgb"})
     gives: frozenset[str] = frozenset()
     shape: Callable[[EyeShape, VideoSettings], EyeShape] = _same
+    bytes_per_pixel: int = 0
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier() or self.name in NOT_STAGES:

@@ -9,10 +9,8 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import signal
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,12 +18,10 @@ import psutil
 import pytest
 
 from tests.clips import VP9, X264, X265, ClipSpec
-from tests.end_to_end.test_main_job import files_left, outputs
-from tests.runs import CommandRun, command_line
+from tests.runs import CommandRun, command_line, files_left, outputs
+from tests.shared_runs import UndisturbedRun, VideosOf
 
 pytestmark = pytest.mark.slow
-
-GetClip = Callable[[ClipSpec], Path]
 
 ROUNDS = int(os.environ.get("VRMATTE_CHAOS_ROUNDS", "6"))
 FIRST_SEED = int(os.environ.get("VRMATTE_CHAOS_SEED", "0"))
@@ -37,6 +33,7 @@ CLIPS = (
     ClipSpec("four_LR.mkv", X264, num_frames=7, eye=(64, 64), audio=("libopus",)),
 )
 SETTINGS = "matting: {model: chroma}\nstreaming: {segment_frames: 6}\ninput: {follow_links: true}\n"
+OPTIONS = ("--cpu-workers", "2")
 
 #: What a victim's command line holds; the parent is known by its number.
 SIGNS = {
@@ -48,19 +45,15 @@ SIGNS = {
 
 
 @pytest.fixture(scope="module")
-def videos(clip: GetClip, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("videos")
-    for spec in CLIPS:
-        shutil.copy2(clip(spec), folder / spec.name)
-    return folder
+def videos(videos_of: VideosOf) -> Path:
+    return videos_of(CLIPS)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    run = Attacked(videos, tmp_path_factory.mktemp("undisturbed") / "out")
-    assert run.process.wait() == 0, run.said()
-    assert len(outputs(run.out)) == len(CLIPS)
-    return outputs(run.out)
+def undisturbed(undisturbed_run: UndisturbedRun) -> dict[str, str]:
+    hashes = undisturbed_run(CLIPS, SETTINGS, *OPTIONS).outputs
+    assert len(hashes) == len(CLIPS)
+    return hashes
 
 
 @pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + ROUNDS))
@@ -103,7 +96,7 @@ class Attacked(CommandRun):
     """A batch of which processes are killed."""
 
     def __init__(self, videos: Path, out: Path) -> None:
-        super().__init__(videos, out, SETTINGS, ("--cpu-workers", "2"))
+        super().__init__(videos, out, SETTINGS, OPTIONS)
         self.killed: list[str] = []
 
     def attack(self, dice: random.Random) -> None:

@@ -18,26 +18,31 @@ import psutil
 import pytest
 
 from tests.clips import X264, ClipSpec
-from tests.end_to_end.test_main_job import files_left, outputs
 from tests.mounts import SmallDisk, small_disk
+from tests.runs import files_left, outputs
+from tests.shared_runs import UndisturbedRun, VideosOf
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-
-GetClip = Callable[[ClipSpec], Path]
 
 CLIPS = (
     ClipSpec("one_LR.mp4", X264, num_frames=48, audio=("aac",)),
     ClipSpec("two_LR.mp4", X264, num_frames=36),
 )
 SEGMENT = 12
+OPTIONS = ("--lanes", "1")
+
+
+def settings(reserve_gb: float = 0.0, model: str = "chroma") -> str:
+    return (
+        f"matting: {{model: {model}}}\n"
+        f"streaming: {{segment_frames: {SEGMENT}}}\n"
+        f"limits: {{reserve_gb: {reserve_gb}}}\n"
+    )
 
 
 @pytest.fixture(scope="module")
-def videos(clip: GetClip, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("videos")
-    for spec in CLIPS:
-        shutil.copy2(clip(spec), folder / spec.name)
-    return folder
+def videos(videos_of: VideosOf) -> Path:
+    return videos_of(CLIPS)
 
 
 @dataclass
@@ -56,15 +61,12 @@ class Job:
     said: str = field(default="", init=False)
 
     def command(self) -> list[str]:
-        config = self.videos.parent / f"{self.videos.name}-{self.reserve_gb}-{self.model}.yaml"
-        config.write_text(
-            f"matting: {{model: {self.model}}}\n"
-            f"streaming: {{segment_frames: {SEGMENT}}}\n"
-            f"limits: {{reserve_gb: {self.reserve_gb}}}\n"
-        )
+        beside = self.out if self.disk is None else self.disk.folder
+        config = beside.with_name("settings.yaml")
+        config.write_text(settings(self.reserve_gb, self.model))
         plain = [
             *(sys.executable, "-m", "orchestrator.cli", "run", str(self.videos)),
-            *("-o", str(self.out), "--config", str(config), "--gpus", "none", "--lanes", "1"),
+            *("-o", str(self.out), "--config", str(config), "--gpus", "none", *OPTIONS),
         ]
         return plain if self.disk is None else self.disk.command(plain)
 
@@ -109,10 +111,8 @@ class Job:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    job = Job(videos, tmp_path_factory.mktemp("undisturbed") / "out")
-    assert job.run() == 0, job.said
-    return outputs(job.out)
+def undisturbed(undisturbed_run: UndisturbedRun) -> dict[str, str]:
+    return undisturbed_run(CLIPS, settings(), *OPTIONS).outputs
 
 
 @contextmanager

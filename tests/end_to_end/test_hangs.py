@@ -7,23 +7,19 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.clips import X264, ClipSpec
-from tests.end_to_end.test_main_job import files_left, journal
-from tests.runs import HereRun, environment, left_behind
+from tests.runs import HereRun, environment, files_left, journal, left_behind
+from tests.shared_runs import UndisturbedRun, VideosOf
 from tests.workers import hang_doubles as doubles
 
 pytestmark = pytest.mark.slow
-
-GetClip = Callable[[ClipSpec], Path]
 
 CLIPS = (
     ClipSpec("one_LR.mp4", X264, num_frames=24, eye=(64, 64), audio=("aac",)),
@@ -40,19 +36,15 @@ SETTINGS: dict[str, dict[str, object]] = {
 
 
 @pytest.fixture(scope="module")
-def videos(clip: GetClip, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("videos")
-    for spec in CLIPS:
-        shutil.copy2(clip(spec), folder / spec.name)
-    return folder
+def videos(videos_of: VideosOf) -> Path:
+    return videos_of(CLIPS)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    place = HereRun(videos, tmp_path_factory.mktemp("undisturbed") / "out", SETTINGS, threads=True)
-    assert place.run() == 0
-    assert set(place.published()) == NAMES
-    return place.published()
+def undisturbed(undisturbed_run: UndisturbedRun) -> dict[str, str]:
+    hashes = undisturbed_run(CLIPS, SETTINGS).outputs
+    assert set(hashes) == NAMES
+    return hashes
 
 
 @pytest.fixture

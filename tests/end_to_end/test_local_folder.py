@@ -9,7 +9,6 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,11 @@ import pytest
 from pipeline.deliverables.webm import WebM
 from pipeline.errors import SettingsError
 from tests.clips import X264, ClipSpec
-from tests.end_to_end.test_main_job import files_left, journal
 from tests.mounts import small_disk
-from tests.runs import HereRun
+from tests.runs import HereRun, files_left, journal
+from tests.shared_runs import UndisturbedRun, VideosOf
 
 pytestmark = pytest.mark.slow
-
-GetClip = Callable[[ClipSpec], Path]
 
 CLIP = ClipSpec("tiny_LR.mp4", X264, num_frames=8, eye=(32, 32), audio=("aac",))
 FORMATS = ["webm", "greenscreen"]
@@ -32,21 +29,22 @@ OPEN_SEGMENT = WebM.open_segment
 
 
 @pytest.fixture(scope="module")
-def videos(clip: GetClip, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("videos")
-    shutil.copy2(clip(CLIP), folder / CLIP.name)
-    return folder
+def videos(videos_of: VideosOf) -> Path:
+    return videos_of([CLIP])
 
 
-def run_of(videos: Path, out: Path, local: Path | str | None) -> HereRun:
-    settings: dict[str, dict[str, object]] = {
+def settings(local: Path | None) -> dict[str, dict[str, object]]:
+    return {
         "matting": {"model": "chroma"},
         "streaming": {"segment_frames": 4, "lanes": 1},
         "workers": {"gpus": "none"},
         "limits": {"reserve_gb": 0.0},
         "output": {"formats": FORMATS, "local_folder": None if local is None else str(local)},
     }
-    return HereRun(videos, out, settings, threads=True)
+
+
+def run_of(videos: Path, out: Path, local: Path) -> HereRun:
+    return HereRun(videos, out, settings(local), threads=True)
 
 
 def files(out: Path) -> dict[str, str]:
@@ -67,11 +65,10 @@ def segments(out: Path) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    run = run_of(videos, tmp_path_factory.mktemp("undisturbed") / "out", None)
-    assert run.run() == 0, run.said.getvalue()
-    assert len(files(run.out)) == len(FORMATS) * (1 + 2)
-    return files(run.out)
+def undisturbed(undisturbed_run: UndisturbedRun) -> dict[str, str]:
+    found = files(undisturbed_run([CLIP], settings(None)).out)
+    assert len(found) == len(FORMATS) * (1 + 2)
+    return found
 
 
 def left(out: Path) -> set[str]:

@@ -5,43 +5,37 @@ Frames are compared decoded, picture by picture.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from orchestrator.watch.standing import read_standing
 from tests.clips import SVT_AV1, X264, X265, ClipSpec, read_frames, read_numbers, read_sounds
+from tests.runs import files_left, journal, outputs
+from tests.shared_runs import GetClip, Undisturbed, UndisturbedRun, VideosOf
 
 pytestmark = pytest.mark.slow
-
-GetClip = Callable[[ClipSpec], Path]
 
 CLIPS = (
     ClipSpec("one_LR.mp4", X264, num_frames=64, audio=("aac",)),
     ClipSpec("two_LR.mkv", SVT_AV1, num_frames=40, audio=("libopus", "aac", "libvorbis")),
-    ClipSpec("three_LR.mp4", X265, "yuv420p10le", num_frames=30),
+    ClipSpec("day 2/three_LR.mp4", X265, "yuv420p10le", num_frames=30),
 )
-SEGMENT = 12
+SETTINGS = (
+    "input: {follow_links: true}\nmatting: {model: chroma}\nstreaming: {segment_frames: 12}\n"
+)
 
 
 @pytest.fixture(scope="module")
-def videos(clip: GetClip, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("videos")
-    for spec in CLIPS:
-        (folder / spec.name).symlink_to(clip(spec))
-    deep = folder / "day 2"
-    deep.mkdir()
-    (folder / "three_LR.mp4").replace(deep / "three_LR.mp4")
-    return folder
+def videos(videos_of: VideosOf) -> Path:
+    return videos_of(CLIPS, links=True)
 
 
 def command(videos: Path, out: Path, *options: str) -> list[str]:
@@ -53,11 +47,7 @@ def command(videos: Path, out: Path, *options: str) -> list[str]:
 
 def settings_file(out: Path) -> Path:
     path = out.with_suffix(".yaml")
-    path.write_text(
-        "input: {follow_links: true}\n"
-        "matting: {model: chroma}\n"
-        f"streaming: {{segment_frames: {SEGMENT}}}\n"
-    )
+    path.write_text(SETTINGS)
     return path
 
 
@@ -71,47 +61,13 @@ def run(videos: Path, out: Path, *options: str) -> subprocess.CompletedProcess[s
     )
 
 
-def outputs(out: Path) -> dict[str, str]:
-    """Path of each output below `out` -> hash of all its decoded frames."""
-    found = {}
-    for path in sorted(out.rglob("*.webm")):
-        digest = hashlib.sha256()
-        for picture in read_frames(path):
-            digest.update(picture.tobytes())
-        found[str(path.relative_to(out))] = digest.hexdigest()
-    return found
-
-
-def journal(out: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (out / ".vrmatte/journal.jsonl").read_text().splitlines()]
-
-
-def files_left(out: Path) -> set[str]:
-    """What is in OUT besides deliverables, report and the run's own folder."""
-    return {
-        str(path.relative_to(out))
-        for path in out.rglob("*")
-        if path.is_file()
-        and path.suffix != ".webm"
-        and path.name not in ("report.json", "report.html")
-        and ".vrmatte" not in path.relative_to(out).parts
-    }
-
-
 @pytest.fixture(scope="module")
-def undisturbed(
-    videos: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, dict[str, str]]:
-    out = tmp_path_factory.mktemp("undisturbed") / "out"
-    done = run(videos, out, "--cpu-workers", "1", "--lanes", "1")
-    assert done.returncode == 0, done.stderr
-    return out, outputs(out)
+def undisturbed(undisturbed_run: UndisturbedRun) -> Undisturbed:
+    return undisturbed_run(CLIPS, SETTINGS, "--cpu-workers", "1", "--lanes", "1", links=True)
 
 
-def test_all_frames_eyes_and_tracks_of_all_videos(
-    undisturbed: tuple[Path, dict[str, str]],
-) -> None:
-    out, _ = undisturbed
+def test_all_frames_eyes_and_tracks_of_all_videos(undisturbed: Undisturbed) -> None:
+    out = undisturbed.out
     for spec, name in zip(CLIPS, ("one_LR", "two_LR", "day 2/three_LR"), strict=True):
         path = out / f"{name}_360_matte.webm"
         left, right = read_numbers(read_frames(path))
@@ -123,19 +79,16 @@ def test_all_frames_eyes_and_tracks_of_all_videos(
     assert not list((out / ".vrmatte/work").rglob("*.webm"))
 
 
-def test_the_report_names_every_video_and_output(
-    undisturbed: tuple[Path, dict[str, str]],
-) -> None:
-    out, hashes = undisturbed
+def test_the_report_names_every_video_and_output(undisturbed: Undisturbed) -> None:
+    out = undisturbed.out
     report = json.loads((out / "report.json").read_text())
     named = {o["path"] for video in report["videos"] for o in video["outputs"]}
-    assert {str(Path(path).relative_to(out.resolve())) for path in named} == set(hashes)
+    found = {str(Path(path).relative_to(out.resolve())) for path in named}
+    assert found == set(undisturbed.outputs)
 
 
-def test_who_looks_in_sees_how_it_ended_and_what_it_took(
-    undisturbed: tuple[Path, dict[str, str]],
-) -> None:
-    out, _ = undisturbed
+def test_who_looks_in_sees_how_it_ended_and_what_it_took(undisturbed: Undisturbed) -> None:
+    out = undisturbed.out
     standing = read_standing(out)
     assert standing is not None
     assert (standing.phase, standing.share_done) == ("ended", 1.0)
@@ -150,31 +103,31 @@ def test_workers_and_lanes_do_not_alter_the_frames(
     workers: int,
     lanes: int,
     videos: Path,
-    undisturbed: tuple[Path, dict[str, str]],
+    undisturbed: Undisturbed,
     tmp_path: Path,
 ) -> None:
     out = tmp_path / "out"
     done = run(videos, out, "--cpu-workers", str(workers), "--lanes", str(lanes))
     assert done.returncode == 0, done.stderr
-    assert outputs(out) == undisturbed[1]
+    assert outputs(out) == undisturbed.outputs
 
 
 def test_a_second_run_does_nothing_again(
-    videos: Path, undisturbed: tuple[Path, dict[str, str]]
+    videos: Path, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
-    out, hashes = undisturbed
+    out = shutil.copytree(undisturbed.out, tmp_path / "out", symlinks=True)
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.webm")}
     done = run(videos, out)
     assert done.returncode == 0, done.stderr
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.webm")} == before
-    assert outputs(out) == hashes
+    assert outputs(out) == undisturbed.outputs
 
 
 @pytest.mark.parametrize("victim", ["parent", "worker", "encoder"])
 def test_killed_in_the_middle_and_run_again(
     victim: str,
     videos: Path,
-    undisturbed: tuple[Path, dict[str, str]],
+    undisturbed: Undisturbed,
     tmp_path: Path,
 ) -> None:
     """Segments are written in a local folder; of what was killed nothing is left there."""
@@ -204,7 +157,7 @@ def test_killed_in_the_middle_and_run_again(
     assert not [child for child in children if child.is_running()], "an orphan is left"
     if victim == "parent":
         assert status == -signal.SIGKILL
-        assert outputs(out) != undisturbed[1]
+        assert outputs(out) != undisturbed.outputs
         [left] = scratch.iterdir()
         assert left.name.startswith("vrmatte-")
         options = ("--cpu-workers", "2", "--lanes", "1", "--local-folder", str(scratch))
@@ -212,7 +165,7 @@ def test_killed_in_the_middle_and_run_again(
         assert done.returncode == 0, done.stderr
     else:
         assert status == 0
-    assert outputs(out) == undisturbed[1]
+    assert outputs(out) == undisturbed.outputs
     assert files_left(out) == set()
     assert list(scratch.iterdir()) == []
 

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.clips import X264, ClipSpec, make_clip
+from tests.clips import X264, ClipSpec
 from tests.finished import decoded, digests
 from tests.packages import install
 from tests.pipeline.stages import outside_stages
 from tests.runs import environment, left_behind
+from tests.shared_runs import VideosOf
 
 pytestmark = pytest.mark.slow
 
@@ -39,15 +40,13 @@ Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Start:
+def start(videos_of: VideosOf, tmp_path_factory: pytest.TempPathFactory) -> Start:
     """Begins a run of the clip; the package is found by PYTHONPATH, as an installer leaves it."""
     folder = tmp_path_factory.mktemp("outside")
     entries = {name: f"their_stages:{name.upper()}" for name in ("lagging", "doubled")}
     source = Path(outside_stages.__file__).read_text()
     install(folder, "their-stages", entries, "vrmatte.stages", their_stages=source)
-    videos = folder / "videos"
-    videos.mkdir()
-    make_clip(videos, CLIP)
+    videos = videos_of([CLIP])
     config = folder / "settings.yaml"
     config.write_text(SETTINGS)
     known = os.environ.get("PYTHONPATH")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.clips import X264, ClipSpec
 from tests.runs import HereRun
+from tests.shared_runs import VideosOf
 
 pytestmark = pytest.mark.slow
-
-GetClip = Callable[[ClipSpec], Path]
 
 CLIPS = (
     ClipSpec("green_1_LR.mp4", X264, num_frames=24),
@@ -33,12 +31,11 @@ overrides:
 """
 
 
-def test_a_batch_of_two_models_gives_what_each_alone_gives(clip: GetClip, tmp_path: Path) -> None:
+def test_a_batch_of_two_models_gives_what_each_alone_gives(
+    videos_of: VideosOf, tmp_path: Path
+) -> None:
     """Two lanes and nine segments: while one model ends its video, the other begins."""
-    videos = tmp_path / "videos"
-    videos.mkdir()
-    for spec in CLIPS:
-        (videos / spec.name).symlink_to(clip(spec))
+    videos = videos_of(CLIPS, links=True)
     config = tmp_path / "settings.yaml"
     config.write_text(CONFIG)
     mixed = HereRun(videos, tmp_path / "mixed", {}, threads=True, config=config)

@@ -22,16 +22,14 @@ import pytest
 from orchestrator.fleet.journal_entries import Entry, SegmentCommitted, VideoDone
 from orchestrator.out.journal import Journal
 from tests.clips import X264, ClipSpec
-from tests.end_to_end.test_main_job import files_left, outputs
-from tests.runs import HereRun
+from tests.runs import HereRun, files_left, outputs
+from tests.shared_runs import VideosOf
 
 pytestmark = pytest.mark.slow
 
-GetClip = Callable[[ClipSpec], Path]
-
 CLIPS = (
     ClipSpec("one_LR.mp4", X264, num_frames=24, audio=("aac",)),
-    ClipSpec("two_LR.mp4", X264, num_frames=16),
+    ClipSpec("day 2/two_LR.mp4", X264, num_frames=16),
 )
 SETTINGS: dict[str, dict[str, object]] = {
     "matting": {"model": "chroma"},
@@ -183,12 +181,8 @@ def is_kept(disk: Disk, path: Path, promised: str | int) -> bool:
 
 
 @pytest.fixture(scope="module")
-def videos(clip: GetClip, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("videos")
-    (folder / "day 2").mkdir()
-    shutil.copy2(clip(CLIPS[0]), folder / CLIPS[0].name)
-    shutil.copy2(clip(CLIPS[1]), folder / "day 2" / CLIPS[1].name)
-    return folder
+def videos(videos_of: VideosOf) -> Path:
+    return videos_of(CLIPS)
 
 
 @dataclass

@@ -17,28 +17,27 @@ from typing import Any
 import pytest
 
 from tests.clips import X264, ClipSpec
-from tests.end_to_end.test_main_job import files_left, journal, outputs
 from tests.ray_cluster import QUIET, RayCluster, ray_cluster
-from tests.runs import environment
+from tests.runs import environment, files_left, journal, outputs
+from tests.shared_runs import UndisturbedRun, VideosOf
 from workers.local_folder import sweep
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
-
-GetClip = Callable[[ClipSpec], Path]
 
 CLIPS = (
     ClipSpec("one_LR.mp4", X264, num_frames=48, audio=("aac",)),
     ClipSpec("two_LR.mp4", X264, num_frames=34),
 )
 SEGMENTS = 12 + 9
+SETTINGS = (
+    "input: {follow_links: true}\nmatting: {model: chroma}\n"
+    "streaming: {segment_frames: 4, lanes: 1}\nworkers: {gpus: none}\n"
+)
 
 
 @pytest.fixture(scope="module")
-def videos(clip: GetClip, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("videos")
-    for spec in CLIPS:
-        (folder / spec.name).symlink_to(clip(spec))
-    return folder
+def videos(videos_of: VideosOf) -> Path:
+    return videos_of(CLIPS, links=True)
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +56,7 @@ def start(
     videos: Path, out: Path, mark: Path, cluster: RayCluster | None = None
 ) -> subprocess.Popen[str]:
     config = out.with_suffix(".yaml")
-    config.write_text(
-        "input: {follow_links: true}\nmatting: {model: chroma}\n"
-        "streaming: {segment_frames: 4, lanes: 1}\nworkers: {gpus: none}\n"
-    )
+    config.write_text(SETTINGS)
     where: list[str] = []
     if cluster is not None:
         scratch = str(scratch_of(out))
@@ -103,13 +99,9 @@ def entries(out: Path, kind: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(videos: Path, mark: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """What the local backend makes."""
-    out = tmp_path_factory.mktemp("local") / "out"
-    process = start(videos, out, mark)
-    said = watched(process, lambda line: None)
-    assert process.returncode == 0, said
-    return outputs(out)
+def undisturbed(undisturbed_run: UndisturbedRun) -> dict[str, str]:
+    """Of the local backend."""
+    return undisturbed_run(CLIPS, SETTINGS, links=True).outputs
 
 
 #: `vrmatte doctor`, where each node says which it is instead of trying dozens of things.
@@ -167,7 +159,7 @@ def test_a_cluster_that_wants_another_token_is_told_in_a_line(
 
 
 def test_nodes_that_end_cost_their_attempts_and_one_that_comes_after_all_does_the_rest(
-    videos: Path, undisturbed: Any, cluster: RayCluster, mark: Path, tmp_path: Path
+    videos: Path, undisturbed: dict[str, str], cluster: RayCluster, mark: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     ways: list[tuple[str, Callable[[], None]]] = [
@@ -205,7 +197,7 @@ def test_nodes_that_end_cost_their_attempts_and_one_that_comes_after_all_does_th
 
 
 def test_a_run_goes_on_from_one_backend_to_the_other_and_after_its_driver_ended(
-    videos: Path, undisturbed: Any, cluster: RayCluster, mark: Path, tmp_path: Path
+    videos: Path, undisturbed: dict[str, str], cluster: RayCluster, mark: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     done = 0

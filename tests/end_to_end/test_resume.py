@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
 
@@ -21,12 +20,10 @@ from orchestrator.fleet.journal_entries import Entry, SegmentCommitted
 from orchestrator.out.journal import Journal
 from pipeline.errors import DiskError
 from tests.clips import X264, ClipSpec
-from tests.end_to_end.test_main_job import files_left, journal, outputs
-from tests.runs import HereRun
+from tests.runs import HereRun, committed, files_left, journal, outputs
+from tests.shared_runs import GetClip, VideosOf
 
 pytestmark = pytest.mark.slow
-
-GetClip = Callable[[ClipSpec], Path]
 
 CLIPS = (
     ClipSpec("one_LR.mp4", X264, num_frames=24, audio=("aac",)),
@@ -73,18 +70,6 @@ class Unfinished:
         return len(committed(self.out)) - before
 
 
-def committed(out: Path) -> list[dict[str, Any]]:
-    if not (out / ".vrmatte/journal.jsonl").exists():
-        return []
-    entries = []
-    for line in (out / ".vrmatte/journal.jsonl").read_bytes().splitlines():
-        try:
-            entries.append(json.loads(line)["entry"])
-        except ValueError:
-            continue
-    return [entry for entry in entries if entry["kind"] == "segment"]
-
-
 @contextmanager
 def no_room_to_join(patch: pytest.MonkeyPatch) -> Iterator[None]:
     def full(*arguments: object, **options: object) -> None:
@@ -96,11 +81,9 @@ def no_room_to_join(patch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def videos(clip: GetClip, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("videos")
-    for spec in CLIPS:
-        shutil.copy2(clip(spec), folder / spec.name)
-    return folder
+def videos(videos_of: VideosOf, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copies, because a test replaces one."""
+    return shutil.copytree(videos_of(CLIPS), tmp_path_factory.mktemp("base") / "videos")
 
 
 @pytest.fixture(scope="module")
@@ -271,12 +254,9 @@ def test_a_source_that_is_replaced_between_runs_is_another_video(
 
 
 def test_a_source_that_changes_during_a_run_is_set_aside_and_costs_only_itself(
-    clip: GetClip, tmp_path: Path, made: Unfinished, monkeypatch: pytest.MonkeyPatch
+    videos: Path, tmp_path: Path, made: Unfinished, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = tmp_path / "videos"
-    folder.mkdir()
-    for spec in CLIPS:
-        shutil.copy2(clip(spec), folder / spec.name)
+    folder = shutil.copytree(videos, tmp_path / "videos")
     here = HereRun(folder, tmp_path / "out", SETTINGS, threads=True)
 
     def write_on() -> None:
@@ -291,7 +271,7 @@ def test_a_source_that_changes_during_a_run_is_set_aside_and_costs_only_itself(
     assert results[CLIPS[0].name]["result"] == "failed"
     assert "was changed while it was worked on" in results[CLIPS[0].name]["error"]["message"]
     assert list(here.published()) == ["two_LR_360_matte.webm"]
-    shutil.copy2(clip(CLIPS[0]), folder / CLIPS[0].name)
+    shutil.copy2(videos / CLIPS[0].name, folder / CLIPS[0].name)
     os.utime(folder / CLIPS[0].name, ns=(1, 1))
     assert here.run() == 0, here.said.getvalue()
     assert here.published() == made.outputs

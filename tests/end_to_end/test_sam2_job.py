@@ -19,10 +19,8 @@ import torch
 
 from orchestrator.demo.demo import make_demo
 from tests.clips import read_frames
-from tests.end_to_end.test_main_job import outputs
-from tests.end_to_end.test_resume import committed
 from tests.pipeline.sam2_networks import random_network
-from tests.runs import CommandRun, HereRun
+from tests.runs import CommandRun, HereRun, committed, outputs
 
 pytestmark = pytest.mark.slow
 

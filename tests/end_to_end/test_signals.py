@@ -6,9 +6,8 @@ import json
 import os
 import pty
 import select
-import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,12 +15,10 @@ import psutil
 import pytest
 
 from tests.clips import X264, ClipSpec
-from tests.end_to_end.test_main_job import files_left, outputs
-from tests.runs import CommandRun, command_line
+from tests.runs import CommandRun, command_line, files_left, outputs
+from tests.shared_runs import UndisturbedRun, VideosOf
 
 pytestmark = pytest.mark.slow
-
-GetClip = Callable[[ClipSpec], Path]
 
 #: Long enough not to be done before the signal comes.
 LONG = ClipSpec("long_LR.mp4", X264, num_frames=160, eye=(128, 96))
@@ -37,17 +34,13 @@ GOES_ON = "the same command goes on"
 
 
 @pytest.fixture(scope="module")
-def videos(clip: GetClip, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("videos")
-    shutil.copy2(clip(LONG), folder / LONG.name)
-    return folder
+def videos(videos_of: VideosOf) -> Path:
+    return videos_of([LONG])
 
 
 @pytest.fixture(scope="module")
-def undisturbed(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    run = CommandRun(videos, tmp_path_factory.mktemp("undisturbed") / "out", SETTINGS)
-    assert run.process.wait() == 0, run.said()
-    return outputs(run.out)
+def undisturbed(undisturbed_run: UndisturbedRun) -> dict[str, str]:
+    return undisturbed_run([LONG], SETTINGS).outputs
 
 
 def wait_for(words: str, run: CommandRun) -> None:

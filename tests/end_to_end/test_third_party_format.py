@@ -24,10 +24,9 @@ from orchestrator.out.output_names import is_output_name
 from pipeline.contract import EncodingSettings
 from tests.clips import X264, ClipSpec, read_frames
 from tests.packages import install, installed
+from tests.shared_runs import VideosOf
 
 pytestmark = pytest.mark.slow
-
-GetClip = Callable[[ClipSpec], Path]
 
 CLIP = ClipSpec("one_LR.mp4", X264, num_frames=24, audio=("aac",))
 
@@ -70,10 +69,8 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def videos(clip: GetClip, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("videos")
-    (folder / CLIP.name).write_bytes(clip(CLIP).read_bytes())
-    return folder
+def videos(videos_of: VideosOf) -> Path:
+    return videos_of([CLIP])
 
 
 @pytest.fixture(scope="module")

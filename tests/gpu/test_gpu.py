@@ -138,7 +138,8 @@ def test_8k_fits_into_6_gb(name: str, clip: GetClip, tmp_path: Path) -> None:
     # Two clocks, and one stream: a thousandth is theirs.
     assert sum(on_device) <= 1.001 * result.wall_s
     peak = torch.cuda.max_memory_allocated(CUDA)
-    planned = segment_bytes(job.video, chunk_frames(job.video, job.settings.streaming), True)[1]
+    chunk = chunk_frames(job.video, job.settings.streaming)
+    planned = segment_bytes(job.video, job.settings, chunk, True)[1]
     print(f"{name} 8K: {peak / 1e9:.2f} GB by PyTorch, {planned / 1e9:.2f} GB planned")  # noqa: T201
 
 

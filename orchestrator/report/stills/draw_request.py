@@ -1,4 +1,4 @@
-"""What a process that draws is asked for; by itself, because that process shall begin soon."""
+"""`DrawRequest`: frames to draw. In a file of its own, so that the drawing process starts soon."""
 
 from __future__ import annotations
 

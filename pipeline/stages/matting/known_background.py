@@ -1,4 +1,4 @@
-"""What can be told of the edge of a subject when the background behind it is known.
+"""Finds the edge of a subject where the background behind it is known.
 
 Shared by the models that know it (a screen, a plate). The compositing equation is
 ``C = alpha F + (1 - alpha) B`` (Porter and Duff 1984; Smith and Blinn, "Blue Screen Matting", 1996)

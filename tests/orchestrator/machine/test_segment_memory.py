@@ -51,7 +51,7 @@ def test_8k_fits_into_6_gb_of_a_gpu_as_it_is() -> None:
     of_gpu = share(1, 64 * GB, 24 * GB, None, 6.0)
     assert of_gpu.vram_bytes == 6 * GB
     assert of_gpu.vram_for_segments is not None
-    assert segment_bytes(EIGHT_K, chunk_frames(EIGHT_K, OPEN.streaming), True)[1] < (
+    assert segment_bytes(EIGHT_K, OPEN, chunk_frames(EIGHT_K, OPEN.streaming), True)[1] < (
         of_gpu.vram_for_segments
     )
     assert fitted(EIGHT_K, OPEN, Share(None, 6 * GB), True) == OPEN
@@ -100,9 +100,9 @@ def test_shares_stay_within_machine_and_limits(
 def test_larger_pictures_and_chunks_never_need_less(
     width: int, height: int, chunk: int, on_gpu: bool
 ) -> None:
-    need = segment_bytes(video(width, height), chunk, on_gpu)
-    assert need <= segment_bytes(video(width + 2, height), chunk, on_gpu)
-    assert need <= segment_bytes(video(width, height), chunk + 1, on_gpu)
+    need = segment_bytes(video(width, height), OPEN, chunk, on_gpu)
+    assert need <= segment_bytes(video(width + 2, height), OPEN, chunk, on_gpu)
+    assert need <= segment_bytes(video(width, height), OPEN, chunk + 1, on_gpu)
 
 
 def test_a_crew_is_told_its_limits_and_plans_with_what_there_is(tmp_path: Path) -> None:
@@ -175,6 +175,5 @@ def test_sam2_is_planned_with_what_its_size_takes(on_gpu: bool, tmp_path: Path) 
 
 def test_jobs_know_what_their_segments_need() -> None:
     job = with_needs(replace(make_job(), info=EIGHT_K), on_gpu=False)
-    encoders = encoders_bytes_per_pixel(job.settings)
-    assert (job.ram_bytes, job.vram_bytes) == segment_bytes(EIGHT_K, 1, False, encoders)
+    assert (job.ram_bytes, job.vram_bytes) == segment_bytes(EIGHT_K, job.settings, 1, False)
     assert job.ram_bytes > 8 * GB

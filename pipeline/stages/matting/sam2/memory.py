@@ -1,4 +1,4 @@
-"""What SAM 2 reads of other frames when it tracks one, and forgetting all the rest.
+"""Bounds SAM 2's memory: keeps what it reads of other frames, and drops the rest.
 
 Works on the stock predictor's own dictionaries, object by object. Knows which frames' outputs a
 result depends on, and nothing of what is in them. See docs/decisions/009-sam2.md.

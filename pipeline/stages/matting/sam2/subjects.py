@@ -1,4 +1,4 @@
-"""Whom `sam2` is to follow: the connected parts of a seed matte, and which of them is meant.
+"""Chooses the subject that `sam2` follows, among the connected parts of a seed matte.
 
 One frame of one eye at a time. Knows nothing of networks and of time.
 """

@@ -249,10 +249,22 @@ def test_auto_goes_by_the_device_and_by_what_is_installed(
     device: str, precision: Literal["auto", "fp32", "fp16"], installed: bool, engine: str
 ) -> None:
     asked = ProcessingSettings(precision=precision)
-    settled = settled_engine(asked, RVM.engines, device, lambda: installed)
+    settled = settled_engine(
+        asked, RVM.engines, device, lambda engine: installed or engine.name == "torch"
+    )
     assert settled.engine == engine
-    assert settled_engine(settled, RVM.engines, device, lambda: installed) == settled
-    assert settled_engine(asked, CHROMA.engines, device, lambda: installed) == asked
+    assert (
+        settled_engine(
+            settled, RVM.engines, device, lambda engine: installed or engine.name == "torch"
+        )
+        == settled
+    )
+    assert (
+        settled_engine(
+            asked, CHROMA.engines, device, lambda engine: installed or engine.name == "torch"
+        )
+        == asked
+    )
 
 
 def test_rvm_is_not_loaded_before_its_engine_is_decided() -> None:
@@ -263,9 +275,9 @@ def test_rvm_is_not_loaded_before_its_engine_is_decided() -> None:
 def test_openvino_asked_for_where_it_cannot_be_had() -> None:
     asked = ProcessingSettings(engine="openvino")
     with pytest.raises(MachineError, match="make setup"):
-        settled_engine(asked, RVM.engines, "cpu", lambda: False)
+        settled_engine(asked, RVM.engines, "cpu", lambda engine: False)
     with pytest.raises(SettingsError, match="on the CPU only"):
-        settled_engine(asked, RVM.engines, "cuda", lambda: True)
+        settled_engine(asked, RVM.engines, "cuda", lambda engine: True)
     half = ProcessingSettings(engine="openvino", precision="fp16")
     with pytest.raises(SettingsError, match="in fp32 only"):
-        settled_engine(half, RVM.engines, "cpu", lambda: True)
+        settled_engine(half, RVM.engines, "cpu", lambda engine: True)
