@@ -17,7 +17,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 from tests.clips import ClipSpec, make_clip
 from tests.leftovers import forget_frames, nothing_left, with_warnings
 from tests.made_once import MadeOnce
-from tests.schedule import in_order, is_slow, read_durations, scope_of, write_durations
+from tests.schedule import (
+    in_order,
+    is_slow,
+    read_durations,
+    scope_of,
+    with_unmeasured,
+    write_durations,
+)
 from tests.shared_runs import GetClip, UndisturbedRun, VideosOf
 
 # How long an example takes says more of the machine than of the law.
@@ -57,6 +64,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if is_slow(item.nodeid, durations):
             item.add_marker("slow")
+    slow = (item.nodeid for item in items if item.get_closest_marker("slow"))
+    durations = with_unmeasured(durations, slow)
     place = {test: at for at, test in enumerate(in_order((i.nodeid for i in items), durations))}
     items.sort(key=lambda item: place[item.nodeid])
 

@@ -1,8 +1,8 @@
 """The order of the tests and their tier, by durations that were measured and kept.
 
 `tests/durations.json` holds the seconds of tests that take long; `make durations` measures them
-anew. Tests that are not in it take no time. A test of a second or more is `slow`: `make quick`
-leaves it out.
+anew. A test that is not in it takes no time, or `UNMEASURED_S` where its file marks it slow. A test
+of a second or more is `slow`: `make quick` leaves it out.
 
 Processes of pytest-xdist take files, the longest first, so that none runs alone at the end. Files
 in `SPREAD` are too long for one process: each of their tests goes to any.
@@ -19,6 +19,9 @@ DURATIONS = Path(__file__).with_name("durations.json")
 
 #: Seconds from which on a test is slow.
 SLOW_S = 1.0
+
+#: Seconds for a slow test that nobody has measured: more than most take, so that it runs early.
+UNMEASURED_S = 20.0
 
 #: Seconds below which a test is not worth a line in the file.
 _KEPT_S = 0.3
@@ -42,6 +45,11 @@ def write_durations(measured: Mapping[str, float], path: Path = DURATIONS) -> No
     """Keep what was measured of all tests, in place of what was kept."""
     kept = {test: round(took, 1) for test, took in measured.items() if took >= _KEPT_S}
     path.write_text(json.dumps(dict(sorted(kept.items())), indent=0) + "\n")
+
+
+def with_unmeasured(durations: Mapping[str, float], slow: Iterable[str]) -> Mapping[str, float]:
+    """The durations, and UNMEASURED_S for each test of `slow` that has none."""
+    return {**dict.fromkeys(slow, UNMEASURED_S), **durations}
 
 
 def scope_of(test: str) -> str:

@@ -15,6 +15,7 @@ from tests.schedule import (
     is_slow,
     read_durations,
     scope_of,
+    with_unmeasured,
     write_durations,
 )
 
@@ -46,6 +47,13 @@ def test_what_is_measured_is_kept_and_decides_what_is_slow(tmp_path: Path) -> No
     assert kept == {"b": 0.7, "c": 12.3}
     assert [is_slow(test, kept) for test in "abcd"] == [False, False, True, False]
     assert SLOW_S == 1.0
+
+
+def test_a_slow_test_that_was_never_measured_comes_before_measured_ones() -> None:
+    kept = {"tests/a.py::test_1": 5.0, "tests/c.py::test_1": 30.0}
+    known = with_unmeasured(kept, ["tests/b.py::test_1", "tests/c.py::test_1"])
+    tests = ["tests/a.py::test_1", "tests/b.py::test_1", "tests/c.py::test_1", "tests/d.py::test_1"]
+    assert [test[6] for test in in_order(tests, known)] == ["c", "b", "a", "d"]
 
 
 def test_the_kept_durations_are_those_of_tests_that_exist() -> None:
