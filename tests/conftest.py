@@ -30,6 +30,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--keep-durations", action="store_true", help="write how long tests took into the tree"
     )
 
+    parser.addoption("--reversed", action="store_true", help="run the tests in reversed order")
+
 
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config.option, "loadscopereorder"):  # of pytest-xdist, in the leading process
@@ -51,14 +53,14 @@ class KeptDurations:
         write_durations(self._measured)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is slow, and put the files that take longest first."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what is slow, and put the files that take longest first, or all in reversed order."""
     durations = read_durations()
     for item in items:
         if is_slow(item.nodeid, durations):
             item.add_marker("slow")
     place = {test: at for at, test in enumerate(in_order((i.nodeid for i in items), durations))}
-    items.sort(key=lambda item: place[item.nodeid])
+    items.sort(key=lambda item: place[item.nodeid], reverse=config.option.reversed)
 
 
 @pytest.hookimpl(optionalhook=True)
