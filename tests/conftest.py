@@ -140,3 +140,11 @@ def videos_of(made_once: MadeOnce, clip: GetClip) -> VideosOf:
 @pytest.fixture(scope="session")
 def undisturbed_run(made_once: MadeOnce, videos_of: VideosOf) -> UndisturbedRun:
     return UndisturbedRun(made_once, videos_of)
+
+
+@pytest.fixture(scope="session")
+def demo_folder(made_once: MadeOnce) -> Path:
+    """The demo's clips that `tests.pipeline.demo_truth` knows the truth of."""
+    from tests.pipeline.demo_truth import make_demo_clips
+
+    return made_once("demo", "", make_demo_clips)
