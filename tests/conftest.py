@@ -37,6 +37,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--keep-durations", action="store_true", help="write how long tests took into the tree"
     )
 
+    parser.addoption("--reversed", action="store_true", help="run the tests in reversed order")
+
 
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config.option, "loadscopereorder"):  # of pytest-xdist, in the leading process
@@ -58,8 +60,8 @@ class KeptDurations:
         write_durations(self._measured)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is slow, and put the files that take longest first."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what is slow, and put the files that take longest first, or all in reversed order."""
     durations = read_durations()
     for item in items:
         if is_slow(item.nodeid, durations):
@@ -67,7 +69,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     slow = (item.nodeid for item in items if item.get_closest_marker("slow"))
     durations = with_unmeasured(durations, slow)
     place = {test: at for at, test in enumerate(in_order((i.nodeid for i in items), durations))}
-    items.sort(key=lambda item: place[item.nodeid])
+    items.sort(key=lambda item: place[item.nodeid], reverse=config.option.reversed)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -147,3 +149,11 @@ def videos_of(made_once: MadeOnce, clip: GetClip) -> VideosOf:
 @pytest.fixture(scope="session")
 def undisturbed_run(made_once: MadeOnce, videos_of: VideosOf) -> UndisturbedRun:
     return UndisturbedRun(made_once, videos_of)
+
+
+@pytest.fixture(scope="session")
+def demo_folder(made_once: MadeOnce) -> Path:
+    """The demo's clips that `tests.pipeline.demo_truth` knows the truth of."""
+    from tests.pipeline.demo_truth import make_demo_clips
+
+    return made_once("demo", "", make_demo_clips)

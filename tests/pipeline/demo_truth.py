@@ -1,10 +1,7 @@
-"""The demo's clips, encoded once a session, decoded again, beside their ground truth; and the
-same scene small and in memory."""
+"""The demo's clips decoded beside their ground truth, and the same scene small and in memory."""
 
 from __future__ import annotations
 
-import atexit
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -24,12 +21,9 @@ SMALL_FRAMES, SMALL = 7, 240
 _FILES: dict[Backdrop, str] = {"room": "demo_room_LR_180.mp4", "green": "demo_green_LR_180.mp4"}
 
 
-@cache
-def demo_folder() -> Path:
-    folder = tempfile.TemporaryDirectory(prefix="demo-truth-")
-    atexit.register(folder.cleanup)
-    make_demo(Path(folder.name), seconds=SECONDS, eye_size=EYE)
-    return Path(folder.name)
+def make_demo_clips(folder: Path) -> None:
+    """Encode the clips of `demo_scene`; the fixture `demo_folder` does it once a session."""
+    make_demo(folder, seconds=SECONDS, eye_size=EYE)
 
 
 @cache
@@ -38,12 +32,12 @@ def demo_scene() -> Scene:
 
 
 class DemoClip:
-    """A demo clip as TorchCodec decodes it; more than 8 bits are rounded, not truncated."""
+    """A clip of `demo_folder` by TorchCodec; more than 8 bits are rounded, not truncated."""
 
-    def __init__(self, backdrop: Backdrop) -> None:
+    def __init__(self, demo_folder: Path, backdrop: Backdrop) -> None:
         from pipeline.torchcodec_import import decoders
 
-        path = demo_folder() / _FILES[backdrop]
+        path = demo_folder / _FILES[backdrop]
         self._decoder = decoders.VideoDecoder(path, output_dtype=torch.float32)
         self.num_frames, self.eyes, self.height, self.width = len(self._decoder), 2, EYE, EYE
         self.prompts: bytes | None = None

@@ -170,11 +170,9 @@ class Made:
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> VideoInfo:
-    from tests.clips import make_clip
-
-    folder = tmp_path_factory.mktemp("source")
-    video = read_video(make_clip(folder, SOURCE), folder / "index.json", "sbs")
+def source(clip: GetClip, tmp_path_factory: pytest.TempPathFactory) -> VideoInfo:
+    index_path = tmp_path_factory.mktemp("source") / "index.json"
+    video = read_video(clip(SOURCE), index_path, "sbs")
     return replace(video, projection="equirect180")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -44,8 +46,8 @@ def disc_alpha(clip: Clip, model: ChromaKey) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.slow
-def test_demo_clip_against_the_truth() -> None:
-    clip, model = DemoClip("green"), key()
+def test_demo_clip_against_the_truth(demo_folder: Path) -> None:
+    clip, model = DemoClip(demo_folder, "green"), key()
     flashes = demo_scene().flash_frames
     # The lamp that flashes hangs before the screen: it is keyed as what it is, not screen.
     frames = [n for n in (0, 20, 38, 59) if n not in flashes]
@@ -61,8 +63,8 @@ def test_demo_clip_against_the_truth() -> None:
 
 
 @pytest.mark.slow
-def test_demo_figure_is_rid_of_green() -> None:
-    clip, model = DemoClip("green"), key()
+def test_demo_figure_is_rid_of_green(demo_folder: Path) -> None:
+    clip, model = DemoClip(demo_folder, "green"), key()
     (judged,) = judge(model, clip, model.prepare(clip), [20])
     seen = (judged.alpha > 0.3).unsqueeze(1).expand_as(judged.foreground)
     excess = judged.foreground[:, 1] - judged.foreground.amax(dim=1)

@@ -58,8 +58,8 @@ def mean_outside(alpha: Tensor, frame: int) -> float:
 
 
 @pytest.mark.slow
-def test_demo_clip_against_the_truth() -> None:
-    clip, found = DemoClip("room"), model()
+def test_demo_clip_against_the_truth(demo_folder: Path) -> None:
+    clip, found = DemoClip(demo_folder, "room"), model()
     prepared = found.prepare(clip)
     flashes = demo_scene().flash_frames
     # A lamp that goes on is not in the plate: it counts as subject, as the module says.
@@ -76,8 +76,8 @@ def test_demo_clip_against_the_truth() -> None:
 
 
 @pytest.mark.slow
-def test_median_of_the_demo_clip_is_the_empty_room() -> None:
-    plate = model().prepare(DemoClip("room"))["plate"]
+def test_median_of_the_demo_clip_is_the_empty_room(demo_folder: Path) -> None:
+    plate = model().prepare(DemoClip(demo_folder, "room"))["plate"]
     truth = torch.from_numpy(demo_scene().plate("room")).permute(0, 3, 1, 2)
     error = (plate.float() - truth.float()).abs()
     assert plate.dtype == torch.uint8

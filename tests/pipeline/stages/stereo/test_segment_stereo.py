@@ -27,7 +27,7 @@ from pipeline.stages.matting.base import ClipSampler, Prepared
 from pipeline.stages.stereo.findings import mended_frames, subject_depth_m
 from tests.chains import chain_around
 from tests.clips import read_frames
-from tests.pipeline.demo_truth import demo_folder, demo_scene
+from tests.pipeline.demo_truth import demo_scene
 from tests.render import CPU
 
 pytestmark = pytest.mark.slow
@@ -60,11 +60,13 @@ def true_alpha(frame: int) -> Tensor:
     return torch.from_numpy(demo_scene().alpha(frame))[:, None]
 
 
-def made_alpha(how: StereoSettings, folder: Path) -> tuple[Tensor, tuple[Finding, ...]]:
+def made_alpha(
+    how: StereoSettings, demo_folder: Path, folder: Path
+) -> tuple[Tensor, tuple[Finding, ...]]:
     """Alpha ``[T, 2, 1, H, W]`` as read from the segment's file, and what the segment says."""
     folder.mkdir()
     index_path = folder / "index.json"
-    video = read_video(demo_folder() / "demo_room_LR_180.mp4", index_path, "sbs")
+    video = read_video(demo_folder / "demo_room_LR_180.mp4", index_path, "sbs")
     assert len(FrameIndex.load(index_path).pts) >= FRAMES
     settings = VideoSettings(stereo=how, streaming=StreamingSettings(chunk_frames=4))
     job = SegmentJob(video, settings, 0, 0, FRAMES, str(index_path), str(folder))
@@ -79,9 +81,10 @@ def iou(alpha: Tensor, truth: Tensor) -> float:
     return float(torch.minimum(alpha, truth).sum() / torch.maximum(alpha, truth).sum())
 
 
-def test_a_lost_limb_comes_back_and_is_counted(tmp_path: Path) -> None:
-    mended, found = made_alpha(StereoSettings(), tmp_path / "fuse")
-    alone, nothing = made_alpha(StereoSettings(mode="independent"), tmp_path / "independent")
+def test_a_lost_limb_comes_back_and_is_counted(demo_folder: Path, tmp_path: Path) -> None:
+    mended, found = made_alpha(StereoSettings(), demo_folder, tmp_path / "fuse")
+    independent = StereoSettings(mode="independent")
+    alone, nothing = made_alpha(independent, demo_folder, tmp_path / "independent")
     assert nothing == ()
     counted = {
         frame
