@@ -76,5 +76,5 @@ def test_a_model_that_cannot_be_loaded_ends_the_command_in_one_line(place: Path)
     done = typed(place, "--model", "theirs-raises")
     assert done.returncode == 2
     [line, advice] = done.stderr.splitlines()
-    assert line.startswith("error: the model 'theirs-raises' of package their-models cannot be")
+    assert line.startswith("error: --model: the model 'theirs-raises' of package their-models")
     assert advice == "repair or uninstall that package"
