@@ -30,7 +30,7 @@ ONE_SEGMENT = "matting: {model: chroma}\nstreaming: {segment_frames: 600, lanes:
 IN_A_SESSION = ("setsid", "--ctty")
 
 STOPPED = 130
-GOES_ON = "the same command goes on"
+GOES_ON = "the same command resumes"
 
 
 @pytest.fixture(scope="module")
