@@ -8,13 +8,12 @@ knows in what state it left the device.
 from __future__ import annotations
 
 import contextlib
-import gc
 import importlib
 import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -99,8 +98,7 @@ def serve(
         if setup.local_folder is not None:
             own = _own_folder(Path(setup.local_folder), worker, life, log)
             setup = replace(setup, local_folder=str(own.path))
-        with _without_collection():
-            work: Work = getattr(importlib.import_module(module), name)(setup)
+        work: Work = getattr(importlib.import_module(module), name)(setup)
     except Exception as error:
         record = ErrorRecord.of(error)
         log.error("worker_failed", kind=record.kind, error=str(record), detail=record.detail)
@@ -114,18 +112,6 @@ def serve(
     if own is not None and status == STOPPED:  # else there may be tasks that still write to it
         own.remove()
     return status
-
-
-@contextlib.contextmanager
-def _without_collection() -> Iterator[None]:
-    """Modules stay: looking for garbage among PyTorch's takes 0.2 s of its import."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _own_folder(place: Path, worker: int, life: int, log: structlog.BoundLogger) -> LifeFolder:

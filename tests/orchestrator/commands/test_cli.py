@@ -122,7 +122,11 @@ def test_without_options_the_defaults_hold(requests: list[Request]) -> None:
         ("run in -o out --model deph", "there is no model named 'deph'", "did you mean 'depth'?"),
         ("run in -o out --config none.yaml", "No such file", "config init"),
         ("run /none -o out", "cannot read the input /none", "check the path"),
-        ("run in -o out --prompts none", "model rvm follows no prompts", "models that follow prompts: sam2"),
+        (
+            "run in -o out --prompts none",
+            "model rvm follows no prompts",
+            "models that follow prompts: sam2",
+        ),
         ("run in -o out --model sam2 --dlc-csv none", "none cannot be read", "check the path"),
         ("run in -o out --model sam2 --prompts none", "none cannot be read", "check the path"),
         ("status /none", "no run was started in /none", "OUT"),
