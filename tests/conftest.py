@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections import defaultdict
 from collections.abc import Generator, Iterator
@@ -80,6 +81,23 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
     scheduling = LoadScopeScheduling(config, log)
     scheduling._split_scope = scope_of
     return scheduling
+
+
+class _SignalStack(ctypes.Structure):
+    """``stack_t`` of Linux."""
+
+    _fields_ = (("sp", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Signals are handled on the ordinary stack.
+
+    Libraries leave a separate one behind that is too small for the registers of AMX, once OpenVINO
+    or PyTorch use these: then the kernel ends the process with SIGSEGV when a signal comes.
+    """
+    disabled = _SignalStack(None, 2, 0)  # SS_DISABLE
+    ctypes.CDLL(None).sigaltstack(ctypes.byref(disabled), None)
 
 
 @pytest.fixture(autouse=True, scope="module")
