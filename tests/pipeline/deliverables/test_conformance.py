@@ -170,8 +170,12 @@ class Made:
 
 
 @pytest.fixture(scope="module")
-def source(clip: GetClip, tmp_path_factory: pytest.TempPathFactory) -> VideoInfo:
-    index_path = tmp_path_factory.mktemp("source") / "index.json"
+def index_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("source") / "index.json"
+
+
+@pytest.fixture(scope="module")
+def source(clip: GetClip, index_path: Path) -> VideoInfo:
     video = read_video(clip(SOURCE), index_path, "sbs")
     return replace(video, projection="equirect180")
 
@@ -637,13 +641,14 @@ class Counted:
         return self._model.matte(eyes, state)
 
 
-def test_all_formats_come_of_one_inference(source: VideoInfo, tmp_path: Path) -> None:
+def test_all_formats_come_of_one_inference(
+    source: VideoInfo, index_path: Path, tmp_path: Path
+) -> None:
     formats = tuple(FORMATS.built_in)
     settings = replace(chroma_settings(), deliverables=formats)
-    index = Path(source.path).parent / "index.json"
     model = Counted(load_model(settings.matting, settings.processing, CPU))
     jobs = [
-        SegmentJob(source, settings, number, a, b, str(index), str(tmp_path))
+        SegmentJob(source, settings, number, a, b, str(index_path), str(tmp_path))
         for number, (a, b) in enumerate([(0, 8), (8, TOTAL)])
     ]
     chain = chain_around(model, settings)
