@@ -22,7 +22,7 @@ from orchestrator.machine.devices import (
 )
 from orchestrator.machine.segment_memory import segment_bytes, share
 from orchestrator.plan.prompts_for import prompts_for
-from orchestrator.plan.settle import settle_settings
+from orchestrator.plan.settle import SettleModel, settle_settings
 from orchestrator.settings.settings import (
     Settings,
     forced_layout,
@@ -100,6 +100,7 @@ def preview(
     request: PreviewRequest,
     fetch_model: Callable[[MattingSettings], object],
     gpus: Callable[[], list[Gpu]] = list_gpus,
+    settle_model: SettleModel = lambda matting: matting,
 ) -> tuple[int, ...]:
     """Write the sheet; returns the frames on it.
 
@@ -116,7 +117,7 @@ def preview(
         raise SettingsError(f"{request.sheet} is a folder", "name a picture in it")
     devices = devices_here(request.settings.workers, gpus())
     device = devices.first
-    settings = settle_settings(request.settings, devices.kind)
+    settings = settle_settings(request.settings, devices.kind, settle_model=settle_model)
     with tempfile.TemporaryDirectory(prefix="vrmatte-preview-") as name:
         folder = Path(name)
         info = probe_video(

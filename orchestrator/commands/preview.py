@@ -60,11 +60,15 @@ def preview(
     from orchestrator.preview import PreviewRequest, path_below
     from orchestrator.preview import preview as make_preview
     from orchestrator.settings.settings import settings_for
-    from pipeline.stages.matting.fetch import fetch_model
+    from pipeline.stages.matting.fetch import fetch_model, settle_model
 
     settings = read_settings(config, options, preset)
     settings = settings_for(settings, path_below(folder, video))
     sheet = sheet or Path(f"{video.stem}_preview.png")
     with interrupted_by(signal.SIGTERM, signal.SIGHUP):
-        make_preview(PreviewRequest(video, settings, sheet, at, width), fetch_model)
+        make_preview(
+            PreviewRequest(video, settings, sheet, at, width),
+            fetch_model,
+            settle_model=settle_model,
+        )
     click.echo(sheet)

@@ -140,7 +140,7 @@ def run(
     from orchestrator.run.request import Request, Surroundings
     from orchestrator.run.run import run as run_job
     from orchestrator.run.said import lasting_lines
-    from pipeline.stages.matting.fetch import fetch_model
+    from pipeline.stages.matting.fetch import fetch_model, settle_model
 
     if price_per_hour is not None and not dry_run:
         raise SettingsError("--price-per-hour is for --dry-run", "add it, or leave the price out")
@@ -152,6 +152,7 @@ def run(
         lasting_console(stderr=as_json),
         lasting_console(stderr=True),
         fetch_model,
+        settle_model,
         write_json=lasting_lines(sys.stdout) if as_json else None,
     )
     request = Request(inputs, out, settings, fresh, dry_run, price_per_hour, cluster)

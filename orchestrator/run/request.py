@@ -18,6 +18,7 @@ from orchestrator.machine.devices import Gpu, list_gpus
 from orchestrator.out.folder import OutFolder
 from orchestrator.out.journal import Journal
 from orchestrator.plan.planner import Probe
+from orchestrator.plan.settle import SettleModel
 from orchestrator.report.report import RunFacts
 from orchestrator.report.run_page import RunPage
 from orchestrator.run.supervisor import Outcome
@@ -84,6 +85,7 @@ class Surroundings:
     answers: Console
     progress: Console
     fetch_model: Callable[[MattingSettings], object]
+    settle_model: SettleModel = lambda matting: matting
     supervise: Supervise = supervise
     probe: Probe = probe_video
     gpus: Callable[[], list[Gpu]] = list_gpus

@@ -34,7 +34,9 @@ def run(request: Request, around: Surroundings) -> int:
 
     # General settings first: a mistake for all videos is reported before any video is looked for.
     devices = devices_here(asked.workers, around.gpus())
-    settle = partial(settle_settings, device_kind=devices.kind, digests={})
+    settle = partial(
+        settle_settings, device_kind=devices.kind, digests={}, settle_model=around.settle_model
+    )
     general = settle(with_overrides(asked, ()))
     sources = discover(request.inputs, request.out, follow_links=asked.input.follow_links)
     per_file = choose(asked, general, sources, settle)

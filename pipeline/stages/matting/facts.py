@@ -37,6 +37,8 @@ class Weights:
             yet. Raises MachineError and SettingsError.
         missing: ``module:attribute`` of ``(matting) -> str | None``: what is not there, in words.
             It only looks, and loads no torch.
+        settle: ``module:attribute`` of ``(matting) -> matting``, which decides between sources of
+            the same model where several may serve; it may ask the network, and raises nothing.
         local: the file that the settings name instead, or None.
     """
 
@@ -44,6 +46,7 @@ class Weights:
     choice: Callable[[MattingSettings], str]
     fetch: str | Callable[[MattingSettings], list[Path]]
     missing: str | Callable[[MattingSettings], str | None]
+    settle: str | Callable[[MattingSettings], MattingSettings] | None = None
     local: Callable[[MattingSettings], str | None] = lambda matting: None
 
 
