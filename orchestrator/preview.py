@@ -30,8 +30,9 @@ from orchestrator.settings.settings import (
     video_settings,
 )
 from orchestrator.words import clock
-from pipeline.contract import MattingSettings, SegmentJob, VideoInfo, VideoSettings
+from pipeline.contract import Finding, MattingSettings, SegmentJob, VideoInfo, VideoSettings
 from pipeline.errors import SettingsError, VrmatteError
+from pipeline.judge.doubt import Doubt, doubts_of
 from pipeline.prompts.prompts import Prompts
 from pipeline.prompts.store import digest_of, keep_prompts, pack
 from pipeline.source.probe import probe_video
@@ -61,6 +62,14 @@ class PreviewRequest:
     sheet: Path
     at: tuple[str, ...] = ()
     width: int = 640
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a sheet shows: the frames on it, and the doubts about their mattes."""
+
+    frames: tuple[int, ...]
+    doubts: tuple[Doubt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +110,8 @@ def preview(
     fetch_model: Callable[[MattingSettings], object],
     gpus: Callable[[], list[Gpu]] = list_gpus,
     settle_model: SettleModel = lambda matting: matting,
-) -> tuple[int, ...]:
-    """Write the sheet; returns the frames on it.
+) -> Preview:
+    """Write the sheet.
 
     Raises:
         VrmatteError: the video, the settings or the machine cannot be used; its message says why.
@@ -150,8 +159,10 @@ def preview(
         asked.write_bytes(TypeAdapter(Sheet).dump_json(sheet))
         environment = {k: v for k, v in WORKER_ENVIRONMENT.items() if k not in os.environ}
         environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-        run_module("orchestrator.preview", [str(asked)], environment)
-    return frames
+        said = folder / "findings.json"
+        run_module("orchestrator.preview", [str(asked), str(said)], environment)
+        findings = TypeAdapter(list[Finding]).validate_json(said.read_bytes())
+    return Preview(frames, doubts_of(findings, settings.matting.model))
 
 
 def _at_once(info: VideoInfo, settings: VideoSettings, frames: int) -> int:
@@ -191,8 +202,8 @@ def _frame_at(info: VideoInfo, text: str) -> int:
     return frame
 
 
-def draw(sheet: Sheet) -> None:
-    """Matte the frames and write the sheet, whole or not at all."""
+def draw(sheet: Sheet) -> list[Finding]:
+    """Matte the frames and write the sheet, whole or not at all; what the stages found."""
     import torch
 
     from pipeline.contact_sheet import Mark, Row, contact_sheet
@@ -204,9 +215,12 @@ def draw(sheet: Sheet) -> None:
     video = sheet.job.video
     prompts = sheet.prompts.prompts if sheet.prompts is not None else ()
 
+    findings: list[Finding] = []
+
     def rows() -> Iterator[Row]:
         device = torch.device(sheet.device)
         for shown in preview_frames(sheet.job, sheet.frames, device, sheet.at_once):
+            findings.extend(shown.findings)
             seconds = float(shown.number / video.frame_rate)
             model = sheet.job.settings.matting.model
             marks = []
@@ -226,12 +240,15 @@ def draw(sheet: Sheet) -> None:
             draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)
+    return findings
 
 
-def main(request: str) -> None:
+def main(request: str, said: str) -> None:
     from pydantic import TypeAdapter
 
-    draw(TypeAdapter(Sheet).validate_json(Path(request).read_bytes(), context=JSON_CONTEXT))
+    text = Path(request).read_bytes()
+    found = draw(TypeAdapter(Sheet).validate_json(text, context=JSON_CONTEXT))
+    Path(said).write_bytes(TypeAdapter(list[Finding]).dump_json(found))
 
 
 if __name__ == "__main__":

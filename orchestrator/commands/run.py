@@ -134,8 +134,8 @@ def run(
     """Matte the videos in the folders or files INPUT.
 
     A run on an OUT that holds an unfinished run resumes it. Options override the settings
-    file and its overrides, for every video. Exit status: 0 all done, 1 some videos failed, 2 usage
-    or settings, 3 this machine cannot do it, 130 stopped and resumable.
+    file and its overrides, for every video. Exit status: 0 all done, 1 some videos failed or are
+    doubtful, 2 usage or settings, 3 this machine cannot do it, 130 stopped and resumable.
     """
     from orchestrator.run.request import Request, Surroundings
     from orchestrator.run.run import run as run_job

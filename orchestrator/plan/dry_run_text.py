@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.estimate.before_run import Forecast
+from orchestrator.estimate.before_run import TRIAL_FRAMES, Forecast
 from orchestrator.estimate.output_sizes import Size, foretold
 from orchestrator.fleet.jobs import Plan, VideoJob
 from orchestrator.words import about, counted, readable_size
@@ -117,6 +117,8 @@ def _video(found: DryRun, place: int, job: VideoJob) -> Iterator[str]:
     fps = told.frames_per_second.get(job.id)
     speed = "" if fps is None else f"; {fps:.3g} frames/s, {about(job.num_frames / fps)} of the run"
     yield f"about {size}{speed}"
+    for doubt in told.doubts.get(job.id, ()):
+        yield f"doubtful, by a trial of {counted(TRIAL_FRAMES, 'frame')}: {doubt}"
 
 
 def decoder(told: Forecast, job: VideoJob) -> str:
@@ -191,6 +193,7 @@ def plan_fields(found: DryRun) -> dict[str, Any]:
                 "fps": told.frames_per_second.get(job.id),
                 "done": job.id in found.done,
                 "problem": told.problems.get(job.id),
+                "doubts": [asdict(doubt) for doubt in told.doubts.get(job.id, ())],
             }
             for place, job in enumerate(found.plan.jobs)
         ],

@@ -14,6 +14,7 @@ from orchestrator.fleet.jobs import VideoJob
 from orchestrator.words import clock
 from pipeline.contract import Finding
 from pipeline.judge import findings as judge
+from pipeline.judge.doubt import Doubt, doubts_of
 from pipeline.judge.findings import FlagKind, MatteFlag, Side
 from pipeline.judge.summary import summarised
 from pipeline.stages.stereo import findings as stereo
@@ -57,6 +58,8 @@ class VideoFindings:
 
     Attributes:
         notes: of other sources' findings, one line a kind.
+        doubts: about the frames that are there.
+        subject_depth_m: None where there are doubts: it would be that of something else.
     """
 
     flags: tuple[TimedFlag, ...] = ()
@@ -65,19 +68,22 @@ class VideoFindings:
     mended_frames: int = 0
     subject_depth_m: float | None = None
     notes: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
 
 def read_findings(job: VideoJob, findings: Sequence[Finding]) -> VideoFindings:
     """Sum up the findings of the segments that are there, which are in order."""
     rate = job.info.frame_rate
     matte = summarised(findings, job.segments, rate)
+    doubts = doubts_of(findings, job.settings.matting.model)
     return VideoFindings(
         flags=tuple(timed(flag, rate) for flag in matte.flags),
         dropped_flags=matte.dropped_flags,
         area=matte.area,
         mended_frames=stereo.mended_frames(findings),
-        subject_depth_m=stereo.subject_depth_m(findings),
+        subject_depth_m=None if doubts else stereo.subject_depth_m(findings),
         notes=tuple(_notes(findings, rate)),
+        doubts=doubts,
     )
 
 

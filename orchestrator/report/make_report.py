@@ -118,7 +118,10 @@ def _video_report(
     if state.started_at is not None and state.ended_at is not None:
         seconds = round(state.ended_at - state.started_at, 3)
     result: Result = "not finished"
-    if state.status == "done":
+    doubts = found.doubts if state.status == "done" else ()
+    if doubts:
+        result = "doubtful"
+    elif state.status == "done":
         result = "done earlier" if state.earlier else "done"
     elif state.status == "failed":
         result = "failed"
@@ -133,7 +136,9 @@ def _video_report(
         seconds=seconds,
         frames_earlier=earlier,
         frames_per_second=(
-            round(own_frames / seconds, 2) if seconds and own_frames and result == "done" else None
+            round(own_frames / seconds, 2)
+            if seconds and own_frames and state.status == "done" and not state.earlier
+            else None
         ),
         outputs=state.outputs,
         retries=state.retries,
@@ -158,6 +163,7 @@ def _video_report(
         losses=losses,
         flags=found.flags,
         dropped_flags=found.dropped_flags,
+        doubts=doubts,
         area=found.area,
         stages=shares(state.stage_seconds, state.wall_s),
     )
@@ -197,7 +203,8 @@ def _exit_status(
     if unfinished and stopped:
         return STOPPED
     if not unfinished and not any(video.error for video in videos):
-        return ALL_DONE
+        doubtful = any(video.doubts for video in videos)
+        return FAILED if doubtful else ALL_DONE
     if workers and all(worker.retired for worker in workers):
         # No worker could go on: what ended them all is the machine's fault, or the settings'.
         kinds = {worker.error.kind for worker in workers if worker.error}

@@ -46,8 +46,8 @@ def run(request: Request, around: Surroundings) -> int:
         work = share_out(ctx, plan)
         announce(ctx, work)
         if request.dry_run:
-            foretell(ctx, work)
-            return FAILED if plan.set_aside else ALL_DONE
+            doubtful = any(foretell(ctx, work).forecast.doubts.values())
+            return FAILED if plan.set_aside or doubtful else ALL_DONE
         refuse(ctx, work)
         with running_crew(ctx, work) as crew:
             begin(ctx, work, crew)

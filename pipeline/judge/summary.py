@@ -15,6 +15,7 @@ from pipeline.contract import Finding
 from pipeline.judge.findings import Areas, BorderFrame, Judged, MatteFlag
 from pipeline.judge.flags import (
     AREA_MEANS,
+    RULES,
     FrameMeasures,
     area_means,
     border_frames,
@@ -25,6 +26,7 @@ from pipeline.judge.flags import (
     without_echoes,
     worst,
 )
+from pipeline.judge.sums import WHOLE, MatteSums
 
 #: Flags of a video that are kept.
 MOST_FLAGS = 100
@@ -46,8 +48,19 @@ def matte_findings(measures: Sequence[FrameMeasures], frame_rate: float) -> tupl
         dropped_flags=dropped,
         areas=[Areas(start, stop, area_means(measures))],
         border=list(border_frames(measures)),
+        sums=MatteSums.of(map(_sums, measures)),
     )
     return judged.findings(start, stop)
+
+
+def _sums(frame: FrameMeasures) -> MatteSums:
+    """One frame's share of the sums, rounded before it is added to others."""
+    disagreeing = frame.disagreement >= RULES["eyes_disagree"].high
+    if 1 - max(frame.area) >= RULES["empty"].low:
+        return MatteSums(frames=1, empty=1)
+    shape = frame.shape
+    shares = (max(frame.area), shape.plain, shape.faint, shape.gaps)
+    return MatteSums(1, 0, int(disagreeing), *(round(WHOLE * share) for share in shares))
 
 
 @dataclass(frozen=True, slots=True)

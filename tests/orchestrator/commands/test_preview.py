@@ -90,10 +90,10 @@ def test_a_sheet_of_a_real_clip(tmp_path: Path, clip: Callable[[ClipSpec], Path]
     path = clip(ClipSpec("tiny_LR_180.mp4", X264))
     settings = load_settings(None, {"matting": {"model": "chroma"}})
     sheet = tmp_path / "sheet.png"
-    frames = preview(
+    made = preview(
         PreviewRequest(path, settings, sheet, at=("0", "0.1"), width=192), lambda matting: None
     )
-    assert frames == (0, 3)
+    assert made.frames == (0, 3)
     with Image.open(sheet) as picture:
         assert picture.size == (3 * 192 + 4 * 6, 2 * (22 + 48 + 6) + 6)
         row = np.asarray(picture)[28 : 28 + 48]

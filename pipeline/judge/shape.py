@@ -1,0 +1,91 @@
+"""`ShapeMeter`: measures what a matte as a whole looks like, for `pipeline/judge/doubt.py`.
+
+Works on the few pixels that `MatteMeter` looks at. Counts stay on the device until they are asked
+for; masks are looked at on the CPU.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pipeline.judge.sums import Shape
+
+#: Of 255, between the darkest and the brightest of 3 x 3 pixels: no more is no texture.
+_PLAIN = 4.0
+#: Alpha from which on something is there, and that from which on it is opaque.
+_SOME, _OPAQUE = 0.1, 0.9
+#: Gaps up to twice as many pixels wide, of 128 to 255 along the longer side, are closed.
+_CLOSE = 5
+#: So many bytes of masks may wait on a device that is not the CPU.
+_MOST_BYTES = 8_000_000
+
+
+class ShapeMeter:
+    """Of one segment; its frames pass by in order. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._counts: list[Tensor] = []
+        self._masks: list[Tensor] = []
+        self._gaps: list[float] = []
+
+    def add(self, rgb: Tensor, alpha: Tensor) -> None:
+        """Take the counts of some frames. Waits for the device when many masks have come together.
+
+        Args:
+            rgb: ``[T, E, 3, h, w]``, 0..255.
+            alpha: ``[T, E, h, w]``, 0..1.
+        """
+        inside, some = alpha > 0.5, alpha > _SOME
+        grey = rgb.float().mean(dim=2)
+        plain = _largest(grey) + _largest(-grey) <= _PLAIN
+        faint = some & (alpha < _OPAQUE)
+        kinds = (inside, inside & plain, some, faint)
+        self._counts.append(torch.stack([kind.flatten(1).sum(dim=1) for kind in kinds], dim=1))
+        self._masks.append(inside.to(torch.uint8))
+        if alpha.device.type == "cpu" or sum(m.numel() for m in self._masks) > _MOST_BYTES:
+            self._look_at_masks()
+
+    def shapes(self) -> list[Shape]:
+        """Of all frames so far, in order. Waits for the device, once."""
+        self._look_at_masks()
+        counts = torch.cat(self._counts).tolist() if self._counts else []
+        return [
+            Shape(_share(plain, inside), _share(faint, some), gaps)
+            for (inside, plain, some, faint), gaps in zip(counts, self._gaps, strict=True)
+        ]
+
+    def _look_at_masks(self) -> None:
+        if self._masks:
+            self._gaps += [_gaps(eyes) for eyes in torch.cat(self._masks).cpu()]
+            self._masks = []
+
+
+def _gaps(eyes: Tensor) -> float:
+    """How much of the matte is gaps once those between its parts are closed, 0..1.
+
+    Args:
+        eyes: uint8 ``[E, h, w]``, 0 or 1, on the CPU.
+    """
+    import cv2  # slow to load, and not before the first frames are done
+    import numpy as np
+
+    window = np.ones((2 * _CLOSE + 1, 2 * _CLOSE + 1), np.uint8)
+    held = closed = 0
+    for mask in eyes.numpy():
+        # What lies beyond the border counts as background, so that nothing is closed towards it.
+        sides = (_CLOSE,) * 4
+        padded = cv2.copyMakeBorder(mask, *sides, cv2.BORDER_CONSTANT, value=0)
+        held += cv2.countNonZero(mask)
+        closed += cv2.countNonZero(cv2.morphologyEx(padded, cv2.MORPH_CLOSE, window))
+    return _share(closed - held, closed)
+
+
+def _largest(planes: Tensor) -> Tensor:
+    """The largest of 3 x 3 pixels; beyond the border is nothing."""
+    return F.max_pool2d(planes, 3, stride=1, padding=1)
+
+
+def _share(part: int, whole: int) -> float:
+    return round(part / whole, 5) if whole else 0.0
