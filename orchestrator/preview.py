@@ -10,9 +10,11 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path, PurePath
 
 from orchestrator.child_module import run_module
+from orchestrator.estimate.model_trial import try_models
 from orchestrator.machine.devices import (
     Gpu,
     devices_here,
@@ -21,6 +23,9 @@ from orchestrator.machine.devices import (
     usable_memory,
 )
 from orchestrator.machine.segment_memory import segment_bytes, share
+from orchestrator.plan.choose_model import ModelChooser
+from orchestrator.plan.per_file import settled_candidates
+from orchestrator.plan.planner import Wanted
 from orchestrator.plan.prompts_for import prompts_for
 from orchestrator.plan.settle import SettleModel, settle_settings
 from orchestrator.settings.settings import (
@@ -66,10 +71,15 @@ class PreviewRequest:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a sheet shows: the frames on it, and the doubts about their mattes."""
+    """What a sheet shows: the frames on it, and the doubts about their mattes.
+
+    Attributes:
+        model: that was chosen for the video, and why; empty where a person named it.
+    """
 
     frames: tuple[int, ...]
     doubts: tuple[Doubt, ...] = ()
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +136,10 @@ def preview(
         raise SettingsError(f"{request.sheet} is a folder", "name a picture in it")
     devices = devices_here(request.settings.workers, gpus())
     device = devices.first
-    settings = settle_settings(request.settings, devices.kind, settle_model=settle_model)
+    settle = partial(
+        settle_settings, device_kind=devices.kind, digests={}, settle_model=settle_model
+    )
+    settings = settle(request.settings)
     with tempfile.TemporaryDirectory(prefix="vrmatte-preview-") as name:
         folder = Path(name)
         info = probe_video(
@@ -136,6 +149,16 @@ def preview(
             projection=forced_projection(settings),
             deadline_s=settings.input.probe_timeout_s,
         )
+        found = {
+            video_settings(each): each
+            for each in settled_candidates(request.settings, settings, settle)
+        }
+        why = ""
+        if len(found) > 1:
+            chooser = ModelChooser(folder, lambda trial: try_models(trial, device), fetch_model)
+            wanted = Wanted(candidates=tuple(found))
+            suited = chooser.choose(info, wanted, folder / "index.json")
+            settings, why = found[suited.settings], suited.why
         prompts = prompts_for(settings.matting, request.video, info, folder / "index.json")
         chosen = video_settings(settings)
         if prompts is not None:
@@ -162,7 +185,8 @@ def preview(
         said = folder / "findings.json"
         run_module("orchestrator.preview", [str(asked), str(said)], environment)
         findings = TypeAdapter(list[Finding]).validate_json(said.read_bytes())
-    return Preview(frames, doubts_of(findings, settings.matting.model))
+    model = settings.matting.model
+    return Preview(frames, doubts_of(findings, model), f"{model}: {why}" if why else "")
 
 
 def _at_once(info: VideoInfo, settings: VideoSettings, frames: int) -> int:

@@ -61,27 +61,21 @@ def preview(
     from orchestrator.preview import PreviewRequest, path_below
     from orchestrator.preview import preview as make_preview
     from orchestrator.settings.settings import settings_for
-<<<<<<< HEAD
     from pipeline.stages.matting.fetch import fetch_model, settle_model
-=======
-    from pipeline.stages.matting.fetch import fetch_model
     from pipeline.text import printable
->>>>>>> doubt
 
     settings = read_settings(config, options, preset)
     settings = settings_for(settings, path_below(folder, video))
     sheet = sheet or Path(f"{video.stem}_preview.png")
     with interrupted_by(signal.SIGTERM, signal.SIGHUP):
-<<<<<<< HEAD
-        make_preview(
+        made = make_preview(
             PreviewRequest(video, settings, sheet, at, width),
             fetch_model,
             settle_model=settle_model,
         )
-=======
-        made = make_preview(PreviewRequest(video, settings, sheet, at, width), fetch_model)
->>>>>>> doubt
     click.echo(sheet)
+    if made.model:
+        click.echo(printable(f"model {made.model}"), err=True)
     for doubt in made.doubts:
         click.echo(printable(f"doubtful: {doubt}"), err=True)
     return FAILED if made.doubts else ALL_DONE

@@ -104,8 +104,9 @@ def _video(found: DryRun, place: int, job: VideoJob) -> Iterator[str]:
         yield "already done: nothing to do"
         return
     worker = place % len(found.devices)
+    model = job.settings.matting.model + (f" ({job.model_why})" if job.model_why else "")
     yield (
-        f"worker {worker} ({found.devices[worker]}) first; model {job.settings.matting.model};"
+        f"worker {worker} ({found.devices[worker]}) first; model {model};"
         f" decoder {decoder(found.forecast, job)}; encoder {', '.join(encoders(job))}"
     )
     found_size = found.size(job)
@@ -186,6 +187,7 @@ def plan_fields(found: DryRun) -> dict[str, Any]:
                 "segments": len(job.segments),
                 "worker": place % len(found.devices),
                 "model": job.settings.matting.model,
+                "model_why": printable(job.model_why),
                 "decoder": told.stages[job.id].decoder if job.id in told.stages else None,
                 "encoders": list(encoders(job)),
                 "output_bytes": found.size(job).output,

@@ -67,6 +67,8 @@ class Wanted:
         layout, projection: override what the probe finds, if given.
         deadline_s: for its probe; by the file's size if None.
         differing: settings that its overrides change, by ``group.key``, as plain values.
+        candidates: settings with each model of which the video's frames choose one, in order;
+            none: there is no choice.
     """
 
     settings: VideoSettings = field(default_factory=VideoSettings)
@@ -74,6 +76,15 @@ class Wanted:
     projection: ProjectionName | None = None
     deadline_s: float | None = None
     differing: tuple[tuple[str, object], ...] = ()
+    candidates: tuple[VideoSettings, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The settings with the model that suits a video, and why it does."""
+
+    settings: VideoSettings
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +94,8 @@ class Planner:
     Attributes:
         out: absolute path of the output folder.
         wanted: how each source is to be processed.
+        choose: chooses among the candidates, where there are some, given the path of the video's
+            frame index; InputError where none suits.
         settle: decides the settings that depend on the video (`orchestrator.plan.settle`), given
             those wanted and the path of its frame index.
         is_done: whether a job is done already; then the probe of an earlier run is enough, even
@@ -94,6 +107,7 @@ class Planner:
 
     out: Path
     wanted: Callable[[Source], Wanted] = lambda source: Wanted()
+    choose: Callable[[VideoInfo, Wanted, Path], Chosen] = lambda info, w, index: Chosen(w.settings)
     settle: Callable[[VideoInfo, VideoSettings, Path], VideoSettings] = lambda info, s, index: s
     probe: Probe = probe_video
     is_done: Callable[[VideoJob], bool] = lambda job: False
@@ -179,7 +193,9 @@ class Planner:
         info: VideoInfo,
     ) -> VideoJob:
         index_path = folder / "index.json"
-        settings = self.settle(info, wanted.settings, index_path)
+        chosen = self.choose(info, wanted, index_path) if wanted.candidates else None
+        asked = wanted.settings if chosen is None else chosen.settings
+        settings = self.settle(info, asked, index_path)
         prompts = prompts_for(settings.matting, source.path, info, index_path)
         packed = None if prompts is None else pack(prompts)
         if packed is not None:
@@ -212,6 +228,7 @@ class Planner:
                 shown, stop - start, settings.deliverables, settings.encoding
             ),
             differing=wanted.differing,
+            model_why="" if chosen is None else chosen.why,
         )
         for output in outputs:
             self._check_place(output, source)

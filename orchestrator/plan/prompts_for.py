@@ -14,13 +14,14 @@ from pipeline.errors import SettingsError
 from pipeline.prompts.deeplabcut import as_prompts, read_tracks
 from pipeline.prompts.prompts import Prompts, find_prompts, read_prompts, require_prompts_file
 from pipeline.source.frame_index import FrameIndex
-from pipeline.stages.matting.catalogue import facts_of, usable
+from pipeline.stages.matting.catalogue import candidates, facts_of, usable
 
 
 def require_follower(matting: MattingSettings) -> None:
     """Raises SettingsError where prompts are named and the model follows none."""
     for key, name in (("prompts", matting.prompts), ("dlc_csv", matting.dlc_csv)):
-        if name is not None and not facts_of(matting).follows_prompts:
+        follows = any(facts_of(each).follows_prompts for each in candidates(matting))
+        if name is not None and not follows:
             raise SettingsError(
                 f"matting.{key}: the model {matting.model} follows no prompts",
                 f"models that follow prompts: {_followers()}",

@@ -48,7 +48,7 @@ from pipeline.deliverables.fit import with_encoder
 from pipeline.encode.choice import Trial
 from pipeline.engines.choice import settled_engine
 from pipeline.stages.catalogue import output_video
-from pipeline.stages.matting.catalogue import facts_of
+from pipeline.stages.matting.catalogue import AUTO, facts_of
 
 #: Decides what is open in the options of models.
 SettleModel = Callable[[MattingSettings], MattingSettings]
@@ -74,8 +74,9 @@ def settle_settings(
     settings = pin_files(settings, digests)
     require_follower(settings.matting)
     matting = settle_model(settled_prompts(settings.matting))
-    engines = facts_of(matting).engines
-    processing = settled_engine(settings.processing, engines, device_kind)
+    processing = settings.processing
+    if matting.model != AUTO:
+        processing = settled_engine(processing, facts_of(matting).engines, device_kind)
     require_scalable(settings)
     settings = settings.model_copy(update={"matting": matting, "processing": processing})
     settings = spelled_out(settings)

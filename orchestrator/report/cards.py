@@ -239,7 +239,7 @@ def _about(video: VideoReport) -> str:
     return (
         f"{size}, {_LAYOUTS[facts.layout]}, {facts.projection},"
         f" {facts.frame_rate:.5g} frames/s, {clock(video.frames / facts.frame_rate)},"
-        f" model {facts.model}"
+        f" model {facts.model}{f' ({facts.model_why})' if facts.model_why else ''}"
     )
 
 

@@ -157,6 +157,7 @@ def _video_report(
             frame_rate=float(job.info.frame_rate),
             first_frame=job.segments[0][0],
             model=job.settings.matting.model,
+            model_why=job.model_why,
         ),
         started_s=None if state.started_at is None else round(state.started_at - began, 3),
         ended_s=None if state.ended_at is None else round(state.ended_at - began, 3),

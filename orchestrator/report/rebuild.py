@@ -175,6 +175,7 @@ def _job(record: Mapping[str, Any], video: Mapping[str, Any], info: VideoInfo) -
         segments=tuple((start, stop) for start, stop in video["segments"]),
         index_path="",
         work_dir="",
+        model_why=video.get("model_why", ""),
     )
 
 

@@ -54,6 +54,7 @@ class VideoFacts:
         frame_rate: of the outputs, frames a second.
         first_frame: number in the source of the outputs' first frame.
         model: what cut the subject out.
+        model_why: why it was chosen; empty where a person named it.
     """
 
     width: int
@@ -63,6 +64,7 @@ class VideoFacts:
     frame_rate: float
     first_frame: int
     model: str
+    model_why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,8 @@ def _record(ctx: RunContext, work: Work) -> dict[str, Any]:
                 "id": job.id,
                 "name": job.name,
                 "settings": job.settings.fingerprint(),
+                "model": job.settings.matting.model,
+                "model_why": printable(job.model_why),
                 "scale_factor": job.settings.processing.scale_factor,
                 "differs": dict(job.differing),
                 "frames": job.num_frames,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.backends.base import Arrivals, Backend
+from orchestrator.estimate.model_trial import ModelTrial, Tried, try_models
 from orchestrator.estimate.trial import StageRequest, Stages, stages_alone
 from orchestrator.fleet.events_actions import Rules, WorkerSpec
 from orchestrator.fleet.jobs import Plan, VideoJob
@@ -92,6 +93,7 @@ class Surroundings:
     trial: Trial = nvenc_works
     device_trial: DeviceTrial = device_trial
     stages: Callable[[StageRequest, int | str], Stages] = stages_alone
+    try_models: Callable[[ModelTrial, int | str], Sequence[Tried]] = try_models
     page: Callable[[OutFolder, RunFacts, Plan, list[Entry]], RunPage] = RunPage
     write_json: Callable[[str], object] | None = None
 

