@@ -19,6 +19,7 @@ from orchestrator.plan.planner import Chosen, Wanted
 from pipeline.contract import MattingSettings, VideoInfo, VideoSettings
 from pipeline.errors import InputError, MachineError
 from pipeline.files.disk import make_folder, write_file, writing
+from pipeline.stages.matting.catalogue import weights_used
 from pipeline.text import printable
 
 
@@ -77,9 +78,10 @@ class ModelChooser:
     def _lacks(self, matting: MattingSettings) -> str:
         """Why a model cannot be had; asked once for all videos."""
         if matting not in self._lacking:
+            self._lacking[matting] = ""
             try:
-                self.fetch_model(matting)
-                self._lacking[matting] = ""
+                if weights_used(matting):
+                    self.fetch_model(matting)
             except MachineError as error:
                 self._lacking[matting] = f"cannot be had ({error.message})"
         return self._lacking[matting]
