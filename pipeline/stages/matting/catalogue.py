@@ -37,13 +37,17 @@ class _Models(Catalogue[ModelFacts]):
         )
 
 
-#: Beside `auto`, which is a choice among them.
-MODELS = _Models("model", "vrmatte.models", ModelFacts, (RVM, SAM2, SAM2_RVM, CHROMA, PLATE, DEPTH))
-
-
 #: In place of a model's name: each video has the model that suits it. Where a job is made, one of
 #: the `candidates` stands in its place.
 AUTO = "auto"
+
+MODELS = _Models(
+    "model",
+    "vrmatte.models",
+    ModelFacts,
+    (RVM, SAM2, SAM2_RVM, CHROMA, PLATE, DEPTH),
+    other_words=(AUTO,),
+)
 
 
 def facts_of(matting: MattingSettings) -> ModelFacts:

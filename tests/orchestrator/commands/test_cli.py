@@ -124,7 +124,7 @@ def test_without_options_the_defaults_hold(requests: list[Request]) -> None:
         ("run /none -o out", "cannot read the input /none", "check the path"),
         (
             "run in -o out --prompts none",
-            "model rvm follows no prompts",
+            "model auto follows no prompts",
             "models that follow prompts: sam2",
         ),
         ("run in -o out --model sam2 --dlc-csv none", "none cannot be read", "check the path"),
@@ -234,7 +234,7 @@ def test_config_init_and_check(tmp_path: Path) -> None:
     again = typed("config", "init", path)
     assert again.exit_code == 2
     assert "is there already" in again.stderr
-    text = Path(path).read_text().replace("  model: rvm", "  model: rvn")
+    text = Path(path).read_text().replace("  model: auto", "  model: rvn")
     Path(path).write_text(text)
     line = text[: text.index("model: rvn")].count("\n") + 1
     wrong = typed("config", "check", path)

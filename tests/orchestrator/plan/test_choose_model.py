@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePath
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,7 @@ from tests.orchestrator.worlds import make_job
 __all__ = ["place"]
 
 A, B = (Source(Path(f"/in/{name}"), PurePath(name), "in") for name in ("a.mp4", "b.mp4"))
+AUTO: dict[str, Any] = {"matting": {"model": "auto"}}
 INFO = make_job("a.mp4").info
 
 
@@ -160,22 +162,22 @@ def test_an_override_may_name_a_model_for_some_videos() -> None:
 
 def test_a_run_says_what_was_chosen_and_why_and_remembers_it(place: Place) -> None:
     place.suited = "chroma"
-    assert place.run() == 0
+    assert place.run(dry_run=True, **AUTO) == 0
+    assert "model chroma (as chroma would be)" in place.answers.getvalue()
+    assert place.run(**AUTO) == 0
     tried = len(place.models_tried)
     assert tried
     videos = place.report()["videos"]
     assert isinstance(videos, list)
     assert {video["facts"]["model"] for video in videos} == {"chroma"}
     assert {video["facts"]["model_why"] for video in videos} == {"as chroma would be"}
-    assert place.run() == 0
+    assert place.run(**AUTO) == 0
     assert len(place.models_tried) == tried
-    place.run(dry_run=True)
-    assert "model chroma (as chroma would be)" in place.answers.getvalue()
 
 
 def test_a_run_sets_aside_what_no_model_suits_before_its_first_segment(place: Place) -> None:
     place.suited = "none"
-    assert place.run() == 1
+    assert place.run(**AUTO) == 1
     videos = place.report()["videos"]
     assert isinstance(videos, list)
     assert {video["result"] for video in videos} == {"set aside"}

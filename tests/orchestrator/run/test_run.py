@@ -116,6 +116,7 @@ class Place:
         settings: Settings | None = None,
         **groups: dict[str, object],
     ) -> int:
+        groups["matting"] = {"model": "rvm"} | groups.get("matting", {})
         settings = settings or load_settings(None, groups)
         around = Surroundings(
             answers=Console(file=self.answers, width=100),

@@ -100,7 +100,7 @@ def test_two_stars_are_any_number_of_folders(parts: list[str], pattern: list[str
 def test_the_example(tmp_path: Path) -> None:
     settings = loaded(tmp_path, 'overrides: [{match: "*green*", model: chroma}]\n')
     assert settings_for(settings, PurePath("a/green_1.mp4")).matting.model == "chroma"
-    assert settings_for(settings, PurePath("a/room_1.mp4")).matting.model == "rvm"
+    assert settings_for(settings, PurePath("a/room_1.mp4")).matting.model == "auto"
 
 
 VALUES: dict[tuple[str, str], list[Any]] = {
@@ -235,7 +235,8 @@ overrides:
 
 def test_what_may_have_to_be_fetched(tmp_path: Path) -> None:
     text = (
-        "overrides:\n- {match: '*a*', model: sam2}\n- {match: '*b*', quality: best}\n"
+        "matting: {model: rvm}\noverrides:\n- {match: '*a*', model: sam2}\n"
+        "- {match: '*b*', quality: best}\n"
         "- {match: '*c*', matting: {sam2_size: large}}\n"
     )
     found = possible_mattings(loaded(tmp_path, text))
