@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from orchestrator.estimate.network_scale import require_scalable
 from orchestrator.plan.discover import Source
 from orchestrator.plan.layers import require_layers
+from orchestrator.plan.part import Times
 from orchestrator.plan.planner import Wanted
 from orchestrator.plan.prompts_for import require_follower
 from orchestrator.settings.overrides import Override
@@ -110,6 +111,7 @@ def possible_mattings(settings: Settings) -> list[MattingSettings]:
 def _wanted(settings: Settings, differs: tuple[tuple[str, object], ...]) -> Wanted:
     return Wanted(
         settings=video_settings(settings),
+        times=Times(settings.input.start, settings.input.end),
         layout=forced_layout(settings),
         projection=forced_projection(settings),
         deadline_s=settings.input.probe_timeout_s,

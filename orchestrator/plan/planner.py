@@ -20,7 +20,8 @@ from orchestrator.fleet.jobs import Plan, SetAside, VideoJob
 from orchestrator.out.output_names import output_name
 from orchestrator.out.room import scratch_bytes
 from orchestrator.plan.discover import Source, output_stems
-from orchestrator.plan.prompts_for import needs_index, prompts_for
+from orchestrator.plan.part import Times, frames_taken, with_frames
+from orchestrator.plan.prompts_for import needs_index, on_frames_taken, prompts_for
 from orchestrator.settings.settings import STATE_FOLDER
 from pipeline.contract import (
     PIXEL_VERSION,
@@ -67,6 +68,7 @@ class Wanted:
         layout, projection: override what the probe finds, if given.
         deadline_s: for its probe; by the file's size if None.
         differing: settings that its overrides change, by ``group.key``, as plain values.
+        times: the ends of the range that are given in times; the others are in `settings`.
     """
 
     settings: VideoSettings = field(default_factory=VideoSettings)
@@ -74,6 +76,7 @@ class Wanted:
     projection: ProjectionName | None = None
     deadline_s: float | None = None
     differing: tuple[tuple[str, object], ...] = ()
+    times: Times = field(default_factory=Times)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,24 +179,19 @@ class Planner:
         stem: PurePath,
         video_id: str,
         folder: Path,
-        info: VideoInfo,
+        whole: VideoInfo,
     ) -> VideoJob:
         index_path = folder / "index.json"
-        settings = self.settle(info, wanted.settings, index_path)
-        prompts = prompts_for(settings.matting, source.path, info, index_path)
-        packed = None if prompts is None else pack(prompts)
+        settings = with_frames(wanted.settings, wanted.times, whole, source.name)
+        info = whole.every_nth(settings.every, settings.phase)
+        settings = self.settle(info, settings, index_path)
+        prompts = prompts_for(settings.matting, source.path, whole, index_path)
+        packed = None if prompts is None else pack(on_frames_taken(prompts, info))
         if packed is not None:
             settings = replace(settings, prompts_sha256=digest_of(packed))
         work_dir = folder / settings.fingerprint()
         self._require_no_link(work_dir, source)
-        start = settings.start_frame
-        if start >= info.num_frames:
-            raise InputError(
-                f"{source.name} has {info.num_frames} frames; the range begins at frame {start}",
-                "begin earlier (--start-frame)",
-            )
-        length = settings.max_frames or info.num_frames
-        stop = min(start + length, info.num_frames)
+        start, stop = frames_taken(info, settings)
         shown = output_video(info, settings)
         outputs = [
             self.out / stem.parent / output_name(stem.name, name, shown)

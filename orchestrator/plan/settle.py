@@ -14,12 +14,16 @@ Each set of settings (`settle_settings`), before any video is read:
 5. The quality becomes the encoders' numbers. It changes no other decision.
 6. The chain of stages is checked: each stage, and each format, finds the layers that it needs.
 
-Each video (`VideoSettler.settle`), after its probe:
+Each video, after its probe:
 
-7. The encoder, by a trial with the size of its pictures; a video that no encoder takes is refused
+7. Its range: times become frame numbers (`plan/part.py`), of which all that follows is a function.
+
+Each video (`VideoSettler.settle`), with its range:
+
+8. The encoder, by a trial with the size of its pictures; a video that no encoder takes is refused
    before costlier questions.
-8. Chunks that fit into a memory limit, which depend on the encoders' memory.
-9. The network's size. Last, because its trial runs with all of the above, and its record in OUT is
+9. Chunks that fit into a memory limit, which depend on the encoders' memory.
+10. The network's size. Last, because its trial runs with all of the above, and its record in OUT is
    named by their fingerprint.
 
 The run (`settle_lanes`), after its plan: the lanes of each worker, by a trial of the video with

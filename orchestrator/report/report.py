@@ -51,6 +51,8 @@ class VideoFacts:
         frame_rate: of the outputs, frames a second.
         first_frame: number in the source of the outputs' first frame.
         model: what cut the subject out.
+        every, phase: all numbers of frames count the frames taken: frame k is frame ``phase + k *
+            every`` of the source. 1 and 0 where all are taken.
     """
 
     width: int
@@ -60,6 +62,8 @@ class VideoFacts:
     frame_rate: float
     first_frame: int
     model: str
+    every: int = 1
+    phase: int = 0
 
 
 @dataclass(frozen=True, slots=True)
