@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -62,6 +62,7 @@ def test_the_complement_has_nothing_in_common(truth: Floats) -> None:
     assert found.dtssd == pytest.approx(float(np.sqrt(4 * flips).mean()), abs=1e-6)
 
 
+@settings(max_examples=30)
 @given(MATTES, MATTES)
 def test_a_distance_is_the_same_from_both_ends_and_bounded(first: Floats, second: Floats) -> None:
     there, back = measured(first, second), measured(second, first)

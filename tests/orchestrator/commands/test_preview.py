@@ -119,9 +119,9 @@ def test_frames_that_are_worked_on_at_once_are_the_same(
     )
     assert [shown.number for shown in three] == [1, 4, 7]
     # Of every third frame from frame 1 on, these are the first three.
-    taken = replace(job, video=info.every_nth(3, 1), settings=replace(settings, every=3))
-    third = list(preview_frames(replace(taken, stop=1), (0, 1, 2), torch.device("cpu")))
-    for some, every in zip(one, third, strict=True):
+    third = replace(job, video=info.every_nth(3, 1), settings=replace(settings, every=3), stop=17)
+    third_frames = list(preview_frames(third, (0, 1, 2), torch.device("cpu")))
+    for some, every in zip(one, third_frames, strict=True):
         assert torch.equal(some.source, every.source)
     for alone, beside in zip(one, three, strict=True):
         assert torch.equal(alone.source, beside.source)
