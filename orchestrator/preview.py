@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from functools import partial
 from pathlib import Path, PurePath
 
@@ -25,8 +23,7 @@ from orchestrator.machine.devices import (
 from orchestrator.machine.segment_memory import segment_bytes, share
 from orchestrator.plan.choose_model import ModelChooser
 from orchestrator.plan.per_file import settled_candidates
-from orchestrator.plan.planner import Wanted
-from orchestrator.plan.prompts_for import prompts_for
+from orchestrator.plan.prompts_for import on_frames_taken, prompts_for
 from orchestrator.plan.settle import SettleModel, settle_settings
 from orchestrator.settings.settings import (
     Settings,
@@ -34,7 +31,7 @@ from orchestrator.settings.settings import (
     forced_projection,
     video_settings,
 )
-from orchestrator.words import clock
+from orchestrator.words import TIME_FORMS, clock, seconds_of
 from pipeline.contract import Finding, MattingSettings, SegmentJob, VideoInfo, VideoSettings
 from pipeline.errors import SettingsError, VrmatteError
 from pipeline.judge.doubt import Doubt, doubts_of
@@ -49,7 +46,6 @@ from workers.launch import WORKER_ENVIRONMENT
 _SHARES = (0.1, 0.5, 0.9)
 #: Most frames with prompts that are shown by default.
 _MOST_PROMPTED = 6
-_TIME = re.compile(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d+)?)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +117,7 @@ def preview(
     gpus: Callable[[], list[Gpu]] = list_gpus,
     settle_model: SettleModel = lambda matting: matting,
 ) -> Preview:
-    """Write the sheet.
+    """Write the sheet; its frames are numbered as the whole video counts them.
 
     Raises:
         VrmatteError: the video, the settings or the machine cannot be used; its message says why.
@@ -156,12 +152,13 @@ def preview(
         why = ""
         if len(found) > 1:
             chooser = ModelChooser(folder, lambda trial: try_models(trial, device), fetch_model)
-            wanted = Wanted(candidates=tuple(found))
-            suited = chooser.choose(info, wanted, folder / "index.json")
+            suited = chooser.choose(info, tuple(found), folder / "index.json")
             settings, why = found[suited.settings], suited.why
         prompts = prompts_for(settings.matting, request.video, info, folder / "index.json")
-        chosen = video_settings(settings)
+        chosen = replace(video_settings(settings), start_frame=0)  # any frame may be asked for
+        info = info.every_nth(chosen.every)
         if prompts is not None:
+            prompts = on_frames_taken(prompts, info)
             packed = pack(prompts)
             keep_prompts(folder, packed)
             chosen = replace(chosen, prompts_sha256=digest_of(packed))
@@ -185,8 +182,9 @@ def preview(
         said = folder / "findings.json"
         run_module("orchestrator.preview", [str(asked), str(said)], environment)
         findings = TypeAdapter(list[Finding]).validate_json(said.read_bytes())
+    numbers = tuple(frame * info.every for frame in frames)
     model = settings.matting.model
-    return Preview(frames, doubts_of(findings, model), f"{model}: {why}" if why else "")
+    return Preview(numbers, doubts_of(findings, model), f"{model}: {why}" if why else "")
 
 
 def _at_once(info: VideoInfo, settings: VideoSettings, frames: int) -> int:
@@ -197,7 +195,7 @@ def _at_once(info: VideoInfo, settings: VideoSettings, frames: int) -> int:
 
 
 def chosen_frames(info: VideoInfo, at: Sequence[str], prompts: Prompts | None) -> tuple[int, ...]:
-    """Numbers of output frames, ascending.
+    """Numbers of frames of `info`, ascending.
 
     Raises:
         SettingsError: a time is not written as one, or is after the video's end.
@@ -212,11 +210,10 @@ def chosen_frames(info: VideoInfo, at: Sequence[str], prompts: Prompts | None) -
 
 
 def _frame_at(info: VideoInfo, text: str) -> int:
-    match = _TIME.fullmatch(text)
-    if match is None:
-        raise SettingsError(f"{text!r} is no time", "write 12.5, 1:02 or 1:00:02")
-    hours, minutes, seconds = (Fraction(part or 0) for part in match.groups())
-    frame = int((3600 * hours + 60 * minutes + seconds) * info.frame_rate)
+    try:
+        frame = int(seconds_of(text) * info.frame_rate)
+    except ValueError as error:
+        raise SettingsError(str(error), f"write {TIME_FORMS}") from None
     if frame >= info.num_frames:
         raise SettingsError(
             f"{text} is after the end of {Path(info.path).name}, which is at"
@@ -254,7 +251,8 @@ def draw(sheet: Sheet) -> list[Finding]:
                     corner = eye_corner(video.layout, video.right_first, prompt.eye, *size)
                     height, width = eye_size(video.layout, *size)
                     marks.append(Mark(prompt, *corner, width, height))
-            yield Row(f"{clock(seconds)}, frame {shown.number}, {model}", shown, marks)
+            number = shown.number * video.every
+            yield Row(f"{clock(seconds)}, frame {number}, {model}", shown, marks)
 
     path = Path(sheet.path)
     draft = path.with_name(f".{path.stem}.part{path.suffix}")

@@ -65,6 +65,22 @@ from pipeline.errors import SettingsError
 )
 @click.option("--start-frame", type=click.IntRange(0), help="First frame of each video.")
 @click.option("--max-frames", type=click.IntRange(1), help="Frames of each video, from there.")
+@click.option(
+    "--start",
+    metavar="TIME",
+    help="Instead of --start-frame: 12.5, 1:02 or 1:00:02 in each video; its first frame at or"
+    " after that is the first.",
+)
+@click.option(
+    "--end",
+    metavar="TIME",
+    help="Instead of --max-frames: frames of each video before it are made.",
+)
+@click.option(
+    "--every",
+    type=click.IntRange(1),
+    help="Of these frames take one in so many, for a quick look; the output lasts as long.",
+)
 @click.option("--scale", type=float, help="Network input as a share of an eye, 0 to 1; by size.")
 @click.option("--segment-frames", type=click.IntRange(1), help="Frames in a segment; by length.")
 @click.option("--lanes", type=click.IntRange(1, 64), help="Segments at once in a worker; by cores.")

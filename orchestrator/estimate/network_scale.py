@@ -114,7 +114,7 @@ class Scaler:
         key = (alike, settings.fingerprint())
         if key in self._known:
             return self._known[key]
-        start = min(settings.start_frame, max(0, info.num_frames - 2))
+        start = min(settings.first_frame, max(0, info.num_frames - 2))
         stop = min(info.num_frames, start + TRIAL_FRAMES)
         chosen = sizes(scaling)[-1]
         for scale in sizes(scaling):

@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Lock
 
 from orchestrator.estimate.model_trial import ModelTrial, Tried
-from orchestrator.plan.planner import Chosen, Wanted
+from orchestrator.plan.planner import Candidates, Chosen
 from pipeline.contract import MattingSettings, VideoInfo, VideoSettings
 from pipeline.errors import InputError, MachineError
 from pipeline.files.disk import make_folder, write_file, writing
@@ -41,7 +41,7 @@ class ModelChooser:
     _lock: Lock = field(default_factory=Lock)
     _lacking: dict[MattingSettings, str] = field(default_factory=dict)
 
-    def choose(self, info: VideoInfo, wanted: Wanted, index_path: Path) -> Chosen:
+    def choose(self, info: VideoInfo, candidates: Candidates, index_path: Path) -> Chosen:
         """The settings with the model that suits the video.
 
         Raises:
@@ -49,14 +49,14 @@ class ModelChooser:
             MachineError: the trial failed.
             DiskError: the choice cannot be recorded.
         """
-        prints = "".join(each.fingerprint() for each in wanted.candidates)
+        prints = "".join(each.fingerprint() for each in candidates)
         digest = hashlib.sha256(prints.encode()).hexdigest()[:16]
         note = self.folder / f"{info.fingerprint[:16]}-{digest}.json"
         with self._lock:
-            noted = _noted(note, wanted.candidates)
+            noted = _noted(note, candidates)
             if noted is not None:
                 return noted
-            chosen = self._try(info, wanted.candidates, index_path)
+            chosen = self._try(info, candidates, index_path)
             _note(note, chosen)
         return chosen
 

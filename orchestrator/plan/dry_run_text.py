@@ -11,6 +11,7 @@ from typing import Any
 from orchestrator.estimate.before_run import TRIAL_FRAMES, Forecast
 from orchestrator.estimate.output_sizes import Size, foretold
 from orchestrator.fleet.jobs import Plan, VideoJob
+from orchestrator.plan.part import part_in_words
 from orchestrator.words import about, counted, readable_size
 from pipeline.deliverables.formats import FORMATS
 from pipeline.encode.choice import encoder_words
@@ -100,6 +101,8 @@ def _video(found: DryRun, place: int, job: VideoJob) -> Iterator[str]:
         f" {info.bit_depth} bit; {counted(job.num_frames, 'frame')} in"
         f" {counted(len(job.segments), 'segment')}"
     )
+    if part := part_in_words(info, job.settings):
+        yield f"only {part}"
     if job.id in found.done:
         yield "already done: nothing to do"
         return
@@ -184,6 +187,9 @@ def plan_fields(found: DryRun) -> dict[str, Any]:
                 "projection": job.info.projection,
                 "projection_reason": printable(job.info.projection_reason),
                 "frames": job.num_frames,
+                "start_frame": job.settings.start_frame,
+                "max_frames": job.settings.max_frames,
+                "every": job.settings.every,
                 "segments": len(job.segments),
                 "worker": place % len(found.devices),
                 "model": job.settings.matting.model,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from orchestrator.estimate.network_scale import require_scalable
 from orchestrator.plan.discover import Source
 from orchestrator.plan.layers import require_layers
+from orchestrator.plan.part import Times
 from orchestrator.plan.planner import Wanted
 from orchestrator.plan.prompts_for import require_follower
 from orchestrator.settings.overrides import Override
@@ -141,6 +142,7 @@ def _wanted(found: Sequence[Settings], differs: tuple[tuple[str, object], ...]) 
     return Wanted(
         settings=video_settings(settings),
         candidates=tuple(map(video_settings, found)) if len(found) > 1 else (),
+        times=Times(settings.input.start, settings.input.end),
         layout=forced_layout(settings),
         projection=forced_projection(settings),
         deadline_s=settings.input.probe_timeout_s,

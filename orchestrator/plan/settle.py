@@ -15,12 +15,17 @@ Each set of settings (`settle_settings`), before any video is read:
 6. The quality becomes the encoders' numbers. It changes no other decision.
 7. The chain of stages is checked: each stage, and each format, finds the layers that it needs.
 
-Each video (`VideoSettler.settle`), after its probe:
+Each video, after its probe:
 
-8. The encoder, by a trial with the size of its pictures; a video that no encoder takes is refused
+8. Its range: times become frame numbers (`plan/part.py`), of which all that follows is a function.
+9. Its model, where the settings leave that to the video (`plan/choose_model.py`).
+
+Each video (`VideoSettler.settle`), with its range and its model:
+
+10. The encoder, by a trial with the size of its pictures; a video that no encoder takes is refused
    before costlier questions.
-9. Chunks that fit into a memory limit, which depend on the encoders' memory.
-10. The network's size. Last, because its trial runs with all of the above, and its record in OUT is
+11. Chunks that fit into a memory limit, which depend on the encoders' memory.
+12. The network's size. Last, because its trial runs with all of the above, and its record in OUT is
    named by their fingerprint.
 
 The run (`settle_lanes`), after its plan: the lanes of each worker, by a trial of the video with

@@ -16,7 +16,7 @@ from orchestrator.report.stage_shares import bottleneck, in_words
 from orchestrator.report.state import PageState, VideoPhase
 from orchestrator.report.stills.reuse import picture_key
 from orchestrator.report.stills.stills import Moment, Pictures, moments, shown_output
-from orchestrator.words import clock, counted, readable_size
+from orchestrator.words import clock, counted, precise, readable_size
 from pipeline.deliverables.formats import FORMATS
 from pipeline.judge.doubt import Doubt
 from pipeline.text import printable
@@ -324,11 +324,3 @@ def _losses(video: VideoReport) -> Iterator[str]:
     for place, (reason, count) in enumerate(counts.items()):
         times = f" ({count} times)" if count > 1 else ""
         yield f"{';' if place else ':'} {reason}{times}"
-
-
-def precise(seconds: float) -> str:
-    """``1:02.35``: two digits tell frames apart."""
-    minutes, rest = divmod(seconds, 60)
-    hours, minutes = divmod(int(minutes), 60)
-    rest = min(rest, 59.99)
-    return f"{hours}:{minutes:02}:{rest:05.2f}" if hours else f"{minutes}:{rest:05.2f}"

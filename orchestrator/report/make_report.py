@@ -9,6 +9,7 @@ from orchestrator.exit_status import ALL_DONE, CANNOT, FAILED, STOPPED, USAGE
 from orchestrator.fleet.jobs import Plan, SetAside, VideoJob
 from orchestrator.fleet.journal_entries import Entry, RunStarted, TaskLost
 from orchestrator.fleet.snapshot import Snapshot, VideoState
+from orchestrator.plan.part import part_in_words
 from orchestrator.report.findings import VideoFindings, in_words, read_findings
 from orchestrator.report.report import (
     SCHEMA_VERSION,
@@ -146,7 +147,7 @@ def _video_report(
         mended_frames=found.mended_frames,
         subject_depth_m=None if depth_m is None else round(depth_m, 2),
         decoders=state.decoders,
-        notes=(*job.info.notes, *_notes(state, found, earlier), *_looks(found)),
+        notes=(*job.info.notes, *_part(job), *_notes(state, found, earlier), *_looks(found)),
         error=_told(state.error),
         id=job.id,
         facts=VideoFacts(
@@ -156,6 +157,8 @@ def _video_report(
             projection=job.info.projection,
             frame_rate=float(job.info.frame_rate),
             first_frame=job.segments[0][0],
+            every=job.settings.every,
+            phase=job.settings.phase,
             model=job.settings.matting.model,
             model_why=job.model_why,
         ),
@@ -168,6 +171,11 @@ def _video_report(
         area=found.area,
         stages=shares(state.stage_seconds, state.wall_s),
     )
+
+
+def _part(job: VideoJob) -> Iterator[str]:
+    if part := part_in_words(job.info, job.settings):
+        yield f"only {part}"
 
 
 def _notes(state: VideoState, found: VideoFindings, earlier: int) -> Iterator[str]:

@@ -55,6 +55,8 @@ class VideoFacts:
         first_frame: number in the source of the outputs' first frame.
         model: what cut the subject out.
         model_why: why it was chosen; empty where a person named it.
+        every, phase: all numbers of frames count the frames taken: frame k is frame ``phase + k *
+            every`` of the source. 1 and 0 where all are taken.
     """
 
     width: int
@@ -65,6 +67,8 @@ class VideoFacts:
     first_frame: int
     model: str
     model_why: str = ""
+    every: int = 1
+    phase: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,9 @@ def _record(ctx: RunContext, work: Work) -> dict[str, Any]:
                 "scale_factor": job.settings.processing.scale_factor,
                 "differs": dict(job.differing),
                 "frames": job.num_frames,
+                "start_frame": job.settings.start_frame,
+                "max_frames": job.settings.max_frames,
+                "every": job.settings.every,
                 "segments": [list(segment) for segment in job.segments],
                 "outputs": list(job.outputs),
             }

@@ -51,7 +51,8 @@ def test_every_option_arrives(requests: list[Request], tmp_path: Path) -> None:
     file.write_text("encoding:\n  vp9_crf: 20\nstreaming:\n  lanes: 9\n")
     line = (
         f"run in1 in2 -o out --config {file} --model depth --format webm --layout tb --gpus 1,0"
-        " --cpu-workers 2 --start-frame 5 --max-frames 7 --scale 0.5 --segment-frames 50 --lanes 3"
+        " --cpu-workers 2 --start-frame 5 --max-frames 7 --every 3 --scale 0.5"
+        " --segment-frames 50 --lanes 3"
         " --quality best --fresh --dry-run"
     )
     assert typed(*line.split()).exit_code == 0
@@ -63,6 +64,7 @@ def test_every_option_arrives(requests: list[Request], tmp_path: Path) -> None:
     assert (settings.input.layout, settings.workers.gpus) == ("tb", (1, 0))
     assert (settings.workers.cpu_workers, settings.processing.scale_factor) == (2, 0.5)
     assert (settings.input.start_frame, settings.input.max_frames) == (5, 7)
+    assert settings.input.every == 3
     assert (settings.streaming.segment_frames, settings.streaming.lanes) == (50, 3)
     assert (settings.encoding.quality, settings.encoding.vp9_crf) == ("best", 20)
 

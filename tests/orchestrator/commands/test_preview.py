@@ -32,6 +32,7 @@ def test_frames_are_those_asked_for_or_those_with_prompts_or_some_of_all_parts()
     assert chosen_frames(INFO, (), prompts) == (5, 9, 700)
     assert chosen_frames(INFO, ("0:16.5", "0", "1.001", "0:00:01.001"), prompts) == (0, 30, 494)
     assert chosen_frames(replace(INFO, num_frames=1), (), None) == (0,)
+    assert chosen_frames(INFO.every_nth(3), ("0", "1.001", "1.2"), None) == (0, 10, 11)
 
 
 @pytest.mark.parametrize("text", ["-1", "1:60:00", "x", "", "1:2:3:4", "1e3", "nan"])
@@ -117,6 +118,11 @@ def test_frames_that_are_worked_on_at_once_are_the_same(
         list(preview_frames(job, (1, 4, 7), torch.device("cpu"), at_once)) for at_once in (1, 3)
     )
     assert [shown.number for shown in three] == [1, 4, 7]
+    # Of every third frame from frame 1 on, these are the first three.
+    third = replace(job, video=info.every_nth(3, 1), settings=replace(settings, every=3), stop=17)
+    third_frames = list(preview_frames(third, (0, 1, 2), torch.device("cpu")))
+    for some, every in zip(one, third_frames, strict=True):
+        assert torch.equal(some.source, every.source)
     for alone, beside in zip(one, three, strict=True):
         assert torch.equal(alone.source, beside.source)
         assert torch.equal(alone.alpha, beside.alpha)

@@ -85,7 +85,7 @@ def test_it_is_the_default_and_comes_to_one_of_four_models() -> None:
 
 @pytest.mark.parametrize("suited", [("chroma", "rvm"), ("rvm", "depth"), ("depth",), ("plate",)])
 def test_the_first_that_suits_is_taken(frames: Callable[..., Frames], suited: tuple[str]) -> None:
-    chosen = frames(*suited).chooser().choose(INFO, wanted()[A], Path("index.json"))
+    chosen = frames(*suited).chooser().choose(INFO, wanted()[A].candidates, Path("index.json"))
     assert chosen.settings.matting.model == suited[0]
     assert chosen.why == f"{suited[0]} was looked at"
 
@@ -99,7 +99,7 @@ def test_the_video_is_then_made_as_by_a_run_with_that_model(
         "matting": {"chroma_color": "blue", "rvm_variant": "resnet50"},
         "processing": {"adaptive_scaling": {}} if name == "rvm" else {},
     }
-    chosen = frames(name).chooser().choose(INFO, wanted(**groups)[A], Path("index.json"))
+    chosen = frames(name).chooser().choose(INFO, wanted(**groups)[A].candidates, Path("index.json"))
     groups["matting"]["model"] = name
     [named] = {each.settings for each in wanted(**groups).values()}
     assert chosen.settings == named
@@ -109,16 +109,16 @@ def test_the_video_is_then_made_as_by_a_run_with_that_model(
 def test_a_choice_is_kept_and_holds_whatever_the_frames_would_say_now(
     frames: Callable[..., Frames],
 ) -> None:
-    first = frames("depth").chooser().choose(INFO, wanted()[A], Path("index.json"))
+    first = frames("depth").chooser().choose(INFO, wanted()[A].candidates, Path("index.json"))
     later = frames("chroma")
-    assert later.chooser().choose(INFO, wanted()[A], Path("index.json")) == first
+    assert later.chooser().choose(INFO, wanted()[A].candidates, Path("index.json")) == first
     assert not later.asked
-    other = wanted(matting={"chroma_color": "blue"})[A]
+    other = wanted(matting={"chroma_color": "blue"})[A].candidates
     assert later.chooser().choose(INFO, other, Path("index.json")).settings.matting.model == (
         "chroma"
     )
     elsewhere = replace(INFO, fingerprint="d" * 64)
-    assert later.chooser().choose(elsewhere, wanted()[A], Path("i")) != first
+    assert later.chooser().choose(elsewhere, wanted()[A].candidates, Path("i")) != first
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"model": "sam3", "why": ""}', '{"why": 1}'])
@@ -126,10 +126,10 @@ def test_a_record_that_cannot_be_read_is_made_again(
     frames: Callable[..., Frames], damage: str
 ) -> None:
     found = frames("rvm")
-    first = found.chooser().choose(INFO, wanted()[A], Path("index.json"))
+    first = found.chooser().choose(INFO, wanted()[A].candidates, Path("index.json"))
     [record] = found.folder.iterdir()
     record.write_text(damage)
-    assert found.chooser().choose(INFO, wanted()[A], Path("index.json")) == first
+    assert found.chooser().choose(INFO, wanted()[A].candidates, Path("index.json")) == first
     assert json.loads(record.read_text())["model"] == "rvm"
 
 
@@ -138,10 +138,10 @@ def test_a_model_that_cannot_be_had_is_passed_over_and_said(
 ) -> None:
     found = frames("rvm", "depth", lacking=("rvm",))
     chooser = found.chooser()
-    chosen = chooser.choose(INFO, wanted()[A], Path("index.json"))
+    chosen = chooser.choose(INFO, wanted()[A].candidates, Path("index.json"))
     assert chosen.settings.matting.model == "depth"
     assert chosen.why == "depth was looked at; rvm cannot be had (nobody answers)"
-    chooser.choose(replace(INFO, fingerprint="d" * 64), wanted()[B], Path("index.json"))
+    chooser.choose(replace(INFO, fingerprint="d" * 64), wanted()[B].candidates, Path("index.json"))
     assert found.fetched == ["rvm"]
 
 
@@ -149,7 +149,7 @@ def test_where_none_suits_the_video_is_set_aside_with_what_each_showed(
     frames: Callable[..., Frames],
 ) -> None:
     with pytest.raises(InputError, match=r"no model suits it.*chroma.*rvm.*depth.*plate") as caught:
-        frames().chooser().choose(INFO, wanted()[A], Path("index.json"))
+        frames().chooser().choose(INFO, wanted()[A].candidates, Path("index.json"))
     assert "--model" in str(caught.value.advice)
 
 

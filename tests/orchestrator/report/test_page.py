@@ -29,7 +29,7 @@ from tinyhtml5.parser import HTMLParser
 
 import orchestrator.report.writer
 from orchestrator.exit_status import STOPPED
-from orchestrator.report.cards import FLAGS, address, cards, precise
+from orchestrator.report.cards import FLAGS, address, cards
 from orchestrator.report.charts import area_path, busy_shares, load_charts
 from orchestrator.report.keeper import Gallery, keep, send_state, sent_states, write_page
 from orchestrator.report.page import Album, render
@@ -41,6 +41,7 @@ from orchestrator.report.stills.reuse import kept_pictures
 from orchestrator.report.stills.stills import MOST_MOMENTS, Pictures, moments
 from orchestrator.report.writer import PageWriter
 from orchestrator.watch.device_load import DeviceLoad
+from orchestrator.words import precise
 from pipeline.contract import VideoInfo
 from pipeline.errors import ErrorRecord
 from pipeline.judge.doubt import Doubt

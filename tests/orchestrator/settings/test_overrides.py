@@ -109,6 +109,7 @@ VALUES: dict[tuple[str, str], list[Any]] = {
     ("encoding", "quality"): ["draft", "best"],
     ("output", "formats"): [["webm"], ["prores", "tiff"]],
     ("input", "layout"): ["sbs", "auto"],
+    ("input", "every"): [1, 3],
 }
 SOME = st.fixed_dictionaries(
     {}, optional={key: st.sampled_from(values) for key, values in VALUES.items()}
@@ -152,7 +153,8 @@ def test_every_short_form_means_its_setting(tmp_path: Path) -> None:
     free = {short: pair for short, pair in SHORT_KEYS.items() if may_differ(*pair)}
     assert {"model", "format", "formats", "dlc-csv", "dlc_csv", "quality", "scale"} <= set(free)
     values: dict[str, Any] = {
-        "start_frame": 3, "max_frames": 4, "segment_frames": 5, "scale": 0.5, "dlc_likelihood": 0.5,
+        "start_frame": 3, "max_frames": 4, "start": "0:10", "end": "1:20.5", "every": 3,
+        "segment_frames": 5, "scale": 0.5, "dlc_likelihood": 0.5,
         "layout": "tb", "projection": "flat", "quality": "draft", "formats": "prores, tiff",
         "dlc_parts": ["nose"], "model": "depth", "prompts": "p", "dlc_csv": "d.csv",
     }  # fmt: skip
