@@ -22,7 +22,7 @@ DoubtKind = Literal["nothing_found", "everything", "eyes_disagree", "sky", "over
 #: smallest of wrong ones that it is there for (docs/benchmarks/011-doubt.md).
 THRESHOLDS: Mapping[DoubtKind, float] = {
     "nothing_found": 0.9,
-    "everything": 0.75,
+    "everything": 0.7,
     "eyes_disagree": 0.5,
     "sky": 0.6,
     "overhead": 0.05,
