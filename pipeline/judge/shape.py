@@ -16,8 +16,8 @@ from pipeline.judge.sums import Shape
 _PLAIN = 4
 #: Alpha from which on something is there, and that from which on it is opaque.
 _SOME, _OPAQUE = 0.1, 0.9
-#: Gaps up to twice as many pixels wide, of 128 to 255 along the longer side, are closed.
-_CLOSE = 5
+#: Of the longer side of an eye: gaps of up to twice this width are closed.
+_CLOSE = 1 / 26
 #: So many bytes of masks may wait on a device that is not the CPU.
 _MOST_BYTES = 8_000_000
 
@@ -88,11 +88,12 @@ def _gaps(eyes: Tensor) -> float:
     import cv2  # slow to load, and not before the first frames are done
     import numpy as np
 
-    window = np.ones((2 * _CLOSE + 1, 2 * _CLOSE + 1), np.uint8)
+    reach = max(1, round(_CLOSE * max(eyes.shape[1:])))
+    window = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
     held = closed = 0
     for mask in eyes.numpy():
         # What lies beyond the border counts as background, so that nothing is closed towards it.
-        sides = (_CLOSE + 1,) * 4
+        sides = (reach + 1,) * 4
         padded = cv2.copyMakeBorder(mask, *sides, cv2.BORDER_CONSTANT, value=0)
         held += cv2.countNonZero(mask)
         closed += cv2.countNonZero(cv2.morphologyEx(padded, cv2.MORPH_CLOSE, window))
