@@ -33,6 +33,7 @@ from pipeline.judge.doubt import doubts, measures
 from pipeline.judge.findings import Judged
 from pipeline.judge.meter import MatteMeter
 from pipeline.judge.shape import ShapeMeter
+from pipeline.judge.sums import Shape
 from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.source.decode import FrameReader
 from pipeline.source.frame_index import index_of
@@ -98,7 +99,7 @@ def matted(clip: Path, model: str, config: Path | None, frames: int) -> tuple[Fi
     settings = replace(settings, processing=processing)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        video = read_video(clip, folder / "index.json")
+        video = read_video(clip, folder / "index.json", None)
         stop = min(frames, video.num_frames)
         job = SegmentJob(video, settings, 0, 0, stop, str(folder / "index.json"), name)
         reader = FrameReader(video, index_of(video, folder / "index.json"), CPU, threads=1)
@@ -112,42 +113,45 @@ def matted(clip: Path, model: str, config: Path | None, frames: int) -> tuple[Fi
         return passing.findings(0, stop)
 
 
+class TimedMeter(ShapeMeter):
+    """Adds up the seconds of the processor that it takes."""
+
+    def __init__(self) -> None:
+        super().__init__("equirect180")
+        self.taken_s = 0.0
+
+    def add(self, rgb: torch.Tensor, alpha: torch.Tensor) -> None:
+        begin = time.thread_time()
+        super().add(rgb, alpha)
+        self.taken_s += time.thread_time() - begin
+
+    def shapes(self) -> list[Shape]:
+        begin = time.thread_time()
+        found = super().shapes()
+        self.taken_s += time.thread_time() - begin
+        return found
+
+
 def cost(eyes: int, height: int, width: int, frames: int) -> tuple[float, float]:
     """Of the whole meter, and of the part that measures for doubts."""
     whole = torch.randint(0, 256, (frames, 3, height, width * eyes), dtype=torch.uint8)
     rgb = whole.view(frames, 3, height, eyes, width).permute(0, 3, 1, 2, 4)
-    # A disc with some noise: parts as a real matte has them.
-    y, x = torch.meshgrid(
-        torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij"
-    )
-    disc = (torch.hypot(x, y) < 0.5).float().expand(frames, eyes, 1, height, width)
-    alpha = (disc + 0.6 * torch.rand(frames, eyes, 1, height, width) - 0.3).clamp_(0, 1)
+    # A disc with a noisy edge, of half the picture's width.
+    down, across = torch.linspace(-1, 1, height)[:, None], torch.linspace(-1, 1, width)
+    disc = (0.5 - torch.hypot(down, across)) * 20
+    alpha = (disc + torch.rand(frames, eyes, 1, height, width)).clamp_(0, 1)
     cache = torch.empty(64 << 20, dtype=torch.uint8)
     taken: list[tuple[float, float]] = []
     for turn in range(TURNS):
         cache.fill_(turn)
-        meter = MatteMeter(height, width, "equirect180")
-        part = [0.0]
-        kept = meter.shapes
-
-        class Timed(ShapeMeter):
-            def add(self, *given: torch.Tensor) -> None:
-                begin = time.thread_time()
-                kept.add(*given)
-                part[0] += time.thread_time() - begin
-
-            def shapes(self) -> list:
-                begin = time.thread_time()
-                found = kept.shapes()
-                part[0] += time.thread_time() - begin
-                return found
-
-        meter.shapes = Timed()
+        meter, timed = MatteMeter(height, width, "equirect180"), TimedMeter()
+        meter.shapes = timed
         begin = time.thread_time()
         meter.add(EyeBatch(rgb, 0), MatteBatch(alpha, None, 0))
         meter.measures(None)
-        taken.append(((time.thread_time() - begin) / frames, part[0] / frames))
-    return tuple(1000 * statistics.median(column) for column in zip(*taken, strict=True))
+        taken.append((time.thread_time() - begin, timed.taken_s))
+    whole_s, part_s = (statistics.median(column) for column in zip(*taken, strict=True))
+    return 1000 * whole_s / frames, 1000 * part_s / frames
 
 
 if __name__ == "__main__":

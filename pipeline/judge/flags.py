@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from pipeline.judge.findings import BorderFrame, FlagKind, MatteFlag, Side
@@ -103,7 +103,7 @@ class FrameMeasures:
     moved: float
     disagreement: float
     sides: tuple[Side | None, ...] = ()
-    shape: Shape = Shape()
+    shape: Shape = field(default_factory=Shape)
 
     def as_border(self) -> BorderFrame:
         return BorderFrame(self.frame, self.area, self.moved >= _CUT)

@@ -54,7 +54,7 @@ class MatteMeter:
         sides = cut_sides(size[0], size[1], projection)
         self._names = tuple(sides)
         self._sides = [torch.tensor(places) for places in sides.values()]
-        self.shapes = ShapeMeter()
+        self.shapes = ShapeMeter(projection)
         self._before: tuple[Tensor, Tensor] | None = None
         self._numbers: list[int] = []
         self._measured: list[Tensor] = []

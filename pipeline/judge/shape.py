@@ -7,25 +7,30 @@ for; masks are looked at on the CPU.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from pipeline.contract import ProjectionName
 from pipeline.judge.sums import Shape
 
 #: Of 255, between the darkest and the brightest of 3 x 3 pixels: no more is no texture.
-_PLAIN = 4.0
+_PLAIN = 4
 #: Alpha from which on something is there, and that from which on it is opaque.
 _SOME, _OPAQUE = 0.1, 0.9
-#: Gaps up to twice as many pixels wide, of 128 to 255 along the longer side, are closed.
-_CLOSE = 5
+#: Of the longer side of an eye: gaps of up to twice this width are closed.
+_CLOSE = 1 / 26
 #: So many bytes of masks may wait on a device that is not the CPU.
 _MOST_BYTES = 8_000_000
 
 
 class ShapeMeter:
-    """Of one segment; its frames pass by in order. Not thread-safe."""
+    """Of one segment; its frames pass by in order. Not thread-safe.
 
-    def __init__(self) -> None:
+    Args:
+        projection: of the eyes: straight up is the upper edge of an equirectangular one alone.
+    """
+
+    def __init__(self, projection: ProjectionName) -> None:
+        self._up = projection.startswith("equirect")
         self._counts: list[Tensor] = []
         self._masks: list[Tensor] = []
         self._gaps: list[float] = []
@@ -34,15 +39,18 @@ class ShapeMeter:
         """Take the counts of some frames. Waits for the device when many masks have come together.
 
         Args:
-            rgb: ``[T, E, 3, h, w]``, 0..255.
+            rgb: int16 ``[T, E, 3, h, w]``, 0..255.
             alpha: ``[T, E, h, w]``, 0..1.
         """
         inside, some = alpha > 0.5, alpha > _SOME
-        grey = rgb.float().mean(dim=2)
-        plain = _largest(grey) + _largest(-grey) <= _PLAIN
+        inner = inside[..., 1:-1, 1:-1]
+        plain = inner & (_contrast(rgb.sum(dim=2, dtype=torch.int16)) <= 3 * _PLAIN)
         faint = some & (alpha < _OPAQUE)
-        kinds = (inside, inside & plain, some, faint)
-        self._counts.append(torch.stack([kind.flatten(1).sum(dim=1) for kind in kinds], dim=1))
+        top = inside[..., 0, :]
+        counts = [kind.flatten(1).sum(dim=1) for kind in (inner, plain, some, faint, top)]
+        sizes = (alpha[0].numel(), top[0].numel())
+        counts += [torch.full_like(counts[0], size) for size in sizes]
+        self._counts.append(torch.stack(counts, dim=1))
         self._masks.append(inside.to(torch.uint8))
         if alpha.device.type == "cpu" or sum(m.numel() for m in self._masks) > _MOST_BYTES:
             self._look_at_masks()
@@ -52,8 +60,17 @@ class ShapeMeter:
         self._look_at_masks()
         counts = torch.cat(self._counts).tolist() if self._counts else []
         return [
-            Shape(_share(plain, inside), _share(faint, some), gaps)
-            for (inside, plain, some, faint), gaps in zip(counts, self._gaps, strict=True)
+            Shape(
+                plain=_share(plain, inner),
+                faint=_share(faint, some),
+                opaque=_share(some - faint, pixels),
+                gaps=gaps,
+                top=_share(top, width),
+                zenith=_share(top, width) if self._up else 0.0,
+            )
+            for (inner, plain, some, faint, top, pixels, width), gaps in zip(
+                counts, self._gaps, strict=True
+            )
         ]
 
     def _look_at_masks(self) -> None:
@@ -71,20 +88,33 @@ def _gaps(eyes: Tensor) -> float:
     import cv2  # slow to load, and not before the first frames are done
     import numpy as np
 
-    window = np.ones((2 * _CLOSE + 1, 2 * _CLOSE + 1), np.uint8)
+    reach = max(1, round(_CLOSE * max(eyes.shape[1:])))
+    window = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
     held = closed = 0
     for mask in eyes.numpy():
         # What lies beyond the border counts as background, so that nothing is closed towards it.
-        sides = (_CLOSE,) * 4
+        sides = (reach + 1,) * 4
         padded = cv2.copyMakeBorder(mask, *sides, cv2.BORDER_CONSTANT, value=0)
         held += cv2.countNonZero(mask)
         closed += cv2.countNonZero(cv2.morphologyEx(padded, cv2.MORPH_CLOSE, window))
     return _share(closed - held, closed)
 
 
-def _largest(planes: Tensor) -> Tensor:
-    """The largest of 3 x 3 pixels; beyond the border is nothing."""
-    return F.max_pool2d(planes, 3, stride=1, padding=1)
+def _contrast(grey: Tensor) -> Tensor:
+    """Largest less smallest of 3 x 3 pixels, for all but those at the border.
+
+    By shifted views: a max pool looks for indices as well, and takes ten times as long.
+    """
+    if min(grey.shape[-2:]) < 3:  # a strip: nothing lies between its borders
+        return grey[..., 1:-1, 1:-1]
+    most = least = grey
+    for dim in (-1, -2):
+        length = grey.shape[dim] - 2
+        views = [most.narrow(dim, step, length) for step in range(3)]
+        most = torch.maximum(torch.maximum(views[0], views[1]), views[2])
+        views = [least.narrow(dim, step, length) for step in range(3)]
+        least = torch.minimum(torch.minimum(views[0], views[1]), views[2])
+    return most - least
 
 
 def _share(part: int, whole: int) -> float:

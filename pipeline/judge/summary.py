@@ -31,6 +31,9 @@ from pipeline.judge.sums import WHOLE, MatteSums
 #: Flags of a video that are kept.
 MOST_FLAGS = 100
 
+#: Share of the picture: RVM leaves less where there is nobody, and nowhere opaque.
+_TRACE = 0.01
+
 #: Means of area over a whole video.
 MOST_MEANS = 120
 
@@ -56,10 +59,11 @@ def matte_findings(measures: Sequence[FrameMeasures], frame_rate: float) -> tupl
 def _sums(frame: FrameMeasures) -> MatteSums:
     """One frame's share of the sums, rounded before it is added to others."""
     disagreeing = frame.disagreement >= RULES["eyes_disagree"].high
-    if 1 - max(frame.area) >= RULES["empty"].low:
+    shape, area = frame.shape, max(frame.area)
+    if 1 - area >= RULES["empty"].low or (area < _TRACE and not shape.opaque):
         return MatteSums(frames=1, empty=1)
-    shape = frame.shape
-    shares = (max(frame.area), shape.plain, shape.faint, shape.gaps)
+    sky, scraps = min(shape.plain, shape.top), min(shape.gaps, shape.faint)
+    shares = (area, sky, scraps, shape.zenith)
     return MatteSums(1, 0, int(disagreeing), *(round(WHOLE * share) for share in shares))
 
 

@@ -19,12 +19,18 @@ class Shape:
     Attributes:
         plain: of the matte, where the picture has no texture.
         faint: of the matte, what is neither transparent nor opaque.
+        opaque: of the picture, what is opaque in the matte.
         gaps: of the matte with the gaps between its parts closed, what the gaps are.
+        top: of the upper edge of the picture, what is matte.
+        zenith: the same where that edge is straight up, and else 0.
     """
 
     plain: float = 0.0
     faint: float = 0.0
+    opaque: float = 0.0
     gaps: float = 0.0
+    top: float = 0.0
+    zenith: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +39,22 @@ class MatteSums:
 
     Attributes:
         frames: how many were looked at.
-        empty: in how many of them no eye holds a matte.
+        empty: in how many of them no eye holds a matte, or a trace of one that is nowhere opaque.
         disagreeing: in how many the two eyes hold different mattes.
         area: share of the picture that is matte, in the fuller eye.
-        plain, faint, gaps: see `Shape`.
+        sky: the lesser of `Shape.plain` and `Shape.top`: the sky has both.
+        scraps: the lesser of `Shape.gaps` and `Shape.faint`: a broken matte has both, people apart
+            and whoever is far away have one of them.
+        zenith: see `Shape`.
     """
 
     frames: int = 0
     empty: int = 0
     disagreeing: int = 0
     area: int = 0
-    plain: int = 0
-    faint: int = 0
-    gaps: int = 0
+    sky: int = 0
+    scraps: int = 0
+    zenith: int = 0
 
     def __add__(self, other: MatteSums) -> MatteSums:
         pairs = zip(astuple(self), astuple(other), strict=True)

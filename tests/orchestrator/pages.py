@@ -153,7 +153,7 @@ def every_kind(out: str = "/out") -> PageState:
         replace(
             video(7, "sky.mp4", out),
             result="doubtful",
-            doubts=(Doubt("plain", HOSTILE[0], HOSTILE[1]),),
+            doubts=(Doubt("sky", HOSTILE[0], HOSTILE[1]),),
         ),
         VideoReport(
             "bad.mp4", "/in/bad.mp4", "set aside", error=ErrorRecord("input", "no video", "skip it")
