@@ -39,6 +39,7 @@ from pipeline.stages.matting.known_background import (
     window_of,
 )
 from pipeline.stages.matting.plate_facts import PlateOptions
+from pipeline.stages.matting.plate_ghosts import outlines
 
 #: The median is taken of at most this many frames, and of at most so many bytes of them: 25 frames
 #: up to 5120x2560, 9 at 8192x4096. They stay on the model's device.
@@ -51,6 +52,9 @@ _MOST_NOISE = 4.0  # times the eye's typical one: more is motion, not noise
 
 #: Colour distance, in standard deviations of the noise, that is nothing, and that is subject.
 _NEAR, _FAR = 5.0, 10.0
+#: Outlines of so small a share of all pixels say nothing. From this share of ghosts on (see
+#: `plate_ghosts.py`) the median is not empty.
+_LEAST_OUTLINE, _MOST_GHOSTS = 0.0005, 0.3
 _MOST_GAIN = 1.2  # of exposure, either way
 
 
@@ -113,11 +117,17 @@ class PlateModel:
             ``plate`` uint8 ``[E, 3, H, W]`` and ``noise`` float32 ``[E, 1, h, w]``, 0..1.
 
         Raises:
-            InputError: the given picture has not the video's size.
+            InputError: the given picture has not the video's size; or none is given, and the median
+                still holds the subject.
         """
         given = None if self._picture is None else self._given_plate(self._picture, clip)
         samples = _sample(clip)
-        plate = _median(samples) if given is None else given.to(samples.device)
+        if given is None:
+            plate = _median(samples)
+            if clip.prompts is None:
+                _require_empty(samples, plate)
+        else:
+            plate = given.to(samples.device)
         return {"plate": plate, "noise": _noise(samples, plate)}
 
     def start(self, eyes: int, height: int, width: int, prepared: Prepared) -> _Plate:
@@ -159,6 +169,20 @@ class PlateModel:
         whole = torch.from_numpy(np.pad(picture, padding, mode="edge")).permute(2, 0, 1)
         dim, length = (2, clip.width) if full_width > clip.width else (1, clip.height)
         return torch.stack([whole.narrow(dim, eye * length, length) for eye in range(clip.eyes)])
+
+
+def _require_empty(samples: Tensor, plate: Tensor) -> None:
+    found = outlines(samples, plate)
+    if found is None or found.subject + found.ghosts < _LEAST_OUTLINE * found.pixels:
+        return
+    share = found.ghosts / (found.subject + found.ghosts)
+    if share > _MOST_GHOSTS:
+        raise InputError(
+            f"the median of {len(samples)} frames still holds the subject, or the camera moves:"
+            f" {share:.0%} of the outlines that it leaves are its own",
+            "give a picture of the empty scene (matting.plate_image), or use --model rvm for"
+            " people",
+        )
 
 
 def _sample(clip: ClipSampler) -> Tensor:

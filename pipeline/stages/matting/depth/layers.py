@@ -1,0 +1,225 @@
+"""Which pixels of a matched frame are of its nearest layer.
+
+Pure arrays of one frame, and the fading counts of those before it. Knows no torch and no colour.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.stages.matting.depth.matching import (
+    Bytes,
+    Fixed,
+    Mask,
+    Matched,
+    Search,
+    layer_costs,
+)
+
+BINS = 128  # of the histogram, over the whole search
+#: What a frame weighs in the counts after each further one.
+_FADE = 0.75
+#: Layers must be this many bins apart on average (0.7 degrees at 180), and the valley between them
+#: this much lower than the lower of their peaks.
+_MIN_GAP, _MAX_VALLEY = 4.0, 0.5
+_BACKDROP = 0.5  # share of the picture from which on what has no texture is a backdrop
+
+#: The lower half is looked at in strips of so many of its rows, and in so many cells along them.
+#: Where so many of these hold one distance, that is the ground.
+_STRIP_ROWS, _CELLS, _GROUND_CELLS = 8, 8, 5
+_LEAST_KNOWN = 0.05  # share of a cell that must be known
+_GROUND_SPREAD = 24  # sixteenths of a pixel by which a strip of ground differs, either way
+
+#: Grey levels by which matching as near must be better than as far, or worse, to say something.
+_MARGIN = 2
+#: What is said of a pixel does not count where the mean around it says the contrary so clearly.
+_OUTVOTED_BY, _OUTVOTED = 9, 0.5
+
+
+@dataclass(slots=True)
+class Counts:
+    """Fading counts of the frames up to now.
+
+    Attributes:
+        histogram: of disparities, from the least searched on, in `BINS` bins.
+        plain, pixels: pixels without texture, and all.
+    """
+
+    histogram: NDArray[np.float64]
+    plain: float = 0.0
+    pixels: float = 0.0
+
+    @classmethod
+    def none(cls) -> Counts:
+        return cls(np.zeros(BINS))
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """The nearest layer of one frame.
+
+    Attributes:
+        near: bool ``[2, h, w]``.
+        known: bool ``[2, h, w]``, where that was measured and not filled in.
+    """
+
+    near: Mask
+    known: Mask
+
+
+def nearest_layer(matched: Matched, search: Search, counts: Counts) -> Layer | None:
+    """The nearest layer, or None where nothing stands nearer; changes `counts`."""
+    ground = np.stack([_ground(*eye) for eye in zip(matched.disparity, matched.known, strict=True)])
+    counts.histogram = _FADE * counts.histogram + _count(matched, ground, search)
+    counts.plain = _FADE * counts.plain + int(np.count_nonzero(~matched.textured))
+    counts.pixels = _FADE * counts.pixels + matched.grey.size
+    split = layer_split(counts.histogram)
+    if split is None and counts.plain > _BACKDROP * counts.pixels:
+        # The subject alone is matched, before a backdrop without texture: that counts as far.
+        split = layer_split(np.r_[counts.plain, counts.histogram[1:]])
+    if split is None:
+        return None
+    threshold = 16 * (search.least + split * search.count / BINS)
+    nearer = matched.disparity >= np.maximum(threshold, ground)
+    first = int(np.clip(np.ceil(threshold / 16) - search.least, 1, search.count - 1))
+    as_near, as_far = layer_costs(matched.detail, search, first)
+    margin = as_far.astype(np.int16) - as_near
+    measured = np.stack(
+        [_measured(*eye) for eye in zip(matched.known, nearer, margin, strict=True)]
+    )
+    near = np.stack([_filled(*eye) for eye in zip(measured, matched.textured, strict=True)])
+    return Layer(near, measured != 0)
+
+
+def _count(matched: Matched, ground: Fixed, search: Search) -> NDArray[np.float64]:
+    """Disparities by bins; the ground, which joins near and far, is counted with what is far."""
+    values = matched.disparity[matched.known].astype(np.int32)
+    is_ground = (matched.disparity <= ground)[matched.known]
+    if len(values):
+        far = np.partition(values, len(values) // 4)[len(values) // 4]
+        values[is_ground] = np.minimum(values[is_ground], far)
+    bins = (values - 16 * search.least) * BINS // (16 * search.count)
+    return np.bincount(np.clip(bins, 0, BINS - 1), minlength=BINS).astype(np.float64)
+
+
+def _ground(disparity: Fixed, known: Mask) -> Fixed:
+    """The largest disparity that is ground, by row ``[h, 1]``; the least int16 where none is.
+
+    A strip of ground lies at one distance all along a row near the middle, and farther away (in
+    disparity) towards its ends. No subject that stands in the picture is as wide. Compare the
+    v-disparity of Labayrade, Aubert, Tarel, "Real Time Obstacle Detection in Stereovision on Non
+    Flat Road Geometry Through V-Disparity Representation", IV 2002, of which this is the case that
+    a subject must not be mistaken for.
+    """
+    height, width = disparity.shape
+    ground = np.full((height, 1), np.iinfo(np.int16).min, np.int16)
+    strips, cell = (height - height // 2) // _STRIP_ROWS, width // _CELLS
+    if not strips or not cell:
+        return ground
+    top = height - strips * _STRIP_ROWS
+    shape = (strips, _STRIP_ROWS, _CELLS, cell)
+    part = slice(top, None), slice(0, _CELLS * cell)
+    unknown = np.iinfo(np.int16).max
+    values = np.where(known[part], disparity[part], unknown).reshape(shape)
+    values = np.sort(values.transpose(0, 2, 1, 3).reshape(strips, _CELLS, -1), axis=2)
+    number = (values != unknown).sum(axis=2)
+    middle = np.take_along_axis(values, number[..., None] // 2, axis=2)[..., 0].astype(np.int32)
+    valid = number > _LEAST_KNOWN * values.shape[2]
+    for strip in range(strips):
+        cells = middle[strip, valid[strip]]
+        if len(cells) < _GROUND_CELLS:
+            continue
+        typical = np.sort(cells)[len(cells) // 2]
+        alike = (cells <= typical + _GROUND_SPREAD) & (cells >= typical / 2 - _GROUND_SPREAD)
+        if np.count_nonzero(alike) >= _GROUND_CELLS:
+            rows = slice(top + strip * _STRIP_ROWS, top + (strip + 1) * _STRIP_ROWS)
+            ground[rows] = cells[alike].max() + _GROUND_SPREAD
+    return ground
+
+
+def _measured(known: Mask, nearer: Mask, margin: Fixed) -> NDArray[np.int8]:
+    """1 where a pixel is of the layer, -1 where it is not, 0 where nobody can say.
+
+    Args:
+        nearer: what the matcher says.
+        margin: by how much the eyes are more alike in the layer than elsewhere, in grey levels.
+    """
+    near = known & nearer & (margin > -_MARGIN)
+    far = known & ~nearer & (margin < _MARGIN)
+    said = near.astype(np.float32) - far
+    around = cv2.blur(said, (_OUTVOTED_BY, _OUTVOTED_BY))
+    said[(said * around) < -_OUTVOTED] = 0
+    return said.astype(np.int8)
+
+
+def _filled(measured: NDArray[np.int8], textured: Mask) -> Mask:
+    """The layer with what was not measured: background, unless the layer encloses it.
+
+    What has texture and no match is seen by one eye only: it is of the layer if both neighbours in
+    its row are, because the nearer one hides the other. What has no texture must be enclosed from
+    above and below as well; the picture's lower edge, at which subjects are cut off, is neither.
+    """
+    left, right = _next_in_row(measured), _next_in_row(measured[:, ::-1])[:, ::-1]
+    above = _next_in_row(measured.T).T
+    below = _next_in_row(measured.T[:, ::-1])[:, ::-1].T
+    in_row = (left > 0) & (right > 0)
+    enclosed = in_row & (above > 0) & (below >= 0)
+    near = (measured > 0) | ((measured == 0) & np.where(textured, in_row, enclosed))
+    filled: Bytes = cv2.medianBlur(near.astype(np.uint8), 5)
+    return filled > 0
+
+
+def _next_in_row(measured: NDArray[np.int8]) -> NDArray[np.int8]:
+    """What was measured last before each pixel of a row, 0 where nothing was."""
+    columns = np.where(measured != 0, np.arange(measured.shape[1]), 0)
+    return np.take_along_axis(measured, np.maximum.accumulate(columns, axis=1), axis=1)
+
+
+def layer_split(histogram: NDArray[np.float64]) -> float | None:
+    """Where the nearest layer begins in a histogram of disparities.
+
+    Args:
+        histogram: counts by disparity, far to near; at least 5 bins.
+
+    Returns:
+        A position in bins (the lower edge of bin 0 is 0), or None where no layer stands out.
+    """
+    total = histogram.sum()
+    if total == 0:
+        return None
+    position = np.arange(len(histogram)) + 0.5
+    far_weight = np.cumsum(histogram)[:-1] / total
+    far_sum = np.cumsum(histogram * position)[:-1] / total
+    mean = float((histogram * position).sum() / total)
+    # Otsu's variance between the classes, for a split after each bin.
+    spread = far_weight * (1 - far_weight)
+    between = np.zeros_like(spread)
+    np.divide((mean * far_weight - far_sum) ** 2, spread, out=between, where=spread > 1e-9)
+    cut = int(np.argmax(between)) + 1
+    if between[cut - 1] == 0:
+        return None
+    far_mean = float(np.average(position[:cut], weights=histogram[:cut]))
+    near_mean = float(np.average(position[cut:], weights=histogram[cut:]))
+    if near_mean - far_mean < _MIN_GAP:
+        return None
+
+    # The layers' peaks and the valley between them, on a histogram smoothed over 5 bins.
+    smooth = np.convolve(histogram, np.ones(5) / 5, mode="same")
+    lower, upper = int(far_mean), int(near_mean)
+    peak = min(smooth[:cut].max(), smooth[cut:].max())
+    valley = smooth[lower : upper + 1]
+    if valley.min() > _MAX_VALLEY * peak:
+        return None
+    # The middle of the valley's floor, so that it does not jump about on an empty one.
+    lowest = lower + int(np.argmin(valley))
+    floor = smooth <= valley.min() + 0.02 * peak
+    first = last = lowest
+    while first > lower and floor[first - 1]:
+        first -= 1
+    while last < upper and floor[last + 1]:
+        last += 1
+    return (first + last + 1) / 2
