@@ -3,7 +3,7 @@
     python benchmarks/subjects.py [--model depth] [--frames N] [--clip VIDEO --alpha TRUTH]
                                   [--behind VIDEO] [--sheets FOLDER] [--anyway] [--only NAME]
 
-Rows: the demo's room, at two speeds of the walk; VIDEO (side by side; its true alpha is a grey video
+Rows: the demo's room, at two speeds of the walk; VIDEO (side by side, its true alpha a grey video
 of the same size); and the figure of VIDEO cut out and placed elsewhere (another disparity, size or
 place, with noise, or darker in one eye) before the frames of `--behind` (360 degrees with the left
 eye on top, of which the front is cut out). Columns: IoU at alpha 0.5, the mean and the least of all

@@ -29,15 +29,17 @@ _MIN_GAP, _MAX_VALLEY = 4.0, 0.5
 _BACKDROP = 0.5  # share of the picture from which on what has no texture is a backdrop
 
 #: The lower half is looked at in strips of so many of its rows, and in so many cells along them.
-#: Where so many of these hold one distance, that is the ground.
-_STRIP_ROWS, _CELLS, _GROUND_CELLS = 8, 8, 5
+#: Where so many of these hold one distance, one near either end among them, that is the ground.
+_STRIP_ROWS, _CELLS, _GROUND_CELLS, _END_CELLS = 8, 8, 5, 2
 _LEAST_KNOWN = 0.05  # share of a cell that must be known
-_GROUND_SPREAD = 24  # sixteenths of a pixel by which a strip of ground differs, either way
+_GROUND_SPREAD = 24  # sixteenths of a pixel by which ground differs, either way
+_GROUND_ASIDE = 0.6  # its disparity towards the ends of a row, as a share of that in the middle
 
 #: Grey levels by which matching as near must be better than as far, or worse, to say something.
 _MARGIN = 2
 #: What is said of a pixel does not count where the mean around it says the contrary so clearly.
 _OUTVOTED_BY, _OUTVOTED = 9, 0.5
+_MOST_DIRECTIONS = 0.7  # share of the directions in which what is enclosed sees the layer
 
 
 @dataclass(slots=True)
@@ -84,12 +86,13 @@ def nearest_layer(matched: Matched, search: Search, counts: Counts) -> Layer | N
     if split is None:
         return None
     threshold = 16 * (search.least + split * search.count / BINS)
-    nearer = matched.disparity >= np.maximum(threshold, ground)
     first = int(np.clip(np.ceil(threshold / 16) - search.least, 1, search.count - 1))
     as_near, as_far = layer_costs(matched.detail, search, first)
-    margin = as_far.astype(np.int16) - as_near
-    measured = np.stack(
-        [_measured(*eye) for eye in zip(matched.known, nearer, margin, strict=True)]
+    nearer = matched.disparity >= threshold
+    # Ground as near as the subject tells nothing of either.
+    standing = matched.disparity > np.maximum(ground, threshold - 1)
+    measured = _measured(
+        matched.known & (standing | ~nearer), nearer, as_far.astype(np.int16) - as_near
     )
     near = np.stack([_filled(*eye) for eye in zip(measured, matched.textured, strict=True)])
     return Layer(near, measured != 0)
@@ -130,53 +133,86 @@ def _ground(disparity: Fixed, known: Mask) -> Fixed:
     middle = np.take_along_axis(values, number[..., None] // 2, axis=2)[..., 0].astype(np.int32)
     valid = number > _LEAST_KNOWN * values.shape[2]
     for strip in range(strips):
-        cells = middle[strip, valid[strip]]
+        cells = np.sort(middle[strip, valid[strip]])
         if len(cells) < _GROUND_CELLS:
             continue
-        typical = np.sort(cells)[len(cells) // 2]
-        alike = (cells <= typical + _GROUND_SPREAD) & (cells >= typical / 2 - _GROUND_SPREAD)
-        if np.count_nonzero(alike) >= _GROUND_CELLS:
+        typical = cells[(len(cells) - 1) // 2]
+        alike = valid[strip] & (middle[strip] <= typical + _GROUND_SPREAD)
+        alike &= middle[strip] >= _GROUND_ASIDE * typical - _GROUND_SPREAD
+        from_end_to_end = alike[:_END_CELLS].any() and alike[-_END_CELLS:].any()
+        if from_end_to_end and np.count_nonzero(alike) >= _GROUND_CELLS:
             rows = slice(top + strip * _STRIP_ROWS, top + (strip + 1) * _STRIP_ROWS)
-            ground[rows] = cells[alike].max() + _GROUND_SPREAD
+            ground[rows] = typical + _GROUND_SPREAD
     return ground
 
 
 def _measured(known: Mask, nearer: Mask, margin: Fixed) -> NDArray[np.int8]:
-    """1 where a pixel is of the layer, -1 where it is not, 0 where nobody can say.
+    """1 where a pixel is of the layer, -1 where it is not, 0 where nobody can say, ``[2, h, w]``.
 
     Args:
+        known: where the matcher can be believed.
         nearer: what the matcher says.
         margin: by how much the eyes are more alike in the layer than elsewhere, in grey levels.
     """
     near = known & nearer & (margin > -_MARGIN)
     far = known & ~nearer & (margin < _MARGIN)
-    said = near.astype(np.float32) - far
-    around = cv2.blur(said, (_OUTVOTED_BY, _OUTVOTED_BY))
-    said[(said * around) < -_OUTVOTED] = 0
-    return said.astype(np.int8)
+    measured = near.astype(np.int8) - far
+    for eye in measured:
+        around = cv2.blur(eye.astype(np.float32), (_OUTVOTED_BY, _OUTVOTED_BY))
+        eye[eye * around < -_OUTVOTED] = 0
+    return measured
 
 
 def _filled(measured: NDArray[np.int8], textured: Mask) -> Mask:
     """The layer with what was not measured: background, unless the layer encloses it.
 
     What has texture and no match is seen by one eye only: it is of the layer if both neighbours in
-    its row are, because the nearer one hides the other. What has no texture must be enclosed from
-    above and below as well; the picture's lower edge, at which subjects are cut off, is neither.
+    its row are, because the nearer one hides the other. All else is if the layer is what is
+    measured next in most of eight directions.
     """
-    left, right = _next_in_row(measured), _next_in_row(measured[:, ::-1])[:, ::-1]
-    above = _next_in_row(measured.T).T
-    below = _next_in_row(measured.T[:, ::-1])[:, ::-1].T
+    left = _next_before(measured.T).T
+    right = _next_before(measured.T[::-1])[::-1].T
     in_row = (left > 0) & (right > 0)
-    enclosed = in_row & (above > 0) & (below >= 0)
-    near = (measured > 0) | ((measured == 0) & np.where(textured, in_row, enclosed))
+    near = (measured > 0) | ((measured == 0) & (_enclosed(measured) & (in_row | ~textured)))
     filled: Bytes = cv2.medianBlur(near.astype(np.uint8), 5)
     return filled > 0
 
 
-def _next_in_row(measured: NDArray[np.int8]) -> NDArray[np.int8]:
-    """What was measured last before each pixel of a row, 0 where nothing was."""
-    columns = np.where(measured != 0, np.arange(measured.shape[1]), 0)
-    return np.take_along_axis(measured, np.maximum.accumulate(columns, axis=1), axis=1)
+def _enclosed(measured: NDArray[np.int8]) -> Mask:
+    """Where the layer is what is measured next in most directions, ``[h, w]``.
+
+    A picture's border is background, but for the lower one, at which subjects are cut off. Looked
+    at on every second pixel, as this is about areas.
+    """
+    height, width = measured.shape
+    small = measured[::2, ::2]
+    flipped = small[::-1]
+    seen = [_next_before(small.T).T, _next_before(small.T[::-1])[::-1].T, _next_before(small)]
+    seen += [_next_above_aside(small), _next_above_aside(small[:, ::-1])[:, ::-1]]
+    low = [_next_before(flipped), _next_above_aside(flipped)]
+    low.append(_next_above_aside(flipped[:, ::-1])[:, ::-1])
+    all_ = len(seen) + sum((votes[::-1] != 0).astype(np.int8) for votes in low)
+    near = sum((votes > 0).astype(np.int8) for votes in seen)
+    near = near + sum((votes[::-1] > 0).astype(np.int8) for votes in low)
+    enclosed: Mask = near >= _MOST_DIRECTIONS * all_
+    return enclosed.repeat(2, 0).repeat(2, 1)[:height, :width]
+
+
+def _next_before(measured: NDArray[np.int8]) -> NDArray[np.int8]:
+    """What was measured last above each pixel, 0 where nothing was."""
+    rows = np.where(measured != 0, np.arange(len(measured), dtype=np.int32)[:, None], 0)
+    return np.take_along_axis(measured, np.maximum.accumulate(rows, axis=0), axis=0)
+
+
+def _next_above_aside(measured: NDArray[np.int8]) -> NDArray[np.int8]:
+    """The same above and to the right: with each row moved on by one, that is straight above."""
+    height, width = measured.shape
+    wide = np.zeros((height, width + height), np.int8)
+    wide[:, :width] = measured
+    moved = wide.ravel()[: height * (width + height - 1)].reshape(height, -1)
+    wide = np.zeros_like(wide)
+    wide.ravel()[: moved.size] = _next_before(moved).ravel()
+    return wide[:, :width]
 
 
 def layer_split(histogram: NDArray[np.float64]) -> float | None:

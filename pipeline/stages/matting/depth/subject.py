@@ -28,7 +28,7 @@ _ASIDE, _STILL = 0.4, 0.05
 _STILL_SHARE = 0.7  # of a part that never moves
 #: Another subject has at least so much of the first one's score; a limb that is cut off from it by
 #: a gap of this share of the eye's width has at least the second.
-_OTHER, _LIMB, _NEARBY = 0.2, 0.01, 0.06
+_OTHER, _LIMB, _NEARBY = 0.2, 0.015, 0.06
 
 _SAME_PLACE = 8  # grey levels of the median difference of what does not move
 _NEARLY_ALWAYS = 0.8  # share of the sampled frames
