@@ -90,11 +90,10 @@ def nearest_layer(matched: Matched, search: Search, counts: Counts) -> Layer | N
     as_near, as_far = layer_costs(matched.detail, search, first)
     nearer = matched.disparity >= threshold
     # Ground as near as the subject tells nothing of either.
-    standing = matched.disparity > np.maximum(ground, threshold - 1)
-    measured = _measured(
-        matched.known & (standing | ~nearer), nearer, as_far.astype(np.int16) - as_near
-    )
-    near = np.stack([_filled(*eye) for eye in zip(measured, matched.textured, strict=True)])
+    vague = matched.known & nearer & (matched.disparity <= ground)
+    margin = as_far.astype(np.int16) - as_near
+    measured = _measured(matched.known & ~vague, nearer, margin)
+    near = np.stack([_filled(*eye) for eye in zip(measured, vague, strict=True)])
     return Layer(near, measured != 0)
 
 
@@ -163,17 +162,20 @@ def _measured(known: Mask, nearer: Mask, margin: Fixed) -> NDArray[np.int8]:
     return measured
 
 
-def _filled(measured: NDArray[np.int8], textured: Mask) -> Mask:
+def _filled(measured: NDArray[np.int8], vague: Mask) -> Mask:
     """The layer with what was not measured: background, unless the layer encloses it.
 
-    What has texture and no match is seen by one eye only: it is of the layer if both neighbours in
-    its row are, because the nearer one hides the other. All else is if the layer is what is
-    measured next in most of eight directions.
+    What only one eye sees is hidden from the other by something nearer beside it, and what has no
+    texture may be either: both are of the layer only if it is on either side of them in their row,
+    and around them. Of the ground each row is full, so that there only the latter counts.
+
+    Args:
+        vague: ground as near as the layer.
     """
     left = _next_before(measured.T).T
     right = _next_before(measured.T[::-1])[::-1].T
-    in_row = (left > 0) & (right > 0)
-    near = (measured > 0) | ((measured == 0) & (_enclosed(measured) & (in_row | ~textured)))
+    between = (left > 0) & (right > 0)
+    near = (measured > 0) | ((measured == 0) & (between | vague) & _enclosed(measured))
     filled: Bytes = cv2.medianBlur(near.astype(np.uint8), 5)
     return filled > 0
 
