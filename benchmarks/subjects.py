@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--behind", type=Path)
     parser.add_argument("--sheets", type=Path)
     parser.add_argument("--anyway", action="store_true")
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", default="", help="rows whose name has this in it")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -106,7 +106,7 @@ def clips(asked: argparse.Namespace) -> Iterator[Clip]:
     if asked.behind is None:
         return
     behind = stereo_half(asked.behind, clip.num_frames, clip.width)
-    yield Clip(asked.behind.name, behind, None)
+    yield Clip(asked.behind.name, behind[:: clip.num_frames // 7], None)
     for placed in PLACED:
         yield place(clip, behind, placed, asked.frames)
 

@@ -39,7 +39,7 @@ from pipeline.stages.matting.known_background import (
     window_of,
 )
 from pipeline.stages.matting.plate_facts import PlateOptions
-from pipeline.stages.matting.plate_ghosts import outlines
+from pipeline.stages.matting.plate_ghosts import reason_against
 
 #: The median is taken of at most this many frames, and of at most so many bytes of them: 25 frames
 #: up to 5120x2560, 9 at 8192x4096. They stay on the model's device.
@@ -52,9 +52,6 @@ _MOST_NOISE = 4.0  # times the eye's typical one: more is motion, not noise
 
 #: Colour distance, in standard deviations of the noise, that is nothing, and that is subject.
 _NEAR, _FAR = 5.0, 10.0
-#: Outlines of so small a share of all pixels say nothing. From this share of ghosts on (see
-#: `plate_ghosts.py`) the median is not empty.
-_LEAST_OUTLINE, _MOST_GHOSTS = 0.0005, 0.3
 _MOST_GAIN = 1.2  # of exposure, either way
 
 
@@ -172,16 +169,13 @@ class PlateModel:
 
 
 def _require_empty(samples: Tensor, plate: Tensor) -> None:
-    found = outlines(samples, plate)
-    if found is None or found.subject + found.ghosts < _LEAST_OUTLINE * found.pixels:
-        return
-    share = found.ghosts / (found.subject + found.ghosts)
-    if share > _MOST_GHOSTS:
+    reason = reason_against(samples, plate)
+    if reason is not None:
         raise InputError(
             f"the median of {len(samples)} frames still holds the subject, or the camera moves:"
-            f" {share:.0%} of the outlines that it leaves are its own",
-            "give a picture of the empty scene (matting.plate_image), or use --model rvm for"
-            " people",
+            f" {reason}",
+            "use --model rvm for people, or give a picture of the empty scene"
+            " (matting.plate_image)",
         )
 
 

@@ -1,18 +1,24 @@
 """Tells whether the median of a video's frames still holds the subject.
 
-Where the plate is empty, what differs from it is the subject, and the outline of the difference is
-an edge of the frame. Where the plate holds the subject, the difference is also there when the
-subject has moved away and the frame shows the background: then its outline is an edge of the
-*plate*. Such a false object is called a ghost (Cucchiara, Grana, Piccardi, Prati, "Detecting Moving
-Objects, Ghosts, and Shadows in Video Streams", PAMI 25(10), 2003). A subject that moves on the spot
-leaves its place about as often as it comes to another, so that nearly half of all outlines are
-ghosts'; one that walks away leaves next to none.
+Two signs, of which one is enough:
+
+- **Nothing settles.** Where the background is seen for most of the time the median is that, and
+  only the passing subject differs from it. A subject that moves on the spot makes a median of its
+  own parts, from which it differs in almost every frame.
+- **Ghosts.** Where the plate is empty, the outline of what differs is an edge of the frame. Where
+  the plate holds the subject and it has gone, it is an edge of the *plate*: a false object
+  (Cucchiara, Grana, Piccardi, Prati, "Detecting Moving Objects, Ghosts, and Shadows in Video
+  Streams", PAMI 25(10), 2003). A subject that stands and then leaves makes such ones.
+
+Measured on small frames of the whole video. See docs/decisions/021 for what clips of either kind
+come to.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -23,42 +29,63 @@ _SIDE = 320  # frames are compared at this size
 _DIFFERENT = 18 / 255  # mean difference of the channels that is no noise at that size
 #: One of frame and plate has the edge if its gradient is so much larger, and by more than this.
 _CLEARLY, _LEAST_EDGE = 1.5, 8 / 255
+_ALMOST_HALF = 0.4  # of the frames
 _FEW_SAMPLES = 5  # with fewer nothing can be said
+_LEAST_PASSING = (
+    0.03  # share of the picture where something moves: leaves in the wind are no subject
+)
+_MOST_UNSETTLED, _MOST_GHOSTS = 0.1, 0.4
 
 
 @dataclass(frozen=True, slots=True)
-class Outlines:
-    """Whose edges the outlines of all differences are, in pixels.
+class Traces:
+    """What the subject leaves in the samples, as numbers of pixels.
 
     Attributes:
-        subject: of the frames.
-        ghosts: of the plate.
         pixels: of all frames.
+        passing: of one frame: where something differs from the plate at least once.
+        unsettled: of those, where it does in almost half of the frames.
+        subject, ghosts: outlines of what differs that are edges of the frame, and of the plate.
     """
 
+    pixels: int
+    passing: float
+    unsettled: float
     subject: float
     ghosts: float
-    pixels: int
 
 
-def outlines(samples: Tensor, plate: Tensor) -> Outlines | None:
-    """Compare frames with their median.
+def reason_against(samples: Tensor, plate: Tensor) -> str | None:
+    """Why the median of the samples is not the empty scene, in words, or None if it is.
 
     Args:
         samples: uint8 ``[N, E, 3, H, W]``.
         plate: uint8 ``[E, 3, H, W]``.
-
-    Returns:
-        None for so few samples that nothing can be said.
     """
-    count, eyes = samples.shape[:2]
+    count = len(samples)
     if count < _FEW_SAMPLES:
         return None
-    subject = ghosts = 0.0
+    found = traces(samples, plate)
+    if found.passing * count < _LEAST_PASSING * found.pixels:
+        return None
+    unsettled = found.unsettled / found.passing
+    if unsettled > _MOST_UNSETTLED:
+        return f"{unsettled:.0%} of where something moves is hardly ever empty"
+    ghosts = found.ghosts / max(1.0, found.subject + found.ghosts)
+    if ghosts > _MOST_GHOSTS:
+        return f"{ghosts:.0%} of the outlines are of what has left its place"
+    return None
+
+
+def traces(samples: Tensor, plate: Tensor) -> Traces:
+    """Compare frames with their median."""
+    count, eyes = samples.shape[:2]
+    subject = ghosts = passing = unsettled = 0.0
     pixels = 0
     for eye in range(eyes):
         back = _small(plate[eye : eye + 1])
         back_edges = _gradient(back)
+        times = torch.zeros_like(back[:, :1])
         for at in range(count):
             picture = _small(samples[at, eye : eye + 1])
             # The exposure may sway: the median difference of all pixels is that of the background.
@@ -66,12 +93,15 @@ def outlines(samples: Tensor, plate: Tensor) -> Outlines | None:
             distance = (picture - back - level).abs().mean(dim=1, keepdim=True)
             differs = (box_mean(distance, 1) > _DIFFERENT).float()
             differs = dilate(erode(differs, 1), 1)  # without specks and lines
+            times += differs
             outline = (dilate(differs, 1) - erode(differs, 1)) > 0
             edges = _gradient(picture)
             subject += float((outline & _clearly(edges, back_edges)).sum())
             ghosts += float((outline & _clearly(back_edges, edges)).sum())
             pixels += distance.numel()
-    return Outlines(subject, ghosts, pixels)
+        passing += float((times > 0).sum())
+        unsettled += float((times > _ALMOST_HALF * count).sum())
+    return Traces(pixels, passing, unsettled, subject, ghosts)
 
 
 def _small(picture: Tensor) -> Tensor:

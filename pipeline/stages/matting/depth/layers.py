@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.stages.matting.depth.matching import (
-    Bytes,
     Fixed,
     Mask,
     Matched,
@@ -39,6 +38,7 @@ _GROUND_ASIDE = 0.6  # its disparity towards the ends of a row, as a share of th
 _MARGIN = 2
 #: What is said of a pixel does not count where the mean around it says the contrary so clearly.
 _OUTVOTED_BY, _OUTVOTED = 9, 0.5
+_HOLE_FAR = 0.1  # share of a hole that is measured to be far, from which on it is no hole
 _MOST_DIRECTIONS = 0.7  # share of the directions in which what is enclosed sees the layer
 
 
@@ -138,8 +138,13 @@ def _ground(disparity: Fixed, known: Mask) -> Fixed:
         typical = cells[(len(cells) - 1) // 2]
         alike = valid[strip] & (middle[strip] <= typical + _GROUND_SPREAD)
         alike &= middle[strip] >= _GROUND_ASIDE * typical - _GROUND_SPREAD
+        # A subject before it is nearer; between two things at one distance it is farther.
+        whole = (
+            np.count_nonzero(cells < typical) - np.count_nonzero(alike & (middle[strip] < typical))
+            <= 1
+        )
         from_end_to_end = alike[:_END_CELLS].any() and alike[-_END_CELLS:].any()
-        if from_end_to_end and np.count_nonzero(alike) >= _GROUND_CELLS:
+        if whole and from_end_to_end and np.count_nonzero(alike) >= _GROUND_CELLS:
             rows = slice(top + strip * _STRIP_ROWS, top + (strip + 1) * _STRIP_ROWS)
             ground[rows] = typical + _GROUND_SPREAD
     return ground
@@ -176,8 +181,17 @@ def _filled(measured: NDArray[np.int8], vague: Mask) -> Mask:
     right = _next_before(measured.T[::-1])[::-1].T
     between = (left > 0) & (right > 0)
     near = (measured > 0) | ((measured == 0) & (between | vague) & _enclosed(measured))
-    filled: Bytes = cv2.medianBlur(near.astype(np.uint8), 5)
-    return filled > 0
+    return _without_holes(cv2.medianBlur(near.astype(np.uint8), 5) > 0, measured < 0)
+
+
+def _without_holes(near: Mask, far: Mask) -> Mask:
+    """Fill the holes in which next to nothing was measured to be far."""
+    number, holes = cv2.connectedComponents((~near).astype(np.uint8), connectivity=4)
+    size = np.bincount(holes.ravel(), minlength=number)
+    fill = np.bincount(holes[far], minlength=number) < _HOLE_FAR * size
+    fill[np.concatenate([holes[0], holes[-1], holes[:, 0], holes[:, -1]])] = False
+    filled: Mask = near | fill[holes]
+    return filled
 
 
 def _enclosed(measured: NDArray[np.int8]) -> Mask:

@@ -32,6 +32,8 @@ _DETAIL = 17
 _WINDOW = 5  # pixels; side of the window of which costs are means
 #: Texture is how much a place differs from those so many pixels beside it, in grey levels.
 _BESIDE, _LEAST_TEXTURE = 4, 3
+#: Twice what it is in this share of the picture is texture, and so is in any case the second.
+_SMOOTHEST, _MOST_NOISE = 0.05, 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ def match(rgb: Tensor, search: Search, matcher: Any) -> Matched:
     # Mirrored, the right eye is the left one.
     from_right = _disparity(right[:, ::-1], left[:, ::-1], search, matcher)[:, ::-1]
     detail = np.stack([_detail(eye) for eye in grey])
-    textured = np.stack([_textured(eye) for eye in detail])
+    textured = _textured(detail)
     agrees = np.stack(
         [
             _agreement(from_left, from_right, 1, search.least),
@@ -128,19 +130,24 @@ def _detail(grey: Bytes) -> Bytes:
 
 
 def _textured(detail: Bytes) -> Mask:
-    """Where a place can be told from those beside it.
+    """Where a place can be told from those beside it, of both eyes ``[2, h, w]``.
 
     By the interest operator of Moravec ("Obstacle Avoidance and Navigation in the Real World by a
-    Seeing Robot Rover", 1980), along rows only, because that is where matches are looked for.
+    Seeing Robot Rover", 1980), along rows only, because that is where matches are looked for. The
+    smoothest places show how much of it is noise.
     """
-    margin = cv2.copyMakeBorder(detail, 0, 0, _BESIDE, _BESIDE, cv2.BORDER_REFLECT_101)
-    width = detail.shape[1]
-    unlike = [
-        cv2.blur(cv2.absdiff(detail, margin[:, at : at + width]), (_WINDOW, _WINDOW))
-        for at in (0, 2 * _BESIDE)
-    ]
-    textured: Mask = np.minimum(*unlike) >= _LEAST_TEXTURE
-    return textured
+    width = detail.shape[2]
+    unlike = np.empty_like(detail)
+    for eye, out in zip(detail, unlike, strict=True):
+        margin = cv2.copyMakeBorder(eye, 0, 0, _BESIDE, _BESIDE, cv2.BORDER_REFLECT_101)
+        sides = [
+            cv2.blur(cv2.absdiff(eye, margin[:, at : at + width]), (_WINDOW, _WINDOW))
+            for at in (0, 2 * _BESIDE)
+        ]
+        np.minimum(*sides, out=out)
+    counts = np.bincount(unlike.ravel(), minlength=256)
+    noise = int(np.searchsorted(counts.cumsum(), _SMOOTHEST * unlike.size))
+    return unlike >= min(max(_LEAST_TEXTURE, 2 * noise), _MOST_NOISE)
 
 
 def _disparity(eye: Bytes, other: Bytes, search: Search, matcher: Any) -> Fixed:
