@@ -6,6 +6,8 @@ plate's exposure, the colour distance of each pixel is measured in units of the 
 coarse mask is cleaned, and alpha at its rim is solved from plate and nearby subject and fitted to
 the picture by a guided filter.
 
+A median that still holds the subject is refused (`plate_ghosts.py`).
+
 Limits: the camera must stand on a tripod and keep focus and white balance (a slowly changing gain
 is found by frame); without a picture the subject must leave every place for more than half of the
 time; shadows that are darker than the noise, moving furniture and lamps that go on count as

@@ -1,26 +1,33 @@
-"""The `depth` model: whatever stands nearer than the rest, by the parallax of the two eyes.
+"""The `depth` model: the subject is what stands nearer than the rest, by the parallax of two eyes.
 
 Needs no weights, only a stereo video. For each frame:
 
 1. Both eyes, grey and reduced, are matched left to right and right to left by semi-global
    matching (Hirschmueller, "Stereo Processing by Semiglobal Matching and Mutual Information",
-   PAMI 30(2), 2008; OpenCV's StereoSGBM, Birchfield-Tomasi cost). Where the two do not agree,
-   one eye sees what the other does not: that is background, and takes the farther neighbour's.
-2. A histogram of the disparities, of this frame and fading ones before it, is split in two (Otsu,
-   "A Threshold Selection Method from Gray-Level Histograms", SMC 9(1), 1979), and the split is
-   moved to the valley between the layers. Without a valley nothing stands nearer: alpha is 0.
-3. A guided filter (He, Sun, Tang, PAMI 35(6), 2013) at full size takes that coarse matte to the
+   PAMI 30(2), 2008; OpenCV's StereoSGBM, Birchfield-Tomasi cost). A disparity is known where the
+   place has texture along its row and the two directions agree (`matching.py`).
+2. A histogram of the known disparities, of this frame and fading ones before it, is split in two
+   (Otsu, "A Threshold Selection Method from Gray-Level Histograms", SMC 9(1), 1979), and the split
+   is moved to the valley between the layers. Without a valley nothing stands nearer: alpha is 0.
+   Ground that comes nearer towards the lower edge is told by its width. What is not known is
+   background, unless the layer encloses it (`layers.py`).
+3. Of the layer's parts the subject are those that are large, compact, near the middle, and not
+   furniture that never moves in the whole video (`subject.py`).
+4. A guided filter (He, Sun, Tang, PAMI 35(6), 2013) at full size takes that coarse matte to the
    picture's edges; alpha at the edge itself is solved from the colours on either side of it.
 
-Limits. The eyes must be level and as sharp and bright as each other. Disparity is searched along
-rows, which in an equirectangular picture is true near its middle; towards its upper and lower edge
-and at more than about 60 degrees to the side the disparity shrinks and turns vertical, and the
-subject melts into the background. What touches the subject at the same distance (the floor at its
-feet, a chair, a table before it) belongs to it, and of two people the farther may be cut. A gap
-that is narrower than its own parallax, as between arm and body, is filled. Smooth walls
-and mirrors have no disparity: a plain backdrop that fills half of the picture counts as far, but
-not where the subject encloses it. The subject should fill some hundredths of the eye, nearer than
-about 15 times the distance between the lenses.
+`prepare` does the same with a few frames from all over the video, and refuses it where nothing
+stands nearer, or where that is no reliable subject. See docs/decisions/021.
+
+Limits. The eyes must be level and as sharp as each other. Disparity is searched along rows, which
+in an equirectangular picture is true near its middle; towards its upper and lower edge and at more
+than about 60 degrees to the side the disparity shrinks and turns vertical, and the subject melts
+into the background. What touches the subject at the same distance (a chair, a table before it)
+belongs to it, and of two people the farther may be cut. A gap without texture, or narrower than its
+own parallax, as between arm and body, is filled. A subject without texture before a background
+without texture is lost. Where the ground is as near as the subject (around its feet, or beside a
+subject that is cut off), the subject is guessed from what is above and below. The subject should
+fill some hundredths of the eye, nearer than about 15 times the distance between the lenses.
 """
 
 from __future__ import annotations
