@@ -28,11 +28,14 @@ _MIN_GAP, _MAX_VALLEY = 4.0, 0.5
 _BACKDROP = 0.5  # share of the picture from which on what has no texture is a backdrop
 
 #: The lower half is looked at in strips of so many of its rows, and in so many cells along them.
-#: Where so many of these hold one distance, one near either end among them, that is the ground.
-_STRIP_ROWS, _CELLS, _GROUND_CELLS, _END_CELLS = 8, 8, 5, 2
+#: Where so many of these hold one distance, those at both ends among them, that may be ground.
+_STRIP_ROWS, _CELLS, _GROUND_CELLS = 8, 8, 5
 _LEAST_KNOWN = 0.05  # share of a cell that must be known
 _GROUND_SPREAD = 24  # sixteenths of a pixel by which ground differs, either way
-_GROUND_ASIDE = 0.6  # its disparity towards the ends of a row, as a share of that in the middle
+_GROUND_ASIDE = 0.7  # how far from the cosine of the angle to the side its disparity may fall
+#: From one strip to the next the ground's disparity changes by this share of it at the most; that
+#: of so many strips above is less than this share of it.
+_MOST_RISE, _RISE_STRIPS, _LEAST_RISE = 0.25, 4, 0.87
 
 #: Grey levels by which matching as near must be better than as far, or worse, to say something.
 _MARGIN = 2
@@ -111,11 +114,11 @@ def _count(matched: Matched, ground: Fixed, search: Search) -> NDArray[np.float6
 def _ground(disparity: Fixed, known: Mask) -> Fixed:
     """The largest disparity that is ground, by row ``[h, 1]``; the least int16 where none is.
 
-    A strip of ground lies at one distance all along a row near the middle, and farther away (in
-    disparity) towards its ends. No subject that stands in the picture is as wide. Compare the
-    v-disparity of Labayrade, Aubert, Tarel, "Real Time Obstacle Detection in Stereovision on Non
-    Flat Road Geometry Through V-Disparity Representation", IV 2002, of which this is the case that
-    a subject must not be mistaken for.
+    A strip of ground lies at one distance all along a row, with a disparity that falls as the
+    cosine of the angle to the side, and the strips below it are nearer. No subject that stands in
+    the picture is like that. Compare the v-disparity of Labayrade, Aubert, Tarel, "Real Time
+    Obstacle Detection in Stereovision on Non Flat Road Geometry Through V-Disparity
+    Representation", IV 2002, of which this is the case that a subject must not be mistaken for.
     """
     height, width = disparity.shape
     ground = np.full((height, 1), np.iinfo(np.int16).min, np.int16)
@@ -131,23 +134,34 @@ def _ground(disparity: Fixed, known: Mask) -> Fixed:
     number = (values != unknown).sum(axis=2)
     middle = np.take_along_axis(values, number[..., None] // 2, axis=2)[..., 0].astype(np.int32)
     valid = number > _LEAST_KNOWN * values.shape[2]
+    aside = _GROUND_ASIDE * np.cos((np.arange(_CELLS) + 0.5) / _CELLS * np.pi - np.pi / 2)
+    typical = np.zeros(strips)
     for strip in range(strips):
         cells = np.sort(middle[strip, valid[strip]])
         if len(cells) < _GROUND_CELLS:
             continue
-        typical = cells[(len(cells) - 1) // 2]
-        alike = valid[strip] & (middle[strip] <= typical + _GROUND_SPREAD)
-        alike &= middle[strip] >= _GROUND_ASIDE * typical - _GROUND_SPREAD
-        # A subject before it is nearer; between two things at one distance it is farther.
-        whole = (
-            np.count_nonzero(cells < typical) - np.count_nonzero(alike & (middle[strip] < typical))
-            <= 1
-        )
-        from_end_to_end = alike[:_END_CELLS].any() and alike[-_END_CELLS:].any()
-        if whole and from_end_to_end and np.count_nonzero(alike) >= _GROUND_CELLS:
+        typical[strip] = cells[(len(cells) - 1) // 2]
+        farther = valid[strip] & (middle[strip] < aside * typical[strip] - _GROUND_SPREAD)
+        alike = valid[strip] & ~farther & (middle[strip] <= typical[strip] + _GROUND_SPREAD)
+        ends = bool(alike[0] and alike[-1])
+        whole = np.count_nonzero(farther) <= 1 and np.count_nonzero(alike) >= _GROUND_CELLS
+        if ends and whole and _rises(typical[: strip + 1]):
             rows = slice(top + strip * _STRIP_ROWS, top + (strip + 1) * _STRIP_ROWS)
-            ground[rows] = typical + _GROUND_SPREAD
+            ground[rows] = typical[strip] + _GROUND_SPREAD
     return ground
+
+
+def _rises(typical: NDArray[np.float64]) -> bool:
+    """Whether the last of these strips is nearer than those above, and by no leap.
+
+    The ground at e degrees below the horizon has a disparity in proportion to tan(e): that of 45
+    degrees is half as much again as that of 34. A body's is the same from top to bottom.
+    """
+    if len(typical) <= _RISE_STRIPS:
+        return False
+    last = typical[-1 - _RISE_STRIPS :]
+    leaps = np.abs(np.diff(last)).max() > _MOST_RISE * last[-1]
+    return not leaps and bool(last[0] <= _LEAST_RISE * last[-1])
 
 
 def _measured(known: Mask, nearer: Mask, margin: Fixed) -> NDArray[np.int8]:
@@ -172,15 +186,16 @@ def _filled(measured: NDArray[np.int8], vague: Mask) -> Mask:
 
     What only one eye sees is hidden from the other by something nearer beside it, and what has no
     texture may be either: both are of the layer only if it is on either side of them in their row,
-    and around them. Of the ground each row is full, so that there only the latter counts.
+    and around them. Of the ground each row is full: there it must be above and below.
 
     Args:
         vague: ground as near as the layer.
     """
     left = _next_before(measured.T).T
     right = _next_before(measured.T[::-1])[::-1].T
-    between = (left > 0) & (right > 0)
-    near = (measured > 0) | ((measured == 0) & (between | vague) & _enclosed(measured))
+    above, below = _next_before(measured), _next_before(measured[::-1])[::-1]
+    between = np.where(vague, (above > 0) & (below >= 0), (left > 0) & (right > 0))
+    near = (measured > 0) | ((measured == 0) & between & _enclosed(measured))
     return _without_holes(cv2.medianBlur(near.astype(np.uint8), 5) > 0, measured < 0)
 
 

@@ -19,8 +19,8 @@ from pipeline.stages.matting.depth.matching import Bytes, Mask
 _LEAST_PART, _LEAST_SUBJECT = 0.0003, 0.003
 _MOST_SUBJECT = 0.6  # of the eye: then the layers are not subject and background
 _LEAST_MEASURED = 0.15  # of a part: the rest is filled in
-#: Share of the upper border that a ceiling covers; width and height of a strip of ground at the
-#: lower border, as shares of the eye's.
+#: Share of the upper border that a ceiling covers; width and height of a strip of ground, as shares
+#: of the eye's.
 _CEILING, _GROUND_WIDTH, _GROUND_HEIGHT = 0.4, 0.7, 0.35
 #: What a part at the left or right border counts against one in the middle, and what one counts
 #: that never moves in the whole video.
@@ -77,10 +77,9 @@ def _chosen_parts(near: Mask, known: Mask, still: Mask | None) -> Mask:
     aside = np.abs(centres[:, 0] / width - 0.5) * 2
     score *= 1 - (1 - _ASIDE) * aside**2
     score[np.bincount(labels[0], minlength=number) > _CEILING * width] = 0
-    below = np.bincount(labels[-1], minlength=number) > 0
     wide = stats[:, cv2.CC_STAT_WIDTH] > _GROUND_WIDTH * width
     low = stats[:, cv2.CC_STAT_HEIGHT] < _GROUND_HEIGHT * height
-    score[below & wide & low] = 0
+    score[wide & low] = 0
     if still is not None:
         score[np.bincount(labels[still], minlength=number) > _STILL_SHARE * areas] *= _STILL
     best = int(np.argmax(score))
