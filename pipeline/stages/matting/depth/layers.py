@@ -28,7 +28,7 @@ _MIN_GAP, _MAX_VALLEY = 4.0, 0.5
 _BACKDROP = 0.5  # share of the picture from which on what has no texture is a backdrop
 
 #: The lower half is looked at in strips of so many of its rows, and in so many cells along them.
-#: Where so many of these hold one distance, those at both ends among them, that may be ground.
+#: Where so many of these hold one distance, and both ends are known, that may be ground.
 _STRIP_ROWS, _CELLS, _GROUND_CELLS = 8, 8, 5
 _LEAST_KNOWN = 0.05  # share of a cell that must be known
 _GROUND_SPREAD = 24  # sixteenths of a pixel by which ground differs, either way
@@ -143,7 +143,7 @@ def _ground(disparity: Fixed, known: Mask) -> Fixed:
         typical[strip] = cells[(len(cells) - 1) // 2]
         farther = valid[strip] & (middle[strip] < aside * typical[strip] - _GROUND_SPREAD)
         alike = valid[strip] & ~farther & (middle[strip] <= typical[strip] + _GROUND_SPREAD)
-        ends = bool(alike[0] and alike[-1])
+        ends = bool(valid[strip, 0] and valid[strip, -1])
         whole = np.count_nonzero(farther) <= 1 and np.count_nonzero(alike) >= _GROUND_CELLS
         if ends and whole and _rises(typical[: strip + 1]):
             rows = slice(top + strip * _STRIP_ROWS, top + (strip + 1) * _STRIP_ROWS)
