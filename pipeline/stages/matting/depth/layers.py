@@ -222,9 +222,10 @@ def _enclosed(measured: NDArray[np.int8]) -> Mask:
     seen += [_next_above_aside(small), _next_above_aside(small[:, ::-1])[:, ::-1]]
     low = [_next_before(flipped), _next_above_aside(flipped)]
     low.append(_next_above_aside(flipped[:, ::-1])[:, ::-1])
-    all_ = len(seen) + sum((votes[::-1] != 0).astype(np.int8) for votes in low)
-    near = sum((votes > 0).astype(np.int8) for votes in seen)
-    near = near + sum((votes[::-1] > 0).astype(np.int8) for votes in low)
+    seen += [votes[::-1] for votes in low]
+    near = np.count_nonzero(np.stack(seen) > 0, axis=0)
+    # Where nothing was measured below, that is no vote.
+    all_ = len(seen) - np.count_nonzero(np.stack(seen[-len(low) :]) == 0, axis=0)
     enclosed: Mask = near >= _MOST_DIRECTIONS * all_
     return enclosed.repeat(2, 0).repeat(2, 1)[:height, :width]
 

@@ -144,7 +144,7 @@ def _textured(detail: Bytes) -> Mask:
             cv2.blur(cv2.absdiff(eye, margin[:, at : at + width]), (_WINDOW, _WINDOW))
             for at in (0, 2 * _BESIDE)
         ]
-        np.minimum(*sides, out=out)
+        out[:] = np.minimum(sides[0], sides[1])
     counts = np.bincount(unlike.ravel(), minlength=256)
     noise = int(np.searchsorted(counts.cumsum(), _SMOOTHEST * unlike.size))
     return unlike >= min(max(_LEAST_TEXTURE, 2 * noise), _MOST_NOISE)

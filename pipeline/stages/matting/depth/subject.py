@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.stages.matting.depth.layers import Layer
 from pipeline.stages.matting.depth.matching import Bytes, Mask
@@ -60,7 +61,7 @@ def chosen(layer: Layer, still: Mask | None) -> Subject:
         near, known = layer.near[eye], layer.known[eye]
         mask = _chosen_parts(near, known, None if still is None else still[eye])
         masks.append(mask)
-        measured.append(np.count_nonzero(known & mask))
+        measured.append(int(np.count_nonzero(known & mask)))
     mask = np.stack(masks)
     return Subject(mask, _doubt(mask, layer.near, sum(measured)))
 
@@ -91,11 +92,12 @@ def _chosen_parts(near: Mask, known: Mask, still: Mask | None) -> Mask:
     return mask
 
 
-def _apart(stats: np.ndarray, best: int) -> np.ndarray:
+def _apart(stats: NDArray[np.int32], best: int) -> NDArray[np.int32]:
     """Pixels between the box of each part and that of one of them, the larger of both axes."""
     first = stats[:, [cv2.CC_STAT_LEFT, cv2.CC_STAT_TOP]]
     last = first + stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]]
-    return np.maximum(first - last[best], first[best] - last).max(axis=1)
+    apart: NDArray[np.int32] = np.maximum(first - last[best], first[best] - last).max(axis=1)
+    return apart
 
 
 def _doubt(mask: Mask, near: Mask, measured: int) -> str:

@@ -46,7 +46,8 @@ class Piece:
 def ellipse(x: float, y: float, wide: float, high: float) -> Picture:
     """A mask; places and radii are shares of the eye."""
     rows, columns = np.mgrid[:SIDE, :SIDE] / np.float32(SIDE)
-    return (((columns - x) / wide) ** 2 + ((rows - y) / high) ** 2 <= 1).astype(np.float32)
+    inside: Picture = ((columns - x) / wide) ** 2 + ((rows - y) / high) ** 2 <= 1
+    return inside.astype(np.float32)
 
 
 def below(row: float) -> Picture:
