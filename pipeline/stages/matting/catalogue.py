@@ -15,7 +15,7 @@ from pipeline.contract import OPTIONS_CLASS, MattingSettings, ModelOptions
 from pipeline.errors import SettingsError
 from pipeline.plugins import Catalogue
 from pipeline.stages.matting.chroma_facts import CHROMA
-from pipeline.stages.matting.depth_facts import DEPTH
+from pipeline.stages.matting.depth.facts import DEPTH
 from pipeline.stages.matting.facts import ModelFacts, Weights
 from pipeline.stages.matting.plate_facts import PLATE
 from pipeline.stages.matting.rvm.facts import RVM

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from orchestrator.demo.demo import make_demo
 from orchestrator.plan.discover import discover
 from orchestrator.preview import PreviewRequest, chosen_frames, path_below, preview
 from orchestrator.settings.settings import load_settings, video_settings
@@ -106,10 +107,8 @@ def test_a_sheet_of_a_real_clip(tmp_path: Path, clip: Callable[[ClipSpec], Path]
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_frames_that_are_worked_on_at_once_are_the_same(
-    tmp_path: Path, clip: Callable[[ClipSpec], Path]
-) -> None:
-    path = clip(ClipSpec("tiny_LR_180.mp4", X264))
+def test_frames_that_are_worked_on_at_once_are_the_same(tmp_path: Path) -> None:
+    path = make_demo(tmp_path, seconds=0.5, eye_size=256)[0]
     index = tmp_path / "index.json"
     info = probe_video(path, index)
     settings = video_settings(load_settings(None, {"matting": {"model": "depth"}}))
