@@ -21,7 +21,7 @@ setup:
 
 demo: setup
 	.venv/bin/vrmatte demo demo-clips
-	.venv/bin/vrmatte run demo-clips -o demo-out --model depth --fresh
+	.venv/bin/vrmatte run demo-clips -o demo-out --fresh
 
 # Where no chromium can be had, the tests of the report's page are skipped aloud.
 test: setup

@@ -8,10 +8,10 @@
 #   deploy/start.sh --forget
 #       forgets it
 #
-# The note goes when the run has ended by itself: all done, some videos failed, or wrong usage. It
-# stays when the run was stopped, was killed with its pod, or when this machine cannot do it (a pod
-# may come back without its GPU): the next start goes on. There is one note, so while its run goes
-# on no other is begun this way.
+# The note goes when the run has ended by itself: all done, some videos failed or are doubtful, or
+# wrong usage. It stays when the run was stopped, was killed with its pod, or when this machine
+# cannot do it (a pod may come back without its GPU): the next start goes on. There is one note, so
+# while its run goes on no other is begun this way.
 #
 # Paths must be on the volume. As root, where there is a user `vrmatte` (deploy/Dockerfile makes
 # one), the work is done by that user.

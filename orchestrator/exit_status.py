@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pipeline.errors import VrmatteError
 
+#: FAILED: a video failed, was set aside, or is doubtful.
 ALL_DONE, FAILED, USAGE, CANNOT, STOPPED = 0, 1, 2, 3, 130
 
 #: By kind of error; every other error ends with FAILED.

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
+from functools import partial
 from pathlib import Path, PurePath
 
 from orchestrator.child_module import run_module
+from orchestrator.estimate.model_trial import try_models
 from orchestrator.machine.devices import (
     Gpu,
     devices_here,
@@ -21,17 +21,20 @@ from orchestrator.machine.devices import (
     usable_memory,
 )
 from orchestrator.machine.segment_memory import segment_bytes, share
-from orchestrator.plan.prompts_for import prompts_for
-from orchestrator.plan.settle import settle_settings
+from orchestrator.plan.choose_model import ModelChooser
+from orchestrator.plan.per_file import settled_candidates
+from orchestrator.plan.prompts_for import on_frames_taken, prompts_for
+from orchestrator.plan.settle import SettleModel, settle_settings
 from orchestrator.settings.settings import (
     Settings,
     forced_layout,
     forced_projection,
     video_settings,
 )
-from orchestrator.words import clock
-from pipeline.contract import MattingSettings, SegmentJob, VideoInfo, VideoSettings
+from orchestrator.words import TIME_FORMS, clock, seconds_of
+from pipeline.contract import Finding, MattingSettings, SegmentJob, VideoInfo, VideoSettings
 from pipeline.errors import SettingsError, VrmatteError
+from pipeline.judge.doubt import Doubt, doubts_of
 from pipeline.prompts.prompts import Prompts
 from pipeline.prompts.store import digest_of, keep_prompts, pack
 from pipeline.source.probe import probe_video
@@ -43,7 +46,6 @@ from workers.launch import WORKER_ENVIRONMENT
 _SHARES = (0.1, 0.5, 0.9)
 #: Most frames with prompts that are shown by default.
 _MOST_PROMPTED = 6
-_TIME = re.compile(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d+)?)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,19 @@ class PreviewRequest:
     sheet: Path
     at: tuple[str, ...] = ()
     width: int = 640
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a sheet shows: the frames on it, and the doubts about their mattes.
+
+    Attributes:
+        model: that was chosen for the video, and why; empty where a person named it.
+    """
+
+    frames: tuple[int, ...]
+    doubts: tuple[Doubt, ...] = ()
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +115,9 @@ def preview(
     request: PreviewRequest,
     fetch_model: Callable[[MattingSettings], object],
     gpus: Callable[[], list[Gpu]] = list_gpus,
-) -> tuple[int, ...]:
-    """Write the sheet; returns the frames on it.
+    settle_model: SettleModel = lambda matting: matting,
+) -> Preview:
+    """Write the sheet; its frames are numbered as the whole video counts them.
 
     Raises:
         VrmatteError: the video, the settings or the machine cannot be used; its message says why.
@@ -116,7 +132,10 @@ def preview(
         raise SettingsError(f"{request.sheet} is a folder", "name a picture in it")
     devices = devices_here(request.settings.workers, gpus())
     device = devices.first
-    settings = settle_settings(request.settings, devices.kind)
+    settle = partial(
+        settle_settings, device_kind=devices.kind, digests={}, settle_model=settle_model
+    )
+    settings = settle(request.settings)
     with tempfile.TemporaryDirectory(prefix="vrmatte-preview-") as name:
         folder = Path(name)
         info = probe_video(
@@ -126,9 +145,20 @@ def preview(
             projection=forced_projection(settings),
             deadline_s=settings.input.probe_timeout_s,
         )
+        found = {
+            video_settings(each): each
+            for each in settled_candidates(request.settings, settings, settle)
+        }
+        why = ""
+        if len(found) > 1:
+            chooser = ModelChooser(folder, lambda trial: try_models(trial, device), fetch_model)
+            suited = chooser.choose(info, tuple(found), folder / "index.json")
+            settings, why = found[suited.settings], suited.why
         prompts = prompts_for(settings.matting, request.video, info, folder / "index.json")
-        chosen = video_settings(settings)
+        chosen = replace(video_settings(settings), start_frame=0)  # any frame may be asked for
+        info = info.every_nth(chosen.every)
         if prompts is not None:
+            prompts = on_frames_taken(prompts, info)
             packed = pack(prompts)
             keep_prompts(folder, packed)
             chosen = replace(chosen, prompts_sha256=digest_of(packed))
@@ -149,8 +179,12 @@ def preview(
         asked.write_bytes(TypeAdapter(Sheet).dump_json(sheet))
         environment = {k: v for k, v in WORKER_ENVIRONMENT.items() if k not in os.environ}
         environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-        run_module("orchestrator.preview", [str(asked)], environment)
-    return frames
+        said = folder / "findings.json"
+        run_module("orchestrator.preview", [str(asked), str(said)], environment)
+        findings = TypeAdapter(list[Finding]).validate_json(said.read_bytes())
+    numbers = tuple(frame * info.every for frame in frames)
+    model = settings.matting.model
+    return Preview(numbers, doubts_of(findings, model), f"{model}: {why}" if why else "")
 
 
 def _at_once(info: VideoInfo, settings: VideoSettings, frames: int) -> int:
@@ -161,7 +195,7 @@ def _at_once(info: VideoInfo, settings: VideoSettings, frames: int) -> int:
 
 
 def chosen_frames(info: VideoInfo, at: Sequence[str], prompts: Prompts | None) -> tuple[int, ...]:
-    """Numbers of output frames, ascending.
+    """Numbers of frames of `info`, ascending.
 
     Raises:
         SettingsError: a time is not written as one, or is after the video's end.
@@ -176,11 +210,10 @@ def chosen_frames(info: VideoInfo, at: Sequence[str], prompts: Prompts | None) -
 
 
 def _frame_at(info: VideoInfo, text: str) -> int:
-    match = _TIME.fullmatch(text)
-    if match is None:
-        raise SettingsError(f"{text!r} is no time", "write 12.5, 1:02 or 1:00:02")
-    hours, minutes, seconds = (Fraction(part or 0) for part in match.groups())
-    frame = int((3600 * hours + 60 * minutes + seconds) * info.frame_rate)
+    try:
+        frame = int(seconds_of(text) * info.frame_rate)
+    except ValueError as error:
+        raise SettingsError(str(error), f"write {TIME_FORMS}") from None
     if frame >= info.num_frames:
         raise SettingsError(
             f"{text} is after the end of {Path(info.path).name}, which is at"
@@ -190,8 +223,8 @@ def _frame_at(info: VideoInfo, text: str) -> int:
     return frame
 
 
-def draw(sheet: Sheet) -> None:
-    """Matte the frames and write the sheet, whole or not at all."""
+def draw(sheet: Sheet) -> list[Finding]:
+    """Matte the frames and write the sheet, whole or not at all; what the stages found."""
     import torch
 
     from pipeline.contact_sheet import Mark, Row, contact_sheet
@@ -203,9 +236,12 @@ def draw(sheet: Sheet) -> None:
     video = sheet.job.video
     prompts = sheet.prompts.prompts if sheet.prompts is not None else ()
 
+    findings: list[Finding] = []
+
     def rows() -> Iterator[Row]:
         device = torch.device(sheet.device)
         for shown in preview_frames(sheet.job, sheet.frames, device, sheet.at_once):
+            findings.extend(shown.findings)
             seconds = float(shown.number / video.frame_rate)
             model = sheet.job.settings.matting.model
             marks = []
@@ -215,7 +251,8 @@ def draw(sheet: Sheet) -> None:
                     corner = eye_corner(video.layout, video.right_first, prompt.eye, *size)
                     height, width = eye_size(video.layout, *size)
                     marks.append(Mark(prompt, *corner, width, height))
-            yield Row(f"{clock(seconds)}, frame {shown.number}, {model}", shown, marks)
+            number = shown.number * video.every
+            yield Row(f"{clock(seconds)}, frame {number}, {model}", shown, marks)
 
     path = Path(sheet.path)
     draft = path.with_name(f".{path.stem}.part{path.suffix}")
@@ -225,12 +262,15 @@ def draw(sheet: Sheet) -> None:
             draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)
+    return findings
 
 
-def main(request: str) -> None:
+def main(request: str, said: str) -> None:
     from pydantic import TypeAdapter
 
-    draw(TypeAdapter(Sheet).validate_json(Path(request).read_bytes(), context=JSON_CONTEXT))
+    text = Path(request).read_bytes()
+    found = draw(TypeAdapter(Sheet).validate_json(text, context=JSON_CONTEXT))
+    Path(said).write_bytes(TypeAdapter(list[Finding]).dump_json(found))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,31 @@
-"""Numbers in words, for terminals and reports."""
+"""Numbers in words, for terminals and reports, and times as people write them."""
 
 from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+_TIME = re.compile(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d+)?)", re.ASCII)
+
+#: How times are written, for messages.
+TIME_FORMS = "12.5, 1:02 or 1:00:02"
+
+
+def seconds_of(text: str) -> Fraction:
+    """The exact seconds of ``12.5``, ``1:02`` or ``1:00:02``. Raises ValueError: it is no time."""
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is no time")
+    hours, minutes, seconds = (Fraction(part or 0) for part in match.groups())
+    return 3600 * hours + 60 * minutes + seconds
+
+
+def precise(seconds: float) -> str:
+    """``1:02.35``: two digits tell frames apart."""
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    rest = min(rest, 59.99)
+    return f"{hours}:{minutes:02}:{rest:05.2f}" if hours else f"{minutes}:{rest:05.2f}"
 
 
 def clock(seconds: float) -> str:

@@ -35,15 +35,22 @@ class Catalogue(Generic[Row]):
         group: entry point group in which other packages name their rows.
         row_class: class of every row. An entry point of another class is an error.
         built_in: rows of this package, in the order in which they are listed.
+        other_words: what may be written in place of a row's name; a message names them as well.
     """
 
     def __init__(
-        self, kind: str, group: str, row_class: type[Row], built_in: Sequence[Row]
+        self,
+        kind: str,
+        group: str,
+        row_class: type[Row],
+        built_in: Sequence[Row],
+        other_words: Sequence[str] = (),
     ) -> None:
         self.kind = kind
         self.group = group
         self.built_in = {row.name: row for row in built_in}
         self._row_class = row_class
+        self._other_words = other_words
 
     def names(self) -> list[str]:
         """Every name: the built-in ones in their order, then the others sorted. Loads no row."""
@@ -67,7 +74,8 @@ class Catalogue(Generic[Row]):
             return self.built_in[name]
         if not points:
             raise SettingsError(
-                f"there is no {self.kind} named {name!r}", nearest(name, self.names())
+                f"there is no {self.kind} named {name!r}",
+                nearest(name, [*self._other_words, *self.names()]),
             )
         return self._loaded(points[0])
 

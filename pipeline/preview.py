@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pipeline.clip import ClipReader, prepared_data
-from pipeline.contract import SegmentJob
+from pipeline.contract import Finding, SegmentJob
 from pipeline.pixels.eyes import join_eyes
 from pipeline.source.decode import FrameReader
 from pipeline.source.frame_index import index_of
@@ -27,12 +27,14 @@ class Shown:
         source: uint8 ``[3, H, W]``.
         foreground: uint8 ``[3, H, W]``, the subject's own colours.
         alpha: uint8 ``[H, W]``.
+        findings: what the stages found of this frame.
     """
 
     number: int
     source: Tensor
     foreground: Tensor
     alpha: Tensor
+    findings: tuple[Finding, ...] = ()
 
 
 def preview_frames(
@@ -71,7 +73,8 @@ def preview_frames(
 
         source = _bytes(whole(layers.rgb))
         subject = source if layers.foreground is None else _bytes(whole(layers.foreground))
-        return Shown(number, source, subject, _bytes(whole(layers.matte.alpha))[0])
+        alpha = _bytes(whole(layers.matte.alpha))[0]
+        return Shown(number, source, subject, alpha, passing.findings(number, number + 1))
 
     with ThreadPoolExecutor(at_once, "preview", initializer=set_threads) as threads:
         yield from threads.map(shown, frames)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from orchestrator.plan.part import frames_taken
 from pipeline.contract import (
     FinishJob,
     Layout,
@@ -52,10 +53,8 @@ def render(
     index_path = folder / "index.json"
     video = read_video(source, index_path, layout)
     chain = Chain.of(settings, CPU)
-    first = settings.start_frame
-    stop = video.num_frames
-    if settings.max_frames is not None:
-        stop = min(stop, first + settings.max_frames)
+    video = video.every_nth(settings.every, settings.phase)
+    first, stop = frames_taken(video, settings)
     step = frames_of_a_segment(video, settings.streaming)
     cuts = [first, *range((first // step + 1) * step, stop, step), stop]
     jobs = [

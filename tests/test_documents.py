@@ -97,7 +97,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, clip: Any) -> Path:
     folder = tmp_path_factory.mktemp("world")
     (folder / "workspace").mkdir()
     (folder / "VIDEOS").mkdir()
-    tiny = ClipSpec("talk_LR_180.mp4", X264, num_frames=8, eye=(32, 32))
+    tiny = ClipSpec("talk_LR_180.mp4", X264, num_frames=8, eye=(64, 64))
     shutil.copy2(clip(tiny), folder / "VIDEOS" / tiny.name)
     shutil.copytree(folder / "VIDEOS", folder / "workspace/videos")
     settings: dict[str, dict[str, object]] = {

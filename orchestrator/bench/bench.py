@@ -51,16 +51,19 @@ from orchestrator.machine.devices import (
     usable_cores,
     usable_memory,
 )
+from orchestrator.plan.part import Times, with_frames
 from orchestrator.settings.settings import (
     Settings,
     as_mapping,
     forced_layout,
     forced_projection,
+    video_settings,
 )
 from pipeline.contract import VideoInfo, segment_frames
 from pipeline.errors import SettingsError
 from pipeline.source.probe import probe_video
 from pipeline.stages.matting.catalogue import JSON_CONTEXT, facts_of
+from pipeline.text import printable
 from workers.telemetry import gpu_memory_used, resident_bytes
 
 #: Frames where nothing else is said: as many pixels together as so many pictures of 1920x960.
@@ -161,7 +164,9 @@ def _probe(clip: Path, settings: Settings, folder: Path) -> VideoInfo:
 def _with_range(request: BenchRequest, info: VideoInfo, workers: int) -> Settings:
     """The settings with a range that the clip has, and segments that are enough to see them."""
     settings = request.settings
-    there = info.num_frames - settings.input.start_frame
+    times = Times(settings.input.start, settings.input.end)
+    asked = with_frames(video_settings(settings), times, info, printable(info.path))
+    there = info.num_frames - asked.start_frame
     frames = request.frames or min(there, _frames_of(info.even_width, info.even_height))
     if frames > there or frames < 2:
         raise SettingsError(
@@ -173,7 +178,14 @@ def _with_range(request: BenchRequest, info: VideoInfo, workers: int) -> Setting
     streaming = replace(
         settings.streaming, segment_frames=min(segment_frames(info, settings.streaming), longest)
     )
-    ranged = replace(settings.input, max_frames=frames)
+    ranged = replace(
+        settings.input,
+        start_frame=asked.start_frame,
+        max_frames=frames,
+        start=None,
+        end=None,
+        every=1,  # what is measured is a run at full length
+    )
     return settings.model_copy(update={"input": ranged, "streaming": streaming})
 
 

@@ -111,11 +111,13 @@ def main(settings_path: str, clip: str, out: str, result: str) -> int:
     from orchestrator.run.request import Request, Surroundings
     from orchestrator.run.run import run
     from orchestrator.settings.settings import load_settings
-    from pipeline.stages.matting.fetch import fetch_model
+    from pipeline.stages.matting.fetch import fetch_model, settle_model
 
     console = Console(stderr=True, highlight=False)
     watch = Watch(Path(result).with_name(INDEX_NAME))
-    around = Surroundings(console, console, fetch_model, supervise=watch.supervise, page=NoPage)
+    around = Surroundings(
+        console, console, fetch_model, settle_model, supervise=watch.supervise, page=NoPage
+    )
     settings = load_settings(Path(settings_path), {})
     status = run(Request((Path(clip),), Path(out), settings), around)
     noted = watch.noted()

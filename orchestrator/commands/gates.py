@@ -48,9 +48,11 @@ def gates(
     from orchestrator.gates.record import ready_models
     from orchestrator.gates.screen import show_results, verdict
     from orchestrator.gates.site import Site
+    from pipeline.stages.matting.catalogue import AUTO
 
     settings = read_settings(config, {"model": model})
-    asked = settings.matting.model if config or model else None
+    named = settings.matting.model if config or model else None
+    asked = None if named == AUTO else named
     with (
         Working(console(stderr=True)) as working,
         tempfile.TemporaryDirectory(prefix="vrmatte-gates-") as folder,

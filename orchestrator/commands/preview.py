@@ -16,6 +16,7 @@ from orchestrator.commands.options import (
     prompting,
     read_settings,
 )
+from orchestrator.exit_status import ALL_DONE, FAILED
 
 
 @click.command()
@@ -49,22 +50,32 @@ def preview(
     preset: str | None,
     width: int,
     **options: Any,
-) -> None:
+) -> int:
     """Show some frames of VIDEO as a run would matte them, on one sheet.
 
     Each row is a frame: the source, the matte, the result over a checkerboard. Without --at, frames
     near the beginning, the middle and the end; with prompts, which are drawn, the frames that
     have some. Overrides in the settings file go by the name of VIDEO, as in `vrmatte run VIDEO`;
-    with --input, by its path below that folder.
+    with --input, by its path below that folder. Exit status: 1 if the matte is likely of no use.
     """
     from orchestrator.preview import PreviewRequest, path_below
     from orchestrator.preview import preview as make_preview
     from orchestrator.settings.settings import settings_for
-    from pipeline.stages.matting.fetch import fetch_model
+    from pipeline.stages.matting.fetch import fetch_model, settle_model
+    from pipeline.text import printable
 
     settings = read_settings(config, options, preset)
     settings = settings_for(settings, path_below(folder, video))
     sheet = sheet or Path(f"{video.stem}_preview.png")
     with interrupted_by(signal.SIGTERM, signal.SIGHUP):
-        make_preview(PreviewRequest(video, settings, sheet, at, width), fetch_model)
+        made = make_preview(
+            PreviewRequest(video, settings, sheet, at, width),
+            fetch_model,
+            settle_model=settle_model,
+        )
     click.echo(sheet)
+    if made.model:
+        click.echo(printable(f"model {made.model}"), err=True)
+    for doubt in made.doubts:
+        click.echo(printable(f"doubtful: {doubt}"), err=True)
+    return FAILED if made.doubts else ALL_DONE

@@ -65,6 +65,22 @@ from pipeline.errors import SettingsError
 )
 @click.option("--start-frame", type=click.IntRange(0), help="First frame of each video.")
 @click.option("--max-frames", type=click.IntRange(1), help="Frames of each video, from there.")
+@click.option(
+    "--start",
+    metavar="TIME",
+    help="Instead of --start-frame: 12.5, 1:02 or 1:00:02 in each video; its first frame at or"
+    " after that is the first.",
+)
+@click.option(
+    "--end",
+    metavar="TIME",
+    help="Instead of --max-frames: frames of each video before it are made.",
+)
+@click.option(
+    "--every",
+    type=click.IntRange(1),
+    help="Of these frames take one in so many, for a quick look; the output lasts as long.",
+)
 @click.option("--scale", type=float, help="Network input as a share of an eye, 0 to 1; by size.")
 @click.option("--segment-frames", type=click.IntRange(1), help="Frames in a segment; by length.")
 @click.option("--lanes", type=click.IntRange(1, 64), help="Segments at once in a worker; by cores.")
@@ -134,13 +150,13 @@ def run(
     """Matte the videos in the folders or files INPUT.
 
     A run on an OUT that holds an unfinished run resumes it. Options override the settings
-    file and its overrides, for every video. Exit status: 0 all done, 1 some videos failed, 2 usage
-    or settings, 3 this machine cannot do it, 130 stopped and resumable.
+    file and its overrides, for every video. Exit status: 0 all done, 1 some videos failed or are
+    doubtful, 2 usage or settings, 3 this machine cannot do it, 130 stopped and resumable.
     """
     from orchestrator.run.request import Request, Surroundings
     from orchestrator.run.run import run as run_job
     from orchestrator.run.said import lasting_lines
-    from pipeline.stages.matting.fetch import fetch_model
+    from pipeline.stages.matting.fetch import fetch_model, settle_model
 
     if price_per_hour is not None and not dry_run:
         raise SettingsError("--price-per-hour is for --dry-run", "add it, or leave the price out")
@@ -152,6 +168,7 @@ def run(
         lasting_console(stderr=as_json),
         lasting_console(stderr=True),
         fetch_model,
+        settle_model,
         write_json=lasting_lines(sys.stdout) if as_json else None,
     )
     request = Request(inputs, out, settings, fresh, dry_run, price_per_hour, cluster)

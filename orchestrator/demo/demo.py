@@ -6,6 +6,7 @@ Knows nothing of matting.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import tempfile
 import wave
@@ -77,9 +78,23 @@ _CLIPS = (
     ),
 )
 
+#: The same for all clips, so it is encoded once.
+_ALPHA = _Clip(
+    "alpha.mkv",
+    "Demo: the true alpha",
+    "room",
+    "gray",
+    ("-c:v", "ffv1", "-level", "3", "-g", "1", "-pix_fmt", "gray", "-color_range", "pc"),
+)
+
 
 def make_demo(
-    folder: Path, *, seconds: float = 4.0, eye_size: int = 640, fps: Fraction = Fraction(30)
+    folder: Path,
+    *,
+    seconds: float = 4.0,
+    eye_size: int = 640,
+    fps: Fraction = Fraction(30),
+    alpha: bool = False,
 ) -> list[Path]:
     """Make the demo clips, replacing those of the same names.
 
@@ -91,9 +106,12 @@ def make_demo(
         seconds: length of each clip, rounded to whole frames.
         eye_size: width and height of an eye in pixels; even, at least 128. The eyes are side by
             side.
+        alpha: write the figure's true alpha beside each clip, as `alpha_path` names it: grey FFV1,
+            full range, the same frames.
 
     Returns:
-        The clips: H.264/AAC in MP4, AV1/Opus in Matroska, 10-bit HEVC/AAC on green in MP4.
+        The clips: H.264/AAC in MP4, AV1/Opus in Matroska, 10-bit HEVC/AAC on green in MP4; then
+        their alphas.
 
     Raises:
         SettingsError: the folder cannot be used, or there is no such clip.
@@ -111,8 +129,14 @@ def make_demo(
         sound = scratch / "clicks.wav"
         try:
             _write_clicks(sound, scene)
-            _encode(scene, sound, scratch)
-            return [(scratch / clip.name).replace(folder / clip.name) for clip in _CLIPS]
+            _encode(scene, sound, scratch, alpha=alpha)
+            made = [(scratch / clip.name).replace(folder / clip.name) for clip in _CLIPS]
+            if alpha:
+                truth = scratch / _ALPHA.name
+                copies = [shutil.copyfile(truth, truth.with_stem(str(n))) for n in range(len(made))]
+                pairs = zip(copies, map(alpha_path, made), strict=True)
+                made += [copy.replace(path) for copy, path in pairs]
+            return made
         except OSError as error:
             raise DiskError(
                 f"cannot write the demo to {folder}: {error.strerror}",
@@ -160,16 +184,25 @@ def _write_clicks(path: Path, scene: Scene) -> None:
         file.writeframes(np.repeat(samples[:, None], 2, axis=1).astype("<i2").tobytes())
 
 
-def _encode(scene: Scene, sound: Path, scratch: Path) -> None:
+def alpha_path(clip: Path) -> Path:
+    """Where the true alpha of a clip lies."""
+    return clip.with_name(f"{clip.stem}.alpha.mkv")
+
+
+def _encode(scene: Scene, sound: Path, scratch: Path, *, alpha: bool) -> None:
     with ExitStack() as stack:
         encoders = [stack.enter_context(_encoder(clip, scene, sound, scratch)) for clip in _CLIPS]
+        truths = [stack.enter_context(_alpha_encoder(scene, scratch))] if alpha else []
         for frame in range(scene.num_frames):
             pictures = dict(zip(_BACKDROPS, scene.pictures(frame, _BACKDROPS), strict=True))
             # [2, H, W, 3] -> both eyes side by side
             frames = {name: np.concatenate(list(eyes), axis=1) for name, eyes in pictures.items()}
             for clip, encoder in zip(_CLIPS, encoders, strict=True):
                 encoder.write(frames[clip.backdrop].tobytes())
-        for encoder in encoders:
+            for encoder in truths:
+                both = np.concatenate(list(scene.alpha(frame)), axis=1)
+                encoder.write(np.rint(both * 255).astype(np.uint8).tobytes())
+        for encoder in (*encoders, *truths):
             encoder.finish()
 
 
@@ -239,6 +272,17 @@ def _encoder(clip: _Clip, scene: Scene, sound: Path, scratch: Path) -> _Encoder:
         *("-fflags", "+bitexact", "-flags:v", "+bitexact", f"file:{scratch / clip.name}"),
     ]
     return _Encoder(clip, command, scratch / f"{clip.name}.log")
+
+
+def _alpha_encoder(scene: Scene, scratch: Path) -> _Encoder:
+    size, path = scene.eye_size, scratch / _ALPHA.name
+    command = [
+        *(get_ffmpeg_exe(), "-v", "error", "-nostdin", "-y", "-f", "rawvideo"),
+        *("-pix_fmt", "gray", "-s", f"{2 * size}x{size}", "-r", str(scene.frame_rate)),
+        *("-i", "pipe:0", *_ALPHA.options, "-metadata", f"title={_ALPHA.title}"),
+        *("-fflags", "+bitexact", "-flags:v", "+bitexact", f"file:{path}"),
+    ]
+    return _Encoder(_ALPHA, command, scratch / f"{_ALPHA.name}.log")
 
 
 def _to_yuv(pixel_format: str) -> str:

@@ -20,6 +20,7 @@ from orchestrator.estimate.trial import StageRequest, Stages
 from orchestrator.fleet.events_actions import WorkerSpec
 from orchestrator.fleet.jobs import VideoJob
 from pipeline.errors import MachineError
+from pipeline.judge.doubt import Doubt, doubts_of
 from pipeline.text import printable
 
 TRIAL_FRAMES = 20
@@ -81,6 +82,7 @@ class Forecast:
         start_s: of them, until the workers' models are loaded.
         frames_per_second: of each video, while all lanes do such videos.
         stages: of each video that was tried, or one like it.
+        doubts: about the mattes of each video that was tried itself; empty where there are none.
         problems: why a video, and those like it, could not be tried.
     """
 
@@ -88,6 +90,7 @@ class Forecast:
     start_s: float = 0.0
     frames_per_second: Mapping[str, float] = field(default_factory=dict)
     stages: Mapping[str, Stages] = field(default_factory=dict)
+    doubts: Mapping[str, tuple[Doubt, ...]] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -109,6 +112,7 @@ def forecast(
         by_kind.setdefault(kind_of(job), []).append(job)
     kinds = sorted(by_kind.values(), key=lambda alike: -sum(map(_work, alike)))
     stages: dict[str, Stages] = {}
+    doubts: dict[str, tuple[Doubt, ...]] = {}
     problems: dict[str, str] = {}
     for alike in kinds[:MOST_TRIALS]:
         longest = max(alike, key=_work)
@@ -118,6 +122,7 @@ def forecast(
             problems |= {job.id: str(error) for job in alike}
         else:
             stages |= {job.id: found for job in alike}
+            doubts[longest.id] = doubts_of(found.findings, longest.settings.matting.model)
     if not stages:
         return Forecast(problems=problems)
     lanes = _lanes(max(jobs, key=_work), workers[0])
@@ -137,6 +142,7 @@ def forecast(
         start_s=start_s,
         frames_per_second={job.id: len(workers) * lanes / costs.frame_s(job) for job in jobs},
         stages=stages,
+        doubts=doubts,
         problems=problems,
     )
 

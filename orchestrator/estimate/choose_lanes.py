@@ -14,6 +14,7 @@ from orchestrator.fleet.jobs import VideoJob
 from orchestrator.machine.devices import default_lanes
 from pipeline.contract import is_huge
 from pipeline.errors import MachineError
+from pipeline.judge.doubt import doubts_of
 
 #: A trial takes ten to thirty seconds. So many pixels take minutes on whatever machine: 5,400
 #: frames of 1920x960, or 300 of 8192x4096.
@@ -24,10 +25,15 @@ _BY_THE_CORES = "by the cores"
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
-    """Segments at once in a worker, and the reason for their number."""
+    """Segments at once in a worker, and the reason for their number.
+
+    Attributes:
+        warnings: doubts about the mattes of the trial, one line each.
+    """
 
     count: int
     reason: str
+    warnings: tuple[str, ...] = ()
 
 
 def choose_lanes(
@@ -82,7 +88,8 @@ def choose_lanes(
         ms_a_frame={s.name: round(1000 * s.wall_s / s.frames, 2) for s in stages.stages},
         cpu_ms_a_frame={s.name: round(1000 * s.cpu_s / s.frames, 2) for s in stages.stages},
     )
-    return Lanes(count, "by a trial")
+    doubts = doubts_of(stages.findings, job.settings.matting.model)
+    return Lanes(count, "by a trial", tuple(f"{job.name}: {doubt}" for doubt in doubts))
 
 
 def _pixels(job: VideoJob) -> int:

@@ -18,7 +18,7 @@ from orchestrator.settings.settings import Settings
 from pipeline.contract import AdaptiveScaling, VideoInfo, VideoSettings
 from pipeline.errors import SettingsError
 from pipeline.files.disk import make_folder, write_file, writing
-from pipeline.stages.matting.catalogue import facts_of, usable
+from pipeline.stages.matting.catalogue import candidates, facts_of, usable
 
 #: Frames of a trial, without the first chunk, which is not counted.
 TRIAL_FRAMES = 16
@@ -33,11 +33,12 @@ def require_scalable(settings: Settings) -> None:
     """Raises SettingsError: the network has no size to choose, or it is set by hand already."""
     if settings.processing.adaptive_scaling is None:
         return
-    scaling, row = settings.processing.adaptive_scaling, facts_of(settings.matting)
-    if not row.has_scale:
+    scaling = settings.processing.adaptive_scaling
+    model = settings.matting.model
+    if not any(facts_of(each).has_scale for each in candidates(settings.matting)):
         names = [each.name for each in usable() if each.has_scale]
         raise SettingsError(
-            f"processing.adaptive_scaling: {row.name} has no network whose size could be chosen",
+            f"processing.adaptive_scaling: {model} has no network whose size could be chosen",
             f"it is for: {', '.join(names)}",
         )
     if settings.processing.scale_factor is not None:
@@ -113,7 +114,7 @@ class Scaler:
         key = (alike, settings.fingerprint())
         if key in self._known:
             return self._known[key]
-        start = min(settings.start_frame, max(0, info.num_frames - 2))
+        start = min(settings.first_frame, max(0, info.num_frames - 2))
         stop = min(info.num_frames, start + TRIAL_FRAMES)
         chosen = sizes(scaling)[-1]
         for scale in sizes(scaling):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.child_module import run_module
-from pipeline.contract import VideoInfo, VideoSettings
+from pipeline.contract import Finding, VideoInfo, VideoSettings
 from workers.launch import WORKER_ENVIRONMENT, visible_devices
 
 
@@ -60,6 +60,8 @@ class Stages:
         import_s, load_s, prepare_s: importing libraries, loading the model, and what it looks at
             before a video's first segment; in no stage.
         coded: of each format, how large it came out.
+        findings: of the chain's stages, about the frames that were tried; none where a run would
+            follow prompts, which a trial does not.
     """
 
     device: str
@@ -71,6 +73,7 @@ class Stages:
     prepare_s: float
     stages: tuple[Stage, ...]
     coded: tuple[CodedBytes, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

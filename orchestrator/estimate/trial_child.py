@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from pipeline.contract import SegmentJob
+    from pipeline.contract import Finding, SegmentJob
     from pipeline.deliverables.base import Deliverable
     from pipeline.pixels.batches import FrameBatch
     from pipeline.pixels.layers import Layers
@@ -112,7 +112,7 @@ def measure(request: StageRequest, folder: Path, device_name: str) -> Stages:
         ThreadPoolExecutor(1, initializer=use_stream) as one_core,
     ):
         batches = one_core.submit(_decode, job, reader, chunk, meter).result()
-        planes = _layers_and_planes(job, chain, prepared, batches, meter, one_core)
+        planes, findings = _layers_and_planes(job, chain, prepared, batches, meter, one_core)
     coded = [
         _encode(job, name, [group[place] for group in planes], meter)
         for place, name in enumerate(settings.deliverables)
@@ -127,6 +127,7 @@ def measure(request: StageRequest, folder: Path, device_name: str) -> Stages:
         prepare_s=seen - loaded,
         stages=meter.stages(),
         coded=tuple(coded),
+        findings=findings if request.settings.prompts_sha256 is None else (),
     )
 
 
@@ -146,8 +147,12 @@ def _layers_and_planes(
     batches: list[FrameBatch],
     meter: _Meter,
     one_core: ThreadPoolExecutor,
-) -> list[list[Tensor]]:
-    """Each batch through the chain and to planes; the planes of each, by format."""
+) -> tuple[list[list[Tensor]], tuple[Finding, ...]]:
+    """Each batch through the chain and to planes.
+
+    Returns:
+        The planes of each, by format; and what the stages found.
+    """
     from pipeline.deliverables.base import make_deliverable
     from pipeline.stages.catalogue import output_video
     from pipeline.stages.chain import eyes_of
@@ -174,7 +179,7 @@ def _layers_and_planes(
             with meter.of(f"planes {maker.name}", counted and len(layers)):
                 group.append(one_core.submit(planes, maker, layers).result())
         made.append(group)
-    return made
+    return made, passing.findings(job.start, job.stop)
 
 
 def _encode(job: SegmentJob, name: str, planes: list[Tensor], meter: _Meter) -> CodedBytes:

@@ -24,6 +24,7 @@ class VideoJob:
         scratch_bytes: what it is expected to hold under ``work/`` at the most.
         ram_bytes, vram_bytes: what one of its segments is expected to need.
         differing: settings that are not as for most videos, by ``group.key``, as plain values.
+        model_why: why this model was chosen for it; empty where a person named it.
     """
 
     id: str
@@ -38,6 +39,7 @@ class VideoJob:
     ram_bytes: int = 0
     vram_bytes: int = 0
     differing: tuple[tuple[str, object], ...] = field(default=(), hash=False)
+    model_why: str = ""
 
     @property
     def shown(self) -> VideoInfo:

@@ -33,6 +33,9 @@ _LEAST_DEADLINE_S, _SLOWEST_BYTES_PER_S = 120.0, 20e6
 #: More than a packet of any codec of sound that outputs have.
 _SOUND_SLACK_S = 0.1
 
+#: Doubtful files are whole, and it is for a person to judge them.
+_WHOLE = ("done", "doubtful")
+
 _AGAIN = "run the same `vrmatte run` again: it makes what is missing"
 
 
@@ -68,11 +71,11 @@ def enough_done(finished: Finished) -> str:
         raise CheckFailed("a run is going on there", "wait until it is done")
     found = list(standings(finished.record, finished.entries))
     aside = finished.record.get("set_aside", [])
-    done = sum(video.standing == "done" for video in found)
+    done = sum(video.standing in _WHOLE for video in found)
     total = len(found) + len(aside)
     said = f"{done} of {counted(total, 'video')}"
     if total == 0 or done < DONE_SHARE * total:
-        wrong = [f"{v.name}: {v.error or v.standing}" for v in found if v.standing != "done"]
+        wrong = [f"{v.name}: {v.error or v.standing}" for v in found if v.standing not in _WHOLE]
         wrong += [f"{item['name']}: {item['reason']}" for item in aside]
         first = printable(wrong[0]) if wrong else "there are none"
         raise CheckFailed(f"{said} done, less than {DONE_SHARE:.0%}: {first}", _AGAIN)
@@ -83,7 +86,8 @@ def enough_done(finished: Finished) -> str:
                 f"the size of an output of {printable(video.name)} has changed since it was made",
                 f"delete it, and {_AGAIN}",
             )
-    return f"{said} done"
+    doubtful = sum(video.standing == "doubtful" for video in found)
+    return f"{said} done" + (f", {doubtful} of them doubtful" if doubtful else "")
 
 
 def spot_checks(finished: Finished) -> list[tuple[str, OutputFile]]:

@@ -17,7 +17,7 @@ from orchestrator.gates.checks import CheckResult
 from orchestrator.settings.settings import Settings, with_overrides
 from pipeline.contract import MattingSettings
 from pipeline.errors import MachineError
-from pipeline.stages.matting.catalogue import MODELS, weights_used
+from pipeline.stages.matting.catalogue import MODELS, candidates, weights_used
 
 SCHEMA = 1
 
@@ -121,7 +121,8 @@ def passed_earlier(record: Mapping[str, Any]) -> str | None:
 def models_of(settings: Settings) -> list[MattingSettings]:
     """All models that these settings may choose for some video."""
     each = [with_overrides(settings, [override]) for override in settings.overrides]
-    return list(dict.fromkeys(s.matting for s in (settings, *each)))
+    asked = dict.fromkeys(s.matting for s in (settings, *each))
+    return list(dict.fromkeys(one for matting in asked for one in candidates(matting)))
 
 
 def require_gates(around: Surroundings, models: Sequence[MattingSettings]) -> None:

@@ -19,7 +19,7 @@ from pipeline.contract import (
 )
 from pipeline.deliverables.formats import FORMATS
 from pipeline.stages.catalogue import chosen_rows, output_video
-from pipeline.stages.matting.catalogue import facts_of
+from pipeline.stages.matting.catalogue import candidates, facts_of
 
 _MB = 1_000_000
 
@@ -108,7 +108,7 @@ def with_needs(job: VideoJob, on_gpu: bool) -> VideoJob:
 
 def weights_bytes(matting: MattingSettings) -> int:
     """What a worker's network takes where that is more than most do."""
-    return facts_of(matting).memory(matting, _ANY_ENGINE).weights
+    return max(facts_of(each).memory(each, _ANY_ENGINE).weights for each in candidates(matting))
 
 
 def tracking_bytes(matting: MattingSettings, on_gpu: bool) -> int:

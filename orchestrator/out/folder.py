@@ -60,6 +60,11 @@ class OutFolder:
         return self.state / "scales"
 
     @property
+    def models(self) -> Path:
+        """What `orchestrator.plan.choose_model` chose for each video."""
+        return self.state / "models"
+
+    @property
     def run_file(self) -> Path:
         return self.state / "run.yaml"
 
@@ -98,7 +103,8 @@ class OutFolder:
 
     def _refuse_links(self) -> None:
         """What belongs to the program lies in OUT itself: a link could lead anywhere."""
-        own = (self.state, self.logs, self.work, self.state / "probed", self.scales, self.journal)
+        chosen = (self.state / "probed", self.scales, self.models)
+        own = (self.state, self.logs, self.work, *chosen, self.journal)
         for path in (*own, *_entries(self.logs)):
             if path.is_symlink():
                 raise SettingsError(
@@ -173,8 +179,9 @@ class OutFolder:
         with writing(self.state):
             self.journal.unlink(missing_ok=True)
             self.run_file.unlink(missing_ok=True)
-            if self.scales.is_dir():
-                shutil.rmtree(self.scales)
+            for chosen in (self.scales, self.models):
+                if chosen.is_dir():
+                    shutil.rmtree(chosen)
             for folder in _folders_in(self.work):
                 if _VIDEO_ID.fullmatch(folder.name):
                     shutil.rmtree(folder)
@@ -243,9 +250,9 @@ class OutFolder:
 
         Only for whoever holds the lock. What cannot be removed stays: it is in nobody's way.
         """
-        folders = [self.path, self.state, self.state / "probed", self.work, self.scales]
-        folders += [path for path in _folders_in(self.work) if _VIDEO_ID.fullmatch(path.name)]
-        folders += [path for folder in folders[5:] for path in _folders_in(folder)]
+        folders = [self.path, self.state, self.state / "probed", self.scales, self.models]
+        videos = [path for path in _folders_in(self.work) if _VIDEO_ID.fullmatch(path.name)]
+        folders += [self.work, *videos, *(path for each in videos for path in _folders_in(each))]
         for folder in folders:
             drafts = _REPORT_DRAFT if folder == self.path else _DRAFT
             with suppress(OSError):

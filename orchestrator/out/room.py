@@ -64,7 +64,8 @@ def output_bytes(
     source and no look at its pictures; without sound."""
     pixels = info.even_width * info.even_height * num_frames
     rate = LEAST_BYTES_PER_PIXEL if least else EXPECTED_BYTES_PER_PIXEL
-    most = EXPECTED_SHARE_OF_SOURCE * info.size_bytes * num_frames / info.num_frames
+    share = num_frames / (info.num_frames * info.every)
+    most = EXPECTED_SHARE_OF_SOURCE * info.size_bytes * share
     one = min(pixels * rate, most)
     return round(
         sum(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.estimate.before_run import Forecast
+from orchestrator.estimate.before_run import TRIAL_FRAMES, Forecast
 from orchestrator.estimate.output_sizes import Size, foretold
 from orchestrator.fleet.jobs import Plan, VideoJob
+from orchestrator.plan.part import part_in_words
 from orchestrator.words import about, counted, readable_size
 from pipeline.deliverables.formats import FORMATS
 from pipeline.encode.choice import encoder_words
@@ -100,12 +101,15 @@ def _video(found: DryRun, place: int, job: VideoJob) -> Iterator[str]:
         f" {info.bit_depth} bit; {counted(job.num_frames, 'frame')} in"
         f" {counted(len(job.segments), 'segment')}"
     )
+    if part := part_in_words(info, job.settings):
+        yield f"only {part}"
     if job.id in found.done:
         yield "already done: nothing to do"
         return
     worker = place % len(found.devices)
+    model = job.settings.matting.model + (f" ({job.model_why})" if job.model_why else "")
     yield (
-        f"worker {worker} ({found.devices[worker]}) first; model {job.settings.matting.model};"
+        f"worker {worker} ({found.devices[worker]}) first; model {model};"
         f" decoder {decoder(found.forecast, job)}; encoder {', '.join(encoders(job))}"
     )
     found_size = found.size(job)
@@ -117,6 +121,8 @@ def _video(found: DryRun, place: int, job: VideoJob) -> Iterator[str]:
     fps = told.frames_per_second.get(job.id)
     speed = "" if fps is None else f"; {fps:.3g} frames/s, {about(job.num_frames / fps)} of the run"
     yield f"about {size}{speed}"
+    for doubt in told.doubts.get(job.id, ()):
+        yield f"doubtful, by a trial of {counted(TRIAL_FRAMES, 'frame')}: {doubt}"
 
 
 def decoder(told: Forecast, job: VideoJob) -> str:
@@ -181,9 +187,13 @@ def plan_fields(found: DryRun) -> dict[str, Any]:
                 "projection": job.info.projection,
                 "projection_reason": printable(job.info.projection_reason),
                 "frames": job.num_frames,
+                "start_frame": job.settings.start_frame,
+                "max_frames": job.settings.max_frames,
+                "every": job.settings.every,
                 "segments": len(job.segments),
                 "worker": place % len(found.devices),
                 "model": job.settings.matting.model,
+                "model_why": printable(job.model_why),
                 "decoder": told.stages[job.id].decoder if job.id in told.stages else None,
                 "encoders": list(encoders(job)),
                 "output_bytes": found.size(job).output,
@@ -191,6 +201,7 @@ def plan_fields(found: DryRun) -> dict[str, Any]:
                 "fps": told.frames_per_second.get(job.id),
                 "done": job.id in found.done,
                 "problem": told.problems.get(job.id),
+                "doubts": [asdict(doubt) for doubt in told.doubts.get(job.id, ())],
             }
             for place, job in enumerate(found.plan.jobs)
         ],

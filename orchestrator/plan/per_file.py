@@ -7,11 +7,12 @@ a video with overrides is made exactly as by a run with these settings alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.estimate.network_scale import require_scalable
 from orchestrator.plan.discover import Source
 from orchestrator.plan.layers import require_layers
+from orchestrator.plan.part import Times
 from orchestrator.plan.planner import Wanted
 from orchestrator.plan.prompts_for import require_follower
 from orchestrator.settings.overrides import Override
@@ -26,6 +27,7 @@ from orchestrator.settings.settings import (
 from orchestrator.words import counted
 from pipeline.contract import MattingSettings
 from pipeline.errors import MachineError, SettingsError
+from pipeline.stages.matting.catalogue import AUTO, candidates, facts_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +67,14 @@ def choose(
         SettingsError, MachineError: of `settle`, naming the overrides at fault.
     """
     usual = with_overrides(settings, ())
-    settled = {usual: general}
+    settled = {usual: settled_candidates(usual, general, settle)}
     wanted: dict[Source, Wanted] = {}
     for source in sources:
         matching = [each for each in settings.overrides if each.matches(source.relative)]
         own = with_overrides(settings, matching)
         if own not in settled:
             try:
-                settled[own] = settle(own)
+                settled[own] = settled_candidates(own, settle(own), settle)
             except (SettingsError, MachineError) as error:
                 raise _named(error, matching) from error
         differs = tuple(differing(own, usual).items()) if matching else ()
@@ -98,18 +100,49 @@ def require_sense(settings: Settings) -> None:
 
 
 def possible_mattings(settings: Settings) -> list[MattingSettings]:
-    """The matting settings that some video could have, whichever overrides match it."""
+    """The matting settings that some video could have, whichever overrides match it.
+
+    For `auto` with each of the models that it may come to.
+    """
     found = {settings.matting: None}
     for override in settings.overrides:
         for matting in [*found] if "matting" in override.values else []:
             before = settings.model_copy(update={"matting": matting})
             found[with_overrides(before, [override]).matting] = None
-    return [*found]
+    return [*dict.fromkeys(each for matting in found for each in candidates(matting))]
 
 
-def _wanted(settings: Settings, differs: tuple[tuple[str, object], ...]) -> Wanted:
+def settled_candidates(
+    asked: Settings, settled: Settings, settle: Callable[[Settings], Settings]
+) -> list[Settings]:
+    """The settled settings; for `auto` with each model that a video may get, settled as with it.
+
+    Args:
+        asked: as they were written.
+        settled: the same, settled.
+        settle: settles others.
+    """
+    if asked.matting.model != AUTO:
+        return [settled]
+    return [
+        settle(asked.model_copy(update={"matting": matting, **_without_scale(asked, matting)}))
+        for matting in candidates(asked.matting)
+    ]
+
+
+def _without_scale(asked: Settings, matting: MattingSettings) -> dict[str, object]:
+    """What a person said of the network's size is for the models that have one."""
+    if asked.processing.adaptive_scaling is None or facts_of(matting).has_scale:
+        return {}
+    return {"processing": replace(asked.processing, adaptive_scaling=None)}
+
+
+def _wanted(found: Sequence[Settings], differs: tuple[tuple[str, object], ...]) -> Wanted:
+    settings = found[0]
     return Wanted(
         settings=video_settings(settings),
+        candidates=tuple(map(video_settings, found)) if len(found) > 1 else (),
+        times=Times(settings.input.start, settings.input.end),
         layout=forced_layout(settings),
         projection=forced_projection(settings),
         deadline_s=settings.input.probe_timeout_s,

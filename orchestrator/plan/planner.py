@@ -20,7 +20,8 @@ from orchestrator.fleet.jobs import Plan, SetAside, VideoJob
 from orchestrator.out.output_names import output_name
 from orchestrator.out.room import scratch_bytes
 from orchestrator.plan.discover import Source, output_stems
-from orchestrator.plan.prompts_for import needs_index, prompts_for
+from orchestrator.plan.part import Times, frames_taken, with_frames
+from orchestrator.plan.prompts_for import needs_index, on_frames_taken, prompts_for
 from orchestrator.settings.settings import STATE_FOLDER
 from pipeline.contract import (
     PIXEL_VERSION,
@@ -67,6 +68,9 @@ class Wanted:
         layout, projection: override what the probe finds, if given.
         deadline_s: for its probe; by the file's size if None.
         differing: settings that its overrides change, by ``group.key``, as plain values.
+        candidates: settings with each model of which the video's frames choose one, in order;
+            none: there is no choice.
+        times: the ends of the range that are given in times; the others are in `settings`.
     """
 
     settings: VideoSettings = field(default_factory=VideoSettings)
@@ -74,6 +78,20 @@ class Wanted:
     projection: ProjectionName | None = None
     deadline_s: float | None = None
     differing: tuple[tuple[str, object], ...] = ()
+    candidates: tuple[VideoSettings, ...] = ()
+    times: Times = field(default_factory=Times)
+
+
+#: Settings of a video with each model that it may get, in order.
+Candidates = tuple[VideoSettings, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The settings with the model that suits a video, and why it does."""
+
+    settings: VideoSettings
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +101,8 @@ class Planner:
     Attributes:
         out: absolute path of the output folder.
         wanted: how each source is to be processed.
+        choose: chooses among the candidates, where there are some, given the path of the video's
+            frame index; InputError where none suits.
         settle: decides the settings that depend on the video (`orchestrator.plan.settle`), given
             those wanted and the path of its frame index.
         is_done: whether a job is done already; then the probe of an earlier run is enough, even
@@ -94,6 +114,9 @@ class Planner:
 
     out: Path
     wanted: Callable[[Source], Wanted] = lambda source: Wanted()
+    choose: Callable[[VideoInfo, Candidates, Path], Chosen] = lambda i, found, path: Chosen(
+        found[0]
+    )
     settle: Callable[[VideoInfo, VideoSettings, Path], VideoSettings] = lambda info, s, index: s
     probe: Probe = probe_video
     is_done: Callable[[VideoJob], bool] = lambda job: False
@@ -176,24 +199,23 @@ class Planner:
         stem: PurePath,
         video_id: str,
         folder: Path,
-        info: VideoInfo,
+        whole: VideoInfo,
     ) -> VideoJob:
         index_path = folder / "index.json"
-        settings = self.settle(info, wanted.settings, index_path)
-        prompts = prompts_for(settings.matting, source.path, info, index_path)
-        packed = None if prompts is None else pack(prompts)
+        settings, *others = [
+            with_frames(asked, wanted.times, whole, source.name)
+            for asked in wanted.candidates or (wanted.settings,)
+        ]
+        info = whole.every_nth(settings.every, settings.phase)
+        chosen = self.choose(info, (settings, *others), index_path) if others else Chosen(settings)
+        settings = self.settle(info, chosen.settings, index_path)
+        prompts = prompts_for(settings.matting, source.path, whole, index_path)
+        packed = None if prompts is None else pack(on_frames_taken(prompts, info))
         if packed is not None:
             settings = replace(settings, prompts_sha256=digest_of(packed))
         work_dir = folder / settings.fingerprint()
         self._require_no_link(work_dir, source)
-        start = settings.start_frame
-        if start >= info.num_frames:
-            raise InputError(
-                f"{source.name} has {info.num_frames} frames; the range begins at frame {start}",
-                "begin earlier (--start-frame)",
-            )
-        length = settings.max_frames or info.num_frames
-        stop = min(start + length, info.num_frames)
+        start, stop = frames_taken(info, settings)
         shown = output_video(info, settings)
         outputs = [
             self.out / stem.parent / output_name(stem.name, name, shown)
@@ -212,6 +234,7 @@ class Planner:
                 shown, stop - start, settings.deliverables, settings.encoding
             ),
             differing=wanted.differing,
+            model_why=chosen.why,
         )
         for output in outputs:
             self._check_place(output, source)

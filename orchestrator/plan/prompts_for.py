@@ -6,21 +6,29 @@ fit one video cost only that video.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from pipeline.contract import MattingSettings, VideoInfo
 from pipeline.errors import SettingsError
 from pipeline.prompts.deeplabcut import as_prompts, read_tracks
-from pipeline.prompts.prompts import Prompts, find_prompts, read_prompts, require_prompts_file
+from pipeline.prompts.prompts import (
+    Prompt,
+    Prompts,
+    find_prompts,
+    read_prompts,
+    require_prompts_file,
+)
 from pipeline.source.frame_index import FrameIndex
-from pipeline.stages.matting.catalogue import facts_of, usable
+from pipeline.stages.matting.catalogue import candidates, facts_of, usable
 
 
 def require_follower(matting: MattingSettings) -> None:
     """Raises SettingsError where prompts are named and the model follows none."""
     for key, name in (("prompts", matting.prompts), ("dlc_csv", matting.dlc_csv)):
-        if name is not None and not facts_of(matting).follows_prompts:
+        follows = any(facts_of(each).follows_prompts for each in candidates(matting))
+        if name is not None and not follows:
             raise SettingsError(
                 f"matting.{key}: the model {matting.model} follows no prompts",
                 f"models that follow prompts: {_followers()}",
@@ -53,6 +61,7 @@ def prompts_for(
     """The prompts for a video, or None; looked for beside it where the model follows prompts.
 
     Args:
+        info: the whole video, in whose frames prompts count.
         source: the video by the name that it has in its folder.
         index_path: its frame index; read where `needs_index`.
 
@@ -73,6 +82,29 @@ def prompts_for(
         return as_prompts(tracks, info, shown, correct_every=matting.correction_interval)
     found = find_prompts(None if matting.prompts is None else Path(matting.prompts), source)
     return None if found is None else read_prompts(found, info)
+
+
+def on_frames_taken(prompts: Prompts, info: VideoInfo) -> Prompts:
+    """Each prompt on the nearest of the frames taken (`VideoInfo.every_nth`), in their numbering.
+
+    Where several of an object meet in one of them, those that were nearest to it remain.
+    """
+    return replace(prompts, prompts=tuple(_moved(prompts.prompts, info)))
+
+
+def _moved(prompts: Sequence[Prompt], info: VideoInfo) -> Iterator[Prompt]:
+    meeting: dict[tuple[int, int, int], list[Prompt]] = {}
+    for prompt in prompts:
+        nearest = round((prompt.frame - info.phase) / info.every)
+        taken = min(max(0, nearest), info.num_frames - 1)
+        meeting.setdefault((prompt.object_id, prompt.eye, taken), []).append(prompt)
+    for (_, _, taken), group in meeting.items():
+        exact = info.phase + taken * info.every
+        kept = min((abs(prompt.frame - exact), prompt.frame) for prompt in group)[1]
+        corrects = any(prompt.corrects for prompt in group)
+        for prompt in group:
+            if prompt.frame == kept:
+                yield replace(prompt, frame=taken, corrects=corrects)
 
 
 def needs_index(matting: MattingSettings, info: VideoInfo) -> bool:

@@ -9,17 +9,23 @@ Each set of settings (`settle_settings`), before any video is read:
 1. The files that are named become their digests. First, because everything below trusts them.
 2. Prompts get whole paths and are read once, after models that follow none were refused: a mistake
    for all videos ends the command before hours of probing.
-3. The engine follows from the model and the kind of device.
-4. What adaptive scaling needs is checked when all that contradicts it is known.
-5. The quality becomes the encoders' numbers. It changes no other decision.
-6. The chain of stages is checked: each stage, and each format, finds the layers that it needs.
+3. Where a model's code and weights are from, if several sources have them. It may ask the network.
+4. The engine follows from the model and the kind of device.
+5. What adaptive scaling needs is checked when all that contradicts it is known.
+6. The quality becomes the encoders' numbers. It changes no other decision.
+7. The chain of stages is checked: each stage, and each format, finds the layers that it needs.
 
-Each video (`VideoSettler.settle`), after its probe:
+Each video, after its probe:
 
-7. The encoder, by a trial with the size of its pictures; a video that no encoder takes is refused
+8. Its range: times become frame numbers (`plan/part.py`), of which all that follows is a function.
+9. Its model, where the settings leave that to the video (`plan/choose_model.py`).
+
+Each video (`VideoSettler.settle`), with its range and its model:
+
+10. The encoder, by a trial with the size of its pictures; a video that no encoder takes is refused
    before costlier questions.
-8. Chunks that fit into a memory limit, which depend on the encoders' memory.
-9. The network's size. Last, because its trial runs with all of the above, and its record in OUT is
+11. Chunks that fit into a memory limit, which depend on the encoders' memory.
+12. The network's size. Last, because its trial runs with all of the above, and its record in OUT is
    named by their fingerprint.
 
 The run (`settle_lanes`), after its plan: the lanes of each worker, by a trial of the video with
@@ -41,23 +47,30 @@ from orchestrator.plan.layers import require_layers
 from orchestrator.plan.prompts_for import require_follower, settled_prompts
 from orchestrator.settings.file_digests import pin_files
 from orchestrator.settings.settings import Settings, spelled_out, video_settings
-from pipeline.contract import VideoInfo, VideoSettings
+from pipeline.contract import MattingSettings, VideoInfo, VideoSettings
 from pipeline.deliverables.device_trial import DeviceTrial
 from pipeline.deliverables.fit import with_encoder
 from pipeline.encode.choice import Trial
 from pipeline.engines.choice import settled_engine
 from pipeline.stages.catalogue import output_video
-from pipeline.stages.matting.catalogue import facts_of
+from pipeline.stages.matting.catalogue import AUTO, facts_of
+
+#: Decides what is open in the options of models.
+SettleModel = Callable[[MattingSettings], MattingSettings]
 
 
 def settle_settings(
-    settings: Settings, device_kind: str, digests: dict[str, str] | None = None
+    settings: Settings,
+    device_kind: str,
+    digests: dict[str, str] | None = None,
+    settle_model: SettleModel = lambda matting: matting,
 ) -> Settings:
     """Settings without overrides, with all decided that needs no video.
 
     Args:
         device_kind: ``"cpu"`` or ``"cuda"``, the kind that the workers have.
         digests: sha256 of files by name, used and added to, so that each file is read once.
+        settle_model: `pipeline.stages.matting.fetch.settle_model`, or a double.
 
     Raises:
         SettingsError: a file cannot be read, or the settings contradict each other.
@@ -65,9 +78,10 @@ def settle_settings(
     """
     settings = pin_files(settings, digests)
     require_follower(settings.matting)
-    matting = settled_prompts(settings.matting)
-    engines = facts_of(matting).engines
-    processing = settled_engine(settings.processing, engines, device_kind)
+    matting = settle_model(settled_prompts(settings.matting))
+    processing = settings.processing
+    if matting.model != AUTO:
+        processing = settled_engine(processing, facts_of(matting).engines, device_kind)
     require_scalable(settings)
     settings = settings.model_copy(update={"matting": matting, "processing": processing})
     settings = spelled_out(settings)

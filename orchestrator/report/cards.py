@@ -16,8 +16,9 @@ from orchestrator.report.stage_shares import bottleneck, in_words
 from orchestrator.report.state import PageState, VideoPhase
 from orchestrator.report.stills.reuse import picture_key
 from orchestrator.report.stills.stills import Moment, Pictures, moments, shown_output
-from orchestrator.words import clock, counted, readable_size
+from orchestrator.words import clock, counted, precise, readable_size
 from pipeline.deliverables.formats import FORMATS
+from pipeline.judge.doubt import Doubt
 from pipeline.text import printable
 
 #: A symbol and words for each kind of flag; both are shown, whatever the colour.
@@ -122,6 +123,7 @@ class Card:
     pictures_key: str
     facts: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
+    doubts: tuple[Doubt, ...]
     error: str
     advice: str
     done: tuple[int, int] | None
@@ -152,6 +154,8 @@ def reasons(video: VideoReport) -> Iterator[str]:
     """Why a video deserves a look, the gravest first."""
     if video.error is not None:
         yield video.result
+    for doubt in video.doubts:
+        yield f"doubtful: {printable(doubt.seen)}"
     for kind, count in Counter(flag.kind for flag in video.flags).most_common():
         words = FLAGS[kind][1]
         yield f"{words} ({counted(count, 'place')})" if count > 1 else words
@@ -172,6 +176,8 @@ def _order(state: PageState, number: int) -> tuple[float, ...]:
     flagged = sum(flag.end_s - flag.start_s for flag in video.flags)
     if video.error is not None:
         return (0, number)
+    if video.doubts:
+        return (0.5, number)
     if next(reasons(video), None) is not None:
         return (1, -len({flag.kind for flag in video.flags}), -flagged, number)
     ranks = {"in work": 2, "is joined": 2, "waits": 5, "ended": 3}
@@ -203,6 +209,7 @@ def _card(state: PageState, number: int, pictures: Sequence[Pictures]) -> Card:
         shown=tuple(_shown(video, moments(video), pictures)),
         facts=tuple(_facts(state, video)),
         notes=tuple(printable(n) for n in video.notes if not n.startswith(_OF_FLAGS)),
+        doubts=video.doubts,
         error="" if video.error is None else printable(video.error.message),
         advice="" if video.error is None else printable(video.error.advice),
         done=(video.frames_done, video.frames) if working else None,
@@ -217,6 +224,8 @@ def _badge(state: PageState, video: VideoReport, standing: VideoPhase) -> Badge:
         return Badge(*kinds[standing], standing)
     if video.result == "not finished":
         return Badge("waits", "…", video.result)
+    if video.result == "doubtful":
+        return Badge("look", "?", video.result)
     if next(reasons(video), None) is not None:
         return Badge("look", "!", f"{video.result}, deserves a look")
     return Badge("good", "✓", video.result)
@@ -230,7 +239,7 @@ def _about(video: VideoReport) -> str:
     return (
         f"{size}, {_LAYOUTS[facts.layout]}, {facts.projection},"
         f" {facts.frame_rate:.5g} frames/s, {clock(video.frames / facts.frame_rate)},"
-        f" model {facts.model}"
+        f" model {facts.model}{f' ({facts.model_why})' if facts.model_why else ''}"
     )
 
 
@@ -315,11 +324,3 @@ def _losses(video: VideoReport) -> Iterator[str]:
     for place, (reason, count) in enumerate(counts.items()):
         times = f" ({count} times)" if count > 1 else ""
         yield f"{';' if place else ':'} {reason}{times}"
-
-
-def precise(seconds: float) -> str:
-    """``1:02.35``: two digits tell frames apart."""
-    minutes, rest = divmod(seconds, 60)
-    hours, minutes = divmod(int(minutes), 60)
-    rest = min(rest, 59.99)
-    return f"{hours}:{minutes:02}:{rest:05.2f}" if hours else f"{minutes}:{rest:05.2f}"

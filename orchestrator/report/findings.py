@@ -14,6 +14,7 @@ from orchestrator.fleet.jobs import VideoJob
 from orchestrator.words import clock
 from pipeline.contract import Finding
 from pipeline.judge import findings as judge
+from pipeline.judge.doubt import Doubt, doubts_of
 from pipeline.judge.findings import FlagKind, MatteFlag, Side
 from pipeline.judge.summary import summarised
 from pipeline.stages.stereo import findings as stereo
@@ -57,6 +58,8 @@ class VideoFindings:
 
     Attributes:
         notes: of other sources' findings, one line a kind.
+        doubts: about the frames that are there.
+        subject_depth_m: None where there are doubts: it would be that of something else.
     """
 
     flags: tuple[TimedFlag, ...] = ()
@@ -65,19 +68,22 @@ class VideoFindings:
     mended_frames: int = 0
     subject_depth_m: float | None = None
     notes: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
 
 def read_findings(job: VideoJob, findings: Sequence[Finding]) -> VideoFindings:
     """Sum up the findings of the segments that are there, which are in order."""
-    rate = job.info.frame_rate
+    rate, phase_s = job.info.frame_rate, job.info.phase_s
     matte = summarised(findings, job.segments, rate)
+    doubts = doubts_of(findings, job.settings.matting.model)
     return VideoFindings(
-        flags=tuple(timed(flag, rate) for flag in matte.flags),
+        flags=tuple(timed(flag, rate, phase_s) for flag in matte.flags),
         dropped_flags=matte.dropped_flags,
         area=matte.area,
         mended_frames=stereo.mended_frames(findings),
-        subject_depth_m=stereo.subject_depth_m(findings),
-        notes=tuple(_notes(findings, rate)),
+        subject_depth_m=None if doubts else stereo.subject_depth_m(findings),
+        notes=tuple(_notes(findings, rate, phase_s)),
+        doubts=doubts,
     )
 
 
@@ -96,8 +102,9 @@ class FindingsReader:
         return found
 
 
-def timed(flag: MatteFlag, frame_rate: Fraction) -> TimedFlag:
-    start_s, end_s = _seconds(flag, frame_rate)
+def timed(flag: MatteFlag, frame_rate: Fraction, phase_s: Fraction = Fraction(0)) -> TimedFlag:
+    """The flag with its times; `phase_s` is when frame 0 plays."""
+    start_s, end_s = _seconds(flag, frame_rate, phase_s)
     return TimedFlag(
         flag.kind,
         flag.first_frame,
@@ -131,7 +138,7 @@ def _words(flag: TimedFlag) -> str:
     return _WORDS[flag.kind] + at_the_edge(flag)
 
 
-def _notes(findings: Iterable[Finding], rate: Fraction) -> Iterator[str]:
+def _notes(findings: Iterable[Finding], rate: Fraction, phase_s: Fraction) -> Iterator[str]:
     """``denoise: ghost at 0:12, 0:40-0:52 and 3 more``: one line for each kind nothing else reads.
 
     The first times of each are named.
@@ -141,20 +148,21 @@ def _notes(findings: Iterable[Finding], rate: Fraction) -> Iterator[str]:
         if (found.source, found.kind) not in _KNOWN:
             others.setdefault((found.source, found.kind), []).append(found)
     for (source, kind), group in others.items():
-        times = dict.fromkeys(_when(found, rate) for found in islice(group, MOST_NAMED))
+        times = dict.fromkeys(_when(found, rate, phase_s) for found in islice(group, MOST_NAMED))
         more = len(group) - MOST_NAMED
         yield f"{source}: {kind} at {', '.join(times)}" + (f" and {more} more" if more > 0 else "")
 
 
-def _when(found: Finding, rate: Fraction) -> str:
+def _when(found: Finding, rate: Fraction, phase_s: Fraction) -> str:
     """``0:40-0:52 (left)``."""
     detail = f" ({found.detail})" if found.detail else ""
-    return _span(*_seconds(found, rate)) + detail
+    return _span(*_seconds(found, rate, phase_s)) + detail
 
 
-def _seconds(run: MatteFlag | Finding, rate: Fraction) -> tuple[float, float]:
+def _seconds(run: MatteFlag | Finding, rate: Fraction, phase_s: Fraction) -> tuple[float, float]:
     """When a run of frames begins, and when its last frame ends."""
-    return float(run.first_frame / rate), float((run.last_frame + 1) / rate)
+    begin_s, end_s = run.first_frame / rate, (run.last_frame + 1) / rate
+    return float(phase_s + begin_s), float(phase_s + end_s)
 
 
 def _span(start_s: float, end_s: float) -> str:

@@ -9,6 +9,7 @@ from orchestrator.exit_status import ALL_DONE, CANNOT, FAILED, STOPPED, USAGE
 from orchestrator.fleet.jobs import Plan, SetAside, VideoJob
 from orchestrator.fleet.journal_entries import Entry, RunStarted, TaskLost
 from orchestrator.fleet.snapshot import Snapshot, VideoState
+from orchestrator.plan.part import part_in_words
 from orchestrator.report.findings import VideoFindings, in_words, read_findings
 from orchestrator.report.report import (
     SCHEMA_VERSION,
@@ -118,7 +119,10 @@ def _video_report(
     if state.started_at is not None and state.ended_at is not None:
         seconds = round(state.ended_at - state.started_at, 3)
     result: Result = "not finished"
-    if state.status == "done":
+    doubts = found.doubts if state.status == "done" else ()
+    if doubts:
+        result = "doubtful"
+    elif state.status == "done":
         result = "done earlier" if state.earlier else "done"
     elif state.status == "failed":
         result = "failed"
@@ -133,7 +137,9 @@ def _video_report(
         seconds=seconds,
         frames_earlier=earlier,
         frames_per_second=(
-            round(own_frames / seconds, 2) if seconds and own_frames and result == "done" else None
+            round(own_frames / seconds, 2)
+            if seconds and own_frames and state.status == "done" and not state.earlier
+            else None
         ),
         outputs=state.outputs,
         retries=state.retries,
@@ -141,7 +147,7 @@ def _video_report(
         mended_frames=found.mended_frames,
         subject_depth_m=None if depth_m is None else round(depth_m, 2),
         decoders=state.decoders,
-        notes=(*job.info.notes, *_notes(state, found, earlier), *_looks(found)),
+        notes=(*job.info.notes, *_part(job), *_notes(state, found, earlier), *_looks(found)),
         error=_told(state.error),
         id=job.id,
         facts=VideoFacts(
@@ -151,16 +157,25 @@ def _video_report(
             projection=job.info.projection,
             frame_rate=float(job.info.frame_rate),
             first_frame=job.segments[0][0],
+            every=job.settings.every,
+            phase=job.settings.phase,
             model=job.settings.matting.model,
+            model_why=job.model_why,
         ),
         started_s=None if state.started_at is None else round(state.started_at - began, 3),
         ended_s=None if state.ended_at is None else round(state.ended_at - began, 3),
         losses=losses,
         flags=found.flags,
         dropped_flags=found.dropped_flags,
+        doubts=doubts,
         area=found.area,
         stages=shares(state.stage_seconds, state.wall_s),
     )
+
+
+def _part(job: VideoJob) -> Iterator[str]:
+    if part := part_in_words(job.info, job.settings):
+        yield f"only {part}"
 
 
 def _notes(state: VideoState, found: VideoFindings, earlier: int) -> Iterator[str]:
@@ -197,7 +212,8 @@ def _exit_status(
     if unfinished and stopped:
         return STOPPED
     if not unfinished and not any(video.error for video in videos):
-        return ALL_DONE
+        doubtful = any(video.doubts for video in videos)
+        return FAILED if doubtful else ALL_DONE
     if workers and all(worker.retired for worker in workers):
         # No worker could go on: what ended them all is the machine's fault, or the settings'.
         kinds = {worker.error.kind for worker in workers if worker.error}

@@ -87,10 +87,14 @@ def _headline(state: PageState) -> str:
     if not videos:
         return "No videos"
     done = sum(video.result in ("done", "done earlier") for video in videos)
+    doubtful = sum(video.result == "doubtful" for video in videos)
     if done == len(videos):
         whole = {1: "The video is done", 2: "Both videos are done"}
         return whole.get(done, f"All {done} videos are done")
-    return f"{done} of {counted(len(videos), 'video')} done"
+    if doubtful == len(videos) == 1:
+        return "The video is doubtful"
+    also = f", {doubtful} doubtful" if doubtful else ""
+    return f"{done} of {counted(len(videos), 'video')} done{also}"
 
 
 def _lede(state: PageState) -> str:
@@ -124,6 +128,7 @@ def _totals(state: PageState) -> list[tuple[str, str]]:
     size = sum(output.size_bytes for video in videos for output in video.outputs)
     flags = sum(len(video.flags) for video in videos)
     failed = sum(video.error is not None for video in videos)
+    doubtful = sum(video.result == "doubtful" for video in videos)
     own = sum(video.frames_done - video.frames_earlier for video in videos)
     speed = state.frames_per_second
     if state.ending is not None and report.seconds > 0 and own > 0:
@@ -136,7 +141,8 @@ def _totals(state: PageState) -> list[tuple[str, str]]:
         ("Outputs", readable_size(size) if size else _NONE),
         ("Flags", f"{flags}"),
     ]
-    return [*found, ("Failed", f"{failed}")] if failed else found
+    rare = (("Doubtful", doubtful), ("Failed", failed))
+    return [*found, *((name, f"{count}") for name, count in rare if count)]
 
 
 def _frames(state: PageState) -> tuple[int, int]:

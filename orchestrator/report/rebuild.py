@@ -170,11 +170,17 @@ def _job(record: Mapping[str, Any], video: Mapping[str, Any], info: VideoInfo) -
         id=video["id"],
         name=video["name"],
         info=info,
-        settings=VideoSettings(matting=MattingSettings(model=model)),
+        settings=VideoSettings(
+            start_frame=video.get("start_frame", 0),
+            max_frames=video.get("max_frames"),
+            every=video.get("every", 1),
+            matting=MattingSettings(model=model),
+        ),
         outputs=tuple(video["outputs"]),
         segments=tuple((start, stop) for start, stop in video["segments"]),
         index_path="",
         work_dir="",
+        model_why=video.get("model_why", ""),
     )
 
 
@@ -236,6 +242,7 @@ def _info(out: OutFolder, video: Mapping[str, Any]) -> VideoInfo | None:
     path = out.state / "probed" / f"{video['id']}-v{PIXEL_VERSION}.json"
     try:
         text, _, _ = path.read_bytes().rstrip(b"\n").rpartition(b"\n")
-        return info_from_json(text.decode())
+        every = video.get("every", 1)
+        return info_from_json(text.decode()).every_nth(every, video.get("start_frame", 0) % every)
     except (OSError, ValueError):
         return None

@@ -15,14 +15,17 @@ from orchestrator.watch.device_load import LoadPoint
 from pipeline.contract import Layout, OutputFile, ProjectionName
 from pipeline.errors import ErrorRecord
 from pipeline.files.disk import write_file
+from pipeline.judge.doubt import Doubt
 
-#: 2: what a page needs to show each video, its flags among it. 3: `stages` by any name.
-SCHEMA_VERSION = 3
+#: 2: what a page needs to show each video, its flags among it. 3: `stages` by any name. 4: videos
+#: that are done can be "doubtful".
+SCHEMA_VERSION = 4
 
-#: Versions that are read. Reports of version 2 hold nothing that is not understood.
-READ_VERSIONS = (2, SCHEMA_VERSION)
+#: Versions that are read. Reports of earlier ones hold nothing that is not understood.
+READ_VERSIONS = (2, 3, SCHEMA_VERSION)
 
-Result = Literal["done", "done earlier", "failed", "set aside", "not finished"]
+#: "doubtful": its files are there, by this run or an earlier one, and likely of no use.
+Result = Literal["done", "done earlier", "doubtful", "failed", "set aside", "not finished"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,9 @@ class VideoFacts:
         frame_rate: of the outputs, frames a second.
         first_frame: number in the source of the outputs' first frame.
         model: what cut the subject out.
+        model_why: why it was chosen; empty where a person named it.
+        every, phase: all numbers of frames count the frames taken: frame k is frame ``phase + k *
+            every`` of the source. 1 and 0 where all are taken.
     """
 
     width: int
@@ -60,6 +66,9 @@ class VideoFacts:
     frame_rate: float
     first_frame: int
     model: str
+    model_why: str = ""
+    every: int = 1
+    phase: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +96,7 @@ class VideoReport:
         notes: what the person should know, one line each.
         flags: runs of frames whose matte deserves a look, by time; the worst, if there are many.
         dropped_flags: how many there are beside them.
+        doubts: why its matte is likely of no use; only of videos that are done.
         area: see `MatteSummary`.
         stages: the share of the segments' time for which each stage was at work, 0..1, by its
             name, over all segments, an earlier run's too; null if none was measured.
@@ -115,6 +125,7 @@ class VideoReport:
     losses: tuple[Loss, ...] = ()
     flags: tuple[TimedFlag, ...] = ()
     dropped_flags: int = 0
+    doubts: tuple[Doubt, ...] = ()
     area: tuple[float | None, ...] = ()
     stages: Mapping[str, float] | None = None
 

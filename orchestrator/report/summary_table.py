@@ -30,7 +30,12 @@ def summary_table(report: Report, width: int = 80) -> Table:
     for heading in ("Time", "Frames/s") if width >= _WIDE else ():
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("Size", justify="right", no_wrap=True)
-    styles = {"done": "green", "done earlier": "green", "not finished": "yellow"}
+    styles = {
+        "done": "green",
+        "done earlier": "green",
+        "doubtful": "yellow",
+        "not finished": "yellow",
+    }
     for video in report.videos:
         size = sum(output.size_bytes for output in video.outputs)
         frames = str(video.frames or "")
@@ -51,10 +56,12 @@ def summary_table(report: Report, width: int = 80) -> Table:
 
 
 def remarks(report: Report) -> Iterator[str]:
-    """What must be said beside the table: notes and errors, one line each."""
+    """What must be said beside the table: notes, doubts and errors, one line each."""
     for video in report.videos:
         for note in video.notes:
             yield printable(f"{video.name}: {note}")
+        for doubt in video.doubts:
+            yield printable(f"{video.name}: doubtful: {doubt}")
         if video.error:
             yield printable(f"{video.name}: {video.result}: {video.error}")
     for worker in report.workers:

@@ -12,7 +12,7 @@ from orchestrator.run.context import RunContext, Work
 from orchestrator.run.said import show_plan
 
 
-def foretell(ctx: RunContext, work: Work) -> None:
+def foretell(ctx: RunContext, work: Work) -> DryRun:
     """Show what the run would do, how long it would take, and what it would need."""
     with ctx.around.progress.status("trying") as status:
         trials = replace(ctx.trials, on_trial=status.update)
@@ -33,3 +33,4 @@ def foretell(ctx: RunContext, work: Work) -> None:
         )
     show_plan(ctx.around.answers, found)
     ctx.around.say_json("plan", plan_fields(found))
+    return found

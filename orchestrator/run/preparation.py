@@ -17,6 +17,7 @@ from orchestrator.machine.local_folder import require_local_folder
 from orchestrator.machine.segment_memory import with_needs
 from orchestrator.out.ownership import Ownership
 from orchestrator.out.room import check_room, gigabytes, within_scratch
+from orchestrator.plan.choose_model import ModelChooser
 from orchestrator.plan.planner import Planner
 from orchestrator.plan.settle import VideoSettler, settle_lanes
 from orchestrator.run.context import RunContext, Work
@@ -50,9 +51,16 @@ def make_plan(ctx: RunContext) -> Plan:
             on_gpu,
             scaler,
         )
+        chooser = ModelChooser(
+            ctx.out.models,
+            lambda trial: around.try_models(trial, devices.first),
+            around.fetch_model,
+            status.update,
+        )
         planner = Planner(
             out=ctx.out.path,
             wanted=ctx.per_file.wanted.__getitem__,
+            choose=chooser.choose,
             settle=settler.settle,
             probe=around.probe,
             is_done=lambda job: ctx.journal.published(job) is not None,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.backends.base import Arrivals, Backend
+from orchestrator.estimate.model_trial import ModelTrial, Tried, try_models
 from orchestrator.estimate.trial import StageRequest, Stages, stages_alone
 from orchestrator.fleet.events_actions import Rules, WorkerSpec
 from orchestrator.fleet.jobs import Plan, VideoJob
@@ -18,6 +19,7 @@ from orchestrator.machine.devices import Gpu, list_gpus
 from orchestrator.out.folder import OutFolder
 from orchestrator.out.journal import Journal
 from orchestrator.plan.planner import Probe
+from orchestrator.plan.settle import SettleModel
 from orchestrator.report.report import RunFacts
 from orchestrator.report.run_page import RunPage
 from orchestrator.run.supervisor import Outcome
@@ -84,12 +86,14 @@ class Surroundings:
     answers: Console
     progress: Console
     fetch_model: Callable[[MattingSettings], object]
+    settle_model: SettleModel = lambda matting: matting
     supervise: Supervise = supervise
     probe: Probe = probe_video
     gpus: Callable[[], list[Gpu]] = list_gpus
     trial: Trial = nvenc_works
     device_trial: DeviceTrial = device_trial
     stages: Callable[[StageRequest, int | str], Stages] = stages_alone
+    try_models: Callable[[ModelTrial, int | str], Sequence[Tried]] = try_models
     page: Callable[[OutFolder, RunFacts, Plan, list[Entry]], RunPage] = RunPage
     write_json: Callable[[str], object] | None = None
 

@@ -34,7 +34,9 @@ def run(request: Request, around: Surroundings) -> int:
 
     # General settings first: a mistake for all videos is reported before any video is looked for.
     devices = devices_here(asked.workers, around.gpus())
-    settle = partial(settle_settings, device_kind=devices.kind, digests={})
+    settle = partial(
+        settle_settings, device_kind=devices.kind, digests={}, settle_model=around.settle_model
+    )
     general = settle(with_overrides(asked, ()))
     sources = discover(request.inputs, request.out, follow_links=asked.input.follow_links)
     per_file = choose(asked, general, sources, settle)
@@ -44,8 +46,8 @@ def run(request: Request, around: Surroundings) -> int:
         work = share_out(ctx, plan)
         announce(ctx, work)
         if request.dry_run:
-            foretell(ctx, work)
-            return FAILED if plan.set_aside else ALL_DONE
+            doubtful = any(foretell(ctx, work).forecast.doubts.values())
+            return FAILED if plan.set_aside or doubtful else ALL_DONE
         refuse(ctx, work)
         with running_crew(ctx, work) as crew:
             begin(ctx, work, crew)

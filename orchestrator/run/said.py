@@ -5,6 +5,7 @@ Output to a terminal that was closed is dropped, so that the work goes on.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -113,6 +114,8 @@ def announce(ctx: RunContext, work: Work) -> None:
         *plan_remarks(plan),
         *ctx.per_file.remarks(),
     ]
+    if not ctx.request.dry_run:  # or the plan says it beside the video
+        lines += [printable(f"doubtful by a trial: {line}") for line in lanes.warnings]
     for line in lines:
         ctx.around.say(line)
 
@@ -197,6 +200,11 @@ def run_ended(report: Report, path: Path | None) -> dict[str, Any]:
         "seconds": report.seconds,
         "report": None if path is None else printable(str(path)),
         "results": {printable(video.name): video.result for video in report.videos},
+        "doubts": {
+            printable(video.name): [dataclasses.asdict(doubt) for doubt in video.doubts]
+            for video in report.videos
+            if video.doubts
+        },
     }
 
 

@@ -7,11 +7,28 @@ The groups that decide pixels are in `pipeline/contract`. Descriptions, with uni
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
+from orchestrator.words import TIME_FORMS, seconds_of
 from pipeline.contract import ProjectionName
+
+
+def _time_text(value: Any) -> Any:
+    """A time as text; YAML reads ``1:02`` as 62 and ``1:20.5`` as 80.5, which are its seconds."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = f"{value:.6f}".rstrip("0").rstrip(".")
+    if isinstance(value, str):
+        try:
+            seconds_of(value)
+        except ValueError:
+            raise ValueError(f"it should be a time: {TIME_FORMS}") from None
+    return value
+
+
+#: A time in a video, counted from its first picture; `orchestrator.words.seconds_of` reads it.
+Time = Annotated[str | None, BeforeValidator(_time_text, json_schema_input_type=str | float | None)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +52,25 @@ class InputSettings:
     max_frames: Annotated[
         int | None, Field(ge=1, description="frames processed of each video; null: to its end")
     ] = None
+    start: Annotated[
+        Time,
+        Field(
+            description="instead of start_frame, a time (12.5, 1:02 or 1:00:02) in each video: its"
+            " first frame at or after it is the first"
+        ),
+    ] = None
+    end: Annotated[
+        Time,
+        Field(description="instead of max_frames, a time in each video: frames before it are made"),
+    ] = None
+    every: Annotated[
+        int,
+        Field(
+            ge=1,
+            description="of these frames one in so many is made, for a quick look; the output lasts"
+            " as long, at as low a frame rate",
+        ),
+    ] = 1
     follow_links: Annotated[
         bool, Field(description="follow symbolic links that lead out of the input folder")
     ] = False

@@ -13,19 +13,26 @@ from pydantic import Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from pipeline.contract import MattingSettings
-from pipeline.stages.matting.catalogue import MODELS, option_classes
+from pipeline.stages.matting.catalogue import AUTO, MODELS, option_classes
 
 
 def _flat_class() -> type[Any]:
     """A dataclass of every key of the group, named and described as the settings of a job are."""
     common = get_type_hints(MattingSettings, include_extras=True)
     names = ", ".join(MODELS.built_in)
-    common["model"] = Annotated[str, Field(description=f"{names}, or one that is installed")]
+    common["model"] = Annotated[
+        str,
+        Field(
+            description=f"{AUTO}: for each video the model that suits it; {names}, or one that is"
+            " installed"
+        ),
+    ]
     members = [
         (each.name, common[each.name], field(default=each.default))
         for each in fields(MattingSettings)
-        if each.name != "options"
+        if each.name not in ("model", "options")
     ]
+    members.insert(0, ("model", common["model"], field(default=AUTO)))
     for kind in option_classes():
         hints = get_type_hints(kind, include_extras=True)
         defaults = kind()

@@ -25,6 +25,14 @@ from pipeline.errors import SettingsError
 #: Settings as nested mappings: group -> key -> value.
 Values = Mapping[str, Mapping[str, Any]]
 
+#: Settings that say the same thing in two ways; a layer that has one takes back the other's.
+TWINS: Mapping[tuple[str, str], str] = {
+    ("input", "start_frame"): "start",
+    ("input", "start"): "start_frame",
+    ("input", "max_frames"): "end",
+    ("input", "end"): "max_frames",
+}
+
 _FOR_ALL_GROUPS = frozenset({"recovery", "limits", "workers", "logging"})
 _FOR_ALL_KEYS = frozenset(
     {
@@ -75,6 +83,8 @@ def laid_over(below: Values, *above: Values) -> dict[str, dict[str, Any]]:
     merged = {group: dict(members) for group, members in below.items()}
     for values in above:
         for group, members in values.items():
+            for key in members:
+                merged.get(group, {}).pop(TWINS.get((group, key), ""), None)
             merged.setdefault(group, {}).update(members)
     return merged
 
@@ -139,7 +149,11 @@ def _read_one(
     for (group, key), value in found.items():
         values.setdefault(group, {})[key] = value
     free = {
-        group: {key: value for key, value in members.items() if key not in typed.get(group, {})}
+        group: {
+            key: value
+            for key, value in members.items()
+            if not {key, TWINS.get((group, key))} & typed.get(group, {}).keys()
+        }
         for group, members in values.items()
     }
     left = {group: members for group, members in free.items() if members}

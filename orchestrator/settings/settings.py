@@ -31,6 +31,7 @@ from orchestrator.settings.option_keys import SHORT_KEYS
 from orchestrator.settings.overrides import Override, Values, laid_over, read_overrides
 from orchestrator.settings.presets import preset_values
 from orchestrator.settings.yaml_file import Keys, SettingsFile, no_mapping, read_settings_file
+from orchestrator.words import seconds_of
 from pipeline.contract import (
     AdaptiveScaling,
     EncodingSettings,
@@ -74,11 +75,15 @@ class Settings(BaseModel):
 
 
 def video_settings(settings: Settings) -> VideoSettings:
-    """The part of the settings that decides what comes out of one video."""
+    """The part of the settings that decides what comes out of one video.
+
+    A range that is given in times is not in it: `orchestrator.plan.part` makes frames of them.
+    """
     return VideoSettings(
         deliverables=tuple(dict.fromkeys(settings.output.formats)),
         start_frame=settings.input.start_frame,
         max_frames=settings.input.max_frames,
+        every=settings.input.every,
         streaming=settings.streaming,
         processing=settings.processing,
         matting=narrowed(settings.matting),
@@ -126,6 +131,7 @@ def load_settings(
         if _in(typed, problem):
             raise _wrong_value(problem, _option(*_keys(problem)[:2])) from None
         raise _wrong_value(problem, file.where(*_keys(problem))) from None
+    _require_range(settings, lambda *keys: _origin(file, typed, *keys))
     _require_models(settings, lambda *keys: _origin(file, typed, *keys))
     _require_formats(settings, lambda *keys: _origin(file, typed, *keys))
     overrides = tuple(read_overrides(file, typed, preset is not None))
@@ -135,6 +141,7 @@ def load_settings(
         except ValidationError as error:
             problem = _problem(error)
             raise _wrong_value(problem, _where(file, number, _keys(problem))) from None
+        _require_range(changed, lambda *keys, at=number: _where(file, at, keys))
         _require_models(changed, lambda *keys, at=number: _where(file, at, keys))
         _require_formats(changed, lambda *keys, at=number: _where(file, at, keys))
     return settings.model_copy(update={"overrides": tuple(each for _, each in overrides)})
@@ -239,6 +246,25 @@ def _with_preset(
     return name, settled
 
 
+def _require_range(settings: Settings, where: Callable[..., str]) -> None:
+    """Raises SettingsError: an end of the range is given twice, or it ends before it begins."""
+    given = settings.input
+    for time, frame, is_given in (
+        ("start", "start_frame", given.start is not None and given.start_frame != 0),
+        ("end", "max_frames", given.end is not None and given.max_frames is not None),
+    ):
+        if is_given:
+            raise SettingsError(
+                f"{where('input', time)}input.{time} and input.{frame} are both given",
+                "keep one of the two",
+            )
+    if given.start and given.end and seconds_of(given.end) <= seconds_of(given.start):
+        raise SettingsError(
+            f"{where('input', 'end')}the range ends at {given.end} and begins at {given.start}",
+            "let it end later",
+        )
+
+
 def _require_models(settings: Settings, where: Callable[..., str]) -> None:
     """Raises SettingsError where no model has a name that is given, by `where` its key stands."""
     for key, error in model_problems(settings.matting):
@@ -303,7 +329,7 @@ def _wrong_value(problem: Mapping[str, Any], where: str) -> SettingsError:
         near = difflib.get_close_matches(inner[0], known, 1)
         advice = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
         return SettingsError(f"{where}there is no key {name!r}", advice)
-    what = problem["msg"].replace("Input should", "it should")
+    what = problem["msg"].replace("Input should", "it should").removeprefix("Value error, ")
     value = problem["input"]
     given = f" = {value!r}"[:60] if isinstance(value, str | int | float | None) else ""
     return SettingsError(f"{where}{name}{given}: {what}", descriptions(group)[key])

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,6 +19,7 @@ from orchestrator.out.journal import measure, read_entries
 from orchestrator.watch.standing import Standing, read_standing
 from orchestrator.words import clock, counted
 from pipeline.errors import ErrorRecord
+from pipeline.judge.doubt import Doubt, doubts_of
 from pipeline.text import printable
 
 if TYPE_CHECKING:
@@ -34,13 +36,18 @@ _NO_LIMIT = 10_000
 _WIDE = 60
 
 Completion = Literal[
-    "done", "output is gone", "output has changed", "set aside", "begun", "not begun"
+    "done", "doubtful", "output is gone", "output has changed", "set aside", "begun", "not begun"
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class VideoStanding:
-    """How far one video has come; frames are those of whole segments, and of what is in hand."""
+    """How far one video has come; frames are those of whole segments, and of what is in hand.
+
+    Attributes:
+        standing: "doubtful": done, and likely of no use.
+        doubts: why; only of a video whose outputs are there.
+    """
 
     id: str
     name: str
@@ -51,6 +58,7 @@ class VideoStanding:
     segments_done: int
     outputs: tuple[str, ...]
     error: ErrorRecord | None
+    doubts: tuple[Doubt, ...] = ()
 
 
 def show_status(
@@ -79,14 +87,17 @@ def show_status(
         videos = [_with_hand(video, standing.snapshot) for video in videos]
     if videos:
         console.print(_table(videos, console.width))
-    lines = [f"{video.name}: {video.error}" for video in videos if video.error]
+    lines = [f"{video.name}: doubtful: {doubt}" for video in videos for doubt in video.doubts]
+    lines += [f"{video.name}: {video.error}" for video in videos if video.error]
     lines += [f"{aside['name']}: set aside: {aside['reason']}" for aside in record["set_aside"]]
     done = sum(video.standing == "done" for video in videos)
+    doubtful = sum(video.standing == "doubtful" for video in videos)
     now = _state(going_on, standing, wall_clock())
-    if not going_on and done < len(videos):
+    if not going_on and done + doubtful < len(videos):
         now += ": the same command resumes it"
+    also = f", {doubtful} doubtful" if doubtful else ""
     lines.append(
-        f"{done} of {counted(len(videos), 'video')} done, begun {record['started']}; {now}"
+        f"{done} of {counted(len(videos), 'video')} done{also}, begun {record['started']}; {now}"
     )
     for line in lines:
         console.print(printable(line), markup=False, soft_wrap=True)
@@ -150,6 +161,7 @@ def _with_hand(video: VideoStanding, snapshot: Snapshot) -> VideoStanding:
 def standings(record: dict[str, Any], entries: Sequence[Entry]) -> Iterator[VideoStanding]:
     """For each video of the run that `record` (``run.yaml``) tells of, what the journal says."""
     settings = record["fingerprint"]
+    model = record.get("settings", {}).get("matting", {}).get("model", "")
     for video in record["videos"]:
         own = [
             entry
@@ -157,25 +169,33 @@ def standings(record: dict[str, Any], entries: Sequence[Entry]) -> Iterator[Vide
             if isinstance(entry, SegmentCommitted | VideoDone | VideoSetAside)
             and (entry.video, entry.settings) == (video["id"], video.get("settings", settings))
         ]
-        yield _standing(video, own)
+        yield _standing(video, own, video.get("model") or model)
 
 
 def _standing(
-    video: dict[str, Any], entries: Sequence[SegmentCommitted | VideoDone | VideoSetAside]
+    video: dict[str, Any],
+    entries: Sequence[SegmentCommitted | VideoDone | VideoSetAside],
+    model: str,
 ) -> VideoStanding:
     grid = {tuple(segment) for segment in video["segments"]}
-    done = {
-        (entry.start, entry.stop) for entry in entries if isinstance(entry, SegmentCommitted)
-    } & grid
+    found = {
+        (entry.start, entry.stop): entry.result.findings
+        for entry in entries
+        if isinstance(entry, SegmentCommitted) and (entry.start, entry.stop) in grid
+    }
+    done = set(found)
+    doubts: tuple[Doubt, ...] = ()
     last = next((e for e in reversed(entries) if not isinstance(e, SegmentCommitted)), None)
     outputs = tuple(video["outputs"])
     standing: Completion = "begun" if done else "not begun"
     if isinstance(last, VideoDone):
         done = grid
         sizes = tuple(output.size_bytes for output in last.outputs)
-        found = measure(outputs)
-        standing = "output is gone" if found is None else "output has changed"
-        standing = "done" if found == sizes else standing
+        sizes_now = measure(outputs)
+        standing = "output is gone" if sizes_now is None else "output has changed"
+        if sizes_now == sizes:
+            doubts = doubts_of(chain.from_iterable(found.values()), model)
+            standing = "doubtful" if doubts else "done"
     elif isinstance(last, VideoSetAside):
         standing = "set aside"
     return VideoStanding(
@@ -188,4 +208,5 @@ def _standing(
         segments_done=len(done),
         outputs=tuple(path for path in outputs if Path(path).is_file()),
         error=last.error if isinstance(last, VideoSetAside) else None,
+        doubts=doubts,
     )

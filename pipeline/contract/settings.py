@@ -19,19 +19,31 @@ class VideoSettings:
 
     Attributes:
         deliverables: names of the formats to make.
-        start_frame, max_frames: the range, in frames of the output; None means to the end.
+        start_frame, max_frames: the range, in frames of the whole video; None means to the end.
+        every: of that range, every so many frames one is taken.
         prompts_sha256: of what is said of the subject (`pipeline/prompts/store.py`); None: nothing.
     """
 
     deliverables: tuple[str, ...] = ("webm",)
     start_frame: int = 0
     max_frames: int | None = None
+    every: int = 1
     streaming: StreamingSettings = field(default_factory=StreamingSettings)
     processing: ProcessingSettings = field(default_factory=ProcessingSettings)
     matting: MattingSettings = field(default_factory=MattingSettings)
     stereo: StereoSettings = field(default_factory=StereoSettings)
     encoding: EncodingSettings = field(default_factory=EncodingSettings)
     prompts_sha256: str | None = None
+
+    @property
+    def phase(self) -> int:
+        """The frame of the whole video with which the frames taken begin (`every_nth`)."""
+        return self.start_frame % self.every
+
+    @property
+    def first_frame(self) -> int:
+        """The first frame of the range, in the numbering of the frames taken."""
+        return self.start_frame // self.every
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change when the output would."""

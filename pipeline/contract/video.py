@@ -95,6 +95,7 @@ class VideoInfo:
         notes: what the person should know (padding, variable rate, ...), one line each.
         stream: index of the picture's stream in the file.
         begin_s: time stamp of the first picture, in seconds of the file's own clock.
+        every, phase: frame k is frame ``phase + k * every`` of the whole video; see `every_nth`.
     """
 
     path: str
@@ -123,6 +124,35 @@ class VideoInfo:
     right_first: bool = False
     projection: ProjectionName = "flat"
     projection_reason: str = ""
+    every: int = 1
+    phase: int = 0
+
+    def every_nth(self, every: int, phase: int = 0) -> VideoInfo:
+        """A video of every so many frames of this one, at as low a rate: it lasts as long.
+
+        Everything that is said of it holds for these frames: their numbers count from 0 without
+        gaps, and its first picture is frame `phase` of this video.
+        """
+        if every == 1 and phase == 0:
+            return self
+        skipped_s = float(phase / self.frame_rate)
+        return replace(
+            self,
+            frame_rate=self.frame_rate / every,
+            num_frames=-(-(self.num_frames - phase) // every),
+            begin_s=self.begin_s + skipped_s,
+            audio=tuple(
+                replace(track, start_s=track.start_s - skipped_s, end_s=track.end_s - skipped_s)
+                for track in self.audio
+            ),
+            every=every,
+            phase=phase,
+        )
+
+    @property
+    def phase_s(self) -> Fraction:
+        """Seconds of the whole video before the first of these frames."""
+        return self.phase / (self.frame_rate * self.every)
 
     @property
     def eyes(self) -> int:

@@ -96,7 +96,7 @@ def plan_audio(
     output: list[str] = []
     for number, track in enumerate(video.audio):
         output += ["-map", f"1:{track.stream}"]
-        whole = start_frame == 0 and num_frames == video.num_frames
+        whole = start_frame == video.phase == 0 and num_frames == video.num_frames
         if whole and track.codec in form.copied and _fits(track, video):
             output += [f"-c:a:{number}", "copy"]
         else:

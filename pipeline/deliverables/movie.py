@@ -258,7 +258,7 @@ class Movie(ABC):
             return AudioPlan()
         return plan_audio(
             self._video,
-            self._settings.start_frame,
+            self._settings.first_frame,
             num_frames,
             self._settings.encoding,
             self.sound,

@@ -8,15 +8,17 @@ Loads no torch.
 | dropped | all of the segment | | flags that were left out | |
 | area | all of the segment | | mean areas of equal parts | |
 | border | one | | area of each eye | "cut", if it is the first of another picture |
+| sums | all that were looked at | | `MatteSums`, its fields in order | |
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, fields
 from typing import Literal, get_args
 
 from pipeline.contract import Finding
+from pipeline.judge.sums import MatteSums
 
 #: `Finding.source` of all that is judged of mattes.
 SOURCE = "judge"
@@ -26,12 +28,12 @@ FlagKind = Literal["empty", "eyes_disagree", "jump", "flicker", "touches_edge"]
 #: Of an eye's picture, at which a subject may be cut off.
 Side = Literal["left", "right", "top"]
 
-_DROPPED, _AREA, _BORDER, _CUT = "dropped", "area", "border", "cut"
+_DROPPED, _AREA, _BORDER, _CUT, _SUMS = "dropped", "area", "border", "cut", "sums"
 _FLAG_KINDS: dict[str, FlagKind] = {kind: kind for kind in get_args(FlagKind)}
 _SIDES: dict[str, Side] = {side: side for side in get_args(Side)}
 
 #: Every kind of finding that is read here.
-KINDS = frozenset((*_FLAG_KINDS, _DROPPED, _AREA, _BORDER))
+KINDS = frozenset((*_FLAG_KINDS, _DROPPED, _AREA, _BORDER, _SUMS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +89,14 @@ class Judged:
         dropped_flags: flags that were left out; the worst are kept.
         areas: one a segment.
         border: the first and last frames of each segment.
+        sums: over all frames; none where an older version judged them.
     """
 
     flags: list[MatteFlag] = field(default_factory=list)
     dropped_flags: int = 0
     areas: list[Areas] = field(default_factory=list)
     border: list[BorderFrame] = field(default_factory=list)
+    sums: MatteSums = field(default_factory=MatteSums)
 
     @classmethod
     def read(cls, findings: Iterable[Finding]) -> Judged:
@@ -111,6 +115,9 @@ class Judged:
             self.areas.append(Areas(found.first_frame, found.last_frame + 1, found.values))
         elif found.kind == _DROPPED:
             self.dropped_flags += round(found.values[0])
+        elif found.kind == _SUMS:
+            if len(found.values) == len(fields(MatteSums)):  # or another version's
+                self.sums += MatteSums(*map(round, found.values))
         elif (kind := _FLAG_KINDS.get(found.kind)) is not None:
             side = _SIDES.get(found.detail)
             [value] = found.values
@@ -143,4 +150,7 @@ class Judged:
             found.append(
                 Finding(SOURCE, _BORDER, frame.frame, frame.frame, None, frame.area, detail)
             )
+        if self.sums.frames:
+            values = tuple(map(float, astuple(self.sums)))
+            found.append(Finding(SOURCE, _SUMS, start, stop - 1, values=values))
         return tuple(found)

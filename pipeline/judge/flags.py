@@ -25,10 +25,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from pipeline.judge.findings import BorderFrame, FlagKind, MatteFlag, Side
+from pipeline.judge.sums import Shape
 
 #: Flags of a segment that are kept.
 MOST_FLAGS = 40
@@ -92,6 +93,7 @@ class FrameMeasures:
         edge: see touches_edge; of `sides`, that at which most is cut off.
         moved: share of the picture that changed since the frame before.
         disagreement: see eyes_disagree; 0 for one eye.
+        shape: what the matte as a whole looks like, for `pipeline/judge/doubt.py`.
     """
 
     frame: int
@@ -101,6 +103,7 @@ class FrameMeasures:
     moved: float
     disagreement: float
     sides: tuple[Side | None, ...] = ()
+    shape: Shape = field(default_factory=Shape)
 
     def as_border(self) -> BorderFrame:
         return BorderFrame(self.frame, self.area, self.moved >= _CUT)

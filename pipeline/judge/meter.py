@@ -1,8 +1,9 @@
 """`MatteMeter`: measures a few numbers of each frame's matte, on the device.
 
 Only every so many-th pixel is looked at, 128 to 255 along the longer side of an eye (fewer of a
-smaller one), and nothing comes to the host before the segment's end. What the numbers mean is
-`pipeline/judge/flags.py`'s.
+smaller one), and the numbers come to the host at the segment's end. What they mean is
+`pipeline/judge/flags.py`'s. Whether the matte is of use at all is measured by
+`pipeline/judge/shape.py`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from torch import Tensor
 from pipeline.contract import ProjectionName
 from pipeline.judge.findings import Side
 from pipeline.judge.flags import LEAST_AREA, FrameMeasures
+from pipeline.judge.shape import ShapeMeter
+from pipeline.judge.sums import Shape
 from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.stages.stereo.disparity import dilate
 
@@ -39,6 +42,9 @@ class MatteMeter:
 
     Args:
         height, width: of an eye, in pixels.
+
+    Attributes:
+        shapes: measures the mattes as a whole.
     """
 
     def __init__(self, height: int, width: int, projection: ProjectionName) -> None:
@@ -48,6 +54,7 @@ class MatteMeter:
         sides = cut_sides(size[0], size[1], projection)
         self._names = tuple(sides)
         self._sides = [torch.tensor(places) for places in sides.values()]
+        self.shapes = ShapeMeter(projection)
         self._before: tuple[Tensor, Tensor] | None = None
         self._numbers: list[int] = []
         self._measured: list[Tensor] = []
@@ -61,6 +68,7 @@ class MatteMeter:
         pick = slice(self._first, None, self._step)
         alpha = torch.nan_to_num(matte.alpha[:, :, 0, pick, pick].float())
         rgb = eyes.rgb[..., pick, pick].to(torch.int16)
+        self.shapes.add(rgb, alpha)
         if self._before is None:
             self._before = alpha[:1], rgb[:1]
         # [T + 1, E, h, w] and [T + 1, E, 3, h, w]: each frame has the one before it.
@@ -109,15 +117,26 @@ class MatteMeter:
             stop: None: to the last frame.
         """
         rows = torch.cat(self._measured).tolist()
+        shapes = self.shapes.shapes()
         return [
-            _frame(number, row, self._names, None if disagreement is None else disagreement[number])
-            for number, row in zip(self._numbers, rows, strict=True)
+            _frame(
+                number,
+                row,
+                self._names,
+                None if disagreement is None else disagreement[number],
+                shape,
+            )
+            for number, row, shape in zip(self._numbers, rows, shapes, strict=True)
             if number >= first and (stop is None or number < stop)
         ]
 
 
 def _frame(
-    number: int, eyes: list[list[float]], names: Sequence[Side], disagreement: float | None
+    number: int,
+    eyes: list[list[float]],
+    names: Sequence[Side],
+    disagreement: float | None,
+    shape: Shape,
 ) -> FrameMeasures:
     """Rounded: the numbers are written down, and must be the same when they are read again."""
     area, restless, edge, moved = (
@@ -127,7 +146,7 @@ def _frame(
         disagreement = 1 - min(area) / max(area) if max(area) >= LEAST_AREA else 0.0
     sides = tuple(names[int(eye[4])] if names and eye[2] > 0 else None for eye in eyes)
     disagreement = round(disagreement, 4)
-    return FrameMeasures(number, area, restless, edge, min(moved), disagreement, sides)
+    return FrameMeasures(number, area, restless, edge, min(moved), disagreement, sides, shape)
 
 
 def cut_sides(height: int, width: int, projection: ProjectionName) -> dict[Side, list[int]]:

@@ -15,6 +15,7 @@ from pipeline.contract import Finding
 from pipeline.judge.findings import Areas, BorderFrame, Judged, MatteFlag
 from pipeline.judge.flags import (
     AREA_MEANS,
+    RULES,
     FrameMeasures,
     area_means,
     border_frames,
@@ -25,9 +26,13 @@ from pipeline.judge.flags import (
     without_echoes,
     worst,
 )
+from pipeline.judge.sums import WHOLE, MatteSums
 
 #: Flags of a video that are kept.
 MOST_FLAGS = 100
+
+#: Share of the picture: RVM leaves less where there is nobody, and nowhere opaque.
+_TRACE = 0.01
 
 #: Means of area over a whole video.
 MOST_MEANS = 120
@@ -46,8 +51,20 @@ def matte_findings(measures: Sequence[FrameMeasures], frame_rate: float) -> tupl
         dropped_flags=dropped,
         areas=[Areas(start, stop, area_means(measures))],
         border=list(border_frames(measures)),
+        sums=MatteSums.of(map(_sums, measures)),
     )
     return judged.findings(start, stop)
+
+
+def _sums(frame: FrameMeasures) -> MatteSums:
+    """One frame's share of the sums, rounded before it is added to others."""
+    disagreeing = frame.disagreement >= RULES["eyes_disagree"].high
+    shape, area = frame.shape, max(frame.area)
+    if 1 - area >= RULES["empty"].low or (area < _TRACE and not shape.opaque):
+        return MatteSums(frames=1, empty=1)
+    sky, scraps = min(shape.plain, shape.top), min(shape.gaps, shape.faint)
+    shares = (area, sky, scraps, shape.zenith)
+    return MatteSums(1, 0, int(disagreeing), *(round(WHOLE * share) for share in shares))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ class FrameIndex:
             presentation and decoding stamps, because containers differ in which one they search.
         frame_rate: of the output, constant.
         num_frames: frames of the output.
+        every, phase: as in `VideoInfo`; a file holds the index of the whole video.
     """
 
     time_base: Fraction
@@ -53,6 +54,18 @@ class FrameIndex:
     seek_ticks: Int64
     frame_rate: Fraction
     num_frames: int
+    every: int = 1
+    phase: int = 0
+
+    def every_nth(self, every: int, phase: int) -> FrameIndex:
+        """The index of `VideoInfo.every_nth`."""
+        return replace(
+            self,
+            frame_rate=self.frame_rate / every,
+            num_frames=-(-(self.num_frames - phase) // every),
+            every=every,
+            phase=phase,
+        )
 
     @property
     def pts_seconds(self) -> npt.NDArray[np.float64]:
@@ -76,8 +89,10 @@ class FrameIndex:
         Output frame k is due k / frame_rate seconds after the first frame; it shows the frame
         whose time stamp is nearest, the earlier one of two that are equally near.
         """
-        ticks_per_frame = 1 / (self.frame_rate * self.time_base)
-        due = self.pts[0] + np.arange(start, stop) * float(ticks_per_frame)
+        # In frames of the whole video, so that one that is left out changes no other.
+        ticks_per_frame = 1 / (self.frame_rate * self.every * self.time_base)
+        numbers = self.phase + np.arange(start, stop) * self.every
+        due = self.pts[0] + numbers * float(ticks_per_frame)
         after = np.searchsorted(self.pts, due).clip(1, max(1, len(self.pts) - 1))
         if len(self.pts) == 1:
             return np.zeros(stop - start, dtype=np.int64)
@@ -156,7 +171,7 @@ def index_of(video: VideoInfo, path: Path) -> FrameIndex:
     """
     shown, advice = printable(video.path), "run again: the file is then read anew"
     try:
-        index = FrameIndex.load(path)
+        index = FrameIndex.load(path).every_nth(video.every, video.phase)
     except (OSError, ValueError) as error:
         raise InputError(
             f"the frame index of {shown} cannot be read ({printable(str(error))})", advice

@@ -13,6 +13,8 @@ from orchestrator.out.journal import Journal
 from orchestrator.plan.planner import write_info
 from pipeline.contract import PIXEL_VERSION, AudioTrack, OutputFile, SegmentResult
 from pipeline.errors import ErrorRecord
+from pipeline.judge.findings import Judged
+from pipeline.judge.sums import MatteSums
 from tests.orchestrator.snapshots import video_info
 
 SETTINGS = "5e77" * 4
@@ -20,11 +22,16 @@ SEGMENT_BYTES = 1000
 
 
 def finished_out(
-    path: Path, videos: int = 4, *, failed: Sequence[int] = (), scratch_gb: float = 10.0
+    path: Path,
+    videos: int = 4,
+    *,
+    failed: Sequence[int] = (),
+    empty: Sequence[int] = (),
+    scratch_gb: float = 10.0,
 ) -> OutFolder:
     """Two segments a video, one after the other; those in `failed` were set aside.
 
-    Each source had one track of sound.
+    Each source had one track of sound. The mattes of those in `empty` hold nothing.
     """
     sound = AudioTrack(1, "aac", 2, 48_000, 0.0, 3.0)
     out = OutFolder(path)
@@ -40,8 +47,10 @@ def finished_out(
                 journal.append(VideoSetAside(video, SETTINGS, error))
                 continue
             for segment in (0, 1):
-                result = SegmentResult((f"webm-{segment}.webm",), 50)
                 start = 50 * segment
+                judged = Judged(sums=MatteSums(frames=50, empty=50 if number in empty else 0))
+                findings = judged.findings(start, start + 50)
+                result = SegmentResult((f"webm-{segment}.webm",), 50, findings=findings)
                 journal.append(
                     SegmentCommitted(
                         video, SETTINGS, segment, start, start + 50, result, (SEGMENT_BYTES,)
@@ -55,7 +64,10 @@ def finished_out(
         {
             "fingerprint": SETTINGS,
             "started": "2026-11-21T20:00:00+00:00",
-            "settings": {"limits": {"scratch_gb": scratch_gb}},
+            "settings": {
+                "limits": {"scratch_gb": scratch_gb},
+                "matting": {"model": "rvm"},
+            },
             "videos": [
                 {
                     "id": _id(number),

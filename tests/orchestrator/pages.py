@@ -27,6 +27,7 @@ from orchestrator.report.stills.stills import Pictures, moments
 from orchestrator.watch.device_load import DeviceLoad, LoadPoint
 from pipeline.contract import OutputFile
 from pipeline.errors import ErrorRecord
+from pipeline.judge.doubt import Doubt
 from pipeline.judge.findings import FlagKind
 
 BEGIN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=1)))
@@ -149,6 +150,11 @@ def every_kind(out: str = "/out") -> PageState:
         unfinished(4, "concert.mp4", 0),
         replace(video(5, HOSTILE[1], out), concealed_frames=3, notes=(HOSTILE[0],)),
         replace(video(6, "earlier.mp4", out), result="done earlier", seconds=None),
+        replace(
+            video(7, "sky.mp4", out),
+            result="doubtful",
+            doubts=(Doubt("sky", HOSTILE[0], HOSTILE[1]),),
+        ),
         VideoReport(
             "bad.mp4", "/in/bad.mp4", "set aside", error=ErrorRecord("input", "no video", "skip it")
         ),
@@ -157,7 +163,7 @@ def every_kind(out: str = "/out") -> PageState:
         report=report(*videos, out=out, load=load()),
         now=BEGIN + timedelta(hours=1),
         ending=None,
-        standings=("ended", "ended", "ended", "in work", "waits", "ended", "ended", "ended"),
+        standings=("ended", "ended", "ended", "in work", "waits", *("ended",) * 4),
         doing=("2 segments of dance", "waits"),
         frames_per_second=112.4,
         to_go_s=4803.0,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from fractions import Fraction
 
-from orchestrator.words import clock, counted, readable_size
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.words import clock, counted, readable_size, seconds_of
 
 
 @pytest.mark.parametrize(
@@ -24,3 +28,18 @@ def test_counted(count: int, shown: str) -> None:
 )
 def test_readable_size(size: float, shown: str) -> None:
     assert readable_size(size) == shown
+
+
+@given(st.integers(0, 99), st.integers(0, 59), st.integers(0, 59_999))
+def test_times_are_read_exactly(hours: int, minutes: int, milliseconds: int) -> None:
+    seconds = f"{milliseconds // 1000:02}.{milliseconds % 1000:03}"
+    rest = Fraction(milliseconds, 1000)
+    assert seconds_of(seconds) == rest
+    assert seconds_of(f"{minutes}:{seconds}") == 60 * minutes + rest
+    assert seconds_of(f"{hours}:{minutes:02}:{seconds}") == 3600 * hours + 60 * minutes + rest
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1:60:00", "1:2:3:4", "1e3", "nan", "1:", ".5", "٣"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is no time"):
+        seconds_of(text)

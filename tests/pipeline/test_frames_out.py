@@ -7,6 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -107,6 +108,43 @@ def test_a_range_is_exact(start: int, count: int | None, clip: GetClip, tmp_path
     assert left == right == list(range(start, stop))
     (sound,) = read_sounds(target)
     assert abs(sound.end_s - (stop - start) / 30) <= 1 / 30
+
+
+@pytest.mark.parametrize(
+    ("start", "count", "every"), [(0, None, 3), (13, 20, 3), (10, 21, 7), (20, 1, 5)]
+)
+def test_every_nth_frame_of_a_range_lasts_as_long(
+    start: int, count: int | None, every: int, clip: GetClip, tmp_path: Path
+) -> None:
+    spec = replace(H264, audio=("aac",))
+    settings = replace(chroma_settings(4, start_frame=start, max_frames=count), every=every)
+    video, target = render(clip(spec), tmp_path, settings)
+    expected = list(range(start, 50 if count is None else start + count, every))
+    left, right = read_numbers(read_frames(target))
+    assert left == right == expected
+    assert video.frame_rate == Fraction(30, every)
+    with av.open(str(target)) as container:
+        stamps = [
+            (packet.pts or 0) * Fraction(packet.time_base or 0)
+            for packet in container.demux(video=0)
+            if packet.size
+        ]
+    due = [Fraction(k * every, 30) for k in range(len(expected))]
+    assert all(abs(stamp - k) <= Fraction(1, 1000) for stamp, k in zip(stamps, due, strict=True))
+    (sound,) = read_sounds(target)
+    assert abs(sound.begin_s) <= 0.02
+    assert abs(sound.end_s - len(expected) * every / 30) <= 1 / 30
+
+
+def test_frames_that_are_left_out_change_no_other_at_a_variable_rate(
+    clip: GetClip, tmp_path: Path
+) -> None:
+    source = clip(ClipSpec("gaps.mp4", X264, setpts=GAPS, audio=("aac",)))
+    settings = replace(chroma_settings(5, start_frame=7), every=3)
+    _, target = render(source, tmp_path, settings)
+    whole = FrameIndex.load(tmp_path / "index.json")
+    shown = whole.source_frames(0, whole.num_frames).tolist()
+    assert read_numbers(read_frames(target))[0] == shown[7::3]
 
 
 def test_the_order_of_segments_does_not_matter(clip: GetClip, tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def _result(request: DrawRequest, frame: int) -> Image.Image | None:
 
 def _source(request: DrawRequest, frame: int) -> Image.Image | None:
     seconds = request.begin_s + (request.first_frame + frame) / request.frame_rate
-    picture = _picture(request.source, request.stream, seconds, request.frame_rate)
+    picture = _picture(request.source, request.stream, seconds, request.frame_rate * request.every)
     if picture is None:
         return None
     upright = np.ascontiguousarray(np.rot90(picture, request.rotation // 90))

@@ -11,6 +11,7 @@ class DrawRequest:
 
     Attributes:
         source: path of the source; `stream`, `begin_s` and `rotation` as the probe found them.
+        frame_rate: of the output; the source has `every` times as many frames a second.
         first_frame: number in the source of the output's first frame.
         output: path of the output that is shown.
         is_matte: whether the output is alpha, in grey.
@@ -23,6 +24,7 @@ class DrawRequest:
     begin_s: float
     rotation: int
     frame_rate: float
+    every: int
     first_frame: int
     output: str
     is_matte: bool

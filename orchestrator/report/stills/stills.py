@@ -113,6 +113,7 @@ def draw_request(video: VideoReport, info: VideoInfo, deadline_s: float) -> Draw
         begin_s=info.begin_s,
         rotation=info.rotation,
         frame_rate=video.facts.frame_rate,
+        every=video.facts.every,
         first_frame=video.facts.first_frame,
         output=output.path,
         is_matte=FORMATS[output.deliverable].alpha == "grey",

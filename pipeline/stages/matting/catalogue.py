@@ -15,7 +15,7 @@ from pipeline.contract import OPTIONS_CLASS, MattingSettings, ModelOptions
 from pipeline.errors import SettingsError
 from pipeline.plugins import Catalogue
 from pipeline.stages.matting.chroma_facts import CHROMA
-from pipeline.stages.matting.depth_facts import DEPTH
+from pipeline.stages.matting.depth.facts import DEPTH
 from pipeline.stages.matting.facts import ModelFacts, Weights
 from pipeline.stages.matting.plate_facts import PLATE
 from pipeline.stages.matting.rvm.facts import RVM
@@ -37,12 +37,30 @@ class _Models(Catalogue[ModelFacts]):
         )
 
 
-MODELS = _Models("model", "vrmatte.models", ModelFacts, (RVM, SAM2, SAM2_RVM, CHROMA, PLATE, DEPTH))
+#: In place of a model's name: each video has the model that suits it. Where a job is made, one of
+#: the `candidates` stands in its place.
+AUTO = "auto"
+
+MODELS = _Models(
+    "model",
+    "vrmatte.models",
+    ModelFacts,
+    (RVM, SAM2, SAM2_RVM, CHROMA, PLATE, DEPTH),
+    other_words=(AUTO,),
+)
 
 
 def facts_of(matting: MattingSettings) -> ModelFacts:
     """The row of the model that is asked for. Raises SettingsError where it cannot be had."""
     return MODELS[matting.model]
+
+
+def candidates(matting: MattingSettings) -> list[MattingSettings]:
+    """The settings with each model that they may come to, which is one but for `auto`."""
+    if matting.model != AUTO:
+        return [matting]
+    rows = [(row.automatic, row.name) for row in usable() if row.automatic is not None]
+    return [replace(matting, model=name) for _, name in sorted(rows)]
 
 
 @cache
@@ -64,12 +82,15 @@ def function_of(row: ModelFacts, reference: str | Function) -> Function:
 
 
 def taking_part(matting: MattingSettings) -> list[MattingSettings]:
-    """The settings for the model and for each of its helpers, which `model` names in turn.
+    """The settings for each model that may be used, and for its helpers, named by `model`.
 
     A helper that is asked for two things is there twice.
     """
-    row = facts_of(matting)
-    return [matting, *(replace(matting, model=name) for _, name in _helpers(row, matting))]
+    found = []
+    for each in candidates(matting):
+        helpers = _helpers(facts_of(each), each)
+        found += [each, *(replace(each, model=name) for _, name in helpers)]
+    return found
 
 
 def weights_used(matting: MattingSettings) -> dict[str, Weights]:
@@ -103,10 +124,11 @@ def may_help(row: ModelFacts) -> bool:
 
 def model_problems(matting: MattingSettings) -> Iterator[tuple[str, SettingsError]]:
     """What is wrong with the names of models, each with its setting in the group `matting`."""
-    try:
-        _require_reachable(facts_of(matting))
-    except SettingsError as error:
-        yield "model", error
+    for each in candidates(matting):
+        try:
+            _require_reachable(facts_of(each))
+        except SettingsError as error:
+            yield "model", error
     for row in usable():
         for key, name in _helpers(row, matting):
             try:

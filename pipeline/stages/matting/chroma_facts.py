@@ -35,5 +35,7 @@ CHROMA = ModelFacts(
     options=ChromaOptions,
     memory=lambda matting, engine: ModelBytes(another=6 * MB),
     backdrop="green",
+    automatic=1,
+    suits="pipeline.stages.matting.chroma:suits",
     most_error=0.01,
 )

@@ -17,7 +17,7 @@ from pipeline.contract import MattingSettings, ModelOptions, ProcessingSettings
 if TYPE_CHECKING:
     import torch
 
-    from pipeline.stages.matting.base import MattingModel
+    from pipeline.stages.matting.base import ClipSampler, MattingModel
 
 MB = 1_000_000
 
@@ -37,6 +37,8 @@ class Weights:
             yet. Raises MachineError and SettingsError.
         missing: ``module:attribute`` of ``(matting) -> str | None``: what is not there, in words.
             It only looks, and loads no torch.
+        settle: ``module:attribute`` of ``(matting) -> matting``, which decides between sources of
+            the same model where several may serve; it may ask the network, and raises nothing.
         local: the file that the settings name instead, or None.
     """
 
@@ -44,6 +46,7 @@ class Weights:
     choice: Callable[[MattingSettings], str]
     fetch: str | Callable[[MattingSettings], list[Path]]
     missing: str | Callable[[MattingSettings], str | None]
+    settle: str | Callable[[MattingSettings], MattingSettings] | None = None
     local: Callable[[MattingSettings], str | None] = lambda matting: None
 
 
@@ -66,6 +69,18 @@ class ModelBytes:
 UNKNOWN = ModelBytes(another=934 * MB)
 
 
+@dataclass(frozen=True, slots=True)
+class Suits:
+    """Whether a clip is for a model by what a few of its frames show.
+
+    Attributes:
+        why: what they show, in words, as "a green screen fills 62% of the sampled frames".
+    """
+
+    suits: bool
+    why: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
     """One model.
@@ -84,6 +99,10 @@ class ModelFacts:
         memory: of the settings and the engine; see `ModelBytes`.
         slow_on_cpu: a frame takes seconds there: a trial takes few, and compares no devices.
         backdrop: of the drawn scene in which it is tried.
+        automatic: its place among the models that `auto` chooses from, the least first; None: it is
+            not one of them.
+        suits: ``module:attribute`` of ``(matting, clip) -> Suits``, which `auto` asks before it
+            tries the model; None: the trial alone decides.
         most_error: mean difference to that scene's true alpha, of 1, that it must keep within;
             None: not known.
     """
@@ -102,6 +121,8 @@ class ModelFacts:
     memory: Callable[[MattingSettings, str], ModelBytes] = lambda matting, engine: UNKNOWN
     slow_on_cpu: bool = False
     backdrop: Literal["room", "green"] = "room"
+    automatic: int | None = None
+    suits: str | Callable[[MattingSettings, ClipSampler], Suits] | None = None
     most_error: float | None = None
 
     def __post_init__(self) -> None:

@@ -6,6 +6,8 @@ plate's exposure, the colour distance of each pixel is measured in units of the 
 coarse mask is cleaned, and alpha at its rim is solved from plate and nearby subject and fitted to
 the picture by a guided filter.
 
+A median that still holds the subject is refused (`plate_ghosts.py`).
+
 Limits: the camera must stand on a tripod and keep focus and white balance (a slowly changing gain
 is found by frame); without a picture the subject must leave every place for more than half of the
 time; shadows that are darker than the noise, moving furniture and lamps that go on count as
@@ -39,6 +41,7 @@ from pipeline.stages.matting.known_background import (
     window_of,
 )
 from pipeline.stages.matting.plate_facts import PlateOptions
+from pipeline.stages.matting.plate_ghosts import reason_against
 
 #: The median is taken of at most this many frames, and of at most so many bytes of them: 25 frames
 #: up to 5120x2560, 9 at 8192x4096. They stay on the model's device.
@@ -113,11 +116,17 @@ class PlateModel:
             ``plate`` uint8 ``[E, 3, H, W]`` and ``noise`` float32 ``[E, 1, h, w]``, 0..1.
 
         Raises:
-            InputError: the given picture has not the video's size.
+            InputError: the given picture has not the video's size; or none is given, and the median
+                still holds the subject.
         """
         given = None if self._picture is None else self._given_plate(self._picture, clip)
         samples = _sample(clip)
-        plate = _median(samples) if given is None else given.to(samples.device)
+        if given is None:
+            plate = _median(samples)
+            if clip.prompts is None:
+                _require_empty(samples, plate)
+        else:
+            plate = given.to(samples.device)
         return {"plate": plate, "noise": _noise(samples, plate)}
 
     def start(self, eyes: int, height: int, width: int, prepared: Prepared) -> _Plate:
@@ -159,6 +168,17 @@ class PlateModel:
         whole = torch.from_numpy(np.pad(picture, padding, mode="edge")).permute(2, 0, 1)
         dim, length = (2, clip.width) if full_width > clip.width else (1, clip.height)
         return torch.stack([whole.narrow(dim, eye * length, length) for eye in range(clip.eyes)])
+
+
+def _require_empty(samples: Tensor, plate: Tensor) -> None:
+    reason = reason_against(samples, plate)
+    if reason is not None:
+        raise InputError(
+            f"the median of {len(samples)} frames still holds the subject, or the camera moves:"
+            f" {reason}",
+            "use --model rvm for people, or give a picture of the empty scene"
+            " (matting.plate_image)",
+        )
 
 
 def _sample(clip: ClipSampler) -> Tensor:

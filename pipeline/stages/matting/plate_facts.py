@@ -32,6 +32,7 @@ PLATE = ModelFacts(
     load="pipeline.stages.matting.plate:load",
     description="tripod shots whose subject moves",
     licence="Apache-2.0",
+    automatic=4,
     options=PlateOptions,
     memory=lambda matting, engine: ModelBytes(another=6 * MB),
     most_error=0.03,

@@ -24,6 +24,7 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 from pipeline.errors import MachineError, SettingsError
+from pipeline.files.npm_package import Package, fetch_files, registry_address
 
 _NETWORK_TIMEOUT_S = 15.0
 
@@ -107,6 +108,47 @@ def fetch_file(source: str, what: str, advice: str) -> Path:
                 draft.unlink(missing_ok=True)
         _check_recorded(path)
     return path
+
+
+def package_folder(package: Package) -> Path:
+    """Where the files of a package of a registry are kept."""
+    last = package.name.rpartition("/")[2]
+    return compiled_folder() / f"{last}-{package.version}"
+
+
+def fetch_package(
+    package: Package, registry: str | None, what: str, setting: str, advice: str
+) -> None:
+    """Have a package's files in its folder.
+
+    Args:
+        registry: the address that `setting` names; None: that of npm's own settings.
+        what: what they are, in words.
+        advice: what to do where they cannot be had.
+
+    Raises:
+        MachineError: they cannot be fetched, or are not what is known of them.
+    """
+    folder = package_folder(package)
+    with _fetching(folder, what, f"the npm package {package.name}", advice):
+        if package_missing(package, what) is None:
+            return
+        address = registry_address(registry, package.name.partition("/")[0])
+        if address is None:
+            raise OSError(f"no npm registry is known: set {setting} or npm_config_registry")
+        _require_answer(package.address(address))
+        fetch_files(package, address, folder, _NETWORK_TIMEOUT_S)
+
+
+def package_missing(package: Package, what: str) -> str | None:
+    """Why `fetch_package` would fetch something, in words; None where it would not."""
+    for path, sha256 in package.files.items():
+        place = package_folder(package) / Path(path).name
+        if not place.is_file():
+            return f"{what} are not here"
+        if sha256_of(place) != sha256:
+            return f"{what} at {place} are damaged"
+    return None
 
 
 def repository_is_here(repository: str) -> bool:

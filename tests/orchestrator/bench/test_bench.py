@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.bench.bench import BenchRequest, bench
+from orchestrator.bench.bench import BenchRequest, _with_range, bench
 from orchestrator.bench.compare import changes, differences
 from orchestrator.bench.result import (
     Bench,
@@ -22,9 +22,11 @@ from orchestrator.bench.result import (
 )
 from orchestrator.cli import main
 from orchestrator.estimate.trial import Stage, Stages
+from orchestrator.settings.groups import InputSettings
 from orchestrator.settings.settings import load_settings
 from pipeline.errors import SettingsError, VrmatteError
 from tests.clips import X264, ClipSpec
+from tests.orchestrator.snapshots import video_info
 
 # Per frame: decode 10 ms of one core, model 100 ms of two, encode 50 ms of one.
 ALONE = Stages(
@@ -170,6 +172,12 @@ def test_what_a_person_can_get_wrong_is_one_line(
     for words, status, begins in cases:
         found, line = _error(words, capsys)
         assert (found, line[: len(begins)]) == (status, begins)
+
+
+def test_a_range_in_times_is_measured_from_its_start_at_the_full_rate() -> None:
+    settings = load_settings(None, {"input": {"start": "1.001", "end": "2", "every": 3}})
+    ranged = _with_range(BenchRequest(settings, frames=12), video_info(Path(__file__)), 1)
+    assert ranged.input == InputSettings(start_frame=30, max_frames=12)
 
 
 def test_more_frames_than_there_are(clip: Callable[[ClipSpec], Path]) -> None:

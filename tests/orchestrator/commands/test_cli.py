@@ -51,7 +51,8 @@ def test_every_option_arrives(requests: list[Request], tmp_path: Path) -> None:
     file.write_text("encoding:\n  vp9_crf: 20\nstreaming:\n  lanes: 9\n")
     line = (
         f"run in1 in2 -o out --config {file} --model depth --format webm --layout tb --gpus 1,0"
-        " --cpu-workers 2 --start-frame 5 --max-frames 7 --scale 0.5 --segment-frames 50 --lanes 3"
+        " --cpu-workers 2 --start-frame 5 --max-frames 7 --every 3 --scale 0.5"
+        " --segment-frames 50 --lanes 3"
         " --quality best --fresh --dry-run"
     )
     assert typed(*line.split()).exit_code == 0
@@ -63,6 +64,7 @@ def test_every_option_arrives(requests: list[Request], tmp_path: Path) -> None:
     assert (settings.input.layout, settings.workers.gpus) == ("tb", (1, 0))
     assert (settings.workers.cpu_workers, settings.processing.scale_factor) == (2, 0.5)
     assert (settings.input.start_frame, settings.input.max_frames) == (5, 7)
+    assert settings.input.every == 3
     assert (settings.streaming.segment_frames, settings.streaming.lanes) == (50, 3)
     assert (settings.encoding.quality, settings.encoding.vp9_crf) == ("best", 20)
 
@@ -124,7 +126,7 @@ def test_without_options_the_defaults_hold(requests: list[Request]) -> None:
         ("run /none -o out", "cannot read the input /none", "check the path"),
         (
             "run in -o out --prompts none",
-            "model rvm follows no prompts",
+            "model auto follows no prompts",
             "models that follow prompts: sam2",
         ),
         ("run in -o out --model sam2 --dlc-csv none", "none cannot be read", "check the path"),
@@ -234,7 +236,7 @@ def test_config_init_and_check(tmp_path: Path) -> None:
     again = typed("config", "init", path)
     assert again.exit_code == 2
     assert "is there already" in again.stderr
-    text = Path(path).read_text().replace("  model: rvm", "  model: rvn")
+    text = Path(path).read_text().replace("  model: auto", "  model: rvn")
     Path(path).write_text(text)
     line = text[: text.index("model: rvn")].count("\n") + 1
     wrong = typed("config", "check", path)

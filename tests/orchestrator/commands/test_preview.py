@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from orchestrator.demo.demo import make_demo
 from orchestrator.plan.discover import discover
 from orchestrator.preview import PreviewRequest, chosen_frames, path_below, preview
 from orchestrator.settings.settings import load_settings, video_settings
@@ -32,6 +33,7 @@ def test_frames_are_those_asked_for_or_those_with_prompts_or_some_of_all_parts()
     assert chosen_frames(INFO, (), prompts) == (5, 9, 700)
     assert chosen_frames(INFO, ("0:16.5", "0", "1.001", "0:00:01.001"), prompts) == (0, 30, 494)
     assert chosen_frames(replace(INFO, num_frames=1), (), None) == (0,)
+    assert chosen_frames(INFO.every_nth(3), ("0", "1.001", "1.2"), None) == (0, 10, 11)
 
 
 @pytest.mark.parametrize("text", ["-1", "1:60:00", "x", "", "1:2:3:4", "1e3", "nan"])
@@ -90,10 +92,10 @@ def test_a_sheet_of_a_real_clip(tmp_path: Path, clip: Callable[[ClipSpec], Path]
     path = clip(ClipSpec("tiny_LR_180.mp4", X264))
     settings = load_settings(None, {"matting": {"model": "chroma"}})
     sheet = tmp_path / "sheet.png"
-    frames = preview(
+    made = preview(
         PreviewRequest(path, settings, sheet, at=("0", "0.1"), width=192), lambda matting: None
     )
-    assert frames == (0, 3)
+    assert made.frames == (0, 3)
     with Image.open(sheet) as picture:
         assert picture.size == (3 * 192 + 4 * 6, 2 * (22 + 48 + 6) + 6)
         row = np.asarray(picture)[28 : 28 + 48]
@@ -105,10 +107,8 @@ def test_a_sheet_of_a_real_clip(tmp_path: Path, clip: Callable[[ClipSpec], Path]
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_frames_that_are_worked_on_at_once_are_the_same(
-    tmp_path: Path, clip: Callable[[ClipSpec], Path]
-) -> None:
-    path = clip(ClipSpec("tiny_LR_180.mp4", X264))
+def test_frames_that_are_worked_on_at_once_are_the_same(tmp_path: Path) -> None:
+    path = make_demo(tmp_path, seconds=0.5, eye_size=256)[0]
     index = tmp_path / "index.json"
     info = probe_video(path, index)
     settings = video_settings(load_settings(None, {"matting": {"model": "depth"}}))
@@ -117,6 +117,11 @@ def test_frames_that_are_worked_on_at_once_are_the_same(
         list(preview_frames(job, (1, 4, 7), torch.device("cpu"), at_once)) for at_once in (1, 3)
     )
     assert [shown.number for shown in three] == [1, 4, 7]
+    # Of every third frame from frame 1 on, these are the first three.
+    third = replace(job, video=info.every_nth(3, 1), settings=replace(settings, every=3), stop=17)
+    third_frames = list(preview_frames(third, (0, 1, 2), torch.device("cpu")))
+    for some, every in zip(one, third_frames, strict=True):
+        assert torch.equal(some.source, every.source)
     for alone, beside in zip(one, three, strict=True):
         assert torch.equal(alone.source, beside.source)
         assert torch.equal(alone.alpha, beside.alpha)

@@ -19,7 +19,7 @@ from orchestrator.estimate.trial import CodedBytes, Stage, StageRequest, Stages
 from orchestrator.fleet.events_actions import WorkerSpec
 from orchestrator.fleet.jobs import Plan, SetAside, VideoJob
 from orchestrator.plan.dry_run_text import DryRun, encoders, plan_fields, plan_lines
-from orchestrator.words import readable_size
+from orchestrator.words import precise, readable_size
 from pipeline.contract import EncodingSettings, VideoSettings
 from pipeline.errors import ErrorRecord, MachineError
 from tests.orchestrator.clockwork import Clockwork, sized, videos
@@ -236,3 +236,16 @@ def test_the_plan_for_programs() -> None:
     assert [video["decoder"] for video in fields["videos"]] == ["CPU", None]
     assert fields["set_aside"] == [{"video": "bad.mp4", "reason": "holds no video (leave it)"}]
     assert fields["seconds"] == told.seconds
+
+
+def test_the_part_of_a_video_is_shown() -> None:
+    job = make_job()
+    rate = job.info.frame_rate
+    assert not any(line.startswith("  only") for line in plan_lines(dry([job], Forecast()), 80))
+    settings = replace(job.settings, start_frame=10, max_frames=20, every=3)
+    part = replace(job, info=job.info.every_nth(3, settings.phase), settings=settings)
+    found = dry([part], Forecast())
+    times = f"{precise(float(10 / rate))} to {precise(float(30 / rate))}"
+    assert f"  only frames 10 to 29 ({times}), one of every 3" in plan_lines(found, 80)
+    [video] = plan_fields(found)["videos"]
+    assert (video["start_frame"], video["max_frames"], video["every"]) == (10, 20, 3)

@@ -12,10 +12,15 @@ import pytest
 from orchestrator.fleet.jobs import Plan, VideoJob
 from orchestrator.plan.discover import discover
 from orchestrator.plan.planner import Planner, Wanted
-from orchestrator.plan.prompts_for import prompts_for, require_follower, settled_prompts
+from orchestrator.plan.prompts_for import (
+    on_frames_taken,
+    prompts_for,
+    require_follower,
+    settled_prompts,
+)
 from pipeline.contract import MattingSettings, VideoSettings
 from pipeline.errors import SettingsError
-from pipeline.prompts.prompts import Point
+from pipeline.prompts.prompts import Point, Prompt, Prompts
 from pipeline.prompts.store import kept_prompts, unpack
 from pipeline.source.frame_index import FrameIndex
 from tests.orchestrator.snapshots import ProbeDouble, video_info
@@ -148,3 +153,19 @@ def test_a_table_speaks_of_the_frames_of_the_source(videos: Path) -> None:
     found = prompts_for(replace(SAM2, dlc_csv=str(table)), videos / "b.mkv", info, index)
     assert found is not None
     assert [prompt.points[0].x for prompt in found.prompts] == [5, 5, 6, 6]
+
+
+def test_prompts_move_to_the_nearest_of_the_frames_taken(videos: Path) -> None:
+    whole = video_info(videos / "b.mkv", num_frames=100)
+    said = [(0, True), (3, False), (4, True), (5, False), (6, False), (99, False)]
+    prompts = Prompts(
+        ("a",), tuple(Prompt(1, 0, n, (Point(n, 0),), corrects=corrects) for n, corrects in said)
+    )
+    assert on_frames_taken(prompts, whole) == prompts
+    # Taken are 1, 5, 9 ... 97.
+    taken = on_frames_taken(prompts, whole.every_nth(4, 1))
+    assert [(p.frame, p.points[0].x, p.corrects) for p in taken.prompts] == [
+        (0, 0, True),
+        (1, 5, True),
+        (24, 99, False),
+    ]

@@ -23,9 +23,8 @@ from tests.orchestrator.worlds import make_job
 def test_settled_settings_are_settled_and_leave_nothing_to_the_worker(tmp_path: Path) -> None:
     plate = tmp_path / "plate.png"
     plate.write_bytes(b"plate")
-    asked = load_settings(
-        None, {"matting": {"plate_image": str(plate)}, "encoding": {"quality": "best"}}
-    )
+    matting = {"model": "rvm", "plate_image": str(plate)}
+    asked = load_settings(None, {"matting": matting, "encoding": {"quality": "best"}})
     settled = settle_settings(asked, "cpu")
     assert settled.processing.engine in ("torch", "openvino")
     assert settled.matting.of(PlateOptions).image_sha256 is not None
@@ -41,7 +40,11 @@ def test_the_numbers_of_a_quality_change_no_fingerprint() -> None:
 
 
 def test_refusals_come_in_the_order_of_the_steps() -> None:
-    matting: dict[str, Any] = {"plate_image": "/none.png", "prompts": "/none.yaml"}
+    matting: dict[str, Any] = {
+        "model": "rvm",
+        "plate_image": "/none.png",
+        "prompts": "/none.yaml",
+    }
     processing: dict[str, Any] = {"engine": "openvino", "scale_factor": 0.5, "adaptive_scaling": {}}
     for told, mended in (
         (r"matting\.plate_image", (matting, "plate_image")),
@@ -65,7 +68,8 @@ def settler(folder: Path, network: NetworkDouble, limit: Share) -> VideoSettler:
 def test_the_network_is_tried_with_all_else_decided(tmp_path: Path) -> None:
     """Its record is named by the fingerprint of the rest, and its trial runs with that."""
     info = replace(make_job().info, width=3840, height=1920)
-    settings = video_settings(load_settings(None, {"output": {"formats": ["greenscreen"]}}))
+    groups: dict[str, Any] = {"matting": {"model": "rvm"}, "output": {"formats": ["greenscreen"]}}
+    settings = video_settings(load_settings(None, groups))
     adaptive = ProcessingSettings(engine="torch", adaptive_scaling=AdaptiveScaling())
     settings = replace(settings, processing=adaptive)
     network = NetworkDouble()
@@ -84,6 +88,7 @@ def test_a_video_that_no_encoder_takes_costs_no_trial(tmp_path: Path) -> None:
 
     info = replace(make_job().info, width=8192, height=4096)
     wanted: dict[str, dict[str, object]] = {
+        "matting": {"model": "rvm"},
         "output": {"formats": ["greenscreen"]},
         "encoding": {"encoder": "nvenc"},
     }

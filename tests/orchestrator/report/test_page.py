@@ -29,7 +29,7 @@ from tinyhtml5.parser import HTMLParser
 
 import orchestrator.report.writer
 from orchestrator.exit_status import STOPPED
-from orchestrator.report.cards import FLAGS, address, cards, precise
+from orchestrator.report.cards import FLAGS, address, cards
 from orchestrator.report.charts import area_path, busy_shares, load_charts
 from orchestrator.report.keeper import Gallery, keep, send_state, sent_states, write_page
 from orchestrator.report.page import Album, render
@@ -41,8 +41,10 @@ from orchestrator.report.stills.reuse import kept_pictures
 from orchestrator.report.stills.stills import MOST_MOMENTS, Pictures, moments
 from orchestrator.report.writer import PageWriter
 from orchestrator.watch.device_load import DeviceLoad
+from orchestrator.words import precise
 from pipeline.contract import VideoInfo
 from pipeline.errors import ErrorRecord
+from pipeline.judge.doubt import Doubt
 from pipeline.judge.findings import FlagKind
 from pipeline.text import printable
 from tests.orchestrator.pages import (
@@ -176,16 +178,30 @@ def test_what_deserves_a_look_comes_first_and_says_why() -> None:
     state = every_kind()
     made = cards(state)
     assert [card.name for card in made[:2]] == [printable(HOSTILE[0]), "bad.mp4"]
-    assert made[2].name == "dance_LR_180.mp4"
-    assert "the matte's area jumps (9 places)" in made[2].reasons
-    assert made[3].reasons == ("3 frames could not be decoded",)
-    assert [card.name for card in made[4:]] == [
+    assert made[2].name == "sky.mp4"
+    assert made[2].reasons == (f"doubtful: {printable(HOSTILE[0])}",)
+    assert made[3].name == "dance_LR_180.mp4"
+    assert "the matte's area jumps (9 places)" in made[3].reasons
+    assert made[4].reasons == ("3 frames could not be decoded",)
+    assert [card.name for card in made[5:]] == [
         printable(HOSTILE[2]),  # in work
         "talk_LR_180.mp4",
         "earlier.mp4",
         "concert.mp4",  # waits
     ]
-    assert all(not card.reasons for card in made[4:])
+    assert all(not card.reasons for card in made[5:])
+
+
+def test_a_doubtful_video_is_not_called_done() -> None:
+    doubt = Doubt("nothing_found", "no person was found in 20 of 20 frames", "try depth")
+    useless = replace(video(0, "a.mp4"), result="doubtful", doubts=(doubt,))
+    page = render(ended(useless), Album({}))
+    assert "<h1>The video is doubtful</h1>" in page
+    assert "Doubtful: no person was found in 20 of 20 frames" in page
+    assert "(try depth)" in page
+    page = render(ended(useless, video(1, "b.mp4"), video(2, "c.mp4")), Album({}))
+    assert "<h1>2 of 3 videos done, 1 doubtful</h1>" in page
+    assert "Nothing was found that deserves a look" not in page
 
 
 def test_every_flag_has_its_time_and_leads_there() -> None:

@@ -17,10 +17,11 @@ from orchestrator.fleet.snapshot import VideoState, WorkerState
 from orchestrator.report.make_report import make_report
 from orchestrator.report.report import Report, RunFacts, write_report
 from orchestrator.report.summary_table import remarks, summary_table
-from orchestrator.run.said import plan_remarks
+from orchestrator.run.said import plan_remarks, run_ended
 from pipeline.contract import Finding, OutputFile, VideoSettings
 from pipeline.errors import ErrorRecord
 from pipeline.judge.findings import Areas, Judged, MatteFlag
+from pipeline.judge.sums import MatteSums
 from tests.orchestrator.snapshots import snapshot, video, video_info, worker
 
 BEGIN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=1)))
@@ -99,6 +100,40 @@ def test_findings_of_an_unknown_stage_are_notes_of_the_video() -> None:
     assert made.videos[0].stages == {"upscale": 0.75}
 
 
+def doubtful(earlier: bool = False) -> VideoState:
+    """Done, with nothing in its matte, and the distance of something else."""
+    judged = Judged(sums=MatteSums(frames=240, empty=240))
+    distance = Finding("stereo", "distance", 0, 239, values=(2.0,))
+    findings = (*judged.findings(0, 240), distance)
+    return replace(done("v9", "void.mp4"), findings=findings, earlier=earlier)
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_useless_matte_is_doubtful_wherever_the_result_is_told(earlier: bool) -> None:
+    made = report(done(), doubtful(earlier))
+    assert made.exit_status == FAILED
+    good, useless = made.videos
+    assert (good.result, good.doubts) == ("done", ())
+    assert useless.result == "doubtful"
+    assert useless.outputs, "its files are there"
+    assert useless.subject_depth_m is None
+    [doubt] = useless.doubts
+    assert doubt.seen == "no person was found in 240 of 240 frames"
+    assert f"void.mp4: doubtful: {doubt}" in remarks(made)
+    [row] = [line for line in shown(summary_table(made), 80) if "void.mp4" in line]
+    assert "doubtful" in row
+    told = run_ended(made, None)
+    assert told["results"] == {"talk.mp4": "done", "void.mp4": "doubtful"}
+    assert [each["kind"] for each in told["doubts"]["void.mp4"]] == ["nothing_found"]
+
+
+def test_a_video_that_is_not_done_is_not_doubted_yet() -> None:
+    running = replace(doubtful(), status="running", outputs=())
+    made = report(running, stopping=True)
+    assert (made.exit_status, made.videos[0].result) == (STOPPED, "not finished")
+    assert made.videos[0].doubts == ()
+
+
 def test_an_unfinished_video_shows_how_far_it_came() -> None:
     made = report(video("b.mp4", status="running", frames_done=60), stopping=True)
     [line] = [line for line in shown(summary_table(made), 80) if "b.mp4" in line]
@@ -154,7 +189,7 @@ def test_the_report_is_whole_json_and_leaves_nothing_beside_it(tmp_path: Path) -
     write_report(report(done(), aside=(BROKEN,), workers=(worker(),)), path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["report.json"]
     read = json.loads(path.read_text())
-    assert read["schema_version"] == 3
+    assert read["schema_version"] == 4
     assert read["exit_status"] == FAILED
     assert read["seconds"] == 90
     assert read["run"]["started_at"] == "2026-01-02T03:04:05+01:00"

@@ -14,6 +14,7 @@ import yaml
 from rich.console import Console
 
 from orchestrator.backends.base import Backend
+from orchestrator.estimate.model_trial import ModelTrial, Tried
 from orchestrator.estimate.trial import Stage, StageRequest, Stages
 from orchestrator.fleet.events_actions import Rules, WorkerSpec
 from orchestrator.fleet.jobs import VideoJob
@@ -103,6 +104,8 @@ class Place:
     gpus: tuple[Gpu, ...] = ()
     network_ms: float = 10.0
     trials: list[StageRequest] = field(default_factory=list)
+    suited: str = "rvm"
+    models_tried: list[str] = field(default_factory=list)
 
     def run(
         self,
@@ -113,6 +116,7 @@ class Place:
         settings: Settings | None = None,
         **groups: dict[str, object],
     ) -> int:
+        groups["matting"] = {"model": "rvm"} | groups.get("matting", {})
         settings = settings or load_settings(None, groups)
         around = Surroundings(
             answers=Console(file=self.answers, width=100),
@@ -122,12 +126,19 @@ class Place:
             probe=self.probe,
             gpus=lambda: list(self.gpus),
             stages=self.stages,
+            try_models=self.try_models,
             page=NoPage,
         )
         return run(Request((self.folder,), self.out, settings, fresh, dry_run), around)
 
     def fetch(self, matting: MattingSettings) -> None:
         self.fetched.append(matting.model)
+
+    def try_models(self, trial: ModelTrial, device: int | str) -> list[Tried]:
+        """Nothing but `suited` suits."""
+        self.models_tried.append(Path(trial.info.path).name)
+        names = [each.matting.model for each in trial.candidates]
+        return [Tried(name == self.suited, f"as {name} would be") for name in names]
 
     def stages(self, request: StageRequest, device: int | str) -> Stages:
         """Like the real one: the network takes `network_ms`, all else 10 ms, of one core."""

@@ -27,6 +27,7 @@ from tests.their_package import ENTRY_POINTS, install_theirs
 NAMES = {
     "model", "prompts", "dlc_csv", "dlc_bodyparts", "dlc_likelihood", "continuous_correction",
     "correction_interval", "rvm_variant", "rvm_repo", "rvm_weights", "rvm_weights_sha256",
+    "rvm_sources", "rvm_registry",
     "sam2_size", "sam2_checkpoint", "sam2_checkpoint_sha256", "sam2_image_size", "sam2_compile",
     "sam2_seed", "sam2_edge", "chroma_color", "plate_image", "plate_image_sha256",
 }  # fmt: skip
@@ -36,6 +37,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "dlc_bodyparts": st.lists(st.sampled_from(["nose", "tail"]), max_size=2),
     "rvm_variant": st.sampled_from(["mobilenetv3", "resnet50"]),
     "rvm_weights": st.sampled_from([None, "a.pth"]),
+    "rvm_sources": st.sampled_from([["hub"], ["registry", "local"]]),
     "sam2_size": st.sampled_from(get_args(Sam2Size)),
     "sam2_image_size": st.sampled_from([64, 1024]),
     "sam2_compile": st.booleans(),
@@ -58,7 +60,8 @@ def test_what_is_written_is_read_and_written_again(written: dict[str, Any]) -> N
     assert load_settings(None, {"matting": said}) == settings
     for kind in option_classes():
         for key, name in kind.fields_by_key().items():
-            assert getattr(settings.matting.of(kind), name) == said[key]
+            value = getattr(settings.matting.of(kind), name)
+            assert (list(value) if isinstance(value, tuple) else value) == said[key]
     assert gathered(flattened(settings.matting)) == settings.matting
 
 

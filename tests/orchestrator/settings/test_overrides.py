@@ -100,7 +100,7 @@ def test_two_stars_are_any_number_of_folders(parts: list[str], pattern: list[str
 def test_the_example(tmp_path: Path) -> None:
     settings = loaded(tmp_path, 'overrides: [{match: "*green*", model: chroma}]\n')
     assert settings_for(settings, PurePath("a/green_1.mp4")).matting.model == "chroma"
-    assert settings_for(settings, PurePath("a/room_1.mp4")).matting.model == "rvm"
+    assert settings_for(settings, PurePath("a/room_1.mp4")).matting.model == "auto"
 
 
 VALUES: dict[tuple[str, str], list[Any]] = {
@@ -109,6 +109,7 @@ VALUES: dict[tuple[str, str], list[Any]] = {
     ("encoding", "quality"): ["draft", "best"],
     ("output", "formats"): [["webm"], ["prores", "tiff"]],
     ("input", "layout"): ["sbs", "auto"],
+    ("input", "every"): [1, 3],
 }
 SOME = st.fixed_dictionaries(
     {}, optional={key: st.sampled_from(values) for key, values in VALUES.items()}
@@ -152,7 +153,8 @@ def test_every_short_form_means_its_setting(tmp_path: Path) -> None:
     free = {short: pair for short, pair in SHORT_KEYS.items() if may_differ(*pair)}
     assert {"model", "format", "formats", "dlc-csv", "dlc_csv", "quality", "scale"} <= set(free)
     values: dict[str, Any] = {
-        "start_frame": 3, "max_frames": 4, "segment_frames": 5, "scale": 0.5, "dlc_likelihood": 0.5,
+        "start_frame": 3, "max_frames": 4, "start": "0:10", "end": "1:20.5", "every": 3,
+        "segment_frames": 5, "scale": 0.5, "dlc_likelihood": 0.5,
         "layout": "tb", "projection": "flat", "quality": "draft", "formats": "prores, tiff",
         "dlc_parts": ["nose"], "model": "depth", "prompts": "p", "dlc_csv": "d.csv",
     }  # fmt: skip
@@ -235,7 +237,8 @@ overrides:
 
 def test_what_may_have_to_be_fetched(tmp_path: Path) -> None:
     text = (
-        "overrides:\n- {match: '*a*', model: sam2}\n- {match: '*b*', quality: best}\n"
+        "matting: {model: rvm}\noverrides:\n- {match: '*a*', model: sam2}\n"
+        "- {match: '*b*', quality: best}\n"
         "- {match: '*c*', matting: {sam2_size: large}}\n"
     )
     found = possible_mattings(loaded(tmp_path, text))

@@ -16,6 +16,8 @@ from orchestrator.out.folder import OutFolder
 from orchestrator.watch.standing import StandingFile
 from orchestrator.watch.status import show_status
 from pipeline.errors import SettingsError
+from pipeline.judge.doubt import advice
+from tests.orchestrator.finished_out import finished_out
 from tests.orchestrator.snapshots import running, snapshot, video, worker
 from tests.orchestrator.watch.test_standing import standing
 
@@ -92,3 +94,16 @@ def test_a_first_run_that_reads_its_files(tmp_path: Path) -> None:
         assert said(out) == ["a run is going on, and has not begun its work yet"]
     with pytest.raises(SettingsError, match="no run was started"):
         said(out)
+
+
+def test_a_video_whose_matte_is_of_no_use_is_doubtful_until_its_output_is_gone(
+    tmp_path: Path,
+) -> None:
+    out = finished_out(tmp_path / "out", 2, empty=(1,))
+    assert said(out)[-2:] == [
+        "talk01.mp4: doubtful: no person was found in 100 of 100 frames"
+        f" ({advice('nothing_found', 'rvm')})",
+        "1 of 2 videos done, 1 doubtful, begun 2026-11-21T20:00:00+00:00; no run is going on",
+    ]
+    (out.path / "talk01_LR_180_matte.webm").unlink()
+    assert not any("doubtful" in line for line in said(out))

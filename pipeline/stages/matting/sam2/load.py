@@ -25,7 +25,7 @@ from pipeline.stages.matting.sam2.tracker import Subjects, SubjectTracker
 from pipeline.stages.matting.sam2.weights import fetch_checkpoint
 
 #: Of the guided filter: its radius in cells of the network's answer, the variance of a flat
-#: picture, and the radius of its coefficients' planes (see `pipeline/stages/matting/depth.py`). By
+#: picture, and the radius of its coefficients' planes (see `matting/depth/model.py`). By
 #: how much its contrast is raised, and how far it may move the edge, in cells. By the demo's
 #: figure, see docs/benchmarks/006-sam2.md.
 _RADIUS_CELLS, _EPS, _SMALL_RADIUS = 2, 3e-4, 4

@@ -21,6 +21,7 @@ from pipeline.contract import (
     ProcessingSettings,
     VideoSettings,
 )
+from pipeline.contract.fingerprint import NO_PIXELS
 from pipeline.errors import SettingsError
 from pipeline.stages.matting import catalogue
 from pipeline.stages.matting.catalogue import (
@@ -147,8 +148,9 @@ def test_an_option_changes_the_frames_of_models_that_take_part_and_no_others(
 ) -> None:
     general = MattingSettings(model=name)
     takes_part = kind in {facts_of(each).options for each in taking_part(general)}
+    altering_no_pixel = {each.name for each in fields(kind) if each.metadata == NO_PIXELS}
     for field in kind.fields_by_key().values():
-        if field in ("seed", "edge"):
+        if field in ("seed", "edge") or field in altering_no_pixel:
             continue
         options: ModelOptions = replace(kind(), **{field: "changed"})
         changed = general.with_options(options)

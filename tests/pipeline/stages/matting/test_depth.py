@@ -18,7 +18,8 @@ from pipeline.contract import MattingSettings, ProcessingSettings
 from pipeline.errors import InputError
 from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.stages.matting.base import load_model
-from pipeline.stages.matting.depth import DepthLayers, layer_split
+from pipeline.stages.matting.depth.layers import layer_split
+from pipeline.stages.matting.depth.model import DepthLayers
 from pipeline.stages.matting.known_background import dilate
 from pipeline.torchcodec_import import decoders
 

@@ -18,7 +18,7 @@ from pipeline.errors import InputError, MachineError
 from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.stages.matting import weights
 from pipeline.stages.matting.base import ClipSampler, MattingModel, Prepared, load_model
-from pipeline.stages.matting.depth import DepthLayers
+from pipeline.stages.matting.depth.model import DepthLayers
 from pipeline.stages.matting.sam2.facts import Sam2Options, Sam2Size
 from pipeline.stages.matting.sam2.load import MOST_PROMPTED, SegmentAnything, soft_matte
 from pipeline.stages.matting.sam2.network import build_network, load_weights

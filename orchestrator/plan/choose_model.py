@@ -1,0 +1,110 @@
+"""`--model auto`: the model that suits a video, by a handful of its frames; and why.
+
+The models are tried in the order of their rows (`ModelFacts.automatic`); the first of whose mattes
+nothing is to be doubted is taken. The choice is recorded in OUT under the video and the settings,
+because it decides pixels: a run that is resumed, on any machine, uses it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+
+from orchestrator.estimate.model_trial import ModelTrial, Tried
+from orchestrator.plan.planner import Candidates, Chosen
+from pipeline.contract import MattingSettings, VideoInfo, VideoSettings
+from pipeline.errors import InputError, MachineError
+from pipeline.files.disk import make_folder, write_file, writing
+from pipeline.stages.matting.catalogue import weights_used
+from pipeline.text import printable
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChooser:
+    """Chooses the models; one video at a time.
+
+    Attributes:
+        folder: where the choices of this OUT are kept.
+        trial: `orchestrator.estimate.model_trial.try_models` on a worker's device, or a double.
+        fetch_model: has code and weights of a model, or raises MachineError.
+        on_trial: gets a description of each trial.
+    """
+
+    folder: Path
+    trial: Callable[[ModelTrial], Sequence[Tried]]
+    fetch_model: Callable[[MattingSettings], object]
+    on_trial: Callable[[str], None] = lambda what: None
+    _lock: Lock = field(default_factory=Lock)
+    _lacking: dict[MattingSettings, str] = field(default_factory=dict)
+
+    def choose(self, info: VideoInfo, candidates: Candidates, index_path: Path) -> Chosen:
+        """The settings with the model that suits the video.
+
+        Raises:
+            InputError: none does; what each of them showed.
+            MachineError: the trial failed.
+            DiskError: the choice cannot be recorded.
+        """
+        prints = "".join(each.fingerprint() for each in candidates)
+        digest = hashlib.sha256(prints.encode()).hexdigest()[:16]
+        note = self.folder / f"{info.fingerprint[:16]}-{digest}.json"
+        with self._lock:
+            noted = _noted(note, candidates)
+            if noted is not None:
+                return noted
+            chosen = self._try(info, candidates, index_path)
+            _note(note, chosen)
+        return chosen
+
+    def _try(self, info: VideoInfo, candidates: Sequence[VideoSettings], index: Path) -> Chosen:
+        self.on_trial(f"looking which model suits {printable(Path(info.path).name)}")
+        there = [each for each in candidates if not self._lacks(each.matting)]
+        tried = self.trial(ModelTrial(info, tuple(there), str(index)))
+        whys = {each.matting.model: self._lacking.get(each.matting, "") for each in candidates}
+        for settings, found in zip(there, tried, strict=False):
+            if found.suits:
+                return Chosen(settings, _why(found.why, settings, whys))
+            whys[settings.matting.model] = found.why
+        told = "; ".join(f"{name}: {why}" for name, why in whys.items() if why)
+        raise InputError(
+            f"no model suits it by its sampled frames ({told})",
+            "look with `vrmatte preview VIDEO --model NAME`, and name a model by --model",
+        )
+
+    def _lacks(self, matting: MattingSettings) -> str:
+        """Why a model cannot be had; asked once for all videos."""
+        if matting not in self._lacking:
+            self._lacking[matting] = ""
+            try:
+                if weights_used(matting):
+                    self.fetch_model(matting)
+            except MachineError as error:
+                self._lacking[matting] = f"cannot be had ({error.message})"
+        return self._lacking[matting]
+
+
+def _why(own: str, settings: VideoSettings, whys: dict[str, str]) -> str:
+    """With what stood against a better model, where that could not be had at all."""
+    missed = [f"{name} {why}" for name, why in whys.items() if why.startswith("cannot be had")]
+    return "; ".join([own, *missed])
+
+
+def _noted(path: Path, candidates: Sequence[VideoSettings]) -> Chosen | None:
+    try:
+        said = json.loads(path.read_bytes())
+        name, why = said["model"], said["why"]
+    except (OSError, ValueError, KeyError, TypeError):  # not there, or damaged: try again
+        return None
+    found = next((each for each in candidates if each.matting.model == name), None)
+    return None if found is None or not isinstance(why, str) else Chosen(found, why)
+
+
+def _note(path: Path, chosen: Chosen) -> None:
+    with writing(path):
+        make_folder(path.parent)
+    said = {"model": chosen.settings.matting.model, "why": chosen.why}
+    write_file(path, json.dumps(said).encode() + b"\n")
