@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pipeline.clip import ClipReader, prepared_data
 from pipeline.contract import Finding, SegmentJob
+from pipeline.judge.opinion import SecondOpinion
 from pipeline.pixels.eyes import join_eyes
 from pipeline.source.decode import FrameReader
 from pipeline.source.frame_index import index_of
@@ -62,6 +63,7 @@ def preview_frames(
     set_threads()
     chain = Chain.of(settings, device)
     prepared = prepared_data(job, chain.stages, ClipReader(job, reader()))
+    opinion = SecondOpinion.at_hand(settings, device)
 
     def shown(number: int) -> Shown:
         passing = chain.start(video.eye_shape, prepared)
@@ -74,7 +76,10 @@ def preview_frames(
         source = _bytes(whole(layers.rgb))
         subject = source if layers.foreground is None else _bytes(whole(layers.foreground))
         alpha = _bytes(whole(layers.matte.alpha))[0]
-        return Shown(number, source, subject, alpha, passing.findings(number, number + 1))
+        findings = passing.findings(number, number + 1)
+        if opinion is not None:
+            findings = (*findings, opinion.of(layers))
+        return Shown(number, source, subject, alpha, findings)
 
     with ThreadPoolExecutor(at_once, "preview", initializer=set_threads) as threads:
         yield from threads.map(shown, frames)

@@ -25,13 +25,16 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from pipeline.contract import Finding, SegmentJob
+    from pipeline.contract import Finding, SegmentJob, VideoSettings
     from pipeline.deliverables.base import Deliverable
     from pipeline.pixels.batches import FrameBatch
     from pipeline.pixels.layers import Layers
     from pipeline.source.decode import FrameReader
     from pipeline.stages.base import Prepared
     from pipeline.stages.chain import Chain
+
+#: Frames on which a second opinion is asked.
+OPINIONS = 3
 
 #: Frames and planes are held between stages up to this many bytes; that bounds how many there are.
 HELD_BYTES = 1_500_000_000
@@ -112,7 +115,9 @@ def measure(request: StageRequest, folder: Path, device_name: str) -> Stages:
         ThreadPoolExecutor(1, initializer=use_stream) as one_core,
     ):
         batches = one_core.submit(_decode, job, reader, chunk, meter).result()
-        planes, findings = _layers_and_planes(job, chain, prepared, batches, meter, one_core)
+        shown: list[Layers] = []
+        planes, findings = _layers_and_planes(job, chain, prepared, batches, meter, one_core, shown)
+    findings += _opinions(settings, device, shown)
     coded = [
         _encode(job, name, [group[place] for group in planes], meter)
         for place, name in enumerate(settings.deliverables)
@@ -147,8 +152,12 @@ def _layers_and_planes(
     batches: list[FrameBatch],
     meter: _Meter,
     one_core: ThreadPoolExecutor,
+    shown: list[Layers],
 ) -> tuple[list[list[Tensor]], tuple[Finding, ...]]:
     """Each batch through the chain and to planes.
+
+    Args:
+        shown: gets some single frames as they came out of the chain.
 
     Returns:
         The planes of each, by format; and what the stages found.
@@ -157,8 +166,8 @@ def _layers_and_planes(
     from pipeline.stages.catalogue import output_video
     from pipeline.stages.chain import eyes_of
 
-    shown = output_video(job.video, job.settings)
-    makers = [make_deliverable(name, shown, job.settings) for name in job.settings.deliverables]
+    video = output_video(job.video, job.settings)
+    makers = [make_deliverable(name, video, job.settings) for name in job.settings.deliverables]
     counted = 0  # frames of the batch that is on its way; the first does not count
 
     def given() -> Iterator[FrameBatch]:
@@ -179,7 +188,19 @@ def _layers_and_planes(
             with meter.of(f"planes {maker.name}", counted and len(layers)):
                 group.append(one_core.submit(planes, maker, layers).result())
         made.append(group)
+        if len(shown) < OPINIONS and (first := layers.part(layers.start, layers.start + 1)):
+            shown.append(first)
     return made, passing.findings(job.start, job.stop)
+
+
+def _opinions(
+    settings: VideoSettings, device: torch.device, shown: list[Layers]
+) -> tuple[Finding, ...]:
+    """What RVM says of the mattes, where it is at hand; in no stage's time."""
+    from pipeline.judge.opinion import SecondOpinion
+
+    opinion = SecondOpinion.at_hand(settings, device)
+    return () if opinion is None else tuple(opinion.of(layers) for layers in shown)
 
 
 def _encode(job: SegmentJob, name: str, planes: list[Tensor], meter: _Meter) -> CodedBytes:

@@ -16,12 +16,15 @@ from pipeline.judge.findings import Judged
 from pipeline.judge.sums import WHOLE, MatteSums
 
 #: The gravest first.
-DoubtKind = Literal["nothing_found", "everything", "eyes_disagree", "sky", "overhead", "scraps"]
+DoubtKind = Literal[
+    "nothing_found", "elsewhere", "everything", "eyes_disagree", "sky", "overhead", "scraps"
+]
 
 #: From which share on, 0..1, a matte is doubted. Beside each: the largest of right mattes, and the
 #: smallest of the wrong ones that it is there for (docs/benchmarks/011-doubt.md).
 THRESHOLDS: Mapping[DoubtKind, float] = {
     "nothing_found": 0.9,  # 0.00, 1.00
+    "elsewhere": 0.5,
     "everything": 0.7,  # 0.38, 0.81
     "eyes_disagree": 0.5,  # 0.00, 0.96
     "sky": 0.6,  # 0.37, drawn only
@@ -75,6 +78,8 @@ def measures(sums: MatteSums) -> dict[DoubtKind, float]:
     if not sums.frames:
         return {}
     found: dict[DoubtKind, float] = {"nothing_found": sums.empty / sums.frames}
+    if sums.persons:
+        found["elsewhere"] = sums.missed / sums.persons
     if held := sums.frames - sums.empty:
         found |= {
             "everything": sums.area / WHOLE / held,
@@ -89,6 +94,8 @@ def measures(sums: MatteSums) -> dict[DoubtKind, float]:
 def advice(kind: DoubtKind, model: str) -> str:
     """Which model to try instead, and how."""
     other = _ADVICE.get(model, "try rvm for people; `vrmatte models list` names the others")
+    if kind == "elsewhere":
+        return "try rvm, which sees the person"
     return f"check --layout; {other}" if kind == "eyes_disagree" else other
 
 
@@ -111,6 +118,9 @@ def _seen(kind: DoubtKind, sums: MatteSums, model: str) -> str:
     if kind == "nothing_found":
         what = "no person" if model == "rvm" else "nothing"
         return f"{what} was found in {sums.empty} of {sums.frames} frames"
+    if kind == "elsewhere":
+        where = f"in {sums.missed} of the {sums.persons} frames in which rvm sees a person"
+        return f"the matte leaves out the person {where}"
     if kind == "everything":
         return f"the matte holds {share:.0%} of the picture"
     if kind == "eyes_disagree":

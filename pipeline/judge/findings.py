@@ -28,12 +28,15 @@ FlagKind = Literal["empty", "eyes_disagree", "jump", "flicker", "touches_edge"]
 #: Of an eye's picture, at which a subject may be cut off.
 Side = Literal["left", "right", "top"]
 
-_DROPPED, _AREA, _BORDER, _CUT, _SUMS = "dropped", "area", "border", "cut", "sums"
+_DROPPED, _AREA, _BORDER, _CUT = "dropped", "area", "border", "cut"
+
+#: Kind of a finding that holds `MatteSums`; several add up.
+SUMS = "sums"
 _FLAG_KINDS: dict[str, FlagKind] = {kind: kind for kind in get_args(FlagKind)}
 _SIDES: dict[str, Side] = {side: side for side in get_args(Side)}
 
 #: Every kind of finding that is read here.
-KINDS = frozenset((*_FLAG_KINDS, _DROPPED, _AREA, _BORDER, _SUMS))
+KINDS = frozenset((*_FLAG_KINDS, _DROPPED, _AREA, _BORDER, SUMS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,7 @@ class Judged:
             self.areas.append(Areas(found.first_frame, found.last_frame + 1, found.values))
         elif found.kind == _DROPPED:
             self.dropped_flags += round(found.values[0])
-        elif found.kind == _SUMS:
+        elif found.kind == SUMS:
             if len(found.values) == len(fields(MatteSums)):  # or another version's
                 self.sums += MatteSums(*map(round, found.values))
         elif (kind := _FLAG_KINDS.get(found.kind)) is not None:
@@ -150,7 +153,7 @@ class Judged:
             found.append(
                 Finding(SOURCE, _BORDER, frame.frame, frame.frame, None, frame.area, detail)
             )
-        if self.sums.frames:
+        if self.sums != MatteSums():
             values = tuple(map(float, astuple(self.sums)))
-            found.append(Finding(SOURCE, _SUMS, start, stop - 1, values=values))
+            found.append(Finding(SOURCE, SUMS, start, stop - 1, values=values))
         return tuple(found)

@@ -35,7 +35,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class MatteSums:
-    """Of some frames. Those from `area` on are in thousandths, over the frames that hold a matte.
+    """Of some frames. From `area` to `zenith` in thousandths, over the frames that hold a matte.
 
     Attributes:
         frames: how many were looked at.
@@ -46,6 +46,8 @@ class MatteSums:
         scraps: the lesser of `Shape.gaps` and `Shape.faint`: a broken matte has both, people apart
             and whoever is far away have one of them.
         zenith: see `Shape`.
+        persons: in how many frames RVM sees a person, where it was asked (`opinion.py`).
+        missed: in how many of those most of the person is not in the matte.
     """
 
     frames: int = 0
@@ -55,6 +57,8 @@ class MatteSums:
     sky: int = 0
     scraps: int = 0
     zenith: int = 0
+    persons: int = 0
+    missed: int = 0
 
     def __add__(self, other: MatteSums) -> MatteSums:
         pairs = zip(astuple(self), astuple(other), strict=True)
