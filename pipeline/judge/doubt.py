@@ -24,7 +24,7 @@ DoubtKind = Literal[
 #: smallest of the wrong ones that it is there for (docs/benchmarks/011-doubt.md).
 THRESHOLDS: Mapping[DoubtKind, float] = {
     "nothing_found": 0.9,  # 0.00, 1.00
-    "elsewhere": 0.5,
+    "elsewhere": 0.5,  # of a few frames of a trial
     "everything": 0.7,  # 0.38, 0.81
     "eyes_disagree": 0.5,  # 0.00, 0.96
     "sky": 0.6,  # 0.37, drawn only
@@ -94,7 +94,7 @@ def measures(sums: MatteSums) -> dict[DoubtKind, float]:
 def advice(kind: DoubtKind, model: str) -> str:
     """Which model to try instead, and how."""
     other = _ADVICE.get(model, "try rvm for people; `vrmatte models list` names the others")
-    if kind == "elsewhere":
+    if kind == "elsewhere" and model != "rvm":
         return "try rvm, which sees the person"
     return f"check --layout; {other}" if kind == "eyes_disagree" else other
 

@@ -116,6 +116,7 @@ def test_what_reaches_its_threshold_is_doubted_and_nothing_below() -> None:
     assert doubts(right, "rvm") == ()
     at: dict[DoubtKind, MatteSums] = {
         "nothing_found": MatteSums(1000, 900),
+        "elsewhere": MatteSums(1000, persons=2, missed=1),
         "everything": MatteSums(1000, area=700_000),
         "eyes_disagree": MatteSums(1000, disagreeing=500),
         "sky": MatteSums(1000, sky=600_000),
