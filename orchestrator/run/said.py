@@ -115,9 +115,22 @@ def announce(ctx: RunContext, work: Work) -> None:
         *ctx.per_file.remarks(),
     ]
     if not ctx.request.dry_run:  # or the plan says it beside the video
+        lines += models_chosen(plan)
         lines += [printable(f"doubtful by a trial: {line}") for line in lanes.warnings]
     for line in lines:
         ctx.around.say(line)
+
+
+def models_chosen(plan: Plan) -> Iterator[str]:
+    """The models that `auto` chose, and why; a line for all videos with the same of both."""
+    chosen: dict[tuple[str, str], list[str]] = {}
+    for job in plan.jobs:
+        if job.model_why:
+            key = job.settings.matting.model, job.model_why
+            chosen.setdefault(key, []).append(job.name)
+    for (model, why), names in chosen.items():
+        who = ", ".join(names) if len(names) < 4 else counted(len(names), "video")
+        yield printable(f"model {model} for {who}: {why}")
 
 
 def plan_remarks(plan: Plan) -> Iterator[str]:

@@ -167,6 +167,7 @@ def test_a_run_says_what_was_chosen_and_why_and_remembers_it(place: Place) -> No
     assert place.run(**AUTO) == 0
     tried = len(place.models_tried)
     assert tried
+    assert "model chroma for a.mp4, sub/b.mp4: as chroma would be" in place.told.getvalue()
     videos = place.report()["videos"]
     assert isinstance(videos, list)
     assert {video["facts"]["model"] for video in videos} == {"chroma"}
