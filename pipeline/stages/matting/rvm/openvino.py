@@ -86,8 +86,8 @@ class OpenVinoMatting:
 
     def start(self, eyes: int, height: int, width: int, prepared: Prepared) -> _State:
         ratio = network_ratio(self._ratio, height, width)
-        shape = shrink(torch.empty(eyes, 3, height, width, device="meta"), ratio).shape
-        stream = self._streams.take((tuple(shape), ratio != 1))
+        shape = (eyes, 3, int(height * ratio), int(width * ratio))  # see `shrink`
+        stream = self._streams.take((shape, ratio != 1))
         state = _State(ratio, stream)
         weakref.finalize(state, self._streams.give_back, stream).atexit = False
         return state
