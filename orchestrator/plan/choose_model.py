@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 
 from orchestrator.estimate.model_trial import ModelTrial, Tried
 from orchestrator.plan.planner import Candidates, Chosen
@@ -25,19 +25,21 @@ from pipeline.text import printable
 
 @dataclass(frozen=True, slots=True)
 class ModelChooser:
-    """Chooses the models; one video at a time.
+    """Chooses the models, for a few videos at a time. Thread-safe.
 
     Attributes:
         folder: where the choices of this OUT are kept.
         trial: `orchestrator.estimate.model_trial.try_models` on a worker's device, or a double.
         fetch_model: has code and weights of a model, or raises MachineError.
         on_trial: gets a description of each trial.
+        turns: as many trials run at once as it allows.
     """
 
     folder: Path
     trial: Callable[[ModelTrial], Sequence[Tried]]
     fetch_model: Callable[[MattingSettings], object]
     on_trial: Callable[[str], None] = lambda what: None
+    turns: BoundedSemaphore = field(default_factory=BoundedSemaphore)
     _lock: Lock = field(default_factory=Lock)
     _lacking: dict[MattingSettings, str] = field(default_factory=dict)
 
@@ -52,12 +54,12 @@ class ModelChooser:
         prints = "".join(each.fingerprint() for each in candidates)
         digest = hashlib.sha256(prints.encode()).hexdigest()[:16]
         note = self.folder / f"{info.fingerprint[:16]}-{digest}.json"
-        with self._lock:
-            noted = _noted(note, candidates)
-            if noted is not None:
-                return noted
+        noted = _noted(note, candidates)
+        if noted is not None:
+            return noted
+        with self.turns:
             chosen = self._try(info, candidates, index_path)
-            _note(note, chosen)
+        _note(note, chosen)
         return chosen
 
     def _try(self, info: VideoInfo, candidates: Sequence[VideoSettings], index: Path) -> Chosen:
@@ -77,14 +79,18 @@ class ModelChooser:
 
     def _lacks(self, matting: MattingSettings) -> str:
         """Why a model cannot be had; asked once for all videos."""
-        if matting not in self._lacking:
-            self._lacking[matting] = ""
-            try:
-                if weights_used(matting):
-                    self.fetch_model(matting)
-            except MachineError as error:
-                self._lacking[matting] = f"cannot be had ({error.message})"
-        return self._lacking[matting]
+        with self._lock:
+            if matting not in self._lacking:
+                self._lacking[matting] = self._fetched(matting)
+            return self._lacking[matting]
+
+    def _fetched(self, matting: MattingSettings) -> str:
+        try:
+            if weights_used(matting):
+                self.fetch_model(matting)
+        except MachineError as error:
+            return f"cannot be had ({error.message})"
+        return ""
 
 
 def _why(own: str, settings: VideoSettings, whys: dict[str, str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from threading import BoundedSemaphore
 
 import structlog
 
@@ -25,6 +26,10 @@ from orchestrator.run.said import Counter
 from pipeline.errors import SettingsError
 from pipeline.text import printable
 from workers.messages import ModelChoice
+
+
+#: Each takes a core, and the memory of a worker with a single frame.
+MODEL_TRIALS_AT_ONCE = 2
 
 
 def make_plan(ctx: RunContext) -> Plan:
@@ -56,6 +61,7 @@ def make_plan(ctx: RunContext) -> Plan:
             lambda trial: around.try_models(trial, devices.first),
             around.fetch_model,
             status.update,
+            BoundedSemaphore(max(1, min(MODEL_TRIALS_AT_ONCE, usable_cores()))),
         )
         planner = Planner(
             out=ctx.out.path,
