@@ -27,7 +27,6 @@ from pipeline.errors import SettingsError
 from pipeline.text import printable
 from workers.messages import ModelChoice
 
-
 #: Each takes a core, and the memory of a worker with a single frame.
 MODEL_TRIALS_AT_ONCE = 2
 

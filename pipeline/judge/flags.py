@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
 from pipeline.judge.findings import BorderFrame, FlagKind, MatteFlag, Side
@@ -93,7 +93,8 @@ class FrameMeasures:
         edge: see touches_edge; of `sides`, that at which most is cut off.
         moved: share of the picture that changed since the frame before.
         disagreement: see eyes_disagree; 0 for one eye.
-        shape: what the matte as a whole looks like, for `pipeline/judge/doubt.py`.
+        shape: what the matte as a whole looks like, for `pipeline/judge/doubt.py`; None where that
+            says nothing.
     """
 
     frame: int
@@ -103,7 +104,7 @@ class FrameMeasures:
     moved: float
     disagreement: float
     sides: tuple[Side | None, ...] = ()
-    shape: Shape = field(default_factory=Shape)
+    shape: Shape | None = None
 
     def as_border(self) -> BorderFrame:
         return BorderFrame(self.frame, self.area, self.moved >= _CUT)

@@ -33,6 +33,9 @@ _AROUND = 2
 #: Alpha that comes or goes by less is not seen.
 _UNSEEN = 0.1
 
+#: An eye with a shorter side is no footage: of its matte as a whole nothing is said.
+LEAST_EYE = 128
+
 #: Of half the picture: where a fisheye's circle is taken to end.
 _CIRCLE = 0.96
 
@@ -44,7 +47,7 @@ class MatteMeter:
         height, width: of an eye, in pixels.
 
     Attributes:
-        shapes: measures the mattes as a whole.
+        shapes: measures the mattes as a whole; None where the picture is too small for that.
     """
 
     def __init__(self, height: int, width: int, projection: ProjectionName) -> None:
@@ -54,7 +57,7 @@ class MatteMeter:
         sides = cut_sides(size[0], size[1], projection)
         self._names = tuple(sides)
         self._sides = [torch.tensor(places) for places in sides.values()]
-        self.shapes = ShapeMeter(projection)
+        self.shapes = ShapeMeter(projection) if min(height, width) >= LEAST_EYE else None
         self._before: tuple[Tensor, Tensor] | None = None
         self._numbers: list[int] = []
         self._measured: list[Tensor] = []
@@ -68,7 +71,8 @@ class MatteMeter:
         pick = slice(self._first, None, self._step)
         alpha = torch.nan_to_num(matte.alpha[:, :, 0, pick, pick].float())
         rgb = eyes.rgb[..., pick, pick].to(torch.int16)
-        self.shapes.add(rgb, alpha)
+        if self.shapes is not None:
+            self.shapes.add(rgb, alpha)
         if self._before is None:
             self._before = alpha[:1], rgb[:1]
         # [T + 1, E, h, w] and [T + 1, E, 3, h, w]: each frame has the one before it.
@@ -117,7 +121,7 @@ class MatteMeter:
             stop: None: to the last frame.
         """
         rows = torch.cat(self._measured).tolist()
-        shapes = self.shapes.shapes()
+        shapes = [None] * len(rows) if self.shapes is None else self.shapes.shapes()
         return [
             _frame(
                 number,
@@ -136,7 +140,7 @@ def _frame(
     eyes: list[list[float]],
     names: Sequence[Side],
     disagreement: float | None,
-    shape: Shape,
+    shape: Shape | None,
 ) -> FrameMeasures:
     """Rounded: the numbers are written down, and must be the same when they are read again."""
     area, restless, edge, moved = (

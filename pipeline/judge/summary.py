@@ -58,6 +58,8 @@ def matte_findings(measures: Sequence[FrameMeasures], frame_rate: float) -> tupl
 
 def _sums(frame: FrameMeasures) -> MatteSums:
     """One frame's share of the sums, rounded before it is added to others."""
+    if frame.shape is None:
+        return MatteSums()
     disagreeing = frame.disagreement >= RULES["eyes_disagree"].high
     shape, area = frame.shape, max(frame.area)
     if 1 - area >= RULES["empty"].low or (area < _TRACE and not shape.opaque):
