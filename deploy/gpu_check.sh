@@ -71,9 +71,11 @@ $python - "$out" >"$out/converter-paths.txt" 2>"$out/converter.txt" <<'PYTHON'
 import sys
 from pathlib import Path
 from orchestrator.bench.clip import SIZES, make_clip
-from pipeline.stages.matting.rvm.load import fetch
 from pipeline.contract import MattingSettings
-print(*fetch(MattingSettings()), make_clip(Path(sys.argv[1]), SIZES["4k"], 240, "room"), sep="\n")
+from pipeline.stages.matting.rvm.facts import RvmOptions
+from pipeline.stages.matting.rvm.weights import fetch
+own_code = MattingSettings(model="rvm", options=(RvmOptions(sources=("hub",)),))
+print(*fetch(own_code), make_clip(Path(sys.argv[1]), SIZES["4k"], 240, "room"), sep="\n")
 PYTHON
 if mapfile -t found <"$out/converter-paths.txt" && ((${#found[@]} == 3)); then
     for format in webm greenscreen; do

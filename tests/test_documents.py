@@ -14,6 +14,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -214,3 +215,17 @@ def test_files_that_a_document_names_are_there(document: str) -> None:
     assert named or document in DOCUMENTS
     missing = [n for n in named if "NAME" not in n and not any(ROOT.glob(f"{n}*"))]
     assert missing == []
+
+
+def test_what_scripts_import_from_us_is_there() -> None:
+    """The scripts that only a pod runs have Python in them, which no checker reads."""
+    imports = re.compile(r"^from ((?:orchestrator|pipeline|workers)[\w.]*) import ([\w, ]+)$", re.M)
+    found = [
+        (path.name, *match)
+        for path in sorted((ROOT / "deploy").glob("*.sh"))
+        for match in imports.findall(path.read_text())
+    ]
+    assert found
+    for script, module, names in found:
+        for name in names.split(", "):
+            assert hasattr(import_module(module), name), f"{script}: {module}.{name}"

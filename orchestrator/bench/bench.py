@@ -62,7 +62,7 @@ from orchestrator.settings.settings import (
 from pipeline.contract import VideoInfo, segment_frames
 from pipeline.errors import SettingsError
 from pipeline.source.probe import probe_video
-from pipeline.stages.matting.catalogue import JSON_CONTEXT, facts_of
+from pipeline.stages.matting.catalogue import JSON_CONTEXT, candidates, facts_of
 from pipeline.text import printable
 from workers.telemetry import gpu_memory_used, resident_bytes
 
@@ -104,7 +104,7 @@ def bench(request: BenchRequest, say: Callable[[str], None] = lambda line: None)
         if clip is None:
             say(f"making a clip of {request.size}")
             size = SIZES[request.size]
-            backdrop = facts_of(request.settings.matting).backdrop
+            backdrop = facts_of(candidates(request.settings.matting)[-1]).backdrop
             clip = make_clip(folder, size, request.frames or _frames_of(*size), backdrop)
         info = _probe(clip, request.settings, folder)
         settings = _with_range(request, info, len(devices.devices))
@@ -136,7 +136,7 @@ def bench(request: BenchRequest, say: Callable[[str], None] = lambda line: None)
         height=info.height,
         eyes=info.eyes,
         codec=info.codec,
-        model=settings.matting.model,
+        model=noted.settings.matting.model,
         formats=noted.settings.deliverables,
         settings=noted.settings.fingerprint(),
         intra_op_threads=noted.settings.processing.intra_op_threads,

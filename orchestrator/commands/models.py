@@ -18,9 +18,12 @@ def models() -> None:
 @models.command("list")
 def list_models() -> None:
     """Name the models that can be chosen."""
+    from pipeline.contract import MattingSettings
     from pipeline.errors import SettingsError
-    from pipeline.stages.matting.catalogue import MODELS
+    from pipeline.stages.matting.catalogue import AUTO, MODELS, candidates
 
+    chosen = [each.model for each in candidates(MattingSettings(model=AUTO))]
+    click.echo(f"{AUTO:8} the first of {', '.join(chosen)} that suits the video; the default")
     for name in MODELS.names():
         try:
             row = MODELS[name]
@@ -36,14 +39,18 @@ def list_models() -> None:
 def fetch_models(config: Path | None, **options: Any) -> None:
     """Fetch code and weights to the cache, for machines that will have no network.
 
-    Of the default model, or of every model in FILE (overrides too), and of those that these need.
+    Of the models that `auto` may choose, or of every model in FILE (overrides too), and of those
+    that these need.
     """
     from orchestrator.plan.per_file import possible_mattings
+    from pipeline.stages.matting.catalogue import facts_of
     from pipeline.stages.matting.fetch import fetch_model
 
     found: dict[Path, None] = {}
     for matting in possible_mattings(read_settings(config, options)):
-        found.update(dict.fromkeys(fetch_model(matting)))
+        if places := fetch_model(matting):
+            click.echo(f"{matting.model}: {facts_of(matting).licence}", err=True)
+        found.update(dict.fromkeys(places))
     for path in found:
         click.echo(path)
     if not found:

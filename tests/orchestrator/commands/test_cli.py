@@ -281,7 +281,7 @@ def test_help_and_settings_list_every_format(words: list[str], tmp_path: Path) -
 
 def test_models_list_names_them_all() -> None:
     names = [line.split()[0] for line in typed("models", "list").stdout.splitlines()]
-    assert names[:6] == ["rvm", "sam2", "sam2+rvm", "chroma", "plate", "depth"]
+    assert names[:7] == ["auto", "rvm", "sam2", "sam2+rvm", "chroma", "plate", "depth"]
 
 
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["--version"]])
