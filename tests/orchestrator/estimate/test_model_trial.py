@@ -1,4 +1,4 @@
-"""Trying models on a few frames: real ones, on the demo's clips, in the child that a run starts."""
+"""Trying models on a few frames: real ones, on the demo's clips."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.estimate.model_trial import SAMPLES, ModelTrial, Tried, try_models
-from orchestrator.estimate.model_trial_child import samples
-from pipeline.contract import MattingSettings, ProcessingSettings, VideoSettings
+from orchestrator.estimate.model_trial_child import samples, try_each
+from pipeline.contract import MattingSettings, ModelOptions, ProcessingSettings, VideoSettings
 from pipeline.errors import MachineError
 from pipeline.source.video_info import read_video
+from pipeline.stages.matting.rvm.facts import RvmOptions
 
 Tries = Callable[..., list[Tried]]
 
@@ -41,49 +43,44 @@ def test_keyframes_are_taken_where_they_are_near() -> None:
 
 @pytest.fixture
 def tries(demo_folder: Path, tmp_path: Path) -> Tries:
-    def make(clip: str, *models: str) -> list[Tried]:
+    """What becomes of models on a clip; the last one's options may be given."""
+
+    def make(clip: str, *models: str, options: tuple[ModelOptions, ...] = ()) -> list[Tried]:
         index = tmp_path / "index.json"
         info = read_video(demo_folder / clip, index, None)
         info = replace(info, projection="equirect180")
         settings = VideoSettings(processing=ProcessingSettings(engine="torch"))
-        candidates = tuple(replace(settings, matting=MattingSettings(model=m)) for m in models)
-        return try_models(ModelTrial(info, candidates, str(index)), "cpu")
+        candidates = tuple(
+            replace(settings, matting=MattingSettings(model=name, options=options))
+            for name in models
+        )
+        return try_each(ModelTrial(info, candidates, str(index)), torch.device("cpu"), tmp_path)
 
     return make
 
 
+@pytest.mark.slow
 def test_a_screen_that_fills_the_picture_is_keyed(tries: Tries) -> None:
     [tried] = tries("demo_green_LR_180.mp4", "chroma", "depth")
     assert tried.suits
     assert "green screen fills" in tried.why
 
 
-def test_without_a_screen_the_next_model_is_tried(tries: Tries) -> None:
-    chroma, depth = tries("demo_room_LR_180.mp4", "chroma", "depth", "plate")
-    assert (chroma.suits, depth.suits) == (False, True)
-    assert chroma.why == "no green or blue screen fills the picture"
-
-
-def test_a_model_whose_weights_are_wrong_is_passed_over(
-    demo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from pipeline.stages.matting.rvm.facts import RvmOptions
-
-    index = tmp_path / "index.json"
-    info = read_video(demo_folder / "demo_room_LR_180.mp4", index, None)
-    options = (RvmOptions(weights=str(tmp_path / "gone.json")),)
-    settings = VideoSettings(
-        matting=MattingSettings(model="rvm", options=options),
-        processing=ProcessingSettings(engine="torch"),
+@pytest.mark.slow
+def test_without_a_screen_the_next_model_is_tried(tries: Tries, tmp_path: Path) -> None:
+    gone = (RvmOptions(weights=str(tmp_path / "gone.json")),)
+    chroma, rvm, depth = tries(
+        "demo_room_LR_180.mp4", "chroma", "rvm", "depth", "plate", options=gone
     )
-    [tried] = try_models(ModelTrial(info, (settings,), str(index)), "cpu")
-    assert not tried.suits
-    assert "no weights" in tried.why
+    assert (chroma.suits, rvm.suits, depth.suits) == (False, False, True)
+    assert chroma.why == "no green or blue screen fills the picture"
+    assert "no weights" in rvm.why
 
 
-def test_a_trial_that_fails_says_what_it_said_last(demo_folder: Path, tmp_path: Path) -> None:
+def test_the_child_s_last_words_are_told(demo_folder: Path, tmp_path: Path) -> None:
     index = tmp_path / "index.json"
     info = read_video(demo_folder / "demo_room_LR_180.mp4", index, None)
     gone = replace(info, path=str(tmp_path / "gone.mp4"))
     with pytest.raises(MachineError, match=r"gone\.mp4"):
         try_models(ModelTrial(gone, (VideoSettings(),), str(index)), "cpu")
+    assert try_models(ModelTrial(gone, (), str(index)), "cpu") == []
