@@ -354,7 +354,9 @@ def test_a_page_that_is_being_made_renews_itself_and_keeps_what_was_chosen(
     page = pages["live"].with_name("going.html")
     page.write_text(render(state, album(state)))
     browser.open(page)
-    browser.value("document.getElementById('behind-black').click()")
+    # Between two pages there is none of its parts.
+    part = "document.getElementById('behind-black')"
+    browser.wait_for(f"{part} && ({part}.click(), {part}.checked)")
     state = replace(state, report=replace(state.report, videos=state.report.videos[:1]))
     page.with_suffix(".new").write_text(render(replace(state, ending="in order"), album(state)))
     page.with_suffix(".new").replace(page)
@@ -367,5 +369,5 @@ def test_a_page_that_is_being_made_renews_itself_and_keeps_what_was_chosen(
     page.with_suffix(".new").write_text(render(awaits, album(awaits)))
     page.with_suffix(".new").replace(page)
     browser.wait_for("document.querySelectorAll('img').length > 0")
-    assert browser.value("document.getElementById('behind-black').checked")
+    browser.wait_for(f"{part} && {part}.checked")
     page.unlink()
