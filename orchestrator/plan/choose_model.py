@@ -41,6 +41,7 @@ class ModelChooser:
     on_trial: Callable[[str], None] = lambda what: None
     turns: BoundedSemaphore = field(default_factory=BoundedSemaphore)
     _lock: Lock = field(default_factory=Lock)
+    _asked: dict[Path, Lock] = field(default_factory=dict)
     _lacking: dict[MattingSettings, str] = field(default_factory=dict)
 
     def choose(self, info: VideoInfo, candidates: Candidates, index_path: Path) -> Chosen:
@@ -54,12 +55,15 @@ class ModelChooser:
         prints = "".join(each.fingerprint() for each in candidates)
         digest = hashlib.sha256(prints.encode()).hexdigest()[:16]
         note = self.folder / f"{info.fingerprint[:16]}-{digest}.json"
-        noted = _noted(note, candidates)
-        if noted is not None:
-            return noted
-        with self.turns:
-            chosen = self._try(info, candidates, index_path)
-        _note(note, chosen)
+        with self._lock:
+            alone = self._asked.setdefault(note, Lock())
+        with alone:  # a copy of the same video waits for its answer
+            noted = _noted(note, candidates)
+            if noted is not None:
+                return noted
+            with self.turns:
+                chosen = self._try(info, candidates, index_path)
+            _note(note, chosen)
         return chosen
 
     def _try(self, info: VideoInfo, candidates: Sequence[VideoSettings], index: Path) -> Chosen:
