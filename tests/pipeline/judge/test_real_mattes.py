@@ -25,6 +25,7 @@ from pipeline.source.frame_index import index_of
 from pipeline.source.video_info import read_video
 from pipeline.stages.base import ClipSampler, Prepared
 from pipeline.stages.chain import Chain, eyes_of
+from pipeline.stages.matting import plate
 from tests.chains import CPU, chain_around
 
 pytestmark = [
@@ -100,7 +101,11 @@ def test_the_true_alpha_is_not_doubted_and_with_the_treetops_it_is(tmp_path: Pat
 
 
 @torch.inference_mode()
-def test_a_plate_of_whoever_stays_on_the_spot_is_scraps(tmp_path: Path) -> None:
+def test_a_plate_of_whoever_stays_on_the_spot_is_scraps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model refuses the clip; were it to pass, the matte would tell."""
+    monkeypatch.setattr(plate, "reason_against", lambda *_: None)
     settings = VideoSettings(matting=MattingSettings(model="plate"))
     doubts = doubts_of(found(tmp_path, settings, Chain.of(settings, CPU)), "plate")
     assert [doubt.kind for doubt in doubts] == ["scraps"]
