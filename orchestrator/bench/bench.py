@@ -104,6 +104,7 @@ def bench(request: BenchRequest, say: Callable[[str], None] = lambda line: None)
         if clip is None:
             say(f"making a clip of {request.size}")
             size = SIZES[request.size]
+            # The last resort of `auto` has a room behind it, as most videos have.
             backdrop = facts_of(candidates(request.settings.matting)[-1]).backdrop
             clip = make_clip(folder, size, request.frames or _frames_of(*size), backdrop)
         info = _probe(clip, request.settings, folder)

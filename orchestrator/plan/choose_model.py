@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from threading import BoundedSemaphore, Lock
 
@@ -73,11 +74,11 @@ class ModelChooser:
         whys = {each.matting.model: self._lacking.get(each.matting, "") for each in candidates}
         for settings, found in zip(there, tried, strict=False):
             if found.suits:
-                return Chosen(settings, _why(found.why, settings, whys))
+                before = _told(whys, until=settings.matting.model)
+                return Chosen(settings, "; ".join(filter(None, (found.why, before))))
             whys[settings.matting.model] = found.why
-        told = "; ".join(f"{name}: {why}" for name, why in whys.items() if why)
         raise InputError(
-            f"no model suits it by its sampled frames ({told})",
+            f"no model suits it by its sampled frames ({_told(whys)})",
             "look with `vrmatte preview VIDEO --model NAME`, and name a model by --model",
         )
 
@@ -97,10 +98,10 @@ class ModelChooser:
         return ""
 
 
-def _why(own: str, settings: VideoSettings, whys: dict[str, str]) -> str:
-    """With what stood against a better model, where that could not be had at all."""
-    missed = [f"{name} {why}" for name, why in whys.items() if why.startswith("cannot be had")]
-    return "; ".join([own, *missed])
+def _told(whys: dict[str, str], until: str | None = None) -> str:
+    """What stood against each model, those before `until`: nobody is passed over in silence."""
+    before = takewhile(lambda pair: pair[0] != until, whys.items())
+    return "; ".join(f"{name}: {why}" for name, why in before if why)
 
 
 def _noted(path: Path, candidates: Sequence[VideoSettings]) -> Chosen | None:

@@ -86,8 +86,10 @@ def test_it_is_the_default_and_comes_to_one_of_four_models() -> None:
 @pytest.mark.parametrize("suited", [("chroma", "rvm"), ("rvm", "depth"), ("depth",), ("plate",)])
 def test_the_first_that_suits_is_taken(frames: Callable[..., Frames], suited: tuple[str]) -> None:
     chosen = frames(*suited).chooser().choose(INFO, wanted()[A].candidates, Path("index.json"))
+    names = ("chroma", "rvm", "depth", "plate")
     assert chosen.settings.matting.model == suited[0]
-    assert chosen.why == f"{suited[0]} was looked at"
+    passed_over = [f"{name}: {name} was looked at" for name in names[: names.index(suited[0])]]
+    assert chosen.why == "; ".join([f"{suited[0]} was looked at", *passed_over])
 
 
 @pytest.mark.parametrize("name", ["chroma", "rvm", "depth", "plate"])
@@ -140,7 +142,9 @@ def test_a_model_that_cannot_be_had_is_passed_over_and_said(
     chooser = found.chooser()
     chosen = chooser.choose(INFO, wanted()[A].candidates, Path("index.json"))
     assert chosen.settings.matting.model == "depth"
-    assert chosen.why == "depth was looked at; rvm cannot be had (nobody answers)"
+    assert chosen.why == (
+        "depth was looked at; chroma: chroma was looked at; rvm: cannot be had (nobody answers)"
+    )
     chooser.choose(replace(INFO, fingerprint="d" * 64), wanted()[B].candidates, Path("index.json"))
     assert found.fetched == ["rvm"]
 
