@@ -25,12 +25,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.contract import MattingSettings, ProcessingSettings
-from pipeline.errors import InputError, SettingsError
+from pipeline.errors import InputError
 from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.pixels.guided_filter import guided_filter
 from pipeline.stages.matting.base import ClipSampler, Prepared
 from pipeline.stages.matting.chroma_facts import ChromaOptions
-from pipeline.stages.matting.facts import Suits
+from pipeline.stages.matting.chroma_screen import ScreenFinder, excess
 from pipeline.stages.matting.known_background import (
     dilate,
     erode,
@@ -41,19 +41,8 @@ from pipeline.stages.matting.known_background import (
     window_of,
 )
 
-_SAMPLES = 8  # frames looked at by prepare
-_SAMPLE_SIDE = 512  # they are thinned out to this many pixels a side at the most
-_BINS = 24  # of each axis of the chromaticity histogram
-_BORDER_WEIGHT = 4  # a pixel near the border of the eye counts as often: there the screen is
-
-#: A screen exceeds its other channels by this share of its primary, and by this much of the range.
-_MIN_SATURATION, _MIN_DIFFERENCE = 0.25, 0.08
 #: Smallest share of the sampled pixels that makes a screen.
 _MIN_SHARE = 0.05
-#: From which share on a screen fills the picture, so that `auto` keys it.
-#: Nearly all of it is then at least so saturated, of the typical saturation: 0.99 in the demo's
-#: clip, 0.8 in leaves and lawns.
-_SCREEN_SHARE, _EVEN = 0.4, 0.88
 
 #: Relative difference up to which a pixel is subject and nothing else.
 _WHITE = 0.1
@@ -79,24 +68,12 @@ _TILES_AT_ONCE = 4
 #: Calls a function with each of some numbers.
 _AtOnce = Callable[[Callable[[int], None], Sequence[int]], None]
 
-_CHANNELS = {"green": 1, "blue": 2}
-_NAMES = ("red", "green", "blue")
-
 
 def load(
     matting: MattingSettings, processing: ProcessingSettings, device: torch.device
 ) -> ChromaKey:
     """Raises: SettingsError: `matting.chroma_color` is no colour that a screen can have."""
     return ChromaKey(matting.of(ChromaOptions).color, device, processing.intra_op_threads)
-
-
-def suits(matting: MattingSettings, clip: ClipSampler) -> Suits:
-    """Whether a screen fills the picture, and is as saturated everywhere, as no lawn is."""
-    key = ChromaKey(matting.of(ChromaOptions).color, torch.device("cpu"), threads=1)
-    share, channel, _, relative = key.find(clip)
-    if share < _SCREEN_SHARE or float(relative[int(0.05 * len(relative))]) < _EVEN:
-        return Suits(False, "no green or blue screen fills the picture")
-    return Suits(True, f"a {_NAMES[channel]} screen fills {share:.0%} of the sampled frames")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,23 +113,7 @@ class ChromaKey:
             initializer=torch.set_num_threads,
             initargs=(threads,),
         )
-        self._channels: tuple[int, ...] = (1, 2)
-        self._wanted: tuple[float, float, float] | None = None
-        if colour in _CHANNELS:
-            self._channels = (_CHANNELS[colour],)
-        elif colour != "auto":
-            red, green, blue = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
-            self._wanted = (red, green, blue)
-            channel = max(range(3), key=self._wanted.__getitem__)
-            others = max(value for at, value in enumerate(self._wanted) if at != channel)
-            excess = self._wanted[channel] - others
-            if excess < max(_MIN_DIFFERENCE, _MIN_SATURATION * self._wanted[channel]):
-                raise SettingsError(
-                    f"matting.chroma_color {colour} cannot be keyed: none of its channels stands"
-                    " out",
-                    "give the screen's colour, a saturated green or blue, or auto",
-                )
-            self._channels = (channel,)
+        self._finder = ScreenFinder(colour)
 
     def prepare(self, clip: ClipSampler) -> Prepared:
         """Find the screen in a few frames.
@@ -163,26 +124,17 @@ class ChromaKey:
         Raises:
             InputError: there is no screen in the sampled frames.
         """
-        share, _, screen, relative = self.find(clip)
-        if share < _MIN_SHARE:
-            kinds = " or ".join(_NAMES[channel] for channel in self._channels)
+        found = self._finder.find(clip)
+        if found.share < _MIN_SHARE:
             raise InputError(
-                f"no {kinds} screen found: its colour fills {share:.1%} of the sampled frames",
+                f"no {self._finder.kinds} screen found: its colour fills {found.share:.1%} of the"
+                " sampled frames",
                 "set matting.chroma_color to the screen's #rrggbb, or use another model",
             )
         # Nearly all of the screen's own noise lies above the black point, compression included.
-        noise_floor = float(relative[int(0.01 * len(relative))])
+        noise_floor = float(found.relative[int(0.01 * len(found.relative))])
         black = min(max(noise_floor - 0.02, 0.6), 0.92)
-        return {"screen": screen, "clip": torch.tensor([black, _WHITE])}
-
-    def find(self, clip: ClipSampler) -> tuple[float, int, Tensor, Tensor]:
-        """See `_find_screen`, of the channel whose screen is the largest."""
-        pixels, border = self._sample(clip)
-        best = (0.0, self._channels[0], torch.zeros(3), torch.zeros(0))
-        for channel in self._channels:
-            colour = self._wanted and torch.tensor(self._wanted)
-            best = max(best, _find_screen(pixels, border, channel, colour), key=lambda b: b[0])
-        return best
+        return {"screen": found.colour, "clip": torch.tensor([black, _WHITE])}
 
     def start(self, eyes: int, height: int, width: int, prepared: Prepared) -> _Key:
         red, green, blue = prepared["screen"].tolist()
@@ -212,66 +164,6 @@ class ChromaKey:
             return
         for _ in self._tiles.map(key_tile, places):
             pass  # raises what a tile raised
-
-    def _sample(self, clip: ClipSampler) -> tuple[Tensor, Tensor]:
-        """Colours float32 ``[N, 3]``, 0..1, on the CPU, and how much each counts, ``[N]``."""
-        step = -(-max(clip.height, clip.width) // _SAMPLE_SIDE)
-        count = min(_SAMPLES, clip.num_frames)
-        numbers = sorted({(2 * n + 1) * clip.num_frames // (2 * count) for n in range(count)})
-        # Copies, not views, which would hold the whole pictures.
-        pictures = torch.cat(
-            [clip.sample([n]).rgb[0, ..., ::step, ::step].cpu().clone() for n in numbers]
-        )
-        height, width = pictures.shape[2:]
-        weight = torch.full((height, width), float(_BORDER_WEIGHT))
-        ring = max(1, min(height, width) // 10)
-        weight[ring:-ring, ring:-ring] = 1
-        pixels = pictures.permute(0, 2, 3, 1).reshape(-1, 3).float() / 255
-        return pixels, weight.flatten().repeat(len(pictures))
-
-
-def _excess(picture: Tensor, channel: int, dim: int) -> Tensor:
-    """By how much `channel` exceeds the larger of the other two."""
-    first, second = (at for at in range(3) if at != channel)
-    others = torch.maximum(picture.select(dim, first), picture.select(dim, second))
-    return picture.select(dim, channel) - others
-
-
-def _find_screen(
-    pixels: Tensor, weight: Tensor, channel: int, wanted: Tensor | None
-) -> tuple[float, int, Tensor, Tensor]:
-    """The commonest saturated colour whose primary is `channel`.
-
-    Returns:
-        The share of all pixels that have it (weighted), `channel`, the colour ``[3]``, and the
-        differences of its pixels relative to the colour's, ascending.
-    """
-    primary = pixels[:, channel]
-    excess = _excess(pixels, channel, 1)
-    saturated = (excess > _MIN_DIFFERENCE) & (excess > _MIN_SATURATION * primary)
-    pixels, kept_weight = pixels[saturated], weight[saturated]
-    if len(pixels) == 0:
-        return 0.0, channel, torch.zeros(3), torch.zeros(1)
-    others = [at for at in range(3) if at != channel]
-    # Chromaticity does not change with the light: both other channels as shares of the primary.
-    place = pixels[:, others] / pixels[:, channel : channel + 1]
-    if wanted is None:
-        cell = (place * _BINS).long().clamp_(max=_BINS - 1)
-        index = cell[:, 0] * _BINS + cell[:, 1]
-        counts = torch.bincount(index, weights=kept_weight.double(), minlength=_BINS * _BINS)
-        smooth = F.avg_pool2d(counts.view(1, 1, _BINS, _BINS), 3, 1, 1).flatten()
-        peak = int(smooth.argmax())
-        centre = (torch.tensor([peak // _BINS, peak % _BINS]) + 0.5) / _BINS
-    else:
-        centre = wanted[others] / wanted[channel]
-    near = (place - centre).abs().amax(dim=1) < 3 / _BINS
-    share = float(kept_weight[near].sum() / weight.sum())
-    if not bool(near.any()):
-        return 0.0, channel, torch.zeros(3), torch.zeros(1)
-    screen = pixels[near].median(dim=0).values
-    saturation = _excess(pixels[near], channel, 1) / pixels[near][:, channel]
-    typical = _excess(screen, channel, 0) / screen[channel]
-    return share, channel, screen, (saturation / typical).sort().values
 
 
 def _key(picture: Tensor, key: _Key, alpha: Tensor, foreground: Tensor, at_once: _AtOnce) -> None:
@@ -323,8 +215,8 @@ def _share(length: int, most: int) -> int:
 
 def _key_tile(picture: Tensor, screen: Tensor, key: _Key, reach: int) -> tuple[Tensor, Tensor]:
     """Alpha ``[1, 1, h, W]`` and foreground ``[1, 3, h, W]`` of pictures, all 0..1."""
-    difference = _excess(picture, key.channel, 1).unsqueeze(1)
-    screen_difference = _excess(screen, key.channel, 1).unsqueeze(1)
+    difference = excess(picture, key.channel, 1).unsqueeze(1)
+    screen_difference = excess(screen, key.channel, 1).unsqueeze(1)
     relative = difference.div_(screen_difference.clamp_(min=0.25 * key.difference))
     alpha = relative.neg_().add_(key.black).div_(key.black - key.white).clamp_(0, 1)
     foreground = picture.clone()
@@ -382,7 +274,7 @@ def _local_screen(picture: Tensor, key: _Key) -> Tensor:
     sure = torch.empty(1, 1, height, width, device=picture.device)
     for top in range(0, height, _SURE_ROWS):
         part = picture[:, top : top + _SURE_ROWS].float().div_(255)
-        difference = _excess(part, key.channel, 0)
+        difference = excess(part, key.channel, 0)
         saturation = difference / part[key.channel].clamp_(min=0.02)
         is_sure = (saturation > 0.8 * typical) & (difference > 0.4 * key.difference)
         sure[0, 0, top : top + _SURE_ROWS] = is_sure
@@ -414,6 +306,6 @@ def _enlarged(level: Tensor, size: tuple[int, int], first: int, last: int) -> Te
 
 def _despill(foreground: Tensor, channel: int) -> Tensor:
     """Take away what the screen's primary has over the larger of the others."""
-    spill = _excess(foreground, channel, 1).clamp_(min=0)
+    spill = excess(foreground, channel, 1).clamp_(min=0)
     foreground[:, channel] -= spill
     return foreground

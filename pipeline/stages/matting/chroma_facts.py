@@ -36,6 +36,6 @@ CHROMA = ModelFacts(
     memory=lambda matting, engine: ModelBytes(another=6 * MB),
     backdrop="green",
     automatic=1,
-    suits="pipeline.stages.matting.chroma:suits",
+    suits="pipeline.stages.matting.chroma_screen:suits",
     most_error=0.01,
 )
