@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Lock
 
 from orchestrator.estimate.lanes_wanted import network_usage
-from orchestrator.estimate.trial import StageRequest, Stages
+from orchestrator.estimate.trial import StageRequest, Stages, require_index
 from orchestrator.settings.settings import Settings
 from pipeline.contract import AdaptiveScaling, VideoInfo, VideoSettings
 from pipeline.errors import SettingsError
@@ -85,6 +85,7 @@ class Scaler:
         """The settings with the size of the network decided.
 
         Raises:
+            IndexGoneError: a trial is due, and the frame index is not there.
             MachineError: the trial failed.
             DiskError: the choice cannot be recorded.
         """
@@ -95,6 +96,7 @@ class Scaler:
             note = self.folder / f"{info.fingerprint[:16]}-{settings.fingerprint()}.json"
             scale = _noted(note)
             if scale is None:
+                require_index(index_path)
                 scale = self._choose(info, settings, scaling, index_path)
                 _note(note, scale)
         return replace(

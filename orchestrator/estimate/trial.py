@@ -15,6 +15,16 @@ from pipeline.contract import Finding, VideoInfo, VideoSettings
 from workers.launch import WORKER_ENVIRONMENT, visible_devices
 
 
+class IndexGoneError(Exception):
+    """A trial needs a video's frame index, which went with its finished work: probe it again."""
+
+
+def require_index(path: Path) -> None:
+    """Raises IndexGoneError."""
+    if not path.is_file():
+        raise IndexGoneError
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """One stage while nothing else ran; each figure is a sum over `frames`.

@@ -16,6 +16,7 @@ from pathlib import Path
 from threading import BoundedSemaphore, Lock
 
 from orchestrator.estimate.model_trial import ModelTrial, Tried
+from orchestrator.estimate.trial import require_index
 from orchestrator.plan.planner import Candidates, Chosen
 from pipeline.contract import MattingSettings, VideoInfo, VideoSettings
 from pipeline.errors import InputError, MachineError
@@ -49,6 +50,7 @@ class ModelChooser:
         """The settings with the model that suits the video.
 
         Raises:
+            IndexGoneError: a trial is due, and the frame index is not there.
             InputError: none does; what each of them showed.
             MachineError: the trial failed.
             DiskError: the choice cannot be recorded.
@@ -62,6 +64,7 @@ class ModelChooser:
             noted = _noted(note, candidates)
             if noted is not None:
                 return noted
+            require_index(index_path)
             with self.turns:
                 chosen = self._try(info, candidates, index_path)
             _note(note, chosen)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Protocol
 
+from orchestrator.estimate.trial import IndexGoneError
 from orchestrator.fleet.jobs import Plan, SetAside, VideoJob
 from orchestrator.out.output_names import output_name
 from orchestrator.out.room import scratch_bytes
@@ -170,9 +171,10 @@ class Planner:
         if known is not None and _is_of(known, source.path):
             sound = _is_sound(folder / "index.json", known)
             if sound or not needs_index(wanted.settings.matting, known):
-                job = self._make_job(source, wanted, stem, video_id, folder, known)
-                if sound or self.is_done(job):
-                    return job
+                with suppress(IndexGoneError):
+                    job = self._make_job(source, wanted, stem, video_id, folder, known)
+                    if sound or self.is_done(job):
+                        return job
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
         try:

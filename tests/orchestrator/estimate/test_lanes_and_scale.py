@@ -24,6 +24,12 @@ from tests.orchestrator.snapshots import video_info
 INFO = video_info(Path(__file__))
 
 
+@pytest.fixture(autouse=True)
+def index(tmp_path: Path) -> None:
+    """A trial of the network's size needs a frame index; what is in it, no double reads."""
+    (tmp_path / "index.json").touch()
+
+
 def stages(
     decode: tuple[float, float], model: tuple[float, float], encode: tuple[float, float]
 ) -> Stages:

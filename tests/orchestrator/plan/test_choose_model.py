@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from orchestrator.estimate.model_trial import ModelTrial, Tried
+from orchestrator.estimate.trial import IndexGoneError
 from orchestrator.plan.choose_model import ModelChooser
 from orchestrator.plan.discover import Source
 from orchestrator.plan.per_file import choose, possible_mattings
@@ -27,6 +28,8 @@ from tests.orchestrator.worlds import make_job
 __all__ = ["place"]
 
 A, B = (Source(Path(f"/in/{name}"), PurePath(name), "in") for name in ("a.mp4", "b.mp4"))
+#: Any file: only whether there is one is looked at.
+INDEX = Path(__file__)
 AUTO: dict[str, Any] = {"matting": {"model": "auto"}}
 INFO = make_job("a.mp4").info
 
@@ -85,7 +88,7 @@ def test_it_is_the_default_and_comes_to_one_of_four_models() -> None:
 
 @pytest.mark.parametrize("suited", [("chroma", "rvm"), ("rvm", "depth"), ("depth",), ("plate",)])
 def test_the_first_that_suits_is_taken(frames: Callable[..., Frames], suited: tuple[str]) -> None:
-    chosen = frames(*suited).chooser().choose(INFO, wanted()[A].candidates, Path("index.json"))
+    chosen = frames(*suited).chooser().choose(INFO, wanted()[A].candidates, INDEX)
     names = ("chroma", "rvm", "depth", "plate")
     assert chosen.settings.matting.model == suited[0]
     passed_over = [f"{name}: {name} was looked at" for name in names[: names.index(suited[0])]]
@@ -101,7 +104,7 @@ def test_the_video_is_then_made_as_by_a_run_with_that_model(
         "matting": {"chroma_color": "blue", "rvm_variant": "resnet50"},
         "processing": {"adaptive_scaling": {}} if name == "rvm" else {},
     }
-    chosen = frames(name).chooser().choose(INFO, wanted(**groups)[A].candidates, Path("index.json"))
+    chosen = frames(name).chooser().choose(INFO, wanted(**groups)[A].candidates, INDEX)
     groups["matting"]["model"] = name
     [named] = {each.settings for each in wanted(**groups).values()}
     assert chosen.settings == named
@@ -111,16 +114,14 @@ def test_the_video_is_then_made_as_by_a_run_with_that_model(
 def test_a_choice_is_kept_and_holds_whatever_the_frames_would_say_now(
     frames: Callable[..., Frames],
 ) -> None:
-    first = frames("depth").chooser().choose(INFO, wanted()[A].candidates, Path("index.json"))
+    first = frames("depth").chooser().choose(INFO, wanted()[A].candidates, INDEX)
     later = frames("chroma")
-    assert later.chooser().choose(INFO, wanted()[A].candidates, Path("index.json")) == first
+    assert later.chooser().choose(INFO, wanted()[A].candidates, INDEX) == first
     assert not later.asked
     other = wanted(matting={"chroma_color": "blue"})[A].candidates
-    assert later.chooser().choose(INFO, other, Path("index.json")).settings.matting.model == (
-        "chroma"
-    )
+    assert later.chooser().choose(INFO, other, INDEX).settings.matting.model == ("chroma")
     elsewhere = replace(INFO, fingerprint="d" * 64)
-    assert later.chooser().choose(elsewhere, wanted()[A].candidates, Path("i")) != first
+    assert later.chooser().choose(elsewhere, wanted()[A].candidates, INDEX) != first
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"model": "sam3", "why": ""}', '{"why": 1}'])
@@ -128,10 +129,10 @@ def test_a_record_that_cannot_be_read_is_made_again(
     frames: Callable[..., Frames], damage: str
 ) -> None:
     found = frames("rvm")
-    first = found.chooser().choose(INFO, wanted()[A].candidates, Path("index.json"))
+    first = found.chooser().choose(INFO, wanted()[A].candidates, INDEX)
     [record] = found.folder.iterdir()
     record.write_text(damage)
-    assert found.chooser().choose(INFO, wanted()[A].candidates, Path("index.json")) == first
+    assert found.chooser().choose(INFO, wanted()[A].candidates, INDEX) == first
     assert json.loads(record.read_text())["model"] == "rvm"
 
 
@@ -140,12 +141,12 @@ def test_a_model_that_cannot_be_had_is_passed_over_and_said(
 ) -> None:
     found = frames("rvm", "depth", lacking=("rvm",))
     chooser = found.chooser()
-    chosen = chooser.choose(INFO, wanted()[A].candidates, Path("index.json"))
+    chosen = chooser.choose(INFO, wanted()[A].candidates, INDEX)
     assert chosen.settings.matting.model == "depth"
     assert chosen.why == (
         "depth was looked at; chroma: chroma was looked at; rvm: cannot be had (nobody answers)"
     )
-    chooser.choose(replace(INFO, fingerprint="d" * 64), wanted()[B].candidates, Path("index.json"))
+    chooser.choose(replace(INFO, fingerprint="d" * 64), wanted()[B].candidates, INDEX)
     assert found.fetched == ["rvm"]
 
 
@@ -153,7 +154,7 @@ def test_where_none_suits_the_video_is_set_aside_with_what_each_showed(
     frames: Callable[..., Frames],
 ) -> None:
     with pytest.raises(InputError, match=r"no model suits it.*chroma.*rvm.*depth.*plate") as caught:
-        frames().chooser().choose(INFO, wanted()[A].candidates, Path("index.json"))
+        frames().chooser().choose(INFO, wanted()[A].candidates, INDEX)
     assert "--model" in str(caught.value.advice)
 
 
@@ -187,3 +188,26 @@ def test_a_run_sets_aside_what_no_model_suits_before_its_first_segment(place: Pl
     assert isinstance(videos, list)
     assert {video["result"] for video in videos} == {"set aside"}
     assert "no model suits it" in place.answers.getvalue()
+
+
+def test_a_trial_without_a_frame_index_asks_for_another_probe(
+    frames: Callable[..., Frames], tmp_path: Path
+) -> None:
+    found = frames("rvm")
+    with pytest.raises(IndexGoneError):
+        found.chooser().choose(INFO, wanted()[A].candidates, tmp_path / "gone.json")
+    assert not found.asked
+    first = found.chooser().choose(INFO, wanted()[A].candidates, INDEX)
+    again = found.chooser().choose(INFO, wanted()[A].candidates, tmp_path / "gone.json")
+    assert again == first, "what is recorded needs none"
+
+
+def test_a_finished_run_that_is_made_afresh_probes_and_tries_again(place: Place) -> None:
+    assert place.run(**AUTO) == 0
+    for index in place.out.glob(".vrmatte/work/*/index.json"):
+        index.unlink()
+    probed = len(place.probe.probed)
+    assert place.run(**AUTO) == 0
+    assert len(place.probe.probed) == probed, "all is done: nothing is read again"
+    assert place.run(fresh=True, **AUTO) == 0
+    assert len(place.probe.probed) == 2 * probed

@@ -20,6 +20,12 @@ from tests.orchestrator.estimate.test_lanes_and_scale import NetworkDouble
 from tests.orchestrator.worlds import make_job
 
 
+@pytest.fixture(autouse=True)
+def index(tmp_path: Path) -> None:
+    """A trial of the network's size needs a frame index; what is in it, no double reads."""
+    (tmp_path / "i").touch()
+
+
 def test_settled_settings_are_settled_and_leave_nothing_to_the_worker(tmp_path: Path) -> None:
     plate = tmp_path / "plate.png"
     plate.write_bytes(b"plate")
