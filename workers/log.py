@@ -56,7 +56,6 @@ def log_to(path: Path, *, level: int = logging.INFO, **always: object) -> struct
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.stdlib.BoundLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=True,
     )
     logger: structlog.BoundLogger = structlog.get_logger("vrmatte").bind(pid=os.getpid(), **always)
     return logger

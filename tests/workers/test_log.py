@@ -110,3 +110,27 @@ def test_a_line_that_fitted_in_part_does_not_spoil_the_next(tmp_path: Path) -> N
     assert json.loads(first)["event"] == "whole"
     assert len(torn) == 10
     assert json.loads(last)["event"] == "whole again"
+
+
+SECOND_FILE = """
+import sys
+from pathlib import Path
+import structlog
+from structlog.testing import capture_logs
+from workers.log import log_to, stop_logging
+log = structlog.get_logger()  # as modules have theirs
+for path in sys.argv[1:]:
+    log_to(Path(path), name=path)
+    log.info("here")
+stop_logging()
+with capture_logs() as caught:
+    log.info("caught")
+assert [line["event"] for line in caught] == ["caught"], caught
+"""
+
+
+def test_a_logger_that_has_spoken_follows_to_where_its_process_logs_next(tmp_path: Path) -> None:
+    paths = [tmp_path / "one.jsonl", tmp_path / "two.jsonl"]
+    subprocess.run([sys.executable, "-c", SECOND_FILE, *map(str, paths)], cwd=ROOT, check=True)
+    for path in paths:
+        assert [json.loads(line)["event"] for line in path.read_text().splitlines()] == ["here"]

@@ -118,7 +118,8 @@ def test_frames_that_are_worked_on_at_once_are_the_same(tmp_path: Path) -> None:
     )
     assert [shown.number for shown in three] == [1, 4, 7]
     # Of every third frame from frame 1 on, these are the first three.
-    third = replace(job, video=info.every_nth(3, 1), settings=replace(settings, every=3), stop=17)
+    thirds = info.every_nth(3, 1)
+    third = replace(job, video=thirds, settings=replace(settings, every=3), stop=thirds.num_frames)
     third_frames = list(preview_frames(third, (0, 1, 2), torch.device("cpu")))
     for some, every in zip(one, third_frames, strict=True):
         assert torch.equal(some.source, every.source)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from orchestrator.settings.keys import KEYS
 from orchestrator.settings.matting_group import DEFAULT_MATTING, MattingGroup, flattened, gathered
 from orchestrator.settings.settings import Settings, as_mapping, load_settings, video_settings
-from pipeline.stages.matting.catalogue import MODELS, option_classes
+from pipeline.stages.matting.catalogue import AUTO, MODELS, option_classes
 from pipeline.stages.matting.plate_facts import PlateOptions
 from pipeline.stages.matting.sam2.facts import Sam2Options, Sam2Size
 from tests.their_package import ENTRY_POINTS, install_theirs
@@ -148,4 +148,4 @@ def test_their_models_are_listed_and_broken_ones_with_the_reason(place: Path) ->
         "installed by another package; needs what its package says (that of its package)"
     )
     assert said["theirs-raises"].startswith("unusable: the model 'theirs-raises' of package")
-    assert set(said) == {*MODELS.built_in, *ENTRY_POINTS}
+    assert set(said) == {AUTO, *MODELS.built_in, *ENTRY_POINTS}
