@@ -46,6 +46,7 @@ class _Meter:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._sums: dict[str, tuple[int, float, float]] = {}
+        self._waiting: dict[str, tuple[float, float]] = {}
 
     @contextmanager
     def of(self, name: str, frames: int) -> Iterator[None]:
@@ -53,9 +54,27 @@ class _Meter:
         wall, cpu = self._now()
         yield
         ended, cpu_ended = self._now()
+        self._add(name, frames, ended - wall, cpu_ended - cpu)
+
+    @contextmanager
+    def waiting(self, name: str) -> Iterator[None]:
+        """Measure what happens inside, for frames that are told when they come out (`out`)."""
+        wall, cpu = self._now()
+        yield
+        ended, cpu_ended = self._now()
+        wall_s, cpu_s = self._waiting.get(name, (0.0, 0.0))
+        self._waiting[name] = wall_s + ended - wall, cpu_s + cpu_ended - cpu
+
+    def out(self, frames: int) -> None:
+        """That many came out of the stages by all that was waited for since the last time."""
+        for name, (wall_s, cpu_s) in self._waiting.items():
+            self._add(name, frames, wall_s, cpu_s)
+        self._waiting = {}
+
+    def _add(self, name: str, frames: int, wall_s: float, cpu_s: float) -> None:
         if frames:
-            count, wall_s, cpu_s = self._sums.get(name, (0, 0.0, 0.0))
-            self._sums[name] = count + frames, wall_s + ended - wall, cpu_s + cpu_ended - cpu
+            count, wall_before, cpu_before = self._sums.get(name, (0, 0.0, 0.0))
+            self._sums[name] = count + frames, wall_before + wall_s, cpu_before + cpu_s
 
     def _now(self) -> tuple[float, float]:
         import torch
@@ -168,24 +187,18 @@ def _layers_and_planes(
 
     video = output_video(job.video, job.settings)
     makers = [make_deliverable(name, video, job.settings) for name in job.settings.deliverables]
-    counted = 0  # frames of the batch that is on its way; the first does not count
-
-    def given() -> Iterator[FrameBatch]:
-        nonlocal counted
-        for number, batch in enumerate(batches):
-            counted = len(batch) if number else 0
-            yield batch
-        counted = 0  # what stages held back is no further batch
 
     def planes(maker: Deliverable, layers: Layers) -> Tensor:
         return maker.planes(layers).cpu()
 
-    passing = chain.start(job.video.eye_shape, prepared, lambda name: meter.of(name, counted))
-    made = []
-    for layers in passing.layers(eyes_of(given(), job.video), job.start, job.stop):
+    passing = chain.start(job.video.eye_shape, prepared, meter.waiting)
+    made: list[list[Tensor]] = []
+    for layers in passing.layers(eyes_of(batches, job.video), job.start, job.stop):
+        counted = len(layers) if made else 0  # the first do not count
+        meter.out(counted)
         group = []
         for maker in makers:
-            with meter.of(f"planes {maker.name}", counted and len(layers)):
+            with meter.of(f"planes {maker.name}", counted):
                 group.append(one_core.submit(planes, maker, layers).result())
         made.append(group)
         if len(shown) < OPINIONS and (first := layers.part(layers.start, layers.start + 1)):

@@ -19,7 +19,7 @@ from pipeline.contract import (
 )
 from pipeline.deliverables.formats import FORMATS
 from pipeline.stages.catalogue import chosen_rows, output_video
-from pipeline.stages.matting.catalogue import candidates, facts_of
+from pipeline.stages.matting.catalogue import by_boxes, candidates, facts_of
 
 _MB = 1_000_000
 
@@ -28,6 +28,9 @@ _MB = 1_000_000
 _SEGMENT_BYTES = 200 * _MB
 _CHUNK_FRAME_BYTES = 130 * _MB
 _CHUNK_FRAME_BYTES_PER_PIXEL = 180
+
+#: Of a frame that a stage holds back.
+_HELD_BYTES_PER_PIXEL = 3
 
 #: On a GPU: the surfaces of its decoder, which PyTorch does not know of (20 of 8 bit).
 _SURFACE_BYTES_PER_PIXEL = 30
@@ -136,28 +139,46 @@ def segment_bytes(
     shown = output_video(info, settings)
     pixels = info.even_width * info.even_height
     pixels_out = shown.even_width * shown.even_height
-    stages = sum(row.bytes_per_pixel for row in chosen_rows(settings)) * pixels_out
+    rows = chosen_rows(settings)
+    stages = sum(row.bytes_per_pixel for row in rows) * pixels_out
+    held = sum(row.held_frames(settings) for row in rows) * _HELD_BYTES_PER_PIXEL * pixels_out
     frame = _CHUNK_FRAME_BYTES + _CHUNK_FRAME_BYTES_PER_PIXEL * pixels + stages
     model = _SEGMENT_BYTES + chunk * frame
     encoders = encoders_bytes_per_pixel(settings) * pixels_out
     if on_gpu:
         surfaces = _SURFACE_BYTES_PER_PIXEL * pixels
-        return encoders + _HOST_BYTES_PER_PIXEL * pixels_out, surfaces + round(model * 0.6)
-    return encoders + model, 0
+        return encoders + _HOST_BYTES_PER_PIXEL * pixels_out, surfaces + held + round(model * 0.6)
+    return encoders + held + model, 0
 
 
 def fitted(info: VideoInfo, settings: VideoSettings, limit: Share, on_gpu: bool) -> VideoSettings:
-    """The settings with chunks that fit into a limit that was set, down to one frame.
+    """The settings with what fits into a limit that was set.
 
-    The size of the chunks alters the lowest bits: it follows from the settings and the video, never
-    from the machine, so that the same command goes on elsewhere with what it has.
+    Chunks become smaller, down to one frame; then no frames are held back for boxes, and the
+    network sees whole eyes. Both alter what comes out: they follow from the settings and the video,
+    never from the machine, so that the same command goes on elsewhere with what it has.
     """
+    small = _with_small_chunks(info, settings, limit, on_gpu)
+    if small is not None:
+        return small
+    if by_boxes(settings):
+        whole = replace(settings, matting=replace(settings.matting, region="whole"))
+        return fitted(info, whole, limit, on_gpu)
+    return replace(settings, streaming=replace(settings.streaming, chunk_frames=1))
+
+
+def _with_small_chunks(
+    info: VideoInfo, settings: VideoSettings, limit: Share, on_gpu: bool
+) -> VideoSettings | None:
+    """None: not even one frame fits."""
     chunk = chunk_frames(info, settings.streaming)
     room = limit.vram_for_segments if on_gpu else limit.ram_for_segments
     tracking = tracking_bytes(settings.matting, on_gpu)
-    while room is not None and chunk > 1:
+    while room is not None:
         if segment_bytes(info, settings, chunk, on_gpu)[on_gpu] + tracking <= room:
             break
+        if chunk == 1:
+            return None
         chunk //= 2
     if chunk == chunk_frames(info, settings.streaming):
         return settings

@@ -26,6 +26,7 @@ from orchestrator.watch.device_load import LoadPoint, mean
 from orchestrator.words import counted
 from pipeline.contract import Finding
 from pipeline.errors import ErrorRecord
+from pipeline.stages.matting.catalogue import facts_of
 
 #: Points of the load that are reported: more than that no chart of a page shows.
 MOST_LOAD_POINTS = 150
@@ -147,7 +148,13 @@ def _video_report(
         mended_frames=found.mended_frames,
         subject_depth_m=None if depth_m is None else round(depth_m, 2),
         decoders=state.decoders,
-        notes=(*job.info.notes, *_part(job), *_notes(state, found, earlier), *_looks(found)),
+        notes=(
+            *job.info.notes,
+            *_part(job),
+            *_region(job),
+            *_notes(state, found, earlier),
+            *_looks(found),
+        ),
         error=_told(state.error),
         id=job.id,
         facts=VideoFacts(
@@ -176,6 +183,15 @@ def _video_report(
 def _part(job: VideoJob) -> Iterator[str]:
     if part := part_in_words(job.info, job.settings):
         yield f"only {part}"
+
+
+def _region(job: VideoJob) -> Iterator[str]:
+    matting = job.settings.matting
+    if facts_of(matting).takes_boxes and matting.region == "whole":
+        yield (
+            "people were seen in the whole eye, small, not in boxes around them"
+            " (matting.region: whole, or a memory limit)"
+        )
 
 
 def _notes(state: VideoState, found: VideoFindings, earlier: int) -> Iterator[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, PlainSerializer, PlainValidator, TypeAdapter, ValidationInfo
 
@@ -61,6 +61,21 @@ class MattingSettings:
     """
 
     model: Annotated[str, Field(description="name of the model")] = "rvm"
+    region: Annotated[
+        Literal["auto", "whole"],
+        Field(
+            description="what rvm's network sees; auto: boxes around the people, at their own"
+            " size, in eyes of more than 512 pixels; whole: the whole eye, small"
+        ),
+    ] = "auto"
+    subject_pixels: Annotated[
+        int,
+        Field(
+            ge=256,
+            le=1024,
+            description="rvm by boxes: it sees a person at most that tall, in pixels",
+        ),
+    ] = 384
     # The content of prompts is in `VideoSettings.prompts_sha256`, whatever their files are called.
     prompts: Annotated[
         str | None,

@@ -82,7 +82,7 @@ class Stage:
         raise NotImplementedError
 
     def flush(self, state: Any) -> Layers | None:
-        """The frames that are still held back: no more come in."""
+        """Frames that are still held back, when no more come in: called until it gives None."""
         return None
 
     def findings(self, state: Any, first: int, stop: int) -> tuple[Finding, ...]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pipeline.contract import EyeShape, ProcessingSettings, VideoInfo, VideoSettings
 from pipeline.errors import SettingsError
 from pipeline.plugins import Catalogue
+from pipeline.stages.matting.catalogue import LOOK_EVERY, by_boxes
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +42,7 @@ class StageRow:
             which they are equal share one stage in a worker. None: it is made for each segment.
         needs, gives: layers that it must find, and adds (see `pipeline.pixels.layers.Layers`).
         shape: the shape of the eyes that come out.
+        held_frames: frames that it holds back, whole pictures of them.
         bytes_per_pixel: memory that each frame of a chunk takes in it, beyond what is planned for
             the matting model, for each pixel that comes out, of both eyes together.
     """
@@ -53,6 +55,7 @@ class StageRow:
     gives: frozenset[str] = frozenset()
     shape: Callable[[EyeShape, VideoSettings], EyeShape] = _same
     bytes_per_pixel: int = 0
+    held_frames: Callable[[VideoSettings], int] = lambda settings: 0
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier() or self.name in NOT_STAGES:
@@ -70,6 +73,10 @@ class StageChoice:
     def is_kept(self) -> bool:
         """Whether one stage serves several segments and videos."""
         return STAGES[self.stage].reads is not None
+
+
+def _held_by_matting(settings: VideoSettings) -> int:
+    return LOOK_EVERY if by_boxes(settings) else 0
 
 
 def _read_by_matting(settings: VideoSettings) -> VideoSettings:
@@ -105,6 +112,7 @@ STAGES = Catalogue(
             "pipeline.stages.matting.stage:make",
             reads=_read_by_matting,
             gives=frozenset({"alpha", "foreground", "objects"}),
+            held_frames=_held_by_matting,
         ),
         StageRow("stereo", "pipeline.stages.stereo.stage:make", needs=frozenset({"rgb", "alpha"})),
         StageRow("judge", "pipeline.judge.stage:make", needs=frozenset({"rgb", "alpha"})),

@@ -135,6 +135,8 @@ class ChainRun:
             wanted = part.stop
             yield part
             del part  # not to be held beside the next one
+            if wanted == stop:  # what is still held back are frames that were only looked ahead at
+                break
         if wanted != stop:
             names = ", ".join(stage.name for stage in self._stages)
             raise RuntimeError(f"the stages {names} gave no frame {wanted} of {start}..{stop}")
@@ -154,10 +156,16 @@ class ChainRun:
                 yield layers
                 del layers
         for place, stage in enumerate(self._stages):
-            with self._at(stage.name):
-                held = stage.flush(self._states[place])
-            if held is not None and (layers := self._onwards(held, place + 1)) is not None:
-                yield layers
+            while (held := self._flushed(stage, place)) is not None:
+                layers = self._onwards(held, place + 1)
+                del held
+                if layers is not None:
+                    yield layers
+                    del layers
+
+    def _flushed(self, stage: Stage, place: int) -> Layers | None:
+        with self._at(stage.name):
+            return stage.flush(self._states[place])
 
     def _onwards(self, layers: Layers | None, place: int) -> Layers | None:
         """Through the stages from `place` on."""

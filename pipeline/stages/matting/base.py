@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Protocol
 
 import torch
+from torch import Tensor
 
 from pipeline.contract import MattingSettings, ProcessingSettings
 from pipeline.pixels.batches import EyeBatch, MatteBatch
@@ -34,6 +35,34 @@ class MattingModel(Protocol):
 
     def matte(self, eyes: EyeBatch, state: Any) -> MatteBatch:
         """Matte consecutive frames; changes `state`."""
+        ...
+
+
+class BoxModel(MattingModel, Protocol):
+    """A model that can be given parts of an eye, and says roughly where it would see something."""
+
+    def whole_ratio(self, height: int, width: int) -> float:
+        """The network's input as a share of a whole eye."""
+        ...
+
+    def start_looking(self, eyes: int, height: int, width: int) -> Any:
+        """What `look` needs for eyes of this size."""
+        ...
+
+    def look(self, picture: Tensor, looking: Any) -> Tensor:
+        """Alpha ``[E, h, w]`` of any size, of the eyes ``[E, 3, H, W]`` uint8, seen for once."""
+        ...
+
+    def start_box(self, eyes: int, height: int, width: int, ratio: float) -> Any:
+        """A fresh state for boxes of this size, which the network sees at `ratio` of it."""
+        ...
+
+    def memory(self, state: Any) -> tuple[Tensor, ...]:
+        """What it remembers of the frames before (`regions.memory.Memory`), not a copy."""
+        ...
+
+    def remember(self, state: Any, memory: tuple[Tensor, ...]) -> None:
+        """Take over what was remembered, of the sizes that this state has."""
         ...
 
 

@@ -11,7 +11,7 @@ from dataclasses import fields, replace
 from functools import cache
 from typing import Any, TypeVar
 
-from pipeline.contract import OPTIONS_CLASS, MattingSettings, ModelOptions
+from pipeline.contract import OPTIONS_CLASS, MattingSettings, ModelOptions, VideoSettings
 from pipeline.errors import SettingsError
 from pipeline.plugins import Catalogue
 from pipeline.stages.matting.chroma_facts import CHROMA
@@ -41,6 +41,9 @@ class _Models(Catalogue[ModelFacts]):
 #: the `candidates` stands in its place.
 AUTO = "auto"
 
+#: Frames from one look at whole eyes to the next, where a model is given boxes.
+LOOK_EVERY = 16
+
 MODELS = _Models(
     "model",
     "vrmatte.models",
@@ -68,6 +71,15 @@ def usable() -> tuple[ModelFacts, ...]:
     """All rows that can be had; `MODELS[name]` says why another cannot."""
     others = (MODELS.get(name) for name in MODELS.names() if name not in MODELS.built_in)
     return (*MODELS.built_in.values(), *filter(None, others))
+
+
+def by_boxes(settings: VideoSettings) -> bool:
+    """Whether the model is given boxes around subjects, of eyes that are large enough for it.
+
+    Who says at which size the network shall see an eye, means the eye.
+    """
+    asked = settings.matting.region == "auto" and settings.processing.scale_factor is None
+    return asked and any(facts_of(each).takes_boxes for each in candidates(settings.matting))
 
 
 def function_of(row: ModelFacts, reference: str | Function) -> Function:
@@ -106,8 +118,16 @@ def narrowed(matting: MattingSettings) -> MattingSettings:
     """
     rows = [facts_of(each) for each in taking_part(matting)]
     kinds = dict.fromkeys(row.options for row in rows if row.options is not None)
-    said = matting if rows[0].follows_prompts else MattingSettings()
-    return replace(said, model=matting.model, options=tuple(matting.of(kind) for kind in kinds))
+    unsaid = MattingSettings()
+    said = matting if rows[0].follows_prompts else unsaid
+    boxes = matting if rows[0].takes_boxes else unsaid
+    return replace(
+        said,
+        region=boxes.region,
+        subject_pixels=boxes.subject_pixels,
+        model=matting.model,
+        options=tuple(matting.of(kind) for kind in kinds),
+    )
 
 
 def _helpers(row: ModelFacts, matting: MattingSettings) -> Iterator[tuple[str, str]]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 
 from pipeline.contract import EyeShape, VideoSettings
 from pipeline.pixels.layers import Layers
 from pipeline.stages.base import ClipSampler, Prepared, Stage
-from pipeline.stages.matting.base import MattingModel, load_model
+from pipeline.stages.matting.base import BoxModel, MattingModel, load_model
+from pipeline.stages.matting.catalogue import by_boxes
 
 
 class Matting(Stage):
@@ -31,6 +32,11 @@ class Matting(Stage):
         return layers.with_matte(self._model.matte(layers.eyes, state))
 
 
-def make(settings: VideoSettings, device: torch.device) -> Matting:
+def make(settings: VideoSettings, device: torch.device) -> Stage:
     """Load `matting.model`; see `pipeline.stages.matting.base.load_model` for what it raises."""
-    return Matting(load_model(settings.matting, settings.processing, device))
+    model = load_model(settings.matting, settings.processing, device)
+    if not by_boxes(settings):
+        return Matting(model)
+    from pipeline.stages.matting.regions.stage import RegionMatting
+
+    return RegionMatting(cast(BoxModel, model), settings.matting.subject_pixels)

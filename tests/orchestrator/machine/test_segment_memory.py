@@ -22,6 +22,7 @@ from orchestrator.out.folder import OutFolder
 from orchestrator.settings.settings import load_settings, video_settings
 from pipeline.contract import (
     EncodingSettings,
+    MattingSettings,
     StreamingSettings,
     VideoInfo,
     VideoSettings,
@@ -30,7 +31,8 @@ from pipeline.contract import (
 from tests.orchestrator.worlds import make_job
 
 GB = 10**9
-OPEN = VideoSettings()
+BY_BOXES = VideoSettings()
+OPEN = VideoSettings(matting=MattingSettings(region="whole"))
 
 
 def video(width: int, height: int) -> VideoInfo:
@@ -55,6 +57,18 @@ def test_8k_fits_into_6_gb_of_a_gpu_as_it_is() -> None:
         of_gpu.vram_for_segments
     )
     assert fitted(EIGHT_K, OPEN, Share(None, 6 * GB), True) == OPEN
+
+
+def test_frames_that_wait_for_boxes_are_planned_with_and_given_up_where_they_do_not_fit() -> None:
+    chunk = chunk_frames(EIGHT_K, BY_BOXES.streaming)
+    for on_gpu in (False, True):
+        by_boxes, whole = (
+            segment_bytes(EIGHT_K, settings, chunk, on_gpu)[on_gpu] for settings in (BY_BOXES, OPEN)
+        )
+        assert by_boxes - whole == 16 * 3 * 8192 * 4096
+    assert fitted(EIGHT_K, BY_BOXES, Share(None, 8 * GB), True) == BY_BOXES
+    assert fitted(EIGHT_K, BY_BOXES, Share(None, 6 * GB), True) == OPEN
+    assert fitted(UHD, BY_BOXES, Share(None, 6 * GB), True) == BY_BOXES
 
 
 def test_a_limit_that_is_set_makes_chunks_smaller_and_a_machine_never_does() -> None:
@@ -156,7 +170,9 @@ def test_sam2_is_planned_with_what_its_size_takes(on_gpu: bool, tmp_path: Path) 
     gpus = (Gpu(0, "GPU-a", "L4", 24 * GB),) if on_gpu else ()
     devices = Devices((0,) if on_gpu else ("cpu",), "", gpus)
     for size in (None, "tiny", "small", "base_plus", "large"):
-        matting = {"model": "rvm"} if size is None else {"model": "sam2+rvm", "sam2_size": size}
+        matting = {"model": "rvm", "region": "whole"}
+        if size is not None:
+            matting = {"model": "sam2+rvm", "sam2_size": size}
         settings = load_settings(None, {"matting": matting})
         one = with_needs(replace(job, settings=video_settings(settings)), on_gpu)
         needs.append((one.ram_bytes, one.vram_bytes)[on_gpu])

@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from rich.console import Console
@@ -18,7 +19,7 @@ from orchestrator.report.make_report import make_report
 from orchestrator.report.report import Report, RunFacts, write_report
 from orchestrator.report.summary_table import remarks, summary_table
 from orchestrator.run.said import plan_remarks, run_ended
-from pipeline.contract import Finding, OutputFile, VideoSettings
+from pipeline.contract import Finding, MattingSettings, OutputFile, VideoSettings
 from pipeline.errors import ErrorRecord
 from pipeline.judge.findings import Areas, Judged, MatteFlag
 from pipeline.judge.sums import MatteSums
@@ -98,6 +99,19 @@ def test_findings_of_an_unknown_stage_are_notes_of_the_video() -> None:
     assert made.videos[0].notes[-1] == note
     assert f"talk.mp4: {note}" in remarks(made)
     assert made.videos[0].stages == {"upscale": 0.75}
+
+
+@pytest.mark.parametrize(("model", "region", "told"), [
+    ("rvm", "whole", True), ("rvm", "auto", False), ("chroma", "whole", False),
+])  # fmt: skip
+def test_it_is_said_where_no_boxes_were_used(
+    model: str, region: Literal["auto", "whole"], told: bool
+) -> None:
+    one = job(done())
+    matting = MattingSettings(model=model, region=region)
+    one = replace(one, settings=replace(one.settings, matting=matting))
+    made = make_report(FACTS, Plan((one,), ()), snapshot(0, (done(),)), snapshot(9, (done(),)))
+    assert any("whole eye" in note for note in made.videos[0].notes) == told
 
 
 def doubtful(earlier: bool = False) -> VideoState:

@@ -26,7 +26,7 @@ from tests.their_package import ENTRY_POINTS, install_theirs
 #: As people have them in files: no name may change.
 NAMES = {
     "model", "prompts", "dlc_csv", "dlc_bodyparts", "dlc_likelihood", "continuous_correction",
-    "correction_interval", "rvm_variant", "rvm_repo", "rvm_weights", "rvm_weights_sha256",
+    "correction_interval", "region", "subject_pixels", "rvm_variant", "rvm_repo", "rvm_weights", "rvm_weights_sha256",
     "rvm_sources", "rvm_registry",
     "sam2_size", "sam2_checkpoint", "sam2_checkpoint_sha256", "sam2_image_size", "sam2_compile",
     "sam2_seed", "sam2_edge", "chroma_color", "plate_image", "plate_image_sha256",
@@ -35,6 +35,8 @@ NAMES = {
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "model": st.sampled_from([*MODELS.built_in]),
     "dlc_bodyparts": st.lists(st.sampled_from(["nose", "tail"]), max_size=2),
+    "region": st.sampled_from(["auto", "whole"]),
+    "subject_pixels": st.integers(256, 1024),
     "rvm_variant": st.sampled_from(["mobilenetv3", "resnet50"]),
     "rvm_weights": st.sampled_from([None, "a.pth"]),
     "rvm_sources": st.sampled_from([["hub"], ["registry", "local"]]),
@@ -69,6 +71,12 @@ def test_the_defaults_are_those_of_the_classes() -> None:
     assert Settings().matting == DEFAULT_MATTING == load_settings(None, {}).matting
     assert all(options == type(options)() for options in DEFAULT_MATTING.options)
     assert {each.name for each in fields(MattingGroup)} == NAMES
+
+
+def test_a_job_has_what_is_said_of_boxes_only_where_its_model_takes_them() -> None:
+    for model, region in (("rvm", "whole"), ("depth", "auto")):
+        settings = load_settings(None, {"matting": {"model": model, "region": "whole"}})
+        assert video_settings(settings).matting.region == region
 
 
 def test_a_job_has_the_options_of_models_that_take_part() -> None:

@@ -169,7 +169,24 @@ def test_the_work_of_each_stage_is_timed_by_its_name() -> None:
 
     run = Chain([Counting(), Doubled()]).start(EYE, {}, at)
     list(run.layers(batches(frames(2), 0, 2, 2), 0, 2))
-    assert entered == ["counting", "doubled", "counting", "doubled"], "the second time they flush"
+    assert entered == ["counting", "doubled"]
+
+
+def test_what_is_held_back_is_asked_for_only_where_frames_are_missing() -> None:
+    def entered_for(stop: int) -> list[str]:
+        entered: list[str] = []
+
+        @contextmanager
+        def at(name: str) -> Iterator[None]:
+            entered.append(name)
+            yield
+
+        run = Chain([Lagging(), Doubled()]).start(EYE, {}, at)
+        list(run.layers(batches(frames(5), 0, 5, 5), 0, stop))
+        return entered
+
+    assert entered_for(3) == ["lagging", "doubled"]
+    assert entered_for(5) == ["lagging", "doubled", "lagging", "doubled"]
 
 
 def test_findings_come_in_the_order_of_the_stages() -> None:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from pipeline.engines.cuda_graph import Capture, capture_lock
 from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.stages.matting.base import ClipSampler, Prepared
-from pipeline.stages.matting.rvm.coefficients import coefficients_of, network_ratio
+from pipeline.stages.matting.rvm.coefficients import coefficients_of, look_ratio, network_ratio
 
 _log = structlog.get_logger()
 
@@ -78,12 +78,37 @@ class DeviceMatting:
         return {}
 
     def start(self, eyes: int, height: int, width: int, prepared: Prepared) -> _State:
-        ratio = network_ratio(self._ratio, height, width)
+        return self.start_box(eyes, height, width, self.whole_ratio(height, width))
+
+    def whole_ratio(self, height: int, width: int) -> float:
+        return network_ratio(self._ratio, height, width)
+
+    def start_box(self, eyes: int, height: int, width: int, ratio: float) -> _State:
+        return self._begun(eyes, height, width, ratio, ratio != 1)
+
+    def start_looking(self, eyes: int, height: int, width: int) -> _State:
+        return self._begun(eyes, height, width, look_ratio(height, width), False)
+
+    def _begun(self, eyes: int, height: int, width: int, ratio: float, refine: bool) -> _State:
         shrinker = Shrinker(height, width, ratio, self._device)
-        step = self._steps.take((eyes, 3, *shrinker.size), ratio != 1)
+        step = self._steps.take((eyes, 3, *shrinker.size), refine)
         state = _State(shrinker, step)
         weakref.finalize(state, self._steps.give_back, step).atexit = False
         return state
+
+    @torch.inference_mode()
+    def look(self, picture: Tensor, looking: _State) -> Tensor:
+        looking.step.rewind()
+        _, offset = looking.step.run(looking.shrinker.shrink(picture))
+        return offset[:, 3].clamp(0, 1)
+
+    def memory(self, state: _State) -> tuple[Tensor, ...]:
+        return state.step.states
+
+    @torch.inference_mode()
+    def remember(self, state: _State, memory: tuple[Tensor, ...]) -> None:
+        for place, value in zip(state.step.states, memory, strict=True):
+            place.copy_(value)
 
     @torch.inference_mode()
     def matte(self, eyes: EyeBatch, state: _State) -> MatteBatch:
@@ -194,11 +219,11 @@ class Step:
         )
         slope, offset, *states = part(self._small)
         self._answer = torch.zeros_like(slope), torch.zeros_like(offset)
-        self._states = [torch.zeros_like(state) for state in states]
+        self.states = tuple(torch.zeros_like(state) for state in states)
         self._run: Callable[[], None] = self._work
 
     def rewind(self) -> None:
-        for state in self._states:
+        for state in self.states:
             state.zero_()
 
     def run(self, small: Tensor) -> tuple[Tensor, Tensor]:
@@ -226,9 +251,9 @@ class Step:
         return "it does not give the same bits"
 
     def _work(self) -> None:
-        slope, offset, *states = self._part(self._small, *self._states)
+        slope, offset, *states = self._part(self._small, *self.states)
         for place, value in zip(
-            (*self._answer, *self._states), (slope, offset, *states), strict=True
+            (*self._answer, *self.states), (slope, offset, *states), strict=True
         ):
             place.copy_(value)
 
@@ -237,7 +262,7 @@ class Step:
         found: list[Tensor] = []
         for frame in frames:
             found += [value.clone() for value in self.run(frame)]
-        return found + [state.clone() for state in self._states]
+        return found + [state.clone() for state in self.states]
 
 
 class _Steps:

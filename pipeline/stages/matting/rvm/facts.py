@@ -89,6 +89,7 @@ RVM = ModelFacts(
         local=lambda matting: matting.of(RvmOptions).weights,
     ),
     has_scale=True,
+    takes_boxes=True,
     automatic=2,
     engines=frozenset({"torch", "openvino"}),
     memory=_memory,

@@ -20,7 +20,12 @@ from pipeline.engines.cuda_graph import cuda_capture
 from pipeline.errors import MachineError
 from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.stages.matting.base import ClipSampler, MattingModel, Prepared
-from pipeline.stages.matting.rvm.coefficients import network_ratio, parts_problem
+from pipeline.stages.matting.rvm.coefficients import (
+    look_ratio,
+    network_ratio,
+    parts_problem,
+    shrink,
+)
 from pipeline.stages.matting.rvm.facts import RvmOptions
 from pipeline.stages.matting.rvm.graph_file import read_graph
 from pipeline.stages.matting.rvm.weights import fetch_rvm, read_state_dict
@@ -126,7 +131,28 @@ class RobustVideoMatting:
         return {}
 
     def start(self, eyes: int, height: int, width: int, prepared: Prepared) -> _State:
-        return _State(network_ratio(self._ratio, height, width), [None] * 4)
+        return self.start_box(eyes, height, width, self.whole_ratio(height, width))
+
+    def whole_ratio(self, height: int, width: int) -> float:
+        return network_ratio(self._ratio, height, width)
+
+    def start_box(self, eyes: int, height: int, width: int, ratio: float) -> _State:
+        return _State(ratio, [None] * 4)
+
+    def start_looking(self, eyes: int, height: int, width: int) -> float:
+        return look_ratio(height, width)
+
+    @torch.inference_mode()
+    def look(self, picture: Tensor, looking: float) -> Tensor:
+        small = shrink(picture, looking).to(self._dtype)
+        seen: Tensor = self._network(small, None, None, None, None, 1.0)[1][:, 0]
+        return seen
+
+    def memory(self, state: _State) -> tuple[Tensor, ...]:
+        return tuple(tensor for tensor in state.recurrent if tensor is not None)
+
+    def remember(self, state: _State, memory: tuple[Tensor, ...]) -> None:
+        state.recurrent = list(memory)
 
     @torch.inference_mode()
     def matte(self, eyes: EyeBatch, state: _State) -> MatteBatch:

@@ -34,6 +34,7 @@ from pipeline.stages.matting.rvm.coefficients import (
     PARTS_TOLERANCE,
     apply_coefficients,
     coefficients_of,
+    look_ratio,
     network_ratio,
     parts_problem,
     shrink,
@@ -85,12 +86,37 @@ class OpenVinoMatting:
         return {}
 
     def start(self, eyes: int, height: int, width: int, prepared: Prepared) -> _State:
-        ratio = network_ratio(self._ratio, height, width)
+        return self.start_box(eyes, height, width, self.whole_ratio(height, width))
+
+    def whole_ratio(self, height: int, width: int) -> float:
+        return network_ratio(self._ratio, height, width)
+
+    def start_box(self, eyes: int, height: int, width: int, ratio: float) -> _State:
+        return self._begun(eyes, height, width, ratio, ratio != 1)
+
+    def start_looking(self, eyes: int, height: int, width: int) -> _State:
+        return self._begun(eyes, height, width, look_ratio(height, width), False)
+
+    def _begun(self, eyes: int, height: int, width: int, ratio: float, refine: bool) -> _State:
         shape = (eyes, 3, int(height * ratio), int(width * ratio))  # see `shrink`
-        stream = self._streams.take((shape, ratio != 1))
+        stream = self._streams.take((shape, refine))
         state = _State(ratio, stream)
         weakref.finalize(state, self._streams.give_back, stream).atexit = False
         return state
+
+    @torch.inference_mode()
+    def look(self, picture: Tensor, looking: _State) -> Tensor:
+        looking.stream.rewind()
+        _, offset = looking.stream.step(shrink(picture, looking.ratio))
+        return offset[:, 3].clamp(0, 1)
+
+    def memory(self, state: _State) -> tuple[Tensor, ...]:
+        return tuple(state.stream.states)
+
+    @torch.inference_mode()
+    def remember(self, state: _State, memory: tuple[Tensor, ...]) -> None:
+        for place, value in zip(state.stream.states, memory, strict=True):
+            place.copy_(value)
 
     @torch.inference_mode()
     def matte(self, eyes: EyeBatch, state: _State) -> MatteBatch:
