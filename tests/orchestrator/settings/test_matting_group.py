@@ -26,7 +26,8 @@ from tests.their_package import ENTRY_POINTS, install_theirs
 #: As people have them in files: no name may change.
 NAMES = {
     "model", "prompts", "dlc_csv", "dlc_bodyparts", "dlc_likelihood", "continuous_correction",
-    "correction_interval", "region", "subject_pixels", "rvm_variant", "rvm_repo", "rvm_weights", "rvm_weights_sha256",
+    "correction_interval", "region", "subject_pixels", "rvm_variant", "rvm_repo",
+    "rvm_weights", "rvm_weights_sha256",
     "rvm_sources", "rvm_registry",
     "sam2_size", "sam2_checkpoint", "sam2_checkpoint_sha256", "sam2_image_size", "sam2_compile",
     "sam2_seed", "sam2_edge", "chroma_color", "plate_image", "plate_image_sha256",
