@@ -194,11 +194,10 @@ def _cut_off(alpha: Tensor, box: Box, whole: Box) -> list[str]:
 
 
 def _empty(rgb: Tensor, like: MatteBatch) -> tuple[Tensor, Tensor]:
-    """Nothing is there yet; colours are the picture's."""
+    """Alpha and foreground of whole eyes where nothing is: memory that costs nothing until used."""
     count, eyes, _, height, width = rgb.shape
     alpha = like.alpha.new_zeros(count, eyes, 1, height, width)
-    foreground = rgb.to(like.alpha.dtype).div_(255)
-    return alpha, foreground
+    return alpha, like.alpha.new_zeros(count, eyes, 3, height, width)
 
 
 def _lay(box: Box, matte: MatteBatch, alpha: Tensor, foreground: Tensor) -> None:

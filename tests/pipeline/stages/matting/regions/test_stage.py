@@ -24,7 +24,7 @@ from pipeline.stages.matting.base import ClipSampler, Prepared
 from pipeline.stages.matting.regions.stage import RegionMatting
 from pipeline.stages.matting.stage import Matting
 
-HEIGHT, WIDTH = 640, 768
+HEIGHT, WIDTH = 288, 544
 RATE = Fraction(30)
 
 
@@ -98,7 +98,7 @@ class Bright:
 #: Where a person's top left corner is in a frame, and in which eyes; None: nowhere.
 Way = Callable[[int], tuple[int, int] | None]
 
-PERSON = 160, 60
+PERSON = 80, 30
 
 
 def clip(count: int, *ways: Way, eyes: tuple[int, ...] = (0, 1)) -> Tensor:
@@ -138,51 +138,51 @@ def still(top: int, left: int) -> Way:
 
 
 def walking(t: int) -> tuple[int, int]:
-    return 240, 40 + 8 * t
+    return 120, 20 + 6 * t
 
 
 def entering(t: int) -> tuple[int, int] | None:
-    return (300, 600) if t >= 19 else None
+    return (150, 440) if t >= 19 else None
 
 
 def leaving(t: int) -> tuple[int, int] | None:
-    return (300, 600) if t < 21 else None
+    return (150, 440) if t < 21 else None
 
 
 def darting(t: int) -> tuple[int, int]:
     """Far away between two looks, and back at the next."""
-    return 300, 200 + 24 * min(t % 16, 16 - t % 16)
+    return 150, 140 + 14 * min(t % 16, 16 - t % 16)
 
 
 def crossing(t: int) -> tuple[int, int]:
-    return 300, WIDTH - 200 + 6 * t
+    return 150, WIDTH - 100 + 4 * t
 
 
 CASES: dict[str, list[Way]] = {
-    "still": [still(200, 300)],
+    "still": [still(100, 200)],
     "walking": [walking],
     "entering": [entering],
     "leaving": [leaving],
     "darting": [darting],
     "crossing the edge": [crossing],
-    "at the edge": [still(HEIGHT - 100, -20)],
-    "two at opposite sides": [still(200, 20), still(300, 680)],
-    "two who meet": [lambda t: (240, 100 + 5 * t), lambda t: (240, 600 - 5 * t)],
-    "one stays, one enters": [still(200, 20), entering],
-    "a crowd": [still(y, x) for y in (20, 230, 440) for x in range(30, 700, 110)],
+    "at the edge": [still(HEIGHT - 50, -10)],
+    "two at opposite sides": [still(100, 10), still(150, 500)],
+    "two who meet": [lambda t: (120, 60 + 5 * t), lambda t: (120, 400 - 5 * t)],
+    "one stays, one enters": [still(100, 10), entering],
+    "a crowd": [still(y, x) for y in (10, 110, 200) for x in range(15, 500, 80)],
 }
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_nobody_is_lost(case: str) -> None:
-    rgb = clip(50, *CASES[case])
+    rgb = clip(42, *CASES[case])
     whole, boxed = made(Matting(Bright()), rgb), made(RegionMatting(Bright(), 384), rgb)
     assert torch.equal(boxed.matte.alpha, whole.matte.alpha)
 
 
 @pytest.mark.parametrize("case", ["still", "walking"])
 def test_what_is_remembered_goes_along_with_a_box(case: str) -> None:
-    rgb = clip(60, *CASES[case])
+    rgb = clip(50, *CASES[case])
     model = Bright()
     boxed = made(RegionMatting(model, 384), rgb)
     # The whole eye at its own size, as the boxes are.
@@ -197,7 +197,7 @@ def test_what_is_remembered_goes_along_with_a_box(case: str) -> None:
 
 
 def test_who_is_in_one_eye_only_is_found_there() -> None:
-    rgb = clip(20, still(200, 300), eyes=(1,))
+    rgb = clip(20, still(100, 200), eyes=(1,))
     boxed = made(RegionMatting(Bright(), 384), rgb)
     assert torch.equal(boxed.matte.alpha, (rgb[:, :, :1] > 127).float())
 
@@ -245,11 +245,11 @@ def test_a_clip_shorter_than_from_look_to_look_is_whole() -> None:
 
 
 def test_eyes_that_the_network_sees_at_their_own_size_are_matted_as_a_whole() -> None:
-    rgb = clip(20, walking)[..., :512, :512].contiguous()
+    rgb = clip(20, walking)[..., :512].contiguous()
     model = Bright()
     chain = Chain([RegionMatting(model, 384)])
-    passing = chain.start(EyeShape(2, 512, 512, "equirect180", RATE), {})
+    passing = chain.start(EyeShape(2, HEIGHT, 512, "equirect180", RATE), {})
     parts = list(passing.layers([EyeBatch(rgb[:9], 0), EyeBatch(rgb[9:], 9)], 0, 20))
     assert [len(part) for part in parts] == [9, 11], "no frame waits"
     assert model.looks == 0
-    assert model.seen == [(number, 512, 512) for number in range(20)]
+    assert model.seen == [(number, HEIGHT, 512) for number in range(20)]
