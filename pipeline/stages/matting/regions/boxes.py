@@ -30,7 +30,7 @@ _MARGIN, _LEAST_MARGIN = 0.1, 32
 _CELL = 16
 
 #: Sides of a box in the network's pixels.
-_SIDES = (*range(128, 1024, 64), 1024, 1280, 1536, 2048)
+_SIDES = (*range(128, 512, 64), *range(512, 1024, 128), 1024, 1280, 1536, 2048)
 
 #: Pixels of the eye to one of the network.
 _STEPS = (1, 1.5, 2, 3, 4, 6, 8, 12, 16)

@@ -60,11 +60,16 @@ _ANOTHER = {
     ("openvino", "resnet50"): 393 * MB,
 }
 
+#: What a segment takes to follow people by boxes: a network to look with, and while a box changes
+#: its size one more (0.1 and 0.2 GB in OpenVINO at two eyes of 270x384 and 448x320).
+_BOXES = 300 * MB
+
 
 def _memory(matting: MattingSettings, engine: str) -> ModelBytes:
     # "auto" is not settled yet: what takes more is counted.
     ran_by = "torch" if engine == "torch" else "openvino"
-    return ModelBytes(another=_ANOTHER[ran_by, matting.of(RvmOptions).variant])
+    another = _ANOTHER[ran_by, matting.of(RvmOptions).variant]
+    return ModelBytes(another=another, segment=_BOXES if matting.region == "auto" else 0)
 
 
 def _choice(matting: MattingSettings) -> str:

@@ -100,7 +100,7 @@ def test_memory_is_as_it_was_measured() -> None:
     """By the figures of docs/decisions/015 and docs/benchmarks/006."""
 
     def memory(model: str, engine: str = "auto", *options: ModelOptions) -> ModelBytes:
-        matting = MattingSettings(model=model, options=options)
+        matting = MattingSettings(model=model, region="whole", options=options)
         return facts_of(matting).memory(matting, engine)
 
     for name in ("chroma", "plate", "depth"):
@@ -110,6 +110,8 @@ def test_memory_is_as_it_was_measured() -> None:
     assert memory("rvm", "torch", finer) == ModelBytes(another=111 * MB)
     for engine in ("openvino", "auto"):
         assert memory("rvm", engine) == ModelBytes(another=123 * MB)
+    by_boxes = MattingSettings(model="rvm")
+    assert facts_of(by_boxes).memory(by_boxes, "openvino").segment == 300 * MB
         assert memory("rvm", engine, finer) == ModelBytes(another=393 * MB)
     for name in ("sam2", "sam2+rvm"):
         for size, *sizes in (
