@@ -10,6 +10,7 @@ and the frame is made again. Decision 025.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -118,22 +119,16 @@ class RegionMatting(Stage):
         if not count:
             return None
         given = [state.held.popleft() for _ in range(count)]
-        start = given[0][0]
         rgb = torch.stack([picture for _, picture in given])
-        alpha: Tensor | None = None
-        foreground: Tensor | None = None
-        for t, (number, picture) in enumerate(given):
-            self._enter(number, state)
-            made = [self._matte(number, picture, each, state) for each in state.followed]
-            for each, matte in zip(state.followed, made, strict=True):
-                if alpha is None or foreground is None:
-                    alpha, foreground = _empty(rgb, matte)
-                _lay(each.box, matte, alpha[t], foreground[t])
-        if alpha is None or foreground is None:
-            eyes, _, height, width = rgb.shape[1:]
-            alpha = torch.zeros(count, eyes, 1, height, width, device=rgb.device)
-            return Layers(start, rgb, alpha)
-        return Layers(start, rgb, alpha, foreground)
+        layers = Layers(given[0][0], rgb)
+        pieces: list[_Piece] = []
+        for first, stop in _windows(layers.start, layers.stop):
+            self._enter(first, state)
+            part = layers.part(first, stop)
+            assert part is not None
+            for each in state.followed:
+                pieces += self._matte(part, each, state)
+        return layers.with_matte(_together(layers, pieces))
 
     def _enter(self, number: int, state: _State) -> None:
         """Follow the boxes for that frame, with what is remembered of others before it."""
@@ -157,55 +152,98 @@ class RegionMatting(Stage):
             self._model.remember(made, memory)
         return _Followed(box, made)
 
-    def _matte(
-        self, number: int, picture: Tensor, followed: _Followed, state: _State
-    ) -> MatteBatch:
-        """One frame of a box, which grows where the subject reaches its edge."""
+    def _matte(self, layers: Layers, followed: _Followed, state: _State) -> list[_Piece]:
+        """Some frames of a box, which grows where the subject reaches its edge.
+
+        The device is waited for once, however many frames there are.
+        """
+        pieces: list[_Piece] = []
         while True:
             box = followed.box
             memory = tuple(tensor.clone() for tensor in self._model.memory(followed.state))
-            part = picture[None, :, :, box.rows, box.columns]
-            matte = self._model.matte(EyeBatch(part, number), followed.state)
-            sides = _cut_off(matte.alpha, box, state.planner.whole)
-            if not sides:
-                return matte
-            box = state.planner.grown(box, sides)
-            grown = self._begun(box, carried([(followed.box, memory)], box), state)
-            followed.box, followed.state = grown.box, grown.state
+            part = EyeBatch(layers.rgb[..., box.rows, box.columns], layers.start)
+            matte = self._model.matte(part, followed.state)
+            cut = _cut_off(matte.alpha, box, state.planner.whole)
+            if cut is None:
+                return [*pieces, _Piece(box, matte)]
+            frames, sides = cut
+            if frames:  # they are right; what is remembered after the last of them is not at hand
+                pieces.append(_Piece(box, _first(matte, frames)))
+                again = self._begun(box, memory, state)
+                self._model.matte(EyeBatch(part.rgb[:frames], part.start), again.state)
+                memory = tuple(tensor.clone() for tensor in self._model.memory(again.state))
+                rest = layers.part(layers.start + frames, layers.stop)
+                assert rest is not None
+                layers = rest
+            grown = state.planner.grown(box, sides)
+            begun = self._begun(grown, carried([(box, memory)], grown), state)
+            followed.box, followed.state = begun.box, begun.state
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Frames of a box."""
+
+    box: Box
+    matte: MatteBatch
 
 
 def _next_look(number: int) -> int:
     return (number // LOOK_EVERY + 1) * LOOK_EVERY
 
 
-def _cut_off(alpha: Tensor, box: Box, whole: Box) -> list[str]:
-    """The sides on which a subject goes on outside of the box, but not of the eye."""
+def _windows(start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """The frames ``start..stop`` from look to look."""
+    while start < stop:
+        end = min(stop, _next_look(start))
+        yield start, end
+        start = end
+
+
+def _cut_off(alpha: Tensor, box: Box, whole: Box) -> tuple[int, list[str]] | None:
+    """Frames before the first in which a subject goes on outside of the box, and on which sides.
+
+    None: there is no such frame. An edge of the eye cuts nothing off.
+    """
     edges = {
         "left": (box.left > whole.left, alpha[..., 0]),
         "right": (box.right < whole.right, alpha[..., -1]),
         "top": (box.top > whole.top, alpha[..., 0, :]),
         "bottom": (box.bottom < whole.bottom, alpha[..., -1, :]),
     }
-    inside = [side for side, (is_inside, _) in edges.items() if is_inside]
+    inside = {side: edge for side, (is_inside, edge) in edges.items() if is_inside}
     if not inside:
-        return []
-    most = torch.stack([edges[side][1].amax() for side in inside]).tolist()
-    return [side for side, value in zip(inside, most, strict=True) if value > _CUT]
+        return None
+    most = torch.stack([edge.flatten(1).amax(dim=1) for edge in inside.values()], dim=1).tolist()
+    for frame, values in enumerate(most):
+        cut = [side for side, value in zip(inside, values, strict=True) if value > _CUT]
+        if cut:
+            return frame, cut
+    return None
 
 
-def _empty(rgb: Tensor, like: MatteBatch) -> tuple[Tensor, Tensor]:
-    """Alpha and foreground of whole eyes where nothing is: memory that costs nothing until used."""
-    count, eyes, _, height, width = rgb.shape
-    alpha = like.alpha.new_zeros(count, eyes, 1, height, width)
-    return alpha, like.alpha.new_zeros(count, eyes, 3, height, width)
+def _first(matte: MatteBatch, frames: int) -> MatteBatch:
+    foreground = None if matte.foreground is None else matte.foreground[:frames]
+    return MatteBatch(matte.alpha[:frames], foreground, matte.start)
 
 
-def _lay(box: Box, matte: MatteBatch, alpha: Tensor, foreground: Tensor) -> None:
-    """The box's matte into the eyes' ``[E, 1, H, W]`` and ``[E, 3, H, W]``."""
-    there = alpha[..., box.rows, box.columns]
-    colours = foreground[..., box.rows, box.columns]
-    assert matte.foreground is not None
-    # Boxes that have grown may overlap: what is surer counts.
-    surer = matte.alpha[0] >= there
-    torch.where(surer, matte.alpha[0], there, out=there)
-    torch.where(surer, matte.foreground[0], colours, out=colours)
+def _together(layers: Layers, pieces: list[_Piece]) -> MatteBatch:
+    """The mattes of boxes in whole eyes; nothing, and no colour, is outside of them."""
+    count, eyes, _, height, width = layers.rgb.shape
+    if not pieces:
+        alpha = torch.zeros(count, eyes, 1, height, width, device=layers.rgb.device)
+        return MatteBatch(alpha, None, layers.start)
+    like = pieces[0].matte.alpha
+    alpha = like.new_zeros(count, eyes, 1, height, width)
+    foreground = like.new_zeros(count, eyes, 3, height, width)
+    for piece in pieces:
+        matte = piece.matte
+        at = slice(matte.start - layers.start, matte.stop - layers.start)
+        there = alpha[at, ..., piece.box.rows, piece.box.columns]
+        colours = foreground[at, ..., piece.box.rows, piece.box.columns]
+        assert matte.foreground is not None
+        # Boxes that have grown may overlap: what is surer counts.
+        surer = matte.alpha >= there
+        torch.where(surer, matte.alpha, there, out=there)
+        torch.where(surer, matte.foreground, colours, out=colours)
+    return MatteBatch(alpha, foreground, layers.start)
