@@ -18,7 +18,11 @@
       document.getElementById("behind-colour").checked = true;
       store.set("behind", "behind-colour");
     });
-    for (const choice of document.getElementsByName("behind")) {
+    const choices = document.getElementsByName("behind");
+    for (const choice of choices) {  // chosen while the page was still being read
+      if (choice.checked && !choice.defaultChecked) store.set("behind", choice.id);
+    }
+    for (const choice of choices) {
       if (choice.id === store.get("behind")) choice.checked = true;
       choice.addEventListener("change", () => store.set("behind", choice.id));
     }
