@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import av
 import imageio_ffmpeg
@@ -336,19 +337,20 @@ def test_no_module_is_taken_from_where_the_command_was_typed(
 def test_a_killed_probe_leaves_no_draft(
     clip: GetClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    path = clip(MP4)
     begun: list[subprocess.Popen[bytes]] = []
 
     class Killed(subprocess.Popen[bytes]):
-        def wait(self, timeout: float | None = None) -> int:
-            if not begun:
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            if not begun:  # at once: it may be done before anybody waits for it
                 begun.append(self)
                 (tmp_path / f".index.json.{self.pid}.part").write_text("half")
                 self.kill()
-            return super().wait(timeout)
 
     monkeypatch.setattr(subprocess, "Popen", Killed)
     with pytest.raises(InputError, match=r"crashed \(killed by SIGKILL\)"):
-        probe_video(clip(MP4), tmp_path / "index.json")
+        probe_video(path, tmp_path / "index.json")
     assert begun
     assert list(tmp_path.iterdir()) == []
 
