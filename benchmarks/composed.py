@@ -99,7 +99,7 @@ def _figure(path: Path, skip: float, height: int) -> Iterator[Any]:
     decoder = "libvpx" if "vp8" in told else "libvpx-vp9"  # FFmpeg's own ones see no alpha
     with av.open(str(path)) as file:
         size = file.streams.video[0].width, file.streams.video[0].height
-    command = [FFMPEG, "-v", "error", "-ss", str(skip), "-c:v", decoder, "-i", str(path)]
+    command = [FFMPEG, "-v", "fatal", "-ss", str(skip), "-c:v", decoder, "-i", str(path)]
     command += ["-pix_fmt", "rgba", "-f", "rawvideo", "-"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

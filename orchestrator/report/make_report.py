@@ -189,7 +189,7 @@ def _region(job: VideoJob) -> Iterator[str]:
     matting = job.settings.matting
     if facts_of(matting).takes_boxes and matting.region == "whole":
         yield (
-            "people were seen in the whole eye, small, not in boxes around them"
+            "people were seen in the whole eye, not in boxes around them"
             " (matting.region: whole, or a memory limit)"
         )
 

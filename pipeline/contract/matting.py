@@ -65,7 +65,8 @@ class MattingSettings:
         Literal["auto", "whole"],
         Field(
             description="what rvm's network sees; auto: boxes around the people, at their own"
-            " size, in eyes of more than 512 pixels; whole: the whole eye, small"
+            " size, in eyes of more than 512 pixels where processing sets no size; whole: the whole"
+            " eye, small"
         ),
     ] = "auto"
     subject_pixels: Annotated[

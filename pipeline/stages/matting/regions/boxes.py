@@ -216,10 +216,15 @@ class Planner:
             box.bottom + more[1] * ("bottom" in sides),
             0,
         )
-        found = self.box(region, _step(box.ratio))
-        if found.width * found.height > _MOST_COVERED * self._width * self._height:
-            return self.whole
-        return found
+        step: float | None = _step(box.ratio)
+        while step is not None:
+            found = self.box(region, step)
+            if found.width * found.height > _MOST_COVERED * self._width * self._height:
+                break
+            if _pixels(found) <= _MOST_PIXELS:
+                return found
+            step = _step_after(step)
+        return self.whole
 
 
 def _side(begin: float, end: float, step: float, length: int) -> tuple[int, int]:

@@ -15,25 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-#: The network wants 256 to 512 pixels on its longest side (RVM's documentation, inference.md).
-_NETWORK_SIDE = 512
-
-#: The same where it only looks.
-_LOOK_SIDE = 384
-
 #: How far the parts may be from the whole, and OpenVINO from torch, in alpha and states: far above
 #: what rounding does (0.001), and below what anybody sees.
 PARTS_TOLERANCE = 0.01
-
-
-def network_ratio(asked: float | None, height: int, width: int) -> float:
-    """The network's size as a share of an eye of that size."""
-    return asked or min(_NETWORK_SIDE / max(height, width), 1.0)
-
-
-def look_ratio(height: int, width: int) -> float:
-    """The same for a look at where somebody is: people of a sixth of an eye are found at 384."""
-    return min(_LOOK_SIDE / max(height, width), 1.0)
 
 
 class Coefficients(nn.Module):

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any
 
 import structlog
 import torch
@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from pipeline.engines.cuda_graph import Capture, capture_lock
 from pipeline.pixels.batches import EyeBatch, MatteBatch
-from pipeline.stages.matting.base import ClipSampler, Prepared
-from pipeline.stages.matting.rvm.coefficients import coefficients_of, look_ratio, network_ratio
+from pipeline.stages.matting.rvm.base import RvmBase
+from pipeline.stages.matting.rvm.coefficients import coefficients_of
 
 _log = structlog.get_logger()
 
@@ -45,8 +45,8 @@ class _State:
     step: Step
 
 
-class DeviceMatting:
-    """See `pipeline.stages.matting.base.MattingModel`.
+class DeviceMatting(RvmBase):
+    """See `pipeline.stages.matting.base.BoxModel`.
 
     Args:
         network: RVM's, on the CPU; it moves to `device`.
@@ -54,9 +54,6 @@ class DeviceMatting:
         dtype: of the network, and of the mattes.
         capture: makes graphs; None: everything is called one by one.
     """
-
-    name: ClassVar[str] = "rvm"
-    warmup_frames = 24
 
     def __init__(
         self,
@@ -66,7 +63,7 @@ class DeviceMatting:
         device: torch.device,
         capture: Capture | None,
     ) -> None:
-        self._ratio = ratio
+        super().__init__(ratio)
         self._dtype = dtype
         self._device = device
         network = on_device(network, dtype, device)
@@ -74,22 +71,7 @@ class DeviceMatting:
         network.refiner.float()
         self._steps = _Steps(network, dtype, device, capture)
 
-    def prepare(self, clip: ClipSampler) -> Prepared:
-        return {}
-
-    def start(self, eyes: int, height: int, width: int, prepared: Prepared) -> _State:
-        return self.start_box(eyes, height, width, self.whole_ratio(height, width))
-
-    def whole_ratio(self, height: int, width: int) -> float:
-        return network_ratio(self._ratio, height, width)
-
-    def start_box(self, eyes: int, height: int, width: int, ratio: float) -> _State:
-        return self._begun(eyes, height, width, ratio, ratio != 1)
-
-    def start_looking(self, eyes: int, height: int, width: int) -> _State:
-        return self._begun(eyes, height, width, look_ratio(height, width), False)
-
-    def _begun(self, eyes: int, height: int, width: int, ratio: float, refine: bool) -> _State:
+    def begin(self, eyes: int, height: int, width: int, ratio: float, refine: bool) -> _State:
         shrinker = Shrinker(height, width, ratio, self._device)
         step = self._steps.take((eyes, 3, *shrinker.size), refine)
         state = _State(shrinker, step)
@@ -161,7 +143,7 @@ class Shrinker:
 
     Args:
         height, width: of an eye.
-        ratio: see `network_ratio`.
+        ratio: their size for the network as a share of theirs.
     """
 
     def __init__(self, height: int, width: int, ratio: float, device: torch.device) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import structlog
 import torch
@@ -19,13 +19,9 @@ from pipeline.contract import MattingSettings, ProcessingSettings
 from pipeline.engines.cuda_graph import cuda_capture
 from pipeline.errors import MachineError
 from pipeline.pixels.batches import EyeBatch, MatteBatch
-from pipeline.stages.matting.base import ClipSampler, MattingModel, Prepared
-from pipeline.stages.matting.rvm.coefficients import (
-    look_ratio,
-    network_ratio,
-    parts_problem,
-    shrink,
-)
+from pipeline.stages.matting.base import MattingModel
+from pipeline.stages.matting.rvm.base import RvmBase
+from pipeline.stages.matting.rvm.coefficients import parts_problem, shrink
 from pipeline.stages.matting.rvm.facts import RvmOptions
 from pipeline.stages.matting.rvm.graph_file import read_graph
 from pipeline.stages.matting.rvm.weights import fetch_rvm, read_state_dict
@@ -111,40 +107,25 @@ class _State:
     recurrent: list[Tensor | None]
 
 
-class RobustVideoMatting:
-    """By torch, on any device. See `pipeline.stages.matting.base.MattingModel`.
+class RobustVideoMatting(RvmBase):
+    """By torch, on any device. See `pipeline.stages.matting.base.BoxModel`.
 
     Args:
         network: RVM's network: ``fgr, pha, *rec = network(src, *rec, downsample_ratio)``.
         ratio: network size as a share of an eye; None chooses it by the eye's size.
     """
 
-    name: ClassVar[str] = "rvm"
-    warmup_frames = 24
-
     def __init__(self, network: nn.Module, ratio: float | None, dtype: torch.dtype) -> None:
+        super().__init__(ratio)
         self._network = network
-        self._ratio = ratio
         self._dtype = dtype
 
-    def prepare(self, clip: ClipSampler) -> Prepared:
-        return {}
-
-    def start(self, eyes: int, height: int, width: int, prepared: Prepared) -> _State:
-        return self.start_box(eyes, height, width, self.whole_ratio(height, width))
-
-    def whole_ratio(self, height: int, width: int) -> float:
-        return network_ratio(self._ratio, height, width)
-
-    def start_box(self, eyes: int, height: int, width: int, ratio: float) -> _State:
-        return _State(ratio, [None] * 4)
-
-    def start_looking(self, eyes: int, height: int, width: int) -> float:
-        return look_ratio(height, width)
+    def begin(self, eyes: int, height: int, width: int, ratio: float, refine: bool) -> _State:
+        return _State(ratio, [None] * 4)  # the network itself decides what it refines
 
     @torch.inference_mode()
-    def look(self, picture: Tensor, looking: float) -> Tensor:
-        small = shrink(picture, looking).to(self._dtype)
+    def look(self, picture: Tensor, looking: _State) -> Tensor:
+        small = shrink(picture, looking.ratio).to(self._dtype)
         seen: Tensor = self._network(small, None, None, None, None, 1.0)[1][:, 0]
         return seen
 

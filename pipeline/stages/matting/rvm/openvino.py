@@ -13,7 +13,7 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import cv2
 import openvino as ov  # type: ignore[import-untyped]
@@ -29,13 +29,11 @@ from torch import Tensor, nn
 from pipeline.engines.compiled_files import CompiledFiles, code_digest, network_digest, processor
 from pipeline.errors import MachineError
 from pipeline.pixels.batches import EyeBatch, MatteBatch
-from pipeline.stages.matting.base import ClipSampler, Prepared
+from pipeline.stages.matting.rvm.base import RvmBase
 from pipeline.stages.matting.rvm.coefficients import (
     PARTS_TOLERANCE,
     apply_coefficients,
     coefficients_of,
-    look_ratio,
-    network_ratio,
     parts_problem,
     shrink,
 )
@@ -56,8 +54,8 @@ class _State:
     stream: _Stream
 
 
-class OpenVinoMatting:
-    """See `pipeline.stages.matting.base.MattingModel`.
+class OpenVinoMatting(RvmBase):
+    """See `pipeline.stages.matting.base.BoxModel`.
 
     Args:
         network: RVM's, in fp32 on the CPU.
@@ -70,34 +68,16 @@ class OpenVinoMatting:
         MachineError: the network is not built as RVM's is.
     """
 
-    name: ClassVar[str] = "rvm"
-    warmup_frames = 24
-
     def __init__(
         self, network: nn.Module, ratio: float | None, threads: int, code: Path, kept: Path
     ) -> None:
         if (problem := parts_problem(network)) is not None:
             raise MachineError(problem, _USE_TORCH)
         cv2.setNumThreads(threads)
-        self._ratio = ratio
+        super().__init__(ratio)
         self._streams = _Streams(network, threads, code, kept)
 
-    def prepare(self, clip: ClipSampler) -> Prepared:
-        return {}
-
-    def start(self, eyes: int, height: int, width: int, prepared: Prepared) -> _State:
-        return self.start_box(eyes, height, width, self.whole_ratio(height, width))
-
-    def whole_ratio(self, height: int, width: int) -> float:
-        return network_ratio(self._ratio, height, width)
-
-    def start_box(self, eyes: int, height: int, width: int, ratio: float) -> _State:
-        return self._begun(eyes, height, width, ratio, ratio != 1)
-
-    def start_looking(self, eyes: int, height: int, width: int) -> _State:
-        return self._begun(eyes, height, width, look_ratio(height, width), False)
-
-    def _begun(self, eyes: int, height: int, width: int, ratio: float, refine: bool) -> _State:
+    def begin(self, eyes: int, height: int, width: int, ratio: float, refine: bool) -> _State:
         shape = (eyes, 3, int(height * ratio), int(width * ratio))  # see `shrink`
         stream = self._streams.take((shape, refine))
         state = _State(ratio, stream)
