@@ -17,6 +17,7 @@ from orchestrator.report.state import PageState, VideoPhase
 from orchestrator.report.stills.reuse import picture_key
 from orchestrator.report.stills.stills import Moment, Pictures, moments, shown_output
 from orchestrator.words import clock, counted, precise, readable_size
+from pipeline.contract.video import CUT_OFF
 from pipeline.deliverables.formats import FORMATS
 from pipeline.judge.doubt import Doubt
 from pipeline.text import printable
@@ -161,6 +162,7 @@ def reasons(video: VideoReport) -> Iterator[str]:
         yield f"{words} ({counted(count, 'place')})" if count > 1 else words
     if video.concealed_frames:
         yield f"{counted(video.concealed_frames, 'frame')} could not be decoded"
+    yield from (printable(note) for note in video.notes if note.startswith(CUT_OFF))
 
 
 def address(path: str, out: str) -> str | None:

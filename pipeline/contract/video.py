@@ -20,6 +20,9 @@ ProjectionName = Literal[
     "fisheye220",
 ]
 
+#: How the note on a file that ends before its time begins: such a video deserves a look.
+CUT_OFF = "the file is cut off"
+
 
 def eye_size(layout: Layout, height: int, width: int) -> tuple[int, int]:
     """(height, width) of one eye in a picture of that size, both even."""
@@ -64,6 +67,8 @@ class AudioTrack:
         stream: index of the stream in the file.
         start_s: when its first packet plays, in seconds after the first picture; may be negative.
         end_s: when its last packet ends, on the same clock.
+        shifts_s: of each stretch of it in which the file's clock does not leap, what brings its
+            times into line with the picture's; empty where they need nothing.
     """
 
     stream: int
@@ -74,6 +79,7 @@ class AudioTrack:
     end_s: float
     language: str = ""
     title: str = ""
+    shifts_s: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

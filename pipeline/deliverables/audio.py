@@ -97,7 +97,7 @@ def plan_audio(
     for number, track in enumerate(video.audio):
         output += ["-map", f"1:{track.stream}"]
         whole = start_frame == video.phase == 0 and num_frames == video.num_frames
-        if whole and track.codec in form.copied and _fits(track, video):
+        if whole and track.codec in form.copied and not track.shifts_s and _fits(track, video):
             output += [f"-c:a:{number}", "copy"]
         else:
             output += _convert(number, track, length_s, encoding, form)
@@ -117,7 +117,9 @@ def _convert(
     number: int, track: AudioTrack, length_s: float, encoding: EncodingSettings, form: SoundForm
 ) -> list[str]:
     # first_pts=0 begins with the picture; async=1 fills gaps; apad and atrim end with it.
-    chain = ["aresample=48000:async=1:first_pts=0"]
+    # Sound of several recordings is to keep to the picture at each of them, not within 0.1 s.
+    close = ":min_hard_comp=0.012" if track.shifts_s else ""
+    chain = [f"aresample=48000:async=1:first_pts=0{close}"]
     encoder = form.encoder
     if encoder == "aac" and track.channels not in _AAC_LAYOUTS:
         encoder = "libopus"

@@ -20,6 +20,7 @@ from torch import Tensor
 from pipeline.contract import VideoInfo, VideoSettings
 from pipeline.deliverables.audio import AudioPlan, SoundForm, plan_audio
 from pipeline.deliverables.format import Format
+from pipeline.deliverables.sound_in_line import sound_in_line
 from pipeline.encode.ffmpeg_pipe import Encoder, PipeEncoder, ffmpeg_command, run_ffmpeg
 from pipeline.encode.keyframes import keyframe_interval
 from pipeline.errors import EncodeError
@@ -157,7 +158,26 @@ class Movie(ABC):
     def join(self, segments: Sequence[Path], frames: Sequence[int], target: Path) -> None:
         folder = segments[0].parent
         concat = folder / f"{target.name}.txt"
-        audio = self._audio(sum(frames))
+        expected = self._coded_pictures(segments)
+        # A format without sound needs none.
+        with sound_in_line(
+            self._video, folder, target.name, wanted=self.sound is not None
+        ) as video:
+            self._joined(video, concat, segments, frames, target)
+        write_tags(target, self.container, self._spherical())
+        if self._coded(target)[1] != expected:
+            raise EncodeError(f"{target.name} does not hold the pictures of its segments")
+
+    def _joined(
+        self,
+        video: VideoInfo,
+        concat: Path,
+        segments: Sequence[Path],
+        frames: Sequence[int],
+        target: Path,
+    ) -> None:
+        """Have ffmpeg join them, with the sound of `video`."""
+        audio = self._audio(video, sum(frames))
         command = ffmpeg_command(
             *("-f", "concat", "-safe", "1", "-auto_convert", "0", "-i", concat.name, *audio.input),
             *("-map", "0:v:0", "-c:v", "copy", *self._copy_options()),
@@ -165,17 +185,13 @@ class Movie(ABC):
             *(*self._time_scale(), *(("-movflags", "+faststart") if self._ticked else ())),
             *("-fflags", "+bitexact", "-f", self.container, f"file:{target}"),
         )
-        expected = self._coded_pictures(segments)
         try:
             with writing(concat):
                 concat.write_text(concat_list(segments, frames, self._video.frame_rate))
-            run_ffmpeg(command, cwd=folder)
+            run_ffmpeg(command, cwd=segments[0].parent)
         finally:
             with suppress(OSError):  # what it cost is told by then
                 concat.unlink()
-        write_tags(target, self.container, self._spherical())
-        if self._coded(target)[1] != expected:
-            raise EncodeError(f"{target.name} does not hold the pictures of its segments")
 
     def _coded_pictures(self, segments: Sequence[Path]) -> tuple[Hashable, ...]:
         """The coded pictures of the segments, in order.
@@ -253,11 +269,11 @@ class Movie(ABC):
                 return f"sound from {begin:.3f} to {end:.3f} s, picture to {picture_s:.3f} s"
         return None
 
-    def _audio(self, num_frames: int) -> AudioPlan:
+    def _audio(self, video: VideoInfo, num_frames: int) -> AudioPlan:
         if self.sound is None:
             return AudioPlan()
         return plan_audio(
-            self._video,
+            video,
             self._settings.first_frame,
             num_frames,
             self._settings.encoding,

@@ -7,9 +7,9 @@ whatever the container does to seeking, and knows nothing of eyes or models.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -18,11 +18,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.contract import VideoInfo
-from pipeline.errors import DecodeError
+from pipeline.errors import DecodeError, InputError
 from pipeline.flow.device_copies import to_device
 from pipeline.pixels.batches import FrameBatch
 from pipeline.pixels.color import YuvFormat, resolve_matrix, yuv_to_rgb
 from pipeline.source.frame_index import FrameIndex
+from pipeline.source.plain_read import require_readable
+from pipeline.source.positions import Positions
+from pipeline.source.raw_frames import raw_frames, reason_of
 from pipeline.source.unchanged import require_unchanged
 
 if TYPE_CHECKING:
@@ -39,9 +42,6 @@ _SEEK_TRIES = 3
 
 #: A segment may have this share of its frames concealed; with more the file is called broken.
 _MAX_CONCEALED = 0.5
-
-# RuntimeErrors that must not pass for damage in the file, and be painted over.
-_THE_MACHINES_FAULT = (torch.OutOfMemoryError, torch.AcceleratorError)
 
 
 def nvdec_refusal(path: str, stream: int, index: FrameIndex, device: torch.device) -> str | None:
@@ -100,7 +100,7 @@ class FrameReader:
             try:
                 refusal = nvdec_refusal(video.path, video.stream, index, device)
             except RuntimeError as error:
-                raise DecodeError(f"cannot open {video.path}: {_reason(error)}") from error
+                raise DecodeError(f"cannot open {video.path}: {reason_of(error)}") from error
             if refusal is None:
                 self._decode_device, self.decoder = device, "NVDEC"
             else:
@@ -161,40 +161,54 @@ class FrameReader:
         Seeking is not exact in every container: where it lands too late an earlier keyframe is
         tried, and at last the file is read from its beginning.
         """
-        points: list[float | None] = []
+        keys: list[int | None] = []
         if number > 0:
-            points += self._index.seek_points(number)[:_SEEK_TRIES]
-        for seconds in [*points, None]:
-            frames = self._decode(seconds)
+            keys += self._index.keys_before(number)[:_SEEK_TRIES]
+        for key in [*keys, None]:
+            frames = self._decode(key)
             first = next(frames, None)
-            if first is not None and (first[0] <= number or seconds is None):
+            if first is not None and (first[0] <= number or key is None):
                 yield first
                 yield from frames
                 return
 
-    def _decode(self, seek_s: float | None) -> Iterator[tuple[int, decoders.RawFrame]]:
-        stamps = self._index.pts_seconds + self._clock_offset_s
-        last = -1
+    def _decode(self, key: int | None) -> Iterator[tuple[int, decoders.RawFrame]]:
+        """(position in the index, raw frame) from a keyframe of the index, or the file's begin."""
+        index = self._index
         demuxer, decoder = self._open()
-        if seek_s is not None:
+        skipped = first = 0
+        if key is not None and index.clock is not None:
+            # One time may come several times in the file: what is not wanted is passed over.
+            skipped = int(index.key_numbers[key])
+            first = int(index.begins[index.begins.searchsorted(index.keyframes[key], "right") - 1])
+        elif key is not None:
             try:
-                demuxer.seek(seek_s)
+                demuxer.seek(index.seek_s(key))
             except RuntimeError as error:  # the next earlier point is tried
-                _log.warning("seek refused", seconds=seek_s, reason=_reason(error))
+                _log.warning("seek refused", seconds=index.seek_s(key), reason=reason_of(error))
                 return
-        for raw in _raw_frames(demuxer, decoder):
-            seconds = raw.pts_seconds
-            if math.isfinite(seconds) and abs(seconds) < 1e12:
-                after = int(stamps.searchsorted(seconds))
-                before = max(0, after - 1)
-                after = min(after, len(stamps) - 1)
-                nearer = abs(stamps[after] - seconds) < abs(stamps[before] - seconds)
-                position = after if nearer else before
-            else:
-                position = last + 1  # no time stamp (AVI's last frames): they come in order
-            if position > last:
+        positions = Positions(index, self._clock_offset_s, first)
+        last = first
+        for raw in raw_frames(demuxer, decoder, skipped):
+            position = positions.of(raw.pts_seconds)
+            if position is not None:
                 last = position
                 yield position, raw
+        if last < len(index.pts) - 1:
+            self._require_readable(last)
+
+    def _require_readable(self, last: int) -> None:
+        """See to it that the file ended early by itself: its end may be a disk's that fails.
+
+        Raises:
+            DecodeError: it cannot be read there.
+        """
+        keys = self._index.keyframes.searchsorted(last, side="right")
+        offset = int(self._index.key_offsets[keys - 1]) if keys else 0
+        try:
+            require_readable(Path(self._video.path), max(0, offset))
+        except InputError as error:
+            raise DecodeError(error.message, error.advice) from error
 
     @cached_property
     def _clock_offset_s(self) -> float:
@@ -206,7 +220,7 @@ class FrameReader:
         if self._video.container != "avi":
             return 0.0
         demuxer, decoder = self._open()
-        first = next(_raw_frames(demuxer, decoder), None)
+        first = next(raw_frames(demuxer, decoder), None)
         return 0.0 if first is None else first.pts_seconds - float(self._index.pts_seconds[0])
 
     def _open(self) -> tuple[decoders.Demuxer, decoders.VideoPacketDecoder]:
@@ -218,7 +232,7 @@ class FrameReader:
                 self._decode_device, num_ffmpeg_threads=self._threads
             )
         except (RuntimeError, ValueError) as error:
-            raise DecodeError(f"cannot open {self._video.path}: {_reason(error)}") from error
+            raise DecodeError(f"cannot open {self._video.path}: {reason_of(error)}") from error
         return demuxer, decoder
 
     def _render(self, raw: decoders.RawFrame, out: Tensor) -> None:
@@ -254,39 +268,6 @@ class FrameReader:
         yuv_to_rgb((y, u, v), form, out)
 
 
-def _raw_frames(
-    demuxer: decoders.Demuxer, decoder: decoders.VideoPacketDecoder
-) -> Iterator[decoders.RawFrame]:
-    """Decode packet by packet; a packet that the codec refuses is left out.
-
-    Where the file cannot be read any further it ends, as it did for the probe.
-    """
-    packets = iter(demuxer)
-    refused = 0
-    while True:
-        try:
-            packet = next(packets, None)
-        except _THE_MACHINES_FAULT:
-            raise
-        except RuntimeError as error:
-            _log.warning("file ends early", reason=_reason(error))
-            packet = None
-        try:
-            frames = decoder.drain() if packet is None else decoder.decode(packet)
-        except _THE_MACHINES_FAULT:
-            raise
-        except RuntimeError as error:
-            refused += 1
-            if refused == 1:  # a damaged file may have as many as frames
-                _log.warning("packet refused", reason=_reason(error))
-            frames = []
-        yield from frames
-        if packet is None:
-            if refused:
-                _log.warning("packets refused", count=refused)
-            return
-
-
 def _convert_elsewhere(raw: decoders.RawFrame, device: torch.device) -> Tensor:
     """Any other format (RGB, grey, NVDEC's 16-bit surfaces) by TorchCodec's own conversion.
 
@@ -296,8 +277,3 @@ def _convert_elsewhere(raw: decoders.RawFrame, device: torch.device) -> Tensor:
 
     picture: Tensor = decoders.ColorConverter(device, output_dtype=torch.float32).convert(raw).data
     return picture.mul(255).add_(0.5).clamp_(0, 255).to(torch.uint8)
-
-
-def _reason(error: BaseException) -> str:
-    lines = str(error).splitlines() or [type(error).__name__]
-    return lines[0][-200:]

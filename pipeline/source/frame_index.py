@@ -19,18 +19,13 @@ import numpy.typing as npt
 from pipeline.contract import VideoInfo
 from pipeline.errors import InputError
 from pipeline.files.disk import write_file
+from pipeline.source.frame_rate import constant_rate, missing_frames, typical_rate
+from pipeline.source.recordings import Frames
 from pipeline.text import printable
 
 Int64 = npt.NDArray[np.int64]
 
-#: Rates that cameras and editors use; a measured rate this close to one is taken to be it.
-STANDARD_RATES = (
-    *(Fraction(n) for n in (24, 25, 30, 48, 50, 60, 72, 75, 90, 100, 120, 144, 240)),
-    *(Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120, 240)),
-)
-_SNAP = 0.02  # share of a rate within which the nearest standard rate is meant
-
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +40,12 @@ class FrameIndex:
             presentation and decoding stamps, because containers differ in which one they search.
         frame_rate: of the output, constant.
         num_frames: frames of the output.
+        clock: int64 ``[N]``, the file's own time stamps, where they are not `pts`: in a file of
+            several recordings, each with its clock, or with several frames at one time. None
+            where they are. Such a file cannot be searched by time.
+        begins: int64 ``[S]``, ascending positions in `pts` where a recording begins; 0 first.
+        key_numbers: int64 ``[K]``, each keyframe's number among the packets of its stream.
+        key_offsets: int64 ``[K]``, each keyframe's place in the file, bytes; -1 if not known.
         every, phase: as in `VideoInfo`; a file holds the index of the whole video.
     """
 
@@ -54,6 +55,10 @@ class FrameIndex:
     seek_ticks: Int64
     frame_rate: Fraction
     num_frames: int
+    clock: Int64 | None
+    begins: Int64
+    key_numbers: Int64
+    key_offsets: Int64
     every: int = 1
     phase: int = 0
 
@@ -101,11 +106,15 @@ class FrameIndex:
         nearest: Int64 = np.where(take_after, after, before).astype(np.int64)
         return nearest
 
-    def seek_points(self, frame: int) -> list[float]:
-        """Seconds to seek to for source frame `frame`: the best first, each next one earlier."""
-        upto = int(np.searchsorted(self.keyframes, frame, side="right"))
-        ticks = self.seek_ticks[:upto][::-1]
-        return [float(t * self.time_base) for t in ticks]
+    def keys_before(self, frame: int) -> list[int]:
+        """Places in `keyframes` up to source frame `frame`, in its recording; the last first."""
+        begin = self.begins[np.searchsorted(self.begins, frame, side="right") - 1]
+        first, upto = np.searchsorted(self.keyframes, (begin, frame + 1))
+        return list(range(int(upto) - 1, int(first) - 1, -1))
+
+    def seek_s(self, key: int) -> float:
+        """Seconds to seek to for ``keyframes[key]``."""
+        return float(self.seek_ticks[key] * self.time_base)
 
     def save(self, path: Path) -> None:
         """Write it whole or not at all.
@@ -121,6 +130,10 @@ class FrameIndex:
             "pts": self.pts.tolist(),
             "keyframes": self.keyframes.tolist(),
             "seek_ticks": self.seek_ticks.tolist(),
+            "clock": None if self.clock is None else self.clock.tolist(),
+            "begins": self.begins.tolist(),
+            "key_numbers": self.key_numbers.tolist(),
+            "key_offsets": self.key_offsets.tolist(),
         }
         record["crc32"] = _checksum(record)
         write_file(path, json.dumps(record, separators=(",", ":")).encode())
@@ -142,6 +155,10 @@ class FrameIndex:
                 seek_ticks=_whole_numbers(record["seek_ticks"]),
                 frame_rate=Fraction(record["frame_rate"]),
                 num_frames=record["num_frames"],
+                clock=None if record["clock"] is None else _whole_numbers(record["clock"]),
+                begins=_whole_numbers(record["begins"]),
+                key_numbers=_whole_numbers(record["key_numbers"]),
+                key_offsets=_whole_numbers(record["key_offsets"]),
             )
             index._check()
         except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
@@ -153,8 +170,16 @@ class FrameIndex:
         keys = self.keyframes
         if len(self.pts) == 0 or (np.diff(self.pts) <= 0).any():
             raise ValueError("time stamps must ascend")
-        if len(keys) != len(self.seek_ticks) or (np.diff(keys) <= 0).any():
+        of_keys = (self.seek_ticks, self.key_numbers, self.key_offsets)
+        if any(len(part) != len(keys) for part in of_keys) or (np.diff(keys) <= 0).any():
             raise ValueError("keyframes must ascend, each with its seek point")
+        if self.clock is not None and len(self.clock) != len(self.pts):
+            raise ValueError("each frame must have its time stamp")
+        begins = self.begins
+        if len(begins) == 0 or begins[0] != 0 or (np.diff(begins) <= 0).any():
+            raise ValueError("recordings must ascend from the first frame")
+        if begins[-1] >= len(self.pts) or (self.key_numbers < 0).any():
+            raise ValueError("a recording or a keyframe that is not there")
         if len(keys) and not 0 <= keys[0] <= keys[-1] < len(self.pts):
             raise ValueError("a keyframe that is no frame")
         if self.time_base <= 0 or self.frame_rate <= 0:
@@ -192,55 +217,30 @@ def _checksum(record: dict[str, Any]) -> int:
     return zlib.crc32(json.dumps(record, separators=(",", ":"), sort_keys=True).encode())
 
 
-def constant_rate(pts: Int64, time_base: Fraction, declared: list[Fraction]) -> Fraction | None:
-    """The rate at which every frame falls into a slot of its own, or None if there is none.
-
-    A frame may stand up to half a frame from its slot: container rounding (1 ms in Matroska) and
-    camera jitter must not drop frames.
+def build_index(frames: Frames, declared: list[Fraction]) -> FrameIndex:
+    """Decide the output's rate and length.
 
     Args:
         declared: rates that the file names, tried first.
     """
-    if len(pts) < 2:
-        return next((rate for rate in declared if rate > 0), Fraction(30))
-    fit = (len(pts) - 1) / (Fraction(int(pts[-1] - pts[0])) * time_base)
-    near = sorted(STANDARD_RATES, key=lambda rate: abs(rate - fit))
-    for rate in [*declared, *near[:3], fit.limit_denominator(1001)]:
-        if rate <= 0 or abs(float(rate / fit) - 1) > 0.05:
-            continue
-        slots = (pts - pts[0]) * float(time_base * rate)
-        if np.abs(slots - np.arange(len(pts))).max() < 0.5:
-            return rate
-    return None
-
-
-def typical_rate(pts: Int64, time_base: Fraction, declared: list[Fraction]) -> Fraction:
-    """The rate of most frames of a variable-rate file, by the median distance of two frames."""
-    rate = 1 / (Fraction(float(np.median(np.diff(pts)))).limit_denominator(1000) * time_base)
-    by_distance = sorted(STANDARD_RATES, key=lambda standard: abs(standard - rate))
-    for known in (*declared, by_distance[0]):
-        if abs(float(known / rate) - 1) < _SNAP:
-            return known
-    return rate.limit_denominator(1001) or Fraction(1, 1001)
-
-
-def build_index(
-    pts: Int64,
-    keyframes: Int64,
-    seek_ticks: Int64,
-    last_duration: int,
-    time_base: Fraction,
-    declared: list[Fraction],
-) -> FrameIndex:
-    """Decide the output's rate and length.
-
-    Args:
-        last_duration: ticks for which the last frame is shown; 0 where the file is silent.
-    """
+    pts, time_base = frames.pts, frames.time_base
     rate = constant_rate(pts, time_base, declared)
     if rate is not None:
-        return FrameIndex(time_base, pts, keyframes, seek_ticks, rate, len(pts))
-    rate = typical_rate(pts, time_base, declared)
-    span_s = Fraction(int(pts[-1] - pts[0]) + last_duration) * time_base
-    slots = max(1, round(span_s * rate))
-    return FrameIndex(time_base, pts, keyframes, seek_ticks, rate, slots)
+        missing = missing_frames(pts, time_base, rate)
+        count = len(pts) + (0 if missing is None else len(missing))
+    else:
+        rate = typical_rate(pts, time_base, declared)
+        span_s = Fraction(int(pts[-1] - pts[0]) + frames.last_duration) * time_base
+        count = max(1, round(span_s * rate))
+    return FrameIndex(
+        time_base=time_base,
+        pts=pts,
+        keyframes=frames.keyframes,
+        seek_ticks=frames.seek_ticks,
+        frame_rate=rate,
+        num_frames=count,
+        clock=frames.clock,
+        begins=frames.begins,
+        key_numbers=frames.key_numbers,
+        key_offsets=frames.key_offsets,
+    )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import av
@@ -12,82 +13,122 @@ import numpy as np
 from pipeline.errors import InputError
 from pipeline.source.container import said_by
 from pipeline.source.frame_index import FrameIndex, build_index
+from pipeline.source.plain_read import require_readable
+from pipeline.source.recordings import (
+    Frames,
+    Packet,
+    doubled,
+    frames_in_order,
+    in_recordings,
+    without_doubles,
+)
+from pipeline.source.sound_clock import SoundClock
+from pipeline.source.two_pictures import two_pictures
 
 _LONGEST_GAP_S = 3600.0
 _MOST_FRAMES_PER_FRAME = 100  # output frames that one frame of the file may stand for, on average
 _HIGHEST_RATE = 1000  # WebM's time stamps are in milliseconds
 _LATEST_BEGIN_S = 1e10  # a clock that counts from 1970 is at 1.8e9
+_UNSTAMPED = Fraction(1, 30)  # how long a frame lasts where nothing says it
+
+#: What FFmpeg's demuxers say at a file's end, and where the data are no longer of the format.
+_ENDS = (av.EOFError, av.InvalidDataError)
+
+#: Containers whose clock may leap forward where another recording begins; elsewhere a gap is one.
+_CLOCKS_THAT_LEAP = ("mpegts",)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Packets:
-    """Of a file's picture and sounds; ticks are those of the picture's stream.
+    """Of a file's picture and sounds.
 
     Attributes:
-        pts: of each frame, in ticks, ascending.
-        keyframes: the places in `pts` where decoding can begin.
-        seek_ticks: for each of `keyframes`, the tick at which a demuxer finds it.
-        last_duration: ticks that the last frame is shown; 0 where the file does not say.
-        audio_s: by stream, when its first packet begins and its last ends, in seconds of the
-            file's clock; streams without a packet, or of an unknown codec, are not in it.
+        picture: those that hold pictures, in the order of the file.
+        count: all packets of the picture's stream, with those that are not shown.
+        sound: by stream, those that hold sound; streams without a packet, or of an unknown codec,
+            are not in it.
     """
 
-    pts: np.ndarray[Any, np.dtype[np.int64]]
-    keyframes: np.ndarray[Any, np.dtype[np.int64]]
-    seek_ticks: np.ndarray[Any, np.dtype[np.int64]]
-    last_duration: int
-    audio_s: dict[int, tuple[float, float]]
+    picture: list[Packet]
+    count: int
+    sound: dict[int, SoundClock] = field(default_factory=dict)
 
 
-def scan_packets(container: Any, stream: Any, shown: str) -> Packets:
+def scan_packets(path: Path, container: Any, stream: Any, shown: str) -> Packets:
     """Read every packet of the picture's `stream` and of the sounds, without decoding.
 
+    Args:
+        path: of the file that is open as `container`.
+
     Raises:
-        InputError: there is none of the picture's.
+        InputError: there is none of the picture's, or the file cannot be read to its end.
     """
-    stamps: dict[int, tuple[int, bool, int]] = {}  # pts -> (seek tick, keyframe, duration)
-    audio_s: dict[int, tuple[float, float]] = {}
-    sound = [s for s in container.streams.audio if s.codec_context is not None]
+    picture: list[Packet] = []
+    clocks = {s.index: SoundClock() for s in container.streams.audio if s.codec_context is not None}
+    sound = [container.streams[index] for index in clocks]
+    time_base = stream.time_base or Fraction(1, 1000)
+    count = ends_at = 0
+    tick = 0
     try:
         for packet in container.demux([stream, *sound]):
+            ends_at = max(ends_at, (packet.pos or 0) + packet.size)
             stamp = packet.pts if packet.pts is not None else packet.dts
-            if stamp is None or packet.size == 0:
-                continue
             if packet.stream is not stream:
-                begin = float(stamp * packet.time_base)
-                end = begin + float((packet.duration or 0) * packet.time_base)
-                old = audio_s.get(packet.stream_index, (begin, end))
-                audio_s[packet.stream_index] = (min(old[0], begin), max(old[1], end))
-            elif not packet.is_discard:
-                seek = min(stamp, packet.dts) if packet.dts is not None else stamp
-                stamps[stamp] = (seek, packet.is_keyframe, packet.duration or 0)
-    except av.FFmpegError as error:
-        if not stamps:
+                if stamp is not None and packet.size:
+                    begin = float(stamp * packet.time_base)
+                    length = float((packet.duration or 0) * packet.time_base)
+                    clocks[packet.stream_index].note(begin, begin + length)
+                continue
+            if packet.size:
+                count += 1
+            if packet.size == 0 or packet.is_discard:
+                continue
+            if stamp is None:  # a frame all the same: after the one before it
+                stamp = tick + (packet.duration or round(_UNSTAMPED / time_base))
+            tick = stamp
+            offset = -1 if packet.pos is None else packet.pos
+            duration = packet.duration or 0
+            picture.append(
+                Packet(count - 1, stamp, packet.dts, packet.is_keyframe, duration, offset)
+            )
+    except _ENDS as error:
+        if not picture:
             raise InputError(f"{shown} cannot be read ({said_by(error)})") from error
         # A cut-off file: what came before the cut is whole.
-    if not stamps:
+    except av.FFmpegError as error:
+        raise InputError(
+            f"{shown} cannot be read any further after frame {len(picture)} ({said_by(error)})",
+            "check the disk that holds it, then run again",
+        ) from error
+    # FFmpeg takes an error within a packet for the end of the file.
+    require_readable(path, ends_at)
+    if not picture:
         raise InputError(f"{shown} holds no frames", "leave it out of the input")
-    ordered = sorted(stamps)
-    keyframes = [i for i, stamp in enumerate(ordered) if stamps[stamp][1]]
-    return Packets(
-        pts=np.asarray(ordered, dtype=np.int64),
-        keyframes=np.asarray(keyframes, dtype=np.int64),
-        seek_ticks=np.asarray([stamps[ordered[i]][0] for i in keyframes], dtype=np.int64),
-        last_duration=stamps[ordered[-1]][2],
-        audio_s=audio_s,
-    )
+    return Packets(picture, count, {index: clock for index, clock in clocks.items() if clock})
 
 
-def index_of_packets(packets: Packets, stream: Any, shown: str) -> FrameIndex:
-    """The frame index of the picture's `stream`.
+def frames_of(packets: Packets, path: Path, container: Any, stream: Any, shown: str) -> Frames:
+    """The frames of the picture's `stream`, in order.
 
     Raises:
         InputError: the time stamps are none that a person can have meant.
     """
     time_base = stream.time_base or Fraction(1, 1000)
     advice = "its time stamps are damaged: remux it, or cut it there"
+    parts = in_recordings(
+        packets.picture,
+        time_base,
+        resets=any(name in _CLOCKS_THAT_LEAP for name in container.format.name.split(",")),
+        sound_leaps=[clock.leaps for clock in packets.sound.values()],
+    )
+    if (pair := doubled(parts)) and not two_pictures(path, stream.index, parts, pair):
+        parts = without_doubles(parts)
+    try:
+        frames = frames_in_order(parts, time_base)
+    except ValueError as error:
+        raise InputError(f"{shown}: {error}", advice) from error
     # In float: two stamps may lie further apart than an int64 holds.
-    seconds = packets.pts.astype(np.float64) * float(time_base)
+    seconds = frames.pts.astype(np.float64) * float(frames.time_base)
     if not abs(seconds[0]) < _LATEST_BEGIN_S:
         raise InputError(f"{shown} begins at {seconds[0]:.3g} s of its own clock", advice)
     gaps = np.diff(seconds)
@@ -96,14 +137,17 @@ def index_of_packets(packets: Packets, stream: Any, shown: str) -> FrameIndex:
         raise InputError(
             f"{shown} leaps by {gaps[frame] / 3600:.3g} hours after frame {frame}", advice
         )
-    index = build_index(
-        packets.pts,
-        packets.keyframes,
-        packets.seek_ticks,
-        packets.last_duration,
-        time_base,
-        [r for r in (stream.average_rate, stream.base_rate) if r],
-    )
+    return frames
+
+
+def index_of_frames(frames: Frames, stream: Any, shown: str) -> FrameIndex:
+    """The frame index of the picture's `stream`.
+
+    Raises:
+        InputError: the frame rate is none that a person can have meant.
+    """
+    advice = "its time stamps are damaged: remux it, or cut it there"
+    index = build_index(frames, [r for r in (stream.average_rate, stream.base_rate) if r])
     if index.num_frames > _MOST_FRAMES_PER_FRAME * len(index.pts):
         raise InputError(
             f"{shown} claims {index.num_frames} frames at {float(index.frame_rate):.3f} frames/s,"

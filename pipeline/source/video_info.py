@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from fractions import Fraction
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ from pipeline.contract import AudioTrack, Layout, ProjectionName, VideoInfo
 from pipeline.source.color_tags import color_tags
 from pipeline.source.container import first_frame, open_container, picture_stream, require_container
 from pipeline.source.layout import find_view
-from pipeline.source.packets import Packets, index_of_packets, scan_packets
+from pipeline.source.packets import Packets, frames_of, index_of_frames, scan_packets
+from pipeline.source.recordings import Frames
 from pipeline.source.signature import Container, find_container
+from pipeline.source.time_notes import of_time
 from pipeline.source.unchanged import fingerprint
 from pipeline.text import printable
 from pipeline.vr_tags.in_files import FoundTags, tags_of_frame
@@ -41,8 +43,9 @@ def read_video(
     with open_container(path, shown) as container:
         require_container(container, expected, shown)
         stream = picture_stream(container, shown)
-        packets = scan_packets(container, stream, shown)
-        index = index_of_packets(packets, stream, shown)
+        packets = scan_packets(path, container, stream, shown)
+        frames = frames_of(packets, path, container, stream, shown)
+        index = index_of_frames(frames, stream, shown)
         frame = first_frame(path, stream.index, shown)
         index.save(index_path)
         stat = path.stat()
@@ -52,7 +55,7 @@ def read_video(
             upright = (frame.height, frame.width)
         said = _spherical_tags(path, expected, frame, stream)
         view = find_view(path.stem, *upright, container=said, layout=layout, projection=projection)
-        begin_s = float(packets.pts[0] * index.time_base)
+        begin_s = float(frames.pts[0] * frames.time_base)
         return VideoInfo(
             path=str(path),
             size_bytes=stat.st_size,
@@ -70,7 +73,7 @@ def read_video(
             variable_rate=index.variable_rate,
             color=color_tags(frame),
             rotation=rotation,
-            audio=tuple(_audio_tracks(container, packets, begin_s)),
+            audio=tuple(_audio_tracks(container, packets, frames, begin_s)),
             layout=view.layout,
             layout_reason=view.layout_reason,
             right_first=view.right_first,
@@ -78,7 +81,8 @@ def read_video(
             projection_reason=view.projection_reason,
             title=printable(container.metadata.get("title", ""), _TITLE_CHARACTERS),
             notes=(
-                *_notes(upright, index.variable_rate, index.frame_rate),
+                *_notes(upright),
+                *of_time(path, packets, frames, index, container, stream),
                 *_silent_tracks(container, packets),
             ),
             stream=stream.index,
@@ -94,32 +98,34 @@ def _spherical_tags(path: Path, container: Container, frame: Any, stream: Any) -
     return tags
 
 
-def _audio_tracks(container: Any, packets: Packets, begin_s: float) -> Iterator[AudioTrack]:
+def _audio_tracks(
+    container: Any, packets: Packets, frames: Frames, begin_s: float
+) -> Iterator[AudioTrack]:
     for stream in container.streams.audio:
-        if stream.index in packets.audio_s:
-            start_s, end_s = packets.audio_s[stream.index]
+        if stream.index in packets.sound:
+            clock = packets.sound[stream.index]
+            shifts_s = clock.shifts(frames.recordings_s, frames.shifts_s)
             codec = stream.codec_context
             yield AudioTrack(
                 stream=stream.index,
                 codec=codec.codec.canonical_name,
                 channels=codec.channels,
                 sample_rate=codec.sample_rate,
-                start_s=start_s - begin_s,
-                end_s=end_s - begin_s,
+                start_s=min(map(add, clock.begin_s, shifts_s)) - begin_s,
+                end_s=max(map(add, clock.end_s, shifts_s)) - begin_s,
                 language=printable(stream.metadata.get("language", ""), _LANGUAGE_CHARACTERS),
                 title=printable(stream.metadata.get("title", ""), _TITLE_CHARACTERS),
+                shifts_s=tuple(shifts_s) if any(shifts_s) else (),
             )
 
 
-def _notes(upright: tuple[int, int], variable: bool, rate: Fraction) -> Iterator[str]:
+def _notes(upright: tuple[int, int]) -> Iterator[str]:
     if upright[0] % 2 or upright[1] % 2:
         even = tuple(side + side % 2 for side in upright)
         yield f"odd size {upright[0]}x{upright[1]} is padded to {even[0]}x{even[1]}"
-    if variable:
-        yield f"variable frame rate made constant at {float(rate):.3f} frames/s"
 
 
 def _silent_tracks(container: Any, packets: Packets) -> Iterator[str]:
     for stream in container.streams.audio:
-        if stream.index not in packets.audio_s:
+        if stream.index not in packets.sound:
             yield f"audio stream {stream.index} is left out: no packets, or an unknown codec"

@@ -101,6 +101,27 @@ def stored_stereo_mode(path: Path) -> int | None:
     return None
 
 
+def stored_films(path: Path) -> int:
+    """How many `moov` boxes the file holds; as many as were seen before a box of no sound size.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    found = at = 0
+    with path.open("rb", buffering=0) as file:
+        end = os.fstat(file.fileno()).st_size
+        for _ in range(_MOST_TOP_BOXES):
+            head = os.pread(file.fileno(), 16, at)
+            size = int.from_bytes(head[:4], "big")
+            if size == 1:
+                size = int.from_bytes(head[8:16], "big")
+            if len(head) < _HEADER_BYTES or not _HEADER_BYTES <= size <= end - at:
+                break
+            found += head[4:8] == b"moov"
+            at += size
+    return found
+
+
 def _read_moov(file: FileIO) -> tuple[int, memoryview]:
     """(position, content) of the `moov` box of a whole file."""
     end = os.fstat(file.fileno()).st_size

@@ -11,7 +11,7 @@ import numpy as np
 from orchestrator.fleet.snapshot import RunningTask, Snapshot, VideoState, WorkerState
 from pipeline.contract import ColorTags, Layout, ProjectionName, VideoInfo
 from pipeline.errors import ErrorRecord, InputError
-from pipeline.source.frame_index import FrameIndex
+from tests.indexes import plain_index
 from workers.messages import TaskId
 
 
@@ -72,7 +72,7 @@ class ProbeDouble:
         stamps = np.arange(self.num_frames, dtype=np.int64)
         keys = np.zeros(1, dtype=np.int64)
         rate = info.frame_rate
-        FrameIndex(1 / rate, stamps, keys, keys, rate, self.num_frames).save(index_path)
+        plain_index(1 / rate, stamps, keys, rate, self.num_frames).save(index_path)
         return info
 
 

@@ -17,7 +17,8 @@ from orchestrator.plan.planner import Planner, Wanted
 from orchestrator.words import seconds_of
 from pipeline.contract import AudioTrack, VideoInfo, VideoSettings
 from pipeline.errors import InputError
-from pipeline.source.frame_index import FrameIndex, index_of
+from pipeline.source.frame_index import index_of
+from tests.indexes import plain_index
 from tests.orchestrator.snapshots import ProbeDouble, video_info
 
 INFO = video_info(Path(__file__))
@@ -110,7 +111,7 @@ def test_the_index_of_the_frames_taken_shows_what_the_whole_index_shows(
     stamps = np.cumsum([0, *gaps], dtype=np.int64)
     keys = np.zeros(1, dtype=np.int64)
     num_frames = int(stamps[-1]) // 4 + 1
-    whole = FrameIndex(Fraction(1, 100), stamps, keys, keys, Fraction(25), num_frames)
+    whole = plain_index(Fraction(1, 100), stamps, keys, Fraction(25), num_frames)
     phase %= min(every, num_frames)
     some = whole.every_nth(every, phase)
     shown = some.source_frames(0, some.num_frames)

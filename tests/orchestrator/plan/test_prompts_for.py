@@ -22,7 +22,7 @@ from pipeline.contract import MattingSettings, VideoSettings
 from pipeline.errors import SettingsError
 from pipeline.prompts.prompts import Point, Prompt, Prompts
 from pipeline.prompts.store import kept_prompts, unpack
-from pipeline.source.frame_index import FrameIndex
+from tests.indexes import plain_index
 from tests.orchestrator.snapshots import ProbeDouble, video_info
 
 SAM2 = MattingSettings(model="sam2")
@@ -142,14 +142,8 @@ def test_a_table_speaks_of_the_frames_of_the_source(videos: Path) -> None:
     table = videos.parent / "talkDLC.csv"
     table.write_text(TABLE + "0,5,7,0.9\n1,6,7,0.9\n")
     index = videos.parent / "index.json"
-    FrameIndex(
-        info.frame_rate.__class__(1001, 30000),
-        np.array([0, 3]),
-        np.array([0]),
-        np.array([0]),
-        info.frame_rate,
-        4,
-    ).save(index)
+    rate = info.frame_rate
+    plain_index(1 / rate, np.array([0, 3]), np.array([0]), rate, 4).save(index)
     found = prompts_for(replace(SAM2, dlc_csv=str(table)), videos / "b.mkv", info, index)
     assert found is not None
     assert [prompt.points[0].x for prompt in found.prompts] == [5, 5, 6, 6]

@@ -15,8 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import InputError
-from pipeline.source.frame_index import STANDARD_RATES, FrameIndex, build_index
+from pipeline.source.frame_index import FrameIndex, build_index
 from pipeline.source.frame_index import index_of as index_for
+from pipeline.source.frame_rate import STANDARD_RATES
+from pipeline.source.recordings import Packet, frames_in_order
 from tests.pipeline.deliverables.test_webm import info
 
 rates = st.sampled_from(STANDARD_RATES)
@@ -24,9 +26,8 @@ MILLISECOND = Fraction(1, 1000)
 
 
 def index_of(pts: list[int], time_base: Fraction, declared: list[Fraction]) -> FrameIndex:
-    stamps = np.asarray(pts, dtype=np.int64)
-    keys = np.arange(0, len(pts), 10, dtype=np.int64)
-    return build_index(stamps, keys, stamps[keys], 0, time_base, declared)
+    packets = [Packet(n, tick, None, n % 10 == 0, 0) for n, tick in enumerate(pts)]
+    return build_index(frames_in_order([packets], time_base), declared)
 
 
 @given(rate=rates, count=st.integers(2, 400), begin=st.integers(-500, 10**7))
@@ -74,7 +75,7 @@ def test_each_output_frame_shows_the_nearest_frame(steps: list[int], start: int)
 @given(frame=st.integers(0, 99))
 def test_seek_points_go_back_from_the_last_keyframe_before(frame: int) -> None:
     index = index_of(list(range(0, 1000, 10)), MILLISECOND, [])
-    points = index.seek_points(frame)
+    points = [index.seek_s(key) for key in index.keys_before(frame)]
     assert points == sorted(points, reverse=True)
     assert points[0] == pytest.approx(frame // 10 * 0.1)
 
@@ -104,6 +105,10 @@ DAMAGE: dict[str, object] = {
     "pts": [0, 33, 33, 100, 500],
     "keyframes": [0, 9],
     "seek_ticks": [],
+    "clock": [0, 33],
+    "begins": [1],
+    "key_numbers": [-1],
+    "key_offsets": [],
 }
 
 
