@@ -61,8 +61,8 @@ _ANOTHER = {
 }
 
 #: What a segment takes to follow people by boxes: a network to look with, and while a box changes
-#: its size one more (0.1 and 0.2 GB in OpenVINO at two eyes of 270x384 and 448x320).
-_BOXES = 300 * MB
+#: its size one more (0.16 to 0.31 GB each in OpenVINO at two eyes of 448x256 to 512x256).
+_BOXES = 500 * MB
 
 
 def _memory(matting: MattingSettings, engine: str) -> ModelBytes:
