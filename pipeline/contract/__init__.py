@@ -16,10 +16,12 @@ from pipeline.contract.stereo import StereoSettings
 from pipeline.contract.streaming import StreamingSettings, chunk_frames, is_huge, segment_frames
 from pipeline.contract.video import (
     AudioTrack,
+    Bounds,
     ColorTags,
     EyeShape,
     Layout,
     ProjectionName,
+    StoredView,
     VideoInfo,
     eye_size,
 )
@@ -30,6 +32,7 @@ __all__ = [
     "PIXEL_VERSION",
     "AdaptiveScaling",
     "AudioTrack",
+    "Bounds",
     "ColorTags",
     "Concession",
     "EncodingSettings",
@@ -45,6 +48,7 @@ __all__ = [
     "SegmentJob",
     "SegmentResult",
     "StereoSettings",
+    "StoredView",
     "StreamingSettings",
     "VideoInfo",
     "VideoSettings",

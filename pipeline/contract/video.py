@@ -83,13 +83,49 @@ class AudioTrack:
 
 
 @dataclass(frozen=True, slots=True)
+class Bounds:
+    """What an equirectangular eye leaves out of the sphere at each side, as shares of 360 x 180."""
+
+    top: float = 0.0
+    bottom: float = 0.0
+    left: float = 0.0
+    right: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StoredView:
+    """A picture as its file holds it, where decoding shows the eyes in another projection.
+
+    Attributes:
+        width, height: of the upright picture, in pixels.
+        layout: where the eyes' pictures are in it; "mono" with two eyes: each uses all of it.
+        eyes: 1 or 2.
+        bounds: what its equirectangular eyes leave out; None: a mesh maps the eyes.
+        mesh_sha256: of the content of the file's `mshp` box, hexadecimal.
+        track: number of the picture's track, as the container has it.
+        whole_places: the meshes' (u, v) are places in the whole picture, not in one eye's part.
+    """
+
+    width: int
+    height: int
+    layout: Layout
+    right_first: bool
+    eyes: int
+    bounds: Bounds | None = None
+    mesh_sha256: str = ""
+    track: int = 0
+    whole_places: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class VideoInfo:
     """What the probe found out about one source file.
 
     Attributes:
         path: absolute path.
         fingerprint: sha256 of the file's head and tail, hexadecimal.
-        width, height: of the upright picture, in pixels, both eyes together, before padding.
+        width, height: of the upright picture, in pixels, both eyes together, before padding; as
+            decoding gives it, see `stored`.
         pixel_format: FFmpeg's name.
         frame_rate: of the output, frames a second, exact.
         num_frames: frames of the output at that constant rate.
@@ -101,6 +137,8 @@ class VideoInfo:
         notes: what the person should know (padding, variable rate, ...), one line each.
         stream: index of the picture's stream in the file.
         begin_s: time stamp of the first picture, in seconds of the file's own clock.
+        pose: yaw, pitch and roll by which players turn the sphere, in degrees, as the file says.
+        stored: the picture in the file, where decoding shows the eyes in another projection.
         every, phase: frame k is frame ``phase + k * every`` of the whole video; see `every_nth`.
     """
 
@@ -130,6 +168,8 @@ class VideoInfo:
     right_first: bool = False
     projection: ProjectionName = "flat"
     projection_reason: str = ""
+    pose: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    stored: StoredView | None = None
     every: int = 1
     phase: int = 0
 
@@ -159,6 +199,12 @@ class VideoInfo:
     def phase_s(self) -> Fraction:
         """Seconds of the whole video before the first of these frames."""
         return self.phase / (self.frame_rate * self.every)
+
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        """(width, height) of the upright picture in the file, before padding."""
+        stored = self.stored
+        return (self.width, self.height) if stored is None else (stored.width, stored.height)
 
     @property
     def eyes(self) -> int:

@@ -21,7 +21,8 @@ from pipeline.pixels.batches import FrameBatch
 from pipeline.pixels.color import YuvFormat, rgb_planes
 from pipeline.pixels.eyes import join_eyes, split_eyes
 from pipeline.pixels.layers import Layers
-from pipeline.pixels.projection import Projection, named_projection, project
+from pipeline.pixels.projection import Projection, named_projection
+from pipeline.pixels.sampling import project
 from pipeline.verify.selfcheck import Decoded, Sample, grid, shown_picture
 
 

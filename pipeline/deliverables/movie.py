@@ -218,7 +218,7 @@ class Movie(ABC):
     def _spherical(self) -> SphericalTags:
         """What players are told of its pictures."""
         shown = self._picture
-        return SphericalTags(shown.layout, shown.right_first, shown.projection)
+        return SphericalTags(shown.layout, shown.right_first, shown.projection, self._video.pose)
 
     def overhead_bytes(self, num_frames: int) -> int:
         """What the joined file takes besides the coded pictures, at the most: sound and index."""

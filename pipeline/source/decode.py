@@ -26,6 +26,7 @@ from pipeline.source.frame_index import FrameIndex
 from pipeline.source.plain_read import require_readable
 from pipeline.source.positions import Positions
 from pipeline.source.raw_frames import raw_frames, reason_of
+from pipeline.source.resample import resampler_of
 from pipeline.source.unchanged import require_unchanged
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class FrameReader:
         self._index = index
         self._device = device
         self._threads = threads
+        self._resampler = resampler_of(video, device)
         self._decode_device = torch.device("cpu")
         self.decoder = "CPU"
         if device.type == "cuda" and not cpu_decode:
@@ -236,10 +238,21 @@ class FrameReader:
         return demuxer, decoder
 
     def _render(self, raw: decoders.RawFrame, out: Tensor) -> None:
-        """Write a raw frame into uint8 ``[3, H, W]``: upright, padded to even sides."""
+        """Write a raw frame into uint8 ``[3, H, W]``: upright, in the video's own projection."""
+        if self._resampler is None:
+            self._render_upright(raw, out)
+            return
+        width, height = self._video.stored_size
+        picture = torch.empty(3, height, width, dtype=torch.uint8, device=self._device)
+        self._render_upright(raw, picture)
+        self._resampler.draw(picture, out)
+
+    def _render_upright(self, raw: decoders.RawFrame, out: Tensor) -> None:
+        """Write a raw frame into uint8 ``[3, H, W]``: upright, padded to that size."""
         video = self._video
+        width, height = video.stored_size
         turned = video.rotation in (90, 270)
-        stored = (video.width, video.height) if turned else (video.height, video.width)
+        stored = (width, height) if turned else (height, width)
         if (raw.height, raw.width) != stored:
             raise DecodeError(
                 f"{video.path} changes its picture size to {raw.width}x{raw.height} on the way",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from pipeline.contract import Layout, ProjectionName
+from pipeline.contract import Layout, ProjectionName, eye_size
 from pipeline.vr_tags.in_files import FoundTags
 from pipeline.vr_tags.in_names import read_tags
 
@@ -92,6 +92,19 @@ def is_squeezed(view: View, width: int, height: int) -> bool:
         return _SCREENS[0] <= _ratio(width, height) <= _SCREENS[1]
     factor = 0.5 if view.layout == "sbs" else 2.0
     return _is_near(_eye_ratio(view.layout, width, height), factor * _eye_shape(view.projection))
+
+
+def misfit(view: View, width: int, height: int) -> str | None:
+    """Why eyes of that shape may look stretched in their projection; None where they fit."""
+    if view.projection == "flat" or is_squeezed(view, width, height):
+        return None
+    if _is_near(_eye_ratio(view.layout, width, height), _eye_shape(view.projection)):
+        return None
+    eye_height, eye_width = eye_size(view.layout, height, width)
+    return (
+        f"each eye is {eye_width}x{eye_height}, which is not {_eye_shape(view.projection):.0f}:1 as"
+        f" in {view.projection}: if it looks stretched, say what it is with --projection"
+    )
 
 
 _METADATA_SAY = "the file's metadata say so"

@@ -11,10 +11,10 @@ from typing import Any
 from pipeline.contract import AudioTrack, Layout, ProjectionName, VideoInfo
 from pipeline.source.color_tags import color_tags
 from pipeline.source.container import first_frame, open_container, picture_stream, require_container
-from pipeline.source.layout import find_view
 from pipeline.source.packets import Packets, frames_of, index_of_frames, scan_packets
 from pipeline.source.recordings import Frames
 from pipeline.source.signature import Container, find_container
+from pipeline.source.stored_view import find_sphere
 from pipeline.source.time_notes import of_time
 from pipeline.source.unchanged import fingerprint
 from pipeline.text import printable
@@ -53,8 +53,17 @@ def read_video(
         upright = (frame.width, frame.height)
         if rotation in (90, 270):
             upright = (frame.height, frame.width)
-        said = _spherical_tags(path, expected, frame, stream)
-        view = find_view(path.stem, *upright, container=said, layout=layout, projection=projection)
+        sphere = find_sphere(
+            path,
+            upright,
+            container=expected,
+            track=stream.id,
+            stream_metadata=stream.metadata,
+            said=_spherical_tags(path, expected, frame, stream),
+            layout=layout,
+            projection=projection,
+        )
+        view = sphere.view
         begin_s = float(frames.pts[0] * frames.time_base)
         return VideoInfo(
             path=str(path),
@@ -63,8 +72,8 @@ def read_video(
             fingerprint=fingerprint(path, stat.st_size),
             container=container.format.name,
             codec=stream.codec_context.codec.canonical_name,
-            width=upright[0],
-            height=upright[1],
+            width=sphere.width,
+            height=sphere.height,
             pixel_format=frame.format.name,
             bit_depth=frame.format.components[0].bits,
             frame_rate=index.frame_rate,
@@ -81,12 +90,15 @@ def read_video(
             projection_reason=view.projection_reason,
             title=printable(container.metadata.get("title", ""), _TITLE_CHARACTERS),
             notes=(
+                *sphere.notes,
                 *_notes(upright),
                 *of_time(path, packets, frames, index, container, stream),
                 *_silent_tracks(container, packets),
             ),
             stream=stream.index,
             begin_s=begin_s,
+            pose=sphere.pose,
+            stored=sphere.stored,
         )
 
 

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.contract import Layout, ProjectionName
+from pipeline.contract import Bounds, Layout, ProjectionName
 from pipeline.errors import EncodeError
 from pipeline.files.disk import writing
 from pipeline.vr_tags.matroska import write_projection
 from pipeline.vr_tags.mp4 import write_boxes
+from pipeline.vr_tags.stored import NO_POSE, Pose
 
 TagContainer = Literal["mp4", "mov", "webm"]
 
@@ -74,11 +75,14 @@ class SphericalTags:
         right_first: the right eye is the left (or upper) half; of no meaning in mono.
         projection: of each eye. Only equirectangular ones can be said: no standard knows the
             lens of a fisheye, and silence means flat.
+        pose: yaw, pitch and roll of the sphere in degrees, in steps of 1/65536; said of
+            equirectangular ones only.
     """
 
     stereo: Layout
     right_first: bool
     projection: ProjectionName
+    pose: Pose = NO_POSE
 
     @property
     def eyes(self) -> tuple[Layout, bool]:
@@ -87,11 +91,18 @@ class SphericalTags:
 
 @dataclass(frozen=True, slots=True)
 class FoundTags:
-    """What a file says of its pictures, as `SphericalTags`; None where it is silent or unclear."""
+    """What a file says of its pictures, as `SphericalTags`; None where it is silent or unclear.
+
+    Attributes:
+        bounds: what its equirectangular eyes leave out of the sphere, where that is neither half of
+            it nor nothing; `projection` is None then.
+    """
 
     layout: Layout | None = None
     right_first: bool | None = None
     projection: ProjectionName | None = None
+    pose: Pose = NO_POSE
+    bounds: Bounds | None = None
 
 
 def placeholder_options(container: TagContainer, tags: SphericalTags) -> list[str]:
@@ -120,9 +131,10 @@ def write_tags(path: Path, container: TagContainer, tags: SphericalTags) -> None
     try:
         with writing(path), path.open("r+b", buffering=0) as file:
             if container == "webm":
-                write_projection(file, _PLACEHOLDER, _MATROSKA_STEREO[tags.eyes][0], equi)
+                mode = _MATROSKA_STEREO[tags.eyes][0]
+                write_projection(file, _PLACEHOLDER, mode, equi, tags.pose)
             else:
-                write_boxes(file, _PLACEHOLDER, _st3d(tags), equi)
+                write_boxes(file, _PLACEHOLDER, _st3d(tags), equi, tags.pose)
     except EncodeError as error:
         raise EncodeError(f"{path.name} cannot be tagged: {error.message}", error.advice) from error
 
@@ -135,9 +147,10 @@ def readable(container: TagContainer, tags: SphericalTags) -> FoundTags:
     """
     layout, right_first = tags.eyes
     projection = tags.projection if tags.projection in _CUT_OFF else None
+    pose = tags.pose if projection else NO_POSE
     if container != "webm" and (right_first or _st3d(tags) is None):
-        return FoundTags(projection=projection)
-    return FoundTags(layout, right_first, projection)
+        return FoundTags(projection=projection, pose=pose)
+    return FoundTags(layout, right_first, projection, pose)
 
 
 def tags_of_frame(side_data: Mapping[str, Any], stream_metadata: Mapping[str, str]) -> FoundTags:
@@ -155,7 +168,7 @@ def tags_of_frame(side_data: Mapping[str, Any], stream_metadata: Mapping[str, st
         by_name = {key.lower(): value for key, value in stream_metadata.items()}
         stereo = _BY_STEREO_NAME.get(by_name.get("stereo_mode", ""))
     layout, right_first = stereo or (None, None)
-    return FoundTags(layout, right_first, _projection(side_data.get("SPHERICAL"), degrees))
+    return FoundTags(layout, right_first, *_projection(side_data.get("SPHERICAL"), degrees))
 
 
 def _st3d(tags: SphericalTags) -> int | None:
@@ -181,21 +194,33 @@ def _stereo(data: Any) -> tuple[tuple[Layout, bool] | None, float]:
     return (layout, layout != "mono" and bool(flags & 1)), degrees
 
 
-def _projection(data: Any, degrees: float) -> ProjectionName | None:
-    """Of an AVSphericalMapping: projection, yaw, pitch, roll, bounds (left, top, right, bottom)."""
+def _projection(data: Any, degrees: float) -> tuple[ProjectionName | None, Pose, Bounds | None]:
+    """Of an AVSphericalMapping: projection, yaw, pitch, roll, bounds (left, top, right, bottom).
+
+    Angles are in degrees and 16.16; bounds are shares of the sphere and 0.32.
+    """
     form = struct.Struct("=4i5I")
     raw = b"" if data is None else bytes(data)
     if len(raw) != form.size:  # older ones have wider bounds
-        return None
-    kind, _, _, _, left, top, right, bottom, _ = form.unpack(raw)
+        return None, NO_POSE, None
+    kind, yaw, pitch, roll, left, top, right, bottom, _ = form.unpack(raw)
+    pose = (yaw / 65536, pitch / 65536, roll / 65536)
     if kind == _TILE:
-        sides, ends = (left + right) / 2**32, (top + bottom) / 2**32
-        if abs(left - right) <= _BOUND_SLACK * 2**32 and ends <= _BOUND_SLACK:
-            if abs(sides - 0.5) <= _BOUND_SLACK:
-                return "equirect180"
-            if sides <= _BOUND_SLACK:
-                return "equirect360"
-        return None
+        bounds = Bounds(top / 2**32, bottom / 2**32, left / 2**32, right / 2**32)
+        name = named_bounds(bounds)
+        sound = bounds.left + bounds.right < 1 and bounds.top + bounds.bottom < 1
+        return name, pose, bounds if name is None and sound else None
     if kind == _FISHEYE:  # of any lens, unless it says which
-        return _FISHEYES.get(round(degrees))
-    return _PROJECTIONS.get(kind)
+        return _FISHEYES.get(round(degrees)), pose, None
+    return _PROJECTIONS.get(kind), pose, None
+
+
+def named_bounds(bounds: Bounds) -> ProjectionName | None:
+    """The projection that leaves out just that, if there is one."""
+    sides, ends = bounds.left + bounds.right, bounds.top + bounds.bottom
+    if abs(bounds.left - bounds.right) <= _BOUND_SLACK and ends <= _BOUND_SLACK:
+        if abs(sides - 0.5) <= _BOUND_SLACK:
+            return "equirect180"
+        if sides <= _BOUND_SLACK:
+            return "equirect360"
+    return None

@@ -8,9 +8,11 @@ their coding that of RFC 8794 (EBML).
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import FileIO
+from pathlib import Path
 
 from pipeline.errors import EncodeError
 
@@ -26,6 +28,8 @@ _STEREO_MODE = b"\x53\xb8"
 _PROJECTION = b"\x76\x70"
 _PROJECTION_TYPE = b"\x76\x71"
 _PROJECTION_PRIVATE = b"\x76\x72"
+_POSE = (b"\x76\x73", b"\x76\x74", b"\x76\x75")  # yaw, pitch, roll
+_TRACK_NUMBER = b"\xd7"
 _VOID = b"\xec"
 _CRC32 = b"\xbf"
 
@@ -56,7 +60,11 @@ class _Element:
 
 
 def write_projection(
-    file: FileIO, placeholder: bytes, stereo_mode: int, equi: bytes | None
+    file: FileIO,
+    placeholder: bytes,
+    stereo_mode: int,
+    equi: bytes | None,
+    pose: tuple[float, float, float],
 ) -> None:
     """Write the projection of the one video track over the placeholder.
 
@@ -65,6 +73,7 @@ def write_projection(
         placeholder: the text of the video track's name.
         stereo_mode: the StereoMode that ffmpeg was asked to write.
         equi: content of ProjectionPrivate; None writes no projection.
+        pose: yaw, pitch and roll in degrees.
 
     Raises:
         EncodeError: no placeholder, another stereo mode, or no file as ffmpeg builds it.
@@ -75,15 +84,69 @@ def write_projection(
     if len(video) != 1:
         raise EncodeError(f"it has {len(video)} video tracks instead of one")
     (entry,) = video
-    new = _tagged(_elements(entry.content), placeholder, stereo_mode, equi)
+    new = _tagged(_elements(entry.content), placeholder, stereo_mode, equi, pose)
     new += _void(len(entry.content) - len(new))
     begin += entry.begin + len(entry.whole) - len(entry.content)
     if os.pwrite(file.fileno(), new, begin) != len(new):
         raise EncodeError("its header was written in part only")
 
 
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """The Projection element of a file that others made.
+
+    Attributes:
+        kind: ProjectionType.
+        private: content of ProjectionPrivate.
+        pose: yaw, pitch and roll in degrees.
+    """
+
+    kind: int
+    private: bytes
+    pose: tuple[float, float, float]
+
+
+def read_projection(path: Path, track_number: int) -> Projection | None:
+    """The projection of that track; None where it has none.
+
+    Raises:
+        EncodeError: no sound Matroska file, or its tracks do not stand before its pictures.
+        OSError: the file cannot be read.
+    """
+    with path.open("rb", buffering=0) as file:
+        _, tracks = _read_tracks(file)
+    for entry in _elements(tracks, checksums=True):
+        if entry.kind != _TRACK_ENTRY:
+            continue
+        inside = _elements(entry.content, checksums=True)
+        if _number(inside, _TRACK_NUMBER) != track_number:
+            continue
+        for kind in (_VIDEO, _PROJECTION):
+            content = next((e.content for e in inside if e.kind == kind), None)
+            if content is None:
+                return None
+            inside = _elements(content, checksums=True)
+        private = next((bytes(e.content) for e in inside if e.kind == _PROJECTION_PRIVATE), b"")
+        yaw, pitch, roll = (_float(inside, kind) for kind in _POSE)
+        return Projection(_number(inside, _PROJECTION_TYPE), private, (yaw, pitch, roll))
+    return None
+
+
+def _float(elements: Sequence[_Element], kind: bytes) -> float:
+    for element in elements:
+        form = {4: ">f", 8: ">d"}.get(len(element.content))
+        if element.kind == kind and form is not None:
+            value = float(struct.unpack(form, element.content)[0])
+            return value if abs(value) <= 360 else 0.0
+    return 0.0
+
+
 def _tagged(
-    entry: Sequence[_Element], placeholder: bytes, stereo_mode: int, equi: bytes | None
+    entry: Sequence[_Element],
+    placeholder: bytes,
+    stereo_mode: int,
+    equi: bytes | None,
+    pose: tuple[float, float, float],
 ) -> bytes:
     """The content of a TrackEntry with the projection instead of the placeholder."""
     name = [e for e in entry if e.kind == _NAME and e.content == placeholder]
@@ -97,14 +160,18 @@ def _tagged(
         raise EncodeError("it has a projection of its own already")
     if (found := _number(inside, _STEREO_MODE)) != stereo_mode:
         raise EncodeError(f"its stereo mode is {found} instead of {stereo_mode}")
-    content = bytes(video[0].content) + (b"" if equi is None else _projection(equi))
+    content = bytes(video[0].content) + (b"" if equi is None else _projection(equi, pose))
     parts = {name[0].begin: b"", video[0].begin: _element(_VIDEO, content)}
     return b"".join(parts.get(e.begin, e.whole) for e in entry)
 
 
-def _projection(equi: bytes) -> bytes:
-    kind = _element(_PROJECTION_TYPE, bytes([_EQUIRECTANGULAR]))
-    return _element(_PROJECTION, kind + _element(_PROJECTION_PRIVATE, equi))
+def _projection(equi: bytes, pose: tuple[float, float, float]) -> bytes:
+    content = _element(_PROJECTION_TYPE, bytes([_EQUIRECTANGULAR]))
+    content += _element(_PROJECTION_PRIVATE, equi)
+    for kind, angle in zip(_POSE, pose, strict=True):
+        if angle:
+            content += _element(kind, struct.pack(">d", angle))
+    return _element(_PROJECTION, content)
 
 
 def _read_tracks(file: FileIO) -> tuple[int, memoryview]:
@@ -133,12 +200,12 @@ def _read_head(file: FileIO, at: int, end: int) -> _Head:
     return _head(memoryview(os.pread(file.fileno(), _LONGEST_HEAD, at)), end - at)
 
 
-def _elements(content: memoryview) -> list[_Element]:
+def _elements(content: memoryview, *, checksums: bool = False) -> list[_Element]:
     found: list[_Element] = []
     at = 0
     while at < len(content):
         head = _head(content[at : at + _LONGEST_HEAD], len(content) - at)
-        if head.kind == _CRC32:  # which would have to be counted again
+        if head.kind == _CRC32 and not checksums:  # which would have to be counted again
             raise EncodeError("its header has a checksum")
         whole = content[at : at + head.length + head.content]
         found.append(_Element(head.kind, at, whole, whole[head.length :]))

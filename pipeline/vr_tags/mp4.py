@@ -8,6 +8,7 @@ those of ISO/IEC 14496-12; `st3d` and `sv3d` are of Google's Spherical Video V2 
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -44,7 +45,11 @@ class _Box:
 
 
 def write_boxes(
-    file: FileIO, placeholder: bytes, stereo_mode: int | None, equi: bytes | None
+    file: FileIO,
+    placeholder: bytes,
+    stereo_mode: int | None,
+    equi: bytes | None,
+    pose: tuple[float, float, float],
 ) -> None:
     """Write the tags of the one video track over the placeholder.
 
@@ -53,6 +58,7 @@ def write_boxes(
         placeholder: the text of the file's comment.
         stereo_mode: of `st3d`; None leaves the box out.
         equi: content of the `equi` box in `sv3d`; None leaves `sv3d` out.
+        pose: yaw, pitch and roll in degrees, for `prhd`.
 
     Raises:
         EncodeError: no placeholder, or no file as ffmpeg builds it.
@@ -65,7 +71,7 @@ def write_boxes(
     left = _without_comment(udta, placeholder)
     track = _video_track(boxes)
     tags = b"" if stereo_mode is None else _full_box(b"st3d", bytes([stereo_mode]))
-    tags += b"" if equi is None else _spherical(equi)
+    tags += b"" if equi is None else _spherical(equi, pose)
     changed = {b"trak": _tagged(track, tags), b"udta": left}
     new = b"".join(changed[b.kind] if b is track or b is udta else b.whole for b in boxes)
     room = len(moov) - len(new)
@@ -119,6 +125,72 @@ def stored_films(path: Path) -> int:
                 break
             found += head[4:8] == b"moov"
             at += size
+    return found
+
+
+#: Where the boxes of a sphere are, below the description of the pictures.
+_SPHERE = (b"sv3d", b"proj")
+_SPHERICAL_XML = bytes.fromhex("ffcc8263f8554a938814587a02521fdd")
+
+
+def read_picture_boxes(path: Path, track_id: int) -> dict[bytes, bytes]:
+    """Contents of the boxes that describe the sphere of a track of a file that others made.
+
+    Returns:
+        by name: `st3d`, `sv3d` and what is in it, `prhd`, `mshp` and others; the first of each.
+        `uuid`: the XML of the first scheme, without its identifier. `camm`, empty: another track
+        says how the camera moved.
+
+    Raises:
+        EncodeError: no sound MP4, or no such track.
+        OSError: the file cannot be read.
+    """
+    with path.open("rb", buffering=0) as file:
+        moov = _boxes_at_hand(_read_moov(file)[1])
+    tracks = [_boxes_at_hand(box.content) for box in moov if box.kind == b"trak"]
+    found = {b"camm": b""} if any(_kinds(track)[:1] == [b"camm"] for track in tracks) else {}
+    for track in tracks:
+        header = b"".join(bytes(box.content) for box in track if box.kind == b"tkhd")
+        at = 20 if header[:1] == b"\1" else 12
+        if int.from_bytes(header[at : at + 4], "big") != track_id:
+            continue
+        entries = _descriptions(track)
+        boxes = _boxes_at_hand(entries[0].content[_ENTRY_BYTES:]) if entries else []
+        for kind in _SPHERE:
+            for box in [box for box in boxes if box.kind == kind][:1]:
+                boxes += _boxes_at_hand(box.content)
+        boxes += [
+            _Box(box.kind, box.whole[16:])
+            for box in track
+            if box.kind == b"uuid" and box.content[:16] == _SPHERICAL_XML
+        ]
+        return found | {box.kind: bytes(box.content) for box in reversed(boxes)}
+    raise EncodeError(f"it has no track {track_id}")
+
+
+def _kinds(track: Sequence[_Box]) -> list[bytes]:
+    return [entry.kind for entry in _descriptions(track)]
+
+
+def _descriptions(track: Sequence[_Box]) -> list[_Box]:
+    """The sample entries of a track; none where the way to them is broken."""
+    boxes = list(track)
+    for kind in _TO_DESCRIPTIONS[:-1]:
+        boxes = [inside for b in boxes if b.kind == kind for inside in _boxes_at_hand(b.content)]
+    content = b"".join(bytes(box.content[_STSD_BYTES:]) for box in boxes if box.kind == b"stsd")
+    return _boxes_at_hand(memoryview(content))
+
+
+def _boxes_at_hand(content: memoryview) -> list[_Box]:
+    """The boxes up to what is no box: other writers end a list with zeros."""
+    found: list[_Box] = []
+    at = 0
+    while len(content) - at >= _HEADER_BYTES:
+        size = int.from_bytes(content[at : at + 4], "big")
+        if not _HEADER_BYTES <= size <= len(content) - at:
+            break
+        found.append(_Box(bytes(content[at + 4 : at + 8]), content[at : at + size]))
+        at += size
     return found
 
 
@@ -249,9 +321,9 @@ def _the_only(boxes: Sequence[_Box], kind: bytes) -> _Box:
     return found[0]
 
 
-def _spherical(equi: bytes) -> bytes:
-    pose = _full_box(b"prhd", bytes(12))  # straight ahead
-    projection = _box(b"proj", pose + _box(b"equi", equi))
+def _spherical(equi: bytes, pose: tuple[float, float, float]) -> bytes:
+    header = _full_box(b"prhd", struct.pack(">3i", *(round(angle * 65536) for angle in pose)))
+    projection = _box(b"proj", header + _box(b"equi", equi))
     return _box(b"sv3d", _full_box(b"svhd", _SOURCE) + projection)
 
 

@@ -32,7 +32,8 @@ from pipeline.finish import finish_video
 from pipeline.pixels.alphapack import unpack
 from pipeline.pixels.batches import EyeBatch, FrameBatch, MatteBatch
 from pipeline.pixels.layers import Layers
-from pipeline.pixels.projection import Equirectangular, Fisheye, project
+from pipeline.pixels.projection import Equirectangular, Fisheye
+from pipeline.pixels.sampling import project
 from pipeline.segment import run_segment
 from pipeline.source.video_info import read_video
 from pipeline.stages.matting.base import ClipSampler, MattingModel, Prepared, load_model

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pipeline.pixels.projection import Equirectangular, Fisheye, Projection, project, sampling_grid
+from pipeline.pixels.projection import Equirectangular, Fisheye, Projection
+from pipeline.pixels.sampling import project, sampling_grid
 from tests.pipeline.spheres import circle, paint_world, pixel_centres, psnr
 
 SIZE = 128
