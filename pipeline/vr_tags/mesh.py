@@ -139,7 +139,8 @@ class _Reader:
 def _mesh(box: bytes) -> EyeMesh:
     reader = _Reader(box)
     count = reader.count(_MOST_COORDINATES, "coordinates")
-    coordinates = np.frombuffer(reader.take(4 * count), ">f4").astype(np.float64)
+    with np.errstate(invalid="ignore"):  # what is no number is looked for where it is used
+        coordinates = np.frombuffer(reader.take(4 * count), ">f4").astype(np.float64)
     vertices = reader.count(_MOST_VERTICES, "vertices")
     deltas = reader.deltas(vertices * _PER_VERTEX, _index_bits(count))
     indices = np.cumsum(deltas.reshape(vertices, _PER_VERTEX), axis=0)
