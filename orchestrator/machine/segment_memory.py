@@ -32,6 +32,9 @@ _CHUNK_FRAME_BYTES_PER_PIXEL = 180
 #: Of a frame that a stage holds back.
 _HELD_BYTES_PER_PIXEL = 3
 
+#: Where decoding resamples a picture: its grids (25), one eye as floats twice, the stored picture.
+_RESAMPLING_BYTES_PER_PIXEL = 45
+
 #: On a GPU: the surfaces of its decoder, which PyTorch does not know of (20 of 8 bit).
 _SURFACE_BYTES_PER_PIXEL = 30
 
@@ -145,6 +148,8 @@ def segment_bytes(
     frame = _CHUNK_FRAME_BYTES + _CHUNK_FRAME_BYTES_PER_PIXEL * pixels + stages
     model = _SEGMENT_BYTES + chunk * frame
     encoders = encoders_bytes_per_pixel(settings) * pixels_out
+    if info.stored is not None:
+        model += _RESAMPLING_BYTES_PER_PIXEL * pixels
     if on_gpu:
         surfaces = _SURFACE_BYTES_PER_PIXEL * pixels
         return encoders + _HOST_BYTES_PER_PIXEL * pixels_out, surfaces + held + round(model * 0.6)

@@ -102,7 +102,7 @@ class StoredView:
         eyes: 1 or 2.
         bounds: what its equirectangular eyes leave out; None: a mesh maps the eyes.
         mesh_sha256: of the content of the file's `mshp` box, hexadecimal.
-        track: number of the picture's track, as the container has it.
+        track: of the picture, as `pipeline.vr_tags.stored` counts.
         whole_places: the meshes' (u, v) are places in the whole picture, not in one eye's part.
     """
 

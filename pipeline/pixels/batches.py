@@ -30,10 +30,13 @@ class FrameBatch:
     Attributes:
         rgb: uint8 ``[T, 3, H, W]``, 0..255, H and W even (odd sources are padded).
         start: number of the first frame.
+        seen: bool ``[E, 1, H', W']``: where the file shows anything in each eye, the same in all
+            frames of a video; None: everywhere.
     """
 
     rgb: Tensor
     start: int
+    seen: Tensor | None = None
 
     def __post_init__(self) -> None:
         shape_ok = self.rgb.ndim == 4 and self.rgb.shape[1] == 3 and self.rgb.dtype == torch.uint8
@@ -59,10 +62,12 @@ class EyeBatch:
     Attributes:
         rgb: uint8 ``[T, E, 3, H, W]``, 0..255.
         start: number of the first frame.
+        seen: as in `FrameBatch`.
     """
 
     rgb: Tensor
     start: int
+    seen: Tensor | None = None
 
     def __post_init__(self) -> None:
         shape_ok = (

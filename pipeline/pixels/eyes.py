@@ -20,7 +20,7 @@ def eye_corner(
 
 def split_eyes(frames: FrameBatch, layout: Layout, right_first: bool = False) -> EyeBatch:
     """The eyes of each frame, the left one first; see `split`."""
-    return EyeBatch(split(frames.rgb, layout, right_first), frames.start)
+    return EyeBatch(split(frames.rgb, layout, right_first), frames.start, frames.seen)
 
 
 def split(pictures: Tensor, layout: Layout, right_first: bool = False) -> Tensor:

@@ -37,6 +37,11 @@ class SourceView(Protocol):
         """Whether the left edge goes on at the right one."""
         ...
 
+    @property
+    def tears(self) -> bool:
+        """Whether directions beside each other may lie far apart in the picture."""
+        ...
+
     def positions(self, directions: Tensor) -> tuple[Tensor, Tensor]:
         """(u, v) ``[..., 2]`` of unit vectors, and whether the picture shows them."""
         ...
@@ -84,6 +89,10 @@ class Equirectangular:
     def wraps(self) -> bool:
         return self.degrees == 360
 
+    @property
+    def tears(self) -> bool:
+        return False
+
     def directions(self, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         longitude = (u - 0.5) * math.radians(self.degrees)
         latitude = (v - 0.5) * math.pi
@@ -130,6 +139,10 @@ class Fisheye:
 
     @property
     def wraps(self) -> bool:
+        return False
+
+    @property
+    def tears(self) -> bool:
         return False
 
     def directions(self, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:

@@ -195,8 +195,8 @@ def _build_strip(
 
     wide = (columns[2:] - columns[:-2])[_MARGIN - 1 :][left : left + shape[1]]
     high = (rows[2:] - rows[:-2])[_MARGIN - 1 :][: shape[0]]
-    across = _footprint(source, moved(0, -1), moved(0, 1), wide[None, :, None])
-    down = _footprint(source, moved(-1, 0), moved(1, 0), high[:, None, None])
+    across = _footprint(source, moved(0, -1), moved(0, 0), moved(0, 1), wide[None, :, None])
+    down = _footprint(source, moved(-1, 0), moved(0, 0), moved(1, 0), high[:, None, None])
     samples = (_samples(across, source, visible), _samples(down, source, visible))
     centre = moved(0, 0)
     reach = torch.full_like(centre[..., 0], math.sqrt(2))  # of interpolation, in pixels
@@ -218,7 +218,9 @@ def _build_strip(
     )
 
 
-def _footprint(source: SourceView, before: Tensor, after: Tensor, apart: Tensor) -> Tensor:
+def _footprint(
+    source: SourceView, before: Tensor, centre: Tensor, after: Tensor, apart: Tensor
+) -> Tensor:
     """How far a pixel of the target reaches in the source, in (u, v).
 
     Interpolation already blurs by about one pixel of the source; of a footprint `length` pixels
@@ -226,13 +228,17 @@ def _footprint(source: SourceView, before: Tensor, after: Tensor, apart: Tensor)
     where the picture begins to shrink, so there is no line at which sharpness jumps.
 
     Args:
-        before, after: ``[h, w, 2]``, positions of the two neighbours.
+        before, centre, after: ``[h, w, 2]``, positions of the pixel and of its two neighbours.
         apart: how many pixels they are apart in the target: 2, or 1 at its edges.
     """
     step = after - before
     if source.wraps:
         step[..., 0] -= step[..., 0].round()
     step /= apart.clamp_min(1)
+    if source.tears:  # then one neighbour may be in quite another place of the picture
+        one, other = centre - before, after - centre
+        nearer = one.norm(dim=-1, keepdim=True) < other.norm(dim=-1, keepdim=True)
+        step = torch.where(nearer, one, other)
     squared = _in_pixels(step, source).square().sum(-1, keepdim=True)
     return step * ((squared - 1).clamp_min(0) / squared.clamp_min(1e-12)).sqrt()
 

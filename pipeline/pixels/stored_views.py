@@ -25,6 +25,7 @@ class MeshView:
     """
 
     wraps = False
+    tears = True  # where its picture closes around the viewer, or is put together of parts
 
     def __init__(self, mesh: MeshCells, size: tuple[int, int], device: torch.device) -> None:
         self._size = size
@@ -90,6 +91,10 @@ class PartOfSphere:
     @property
     def wraps(self) -> bool:
         return False
+
+    @property
+    def tears(self) -> bool:
+        return True  # where a whole circle closes
 
     def positions(self, directions: Tensor) -> tuple[Tensor, Tensor]:
         whole, _ = Equirectangular(self.height, self.width, 360).positions(directions)

@@ -37,6 +37,7 @@ class EyeResampler:
         layout, right_first: of the picture that is given; "mono" with two eyes: each uses all.
         shown: of the picture that is drawn, its left eye first.
         views, grids: of each eye, the left one first.
+        seen: bool ``[E, 1, H, W]``, where the eyes show anything.
     """
 
     layout: Layout
@@ -44,6 +45,7 @@ class EyeResampler:
     shown: Layout
     views: tuple[SourceView, ...]
     grids: tuple[tuple[GridStrip, ...], ...]
+    seen: Tensor
 
     def draw(self, picture: Tensor, out: Tensor) -> None:
         """Show the upright stored picture, uint8 ``[3, H, W]``, in ``out``; black beside it."""
@@ -97,7 +99,15 @@ def _resampler(
         views = _mesh_views(path, container, stored, eye, size[0], device)
     made = {view: make_grid(view, target, device) for view in views}
     grids = tuple(made[view] for view in views)
-    return EyeResampler(stored.layout, stored.right_first, layout, tuple(views), grids)
+    seen = torch.zeros(len(grids), 1, *size, dtype=torch.bool, device=device)
+    for shown, grid in zip(seen, grids, strict=True):
+        for strip in grid:
+            rows, columns = strip.hidden.shape
+            place = shown[0, strip.top : strip.top + rows, strip.left : strip.left + columns]
+            place.copy_(~strip.hidden)
+    if device.type == "cuda":  # the readers of other lanes have streams of their own
+        torch.cuda.current_stream(device).synchronize()
+    return EyeResampler(stored.layout, stored.right_first, layout, tuple(views), grids, seen)
 
 
 def _mesh_views(

@@ -80,7 +80,7 @@ def find_sphere(
 
     Args:
         upright: (width, height), both eyes together, in pixels.
-        track: number of the picture's track, as the container has it.
+        track: of the picture, as `pipeline.vr_tags.stored` counts.
         said: what FFmpeg says.
         layout, projection: what was asked for.
 

@@ -57,7 +57,7 @@ def read_video(
             path,
             upright,
             container=expected,
-            track=stream.id,
+            track=_track(container, stream, expected),
             stream_metadata=stream.metadata,
             said=_spherical_tags(path, expected, frame, stream),
             layout=layout,
@@ -100,6 +100,13 @@ def read_video(
             pose=sphere.pose,
             stored=sphere.stored,
         )
+
+
+def _track(container: Any, stream: Any, kind: Container) -> int:
+    """Which track the picture is, as `pipeline.vr_tags.stored` counts."""
+    if kind == "mov":
+        return int(stream.id)
+    return [video.index for video in container.streams.video].index(stream.index)
 
 
 def _spherical_tags(path: Path, container: Container, frame: Any, stream: Any) -> FoundTags:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from pipeline.contract import EyeShape, Finding, VideoInfo, VideoSettings
 from pipeline.pixels.batches import EyeBatch, FrameBatch
@@ -113,6 +115,7 @@ class ChainRun:
         self, stages: Sequence[Stage], states: Sequence[Any], shape: EyeShape, at: At
     ) -> None:
         self._stages, self._states, self._shape, self._at = stages, states, shape, at
+        self._seen: Tensor | None = None
 
     def layers(
         self, batches: Iterable[EyeBatch], start: int, stop: int
@@ -150,6 +153,7 @@ class ChainRun:
 
     def _through(self, batches: Iterable[EyeBatch]) -> Iterator[Layers]:
         for batch in batches:
+            self._seen = batch.seen
             layers = self._onwards(Layers(batch.start, batch.rgb), 0)
             del batch
             if layers is not None:
@@ -165,7 +169,7 @@ class ChainRun:
 
     def _flushed(self, stage: Stage, place: int) -> Layers | None:
         with self._at(stage.name):
-            return stage.flush(self._states[place])
+            return self._within(stage, stage.flush(self._states[place]))
 
     def _onwards(self, layers: Layers | None, place: int) -> Layers | None:
         """Through the stages from `place` on."""
@@ -174,8 +178,19 @@ class ChainRun:
             if layers is None:
                 return None
             with self._at(stage.name):
-                layers = stage.run(layers, state)
+                layers = self._within(stage, stage.run(layers, state))
         return layers
+
+    def _within(self, stage: Stage, layers: Layers | None) -> Layers | None:
+        """Without a subject where the file shows nothing, as soon as there is alpha.
+
+        A model may take that black for somebody: to `chroma` it is no screen.
+        """
+        if layers is None or layers.alpha is None or self._seen is None or stage.name != "matting":
+            return layers
+        if self._seen.is_cuda:  # made on another stream, for all readers of the video
+            self._seen.record_stream(torch.cuda.current_stream(self._seen.device))
+        return replace(layers, alpha=layers.alpha * self._seen)
 
     def _require(self, layers: Layers, start: int) -> None:
         eyes, height, width = self._shape.eyes, self._shape.height, self._shape.width

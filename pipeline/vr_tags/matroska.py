@@ -29,7 +29,6 @@ _PROJECTION = b"\x76\x70"
 _PROJECTION_TYPE = b"\x76\x71"
 _PROJECTION_PRIVATE = b"\x76\x72"
 _POSE = (b"\x76\x73", b"\x76\x74", b"\x76\x75")  # yaw, pitch, roll
-_TRACK_NUMBER = b"\xd7"
 _VOID = b"\xec"
 _CRC32 = b"\xbf"
 
@@ -106,8 +105,11 @@ class Projection:
     pose: tuple[float, float, float]
 
 
-def read_projection(path: Path, track_number: int) -> Projection | None:
-    """The projection of that track; None where it has none.
+def read_projection(path: Path, place: int) -> Projection | None:
+    """The projection of a video track; None where it has none.
+
+    Args:
+        place: of the track among the video tracks, from 0; FFmpeg does not tell its number.
 
     Raises:
         EncodeError: no sound Matroska file, or its tracks do not stand before its pictures.
@@ -115,21 +117,23 @@ def read_projection(path: Path, track_number: int) -> Projection | None:
     """
     with path.open("rb", buffering=0) as file:
         _, tracks = _read_tracks(file)
-    for entry in _elements(tracks, checksums=True):
-        if entry.kind != _TRACK_ENTRY:
-            continue
-        inside = _elements(entry.content, checksums=True)
-        if _number(inside, _TRACK_NUMBER) != track_number:
-            continue
-        for kind in (_VIDEO, _PROJECTION):
-            content = next((e.content for e in inside if e.kind == kind), None)
-            if content is None:
-                return None
-            inside = _elements(content, checksums=True)
-        private = next((bytes(e.content) for e in inside if e.kind == _PROJECTION_PRIVATE), b"")
-        yaw, pitch, roll = (_float(inside, kind) for kind in _POSE)
-        return Projection(_number(inside, _PROJECTION_TYPE), private, (yaw, pitch, roll))
-    return None
+    entries = [
+        _elements(entry.content, checksums=True)
+        for entry in _elements(tracks, checksums=True)
+        if entry.kind == _TRACK_ENTRY
+    ]
+    video = [entry for entry in entries if _number(entry, _TRACK_TYPE) == _TYPE_VIDEO]
+    if place >= len(video):
+        return None
+    inside = video[place]
+    for kind in (_VIDEO, _PROJECTION):
+        content = next((e.content for e in inside if e.kind == kind), None)
+        if content is None:
+            return None
+        inside = _elements(content, checksums=True)
+    private = next((bytes(e.content) for e in inside if e.kind == _PROJECTION_PRIVATE), b"")
+    yaw, pitch, roll = (_float(inside, kind) for kind in _POSE)
+    return Projection(_number(inside, _PROJECTION_TYPE), private, (yaw, pitch, roll))
 
 
 def _float(elements: Sequence[_Element], kind: bytes) -> float:

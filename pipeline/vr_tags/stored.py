@@ -59,7 +59,7 @@ def read_stored(
 
     Args:
         container: name of FFmpeg's demuxer: "mov", "matroska" or another.
-        track: its number, as the container has it.
+        track: in MP4 and MOV its number, in Matroska its place among the video tracks.
         stream_metadata: tags of the stream, among which Matroska has the first scheme.
 
     Raises:
@@ -91,10 +91,10 @@ def _in_mp4(path: Path, track_id: int) -> StoredSphere:
     return StoredSphere(found.get(b"mshp"), stereo_mode, pose, crop, notes)
 
 
-def _in_matroska(path: Path, track_number: int, xml: bytes) -> StoredSphere:
+def _in_matroska(path: Path, place: int, xml: bytes) -> StoredSphere:
     found = None
     with suppress(EncodeError):
-        found = read_projection(path, track_number)
+        found = read_projection(path, place)
     crop, notes = _first_scheme(xml, found is not None and found.kind != _MESH_TYPE)
     if found is None:
         return StoredSphere(pose=NO_POSE if xml else None, crop=crop, notes=notes)

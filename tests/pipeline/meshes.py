@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 from pipeline.vr_tags.mesh import EyeMesh, Floats
 from tests.pipeline.hostile import box
 
+#: Of a made-up lens, from the middle of its picture to the middle of a side; 88 in its corners.
+HALF_ANGLE = 55.0
+
 IndexType = Literal["triangles", "strip", "fan"]
 
 
 def lens_mesh(
-    *, cells: int = 24, half_angle: float = 78.0, bend: float = 0.15, yaw: float = 0.0
+    *, cells: int = 24, half_angle: float = HALF_ANGLE, bend: float = 0.15, yaw: float = 0.0
 ) -> EyeMesh:
     """A square picture of a fisheye whose rays are farther apart at its rim; no known projection.
 
@@ -232,12 +235,68 @@ def directions_in_picture(mesh: EyeMesh, height: int, width: int) -> Floats:
     return shown / np.maximum(lengths, 1e-12)
 
 
-def waves(directions: Floats) -> NDArray[np.uint8]:
-    """Colours of directions, ``[..., 3]`` each: longitude in red, latitude in green, by 6 degrees.
+def waves(directions: Floats, fineness: float) -> NDArray[np.uint8]:
+    """Colours of directions, ``[..., 3]`` each: longitude in red, latitude in green; blue is 128.
 
-    At 8 pixels a degree they change by at most 17 of 255 from a pixel to the next.
+    Args:
+        fineness: radians of phase a radian of angle.
     """
     x, y, z = np.moveaxis(directions, -1, 0)
     longitude, latitude = np.arctan2(x, z), np.arctan2(y, np.hypot(x, z))
-    colours = [0.5 + 0.5 * np.cos(60 * angle) for angle in (longitude, latitude)]
+    colours = [0.5 + 0.5 * np.cos(fineness * angle) for angle in (longitude, latitude)]
     return np.round(255 * np.stack([*colours, 0 * x + 0.5], -1)).astype(np.uint8)
+
+
+def matroska(
+    source: Path,
+    kind: int,
+    private: bytes,
+    *,
+    stereo: str,
+    pose: tuple[float, float, float] = (0, 0, 0),
+) -> Path:
+    """The pictures of an MP4 beside it in Matroska, with a Projection element in its header."""
+    path = source.with_suffix(".mkv")
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", "-i", str(source)]
+    command += ["-c", "copy", "-metadata:s:v:0", f"stereo_mode={stereo}", str(path)]
+    subprocess.run(command, check=True)
+    content = path.read_bytes()
+    poses = b"".join(
+        _element(b"\x76" + bytes([0x73 + axis]), struct.pack(">d", angle))
+        for axis, angle in enumerate(pose)
+    )
+    kinds = _element(b"\x76\x71", bytes([kind])) + _element(b"\x76\x72", private)
+    projection = _element(b"\x76\x70", kinds + poses)
+    # The list of places before them has the same identifiers.
+    first = content.index(b"\x1f\x43\xb6\x75")
+    tracks = content.rindex(b"\x16\x54\xae\x6b", 0, first)
+    size, begin = _size_at(content, tracks + 4)
+    entries, at = b"", begin
+    while at < begin + size:  # one entry of the picture; checksums go
+        length, inside = _size_at(content, at + 1)
+        if content[at : at + 1] == b"\xae":
+            entry = content[inside : inside + length]
+            video = entry.index(b"\xe0", entry.index(b"\x86"))
+            video_size, video_begin = _size_at(entry, video + 1)
+            end = video_begin + video_size
+            new = _element(b"\xe0", entry[video_begin:end] + projection)
+            entries += _element(b"\xae", entry[:video] + new + entry[end:])
+        at = inside + length
+    new = _element(b"\x16\x54\xae\x6b", entries)
+    head = content[: content.index(b"\x18\x53\x80\x67")]
+    info = content.rindex(b"\x15\x49\xa9\x66", 0, first)
+    length, inside = _size_at(content, info + 4)
+    body = content[info : inside + length] + new + content[first:]
+    path.write_bytes(head + _element(b"\x18\x53\x80\x67", body))
+    return path
+
+
+def _element(kind: bytes, content: bytes) -> bytes:
+    return kind + (len(content) | 1 << 56).to_bytes(8, "big") + content
+
+
+def _size_at(content: bytes, at: int) -> tuple[int, int]:
+    """(size, where the content begins) by the number at `at`."""
+    length = 9 - content[at].bit_length()
+    number = int.from_bytes(content[at : at + length], "big")
+    return number & ((1 << 7 * length) - 1), at + length

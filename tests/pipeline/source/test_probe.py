@@ -48,7 +48,10 @@ def test_a_good_file(clip: GetClip, tmp_path: Path) -> None:
     assert [track.language for track in info.audio] == ["eng", "deu"]
     assert all(abs(track.start_s) < 0.03 for track in info.audio)
     assert info.title == "A talk"
-    assert info.notes == ()
+    assert info.notes == (
+        "each eye is 192x96, which is not 1:1 as in equirect180: if it looks stretched, say what it"
+        " is with --projection",
+    )
     assert info_from_json(info_to_json(info)) == info
 
 

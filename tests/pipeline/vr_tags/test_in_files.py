@@ -38,7 +38,9 @@ EYES: list[tuple[Layout, bool]] = [
     ("tb", True),
 ]
 PROJECTIONS: tuple[ProjectionName, ...] = get_args(ProjectionName)
+POSE = (12.5, -30.25, 3 / 65536)
 TAGS = [SphericalTags(*eyes, name) for eyes, name in product(EYES, PROJECTIONS)]
+TAGS += [SphericalTags(*eyes, "equirect180", POSE) for eyes in EYES]
 VR180 = SphericalTags("sbs", False, "equirect180")
 TITLE = "A talk: Ærø"
 QUARTER = b"\x40\0\0\0"
@@ -143,8 +145,8 @@ def expected(container: TagContainer, tags: SphericalTags) -> FoundTags:
     projection = tags.projection if tags.projection.startswith("equirect") else None
     said = container == "webm" or (tags.stereo, projection) != ("mono", None)
     if not said or (container != "webm" and tags.right_first):  # see `stored_stereo_mode`
-        return FoundTags(None, None, projection)
-    return FoundTags(tags.stereo, tags.right_first, projection)
+        return FoundTags(None, None, projection, tags.pose)
+    return FoundTags(tags.stereo, tags.right_first, projection, tags.pose)
 
 
 def test_what_is_written_is_read_back(clip: Clip, tmp_path: Path) -> None:
@@ -373,7 +375,18 @@ def test_the_projection_as_ffmpeg_tells(
     data: bytes, degrees: int, projection: ProjectionName | None
 ) -> None:
     found = tags_of_frame({"STEREO3D": stereo3d(8, degrees=degrees), "SPHERICAL": data}, {})
-    assert found == FoundTags(None, None, projection)
+    assert (found.layout, found.right_first, found.projection) == (None, None, projection)
+
+
+def test_the_pose_and_the_part_of_a_sphere_as_ffmpeg_tells() -> None:
+    found = tags_of_frame({"SPHERICAL": sphere(2, left=0.3, right=0.25, top=0.125)}, {})
+    assert found.bounds is not None
+    edges = (found.bounds.left, found.bounds.right, found.bounds.top, found.bounds.bottom)
+    assert edges == pytest.approx((0.3, 0.25, 0.125, 0), abs=1e-9)
+    assert tags_of_frame({"SPHERICAL": sphere(2, left=0.25, right=0.25)}, {}).bounds is None
+    assert tags_of_frame({"SPHERICAL": sphere(2, left=0.6, right=0.6)}, {}).bounds is None
+    turned = struct.pack("=4i5I", 0, 655360, -65536, 1, 0, 0, 0, 0, 0)
+    assert tags_of_frame({"SPHERICAL": turned}, {}).pose == (10, -1, 1 / 65536)
 
 
 def test_matroska_tells_the_eyes_of_a_stream_as_well() -> None:
