@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.contract import VideoInfo
-from pipeline.errors import SettingsError
+from pipeline.errors import InputError, SettingsError
 from pipeline.prompts.prompts import MOST_OBJECTS, Eye, Point, Prompt, Prompts
+from pipeline.text import printable
 
 #: Names of the header rows, in their order; `individuals` is there with several animals only.
 _HEADERS = ("scorer", "individuals", "bodyparts", "coords")
@@ -104,7 +105,16 @@ def as_prompts(
         source_frames: for each output frame the frame of the source that it shows.
         correct_every: of the video's frames, so many apart correct what is tracked: the parts that
             a table names say less of an outline than tracking knows.
+
+    Raises:
+        InputError: decoding shows another picture than the one that was analysed.
     """
+    if video.stored is not None:
+        raise InputError(
+            f"the tracks of {printable(video.path)} are of the picture in the file, which is"
+            " resampled to another projection",
+            "leave out --dlc-csv, and write prompts on frames of `vrmatte preview`",
+        )
     height, width = video.eye_size
     prompts: list[Prompt] = []
     for object_id, track in enumerate(tracks, 1):

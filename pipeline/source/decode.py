@@ -123,7 +123,7 @@ class FrameReader:
             rgb = torch.empty(shape, dtype=torch.uint8, device=self._device)
             for slot in rgb:
                 self._render(next(pictures), slot)
-            yield FrameBatch(rgb, first, self._resampler and self._resampler.seen)
+            yield FrameBatch(rgb, first, None if self._resampler is None else self._resampler.seen)
             del rgb, slot  # not to be held beside the next batch
 
     def picture(self, frame: int) -> Tensor:

@@ -37,6 +37,7 @@ _EQUIRECTANGULAR = 1
 _LONGEST_HEAD = 12  # an identifier of 4 bytes, a size of 8
 _MOST_TRACKS_BYTES = 16 << 20
 _MOST_TOP_ELEMENTS = 1000
+_MOST_ELEMENTS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +210,8 @@ def _elements(content: memoryview, *, checksums: bool = False) -> list[_Element]
     at = 0
     while at < len(content):
         head = _head(content[at : at + _LONGEST_HEAD], len(content) - at)
+        if len(found) == _MOST_ELEMENTS:
+            raise EncodeError(f"an element in it has more than {_MOST_ELEMENTS} others")
         if head.kind == _CRC32 and not checksums:  # which would have to be counted again
             raise EncodeError("its header has a checksum")
         whole = content[at : at + head.length + head.content]

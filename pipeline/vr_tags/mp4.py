@@ -20,6 +20,8 @@ from pipeline.errors import EncodeError
 #: A day at 60 frames/s has tables of 100 MB.
 _MOST_MOOV_BYTES = 256 << 20
 _MOST_TOP_BOXES = 1000
+#: Of those in one box that are looked at in files of others.
+_MOST_BOXES = 10_000
 _HEADER_BYTES = 8
 #: Of a VisualSampleEntry, behind its header and before the boxes in it.
 _ENTRY_BYTES = 78
@@ -185,7 +187,7 @@ def _boxes_at_hand(content: memoryview) -> list[_Box]:
     """The boxes up to what is no box: other writers end a list with zeros."""
     found: list[_Box] = []
     at = 0
-    while len(content) - at >= _HEADER_BYTES:
+    while len(content) - at >= _HEADER_BYTES and len(found) < _MOST_BOXES:
         size = int.from_bytes(content[at : at + 4], "big")
         if not _HEADER_BYTES <= size <= len(content) - at:
             break

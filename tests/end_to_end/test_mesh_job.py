@@ -54,7 +54,8 @@ def found_dots(alpha: NDArray[np.uint8], centre: NDArray[np.float64]) -> NDArray
     y, x = np.mgrid[: alpha.shape[0], : alpha.shape[1]] + 0.5
     weight = alpha * (np.hypot(x - centre[0], y - centre[1]) < 12) / 255.0
     assert weight.sum() > 40, "there is a dot"
-    return np.array([(x * weight).sum(), (y * weight).sum()]) / weight.sum()
+    total = weight.sum()
+    return np.array([(x * weight).sum() / total, (y * weight).sum() / total])
 
 
 def test_a_camera_s_file_comes_out_as_vr180(tmp_path: Path) -> None:

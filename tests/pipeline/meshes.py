@@ -232,7 +232,8 @@ def directions_in_picture(mesh: EyeMesh, height: int, width: int) -> Floats:
         place = shown[top : bottom + 1, left : right + 1]
         place[:] = np.where(inside, point, place)
     lengths = np.linalg.norm(shown, axis=-1, keepdims=True)
-    return shown / np.maximum(lengths, 1e-12)
+    shown /= np.maximum(lengths, 1e-12)
+    return shown
 
 
 def waves(directions: Floats, fineness: float) -> NDArray[np.uint8]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import SettingsError
+from pipeline.contract import StoredView
+from pipeline.errors import InputError, SettingsError
 from pipeline.prompts.deeplabcut import as_prompts, read_tracks
 from pipeline.prompts.prompts import Point, Prompt, Prompts, find_prompts, read_prompts
 from tests.orchestrator.snapshots import video_info
@@ -213,6 +214,14 @@ def test_a_table_that_does_not_fit_is_refused(
         read_tracks(table, parts, least, rows)
     assert told in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_table_of_a_picture_that_is_resampled_is_refused(table: Path) -> None:
+    table.write_text(SEVERAL)
+    tracks = read_tracks(table, [], 0.6, 2)
+    video = replace(VIDEO, stored=StoredView(640, 960, "tb", False, 2, mesh_sha256="00"))
+    with pytest.raises(InputError, match="are of the picture in the file, which is resampled"):
+        as_prompts(tracks, video, [0])
 
 
 def test_points_of_the_whole_picture_are_those_of_the_eye_that_they_lie_in(table: Path) -> None:

@@ -267,7 +267,7 @@ def equi(top: float, bottom: float, left: float, right: float) -> bytes:
 def test_a_part_of_a_sphere_becomes_half_of_one(tmp_path: Path) -> None:
     """144 degrees by 120, as some cameras have it."""
     edges = Bounds(1 / 6, 1 / 6, 0.3, 0.3)
-    whole = replace(lens_mesh(), **vars_of_part(edges))
+    whole = replace(lens_mesh(), points=part_of_sphere(edges))
     boxes = sphere_boxes(equi(1 / 6, 1 / 6, 0.3, 0.3), kind=b"equi", stereo_mode=SBS)
     path = sphere_file(tmp_path / "talk.mp4", painted([whole, whole]), in_entry=boxes, fine=True)
     info = probed(path)
@@ -282,14 +282,14 @@ def test_a_part_of_a_sphere_becomes_half_of_one(tmp_path: Path) -> None:
     assert any("144x120 degrees of a sphere, which is not used" in note for note in named.notes)
 
 
-def vars_of_part(edges: Bounds) -> dict[str, Floats]:
+def part_of_sphere(edges: Bounds) -> Floats:
     """Directions of a fine grid over that part of the sphere."""
     places = lens_mesh().places
     longitude = (edges.left + places[:, 0] * (1 - edges.left - edges.right) - 0.5) * 2 * math.pi
     latitude = (edges.top + places[:, 1] * (1 - edges.top - edges.bottom) - 0.5) * math.pi
     level = np.cos(latitude)
     points = [np.sin(longitude) * level, np.sin(latitude), np.cos(longitude) * level]
-    return {"points": np.stack(points, -1)}
+    return np.stack(points, -1)
 
 
 def test_a_crop_of_the_first_scheme(tmp_path: Path) -> None:
