@@ -67,6 +67,8 @@ def _result(request: DrawRequest, frame: int) -> Image.Image | None:
 
 
 def _source(request: DrawRequest, frame: int) -> Image.Image | None:
+    if not request.source:
+        return None
     seconds = request.begin_s + (request.first_frame + frame) / request.frame_rate
     picture = _picture(request.source, request.stream, seconds, request.frame_rate * request.every)
     if picture is None:

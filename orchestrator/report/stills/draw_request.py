@@ -11,6 +11,7 @@ class DrawRequest:
 
     Attributes:
         source: path of the source; `stream`, `begin_s` and `rotation` as the probe found them.
+            Empty where decoding resamples its pictures: they do not lie on the output's.
         frame_rate: of the output; the source has `every` times as many frames a second.
         first_frame: number in the source of the output's first frame.
         output: path of the output that is shown.

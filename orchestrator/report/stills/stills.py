@@ -108,7 +108,7 @@ def draw_request(video: VideoReport, info: VideoInfo, deadline_s: float) -> Draw
     if output is None or not shown or video.facts is None:
         return None
     return DrawRequest(
-        source=info.path,
+        source=info.path if info.stored is None else "",
         stream=info.stream,
         begin_s=info.begin_s,
         rotation=info.rotation,

@@ -38,11 +38,11 @@ from orchestrator.report.report import Report, VideoReport, write_report
 from orchestrator.report.schema import report_schema, text
 from orchestrator.report.state import PageState, all_ended
 from orchestrator.report.stills.reuse import kept_pictures
-from orchestrator.report.stills.stills import MOST_MOMENTS, Pictures, moments
+from orchestrator.report.stills.stills import MOST_MOMENTS, Pictures, draw_request, moments
 from orchestrator.report.writer import PageWriter
 from orchestrator.watch.device_load import DeviceLoad
 from orchestrator.words import precise
-from pipeline.contract import VideoInfo
+from pipeline.contract import StoredView, VideoInfo
 from pipeline.errors import ErrorRecord
 from pipeline.judge.doubt import Doubt
 from pipeline.judge.findings import FlagKind
@@ -427,6 +427,16 @@ def test_a_page_has_room_for_so_many_pictures_of_those_that_deserve_a_look_most(
         gallery.wait(10)
     assert list(got.pictures) == [state.report.videos[n].id for n in (2, 0)]
     assert got.left_out == 1
+
+
+def test_a_source_that_is_resampled_is_not_laid_beside_its_output() -> None:
+    state, info = ended(video(0, "a")), video_info(Path(__file__))
+    plain = draw_request(state.report.videos[0], info, 9)
+    stored = StoredView(1072, 1504, "tb", False, 2, mesh_sha256="00")
+    other = draw_request(state.report.videos[0], replace(info, stored=stored), 9)
+    assert plain is not None
+    assert other is not None
+    assert (plain.source, other.source) == (info.path, "")
 
 
 def test_pictures_of_an_earlier_page_are_taken_from_it_as_long_as_they_are_of_the_same(
