@@ -1,7 +1,8 @@
 """Decides the layout of the eyes and their projection, from name, metadata and shape.
 
 Four sources, the first that speaks decides, for layout and projection each on its own: what was
-asked for, the tags in the name, the container's metadata, the shape of the picture.
+asked for, the tags in the name, the container's metadata, the shape of the picture. A tag that may
+be a word of the title counts only where the shape bears it out, and the person is told.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.contract import Layout, ProjectionName, eye_size
 from pipeline.vr_tags.in_files import FoundTags
-from pipeline.vr_tags.in_names import read_tags
+from pipeline.vr_tags.in_names import NameTags, read_tags
 
 _SILENT = FoundTags()
 
@@ -23,6 +24,7 @@ class View:
     Attributes:
         right_first: the right eye is the left (or upper) half.
         layout_reason, projection_reason: for the person who reads the plan.
+        doubt: what else the name could mean, and how to say so; empty where there is no doubt.
     """
 
     layout: Layout
@@ -30,6 +32,18 @@ class View:
     layout_reason: str
     projection: ProjectionName
     projection_reason: str
+    doubt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """All but the name: the arguments of `find_view`."""
+
+    width: int
+    height: int
+    container: FoundTags
+    layout: Layout | None
+    projection: ProjectionName | None
 
 
 def find_view(
@@ -50,6 +64,79 @@ def find_view(
         layout, projection: what was asked for.
     """
     tags = read_tags(stem)
+    known = _Known(width, height, container, layout, projection)
+    named = _view(tags, known)
+    sure = _sure_tags(tags, known, named)
+    unnamed = _view(sure, known)
+    if (named.layout, named.projection) == (unnamed.layout, unnamed.projection):
+        return named
+    beaten = (sure.layout is None and container.layout is not None) or (
+        sure.projection is None and container.projection is not None
+    )
+    lone_number = tags.projection is not None and not tags.projection_doubtful
+    if not beaten and (_fits(named, known) or (lone_number and width > _HD_WIDTH)):
+        return replace(named, doubt=_doubt(tags, known, named, unnamed, named))
+    return replace(unnamed, doubt=_doubt(tags, known, unnamed, unnamed, named))
+
+
+#: Nothing that wide is a picture of a sphere by its shape alone, or by a number in its name.
+_HD_WIDTH = 1920
+
+
+def _sure_tags(tags: NameTags, known: _Known, named: View) -> NameTags:
+    """The tags without those that may be words of the title.
+
+    A layout and a projection bear each other out, if either is a sure one. A number that stands
+    alone, well set off, is sure where the picture has the shape of it, or metadata.
+    """
+    both = tags.layout is not None and tags.projection is not None
+    if both and not (tags.layout_doubtful and tags.projection_doubtful):
+        return tags
+    if tags.layout_doubtful and known.layout is None:
+        tags = replace(tags, layout=None, layout_word="", order_stated=False)
+    lone = tags.projection_word in ("180", "360") and not both and known.layout is None
+    silent = known.container.layout is None and known.container.projection is None
+    misfit = lone and silent and not _fits(named, known)
+    if (tags.projection_doubtful or misfit) and known.projection is None:
+        tags = replace(tags, projection=None, projection_word="")
+    return tags
+
+
+def _fits(view: View, known: _Known) -> bool:
+    """Whether each eye has the very shape that the view calls for; as a film, it alone."""
+    ratio = _eye_ratio(view.layout, known.width, known.height)
+    if view.projection != "flat":
+        return _is_near(ratio, _eye_shape(view.projection))
+    whole = _ratio(known.width, known.height)
+    return view.layout != "mono" and _is_screen(ratio) and not _is_screen(whole)
+
+
+def _doubt(tags: NameTags, known: _Known, taken: View, unnamed: View, named: View) -> str:
+    """The note on a name that may say something else."""
+    words = [
+        repr(word)
+        for word, differs in (
+            (tags.layout_word, named.layout != unnamed.layout and known.layout is None),
+            (tags.projection_word, known.projection is None),
+        )
+        if word and differs
+    ]
+    who = "the shape" if known.container == _SILENT else "the file"
+    other = named if taken is unnamed else unnamed
+    options = [f"--layout {other.layout}"] if other.layout != taken.layout else []
+    if other.projection != taken.projection:
+        options.append(f"--projection {other.projection}")
+    return (
+        f"the name says {' and '.join(words)}, {who} ({known.width}x{known.height}) says"
+        f" {unnamed.layout}, {unnamed.projection}: taken for {taken.layout}, {taken.projection};"
+        f" {' '.join(options)} to say otherwise"
+    )
+
+
+def _view(tags: NameTags, known: _Known) -> View:
+    """How to see the picture if all of those tags count."""
+    width, height, container = known.width, known.height, known.container
+    layout, projection = known.layout, known.projection
     found_layout = layout or tags.layout or container.layout
     layout_reason = _source(layout, tags.layout_word, container.layout)
     found_projection = projection or tags.projection or container.projection
@@ -89,7 +176,7 @@ def is_squeezed(view: View, width: int, height: int) -> bool:
     if view.layout == "mono":
         return False
     if view.projection == "flat":
-        return _SCREENS[0] <= _ratio(width, height) <= _SCREENS[1]
+        return _is_screen(_ratio(width, height))
     factor = 0.5 if view.layout == "sbs" else 2.0
     return _is_near(_eye_ratio(view.layout, width, height), factor * _eye_shape(view.projection))
 
@@ -115,6 +202,10 @@ _SCREENS = (1.24, 2.5)
 _TOLERANCE = 0.07
 
 
+def _is_screen(ratio: float) -> bool:
+    return _SCREENS[0] <= ratio <= _SCREENS[1]
+
+
 def _source(asked: str | None, word: str, metadata: str | None) -> str:
     if asked:
         return "as asked"
@@ -125,7 +216,7 @@ def _source(asked: str | None, word: str, metadata: str | None) -> str:
 
 def _is_double_square(width: int, height: int) -> bool:
     # Exact but for a pixel or two: with no other hint, films of 1.9:1 or 2.1:1 must not be it.
-    return width > 1920 and abs(width - 2 * height) <= 4
+    return width > _HD_WIDTH and abs(width - 2 * height) <= 4
 
 
 def _layout_by_shape(

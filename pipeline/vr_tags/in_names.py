@@ -2,22 +2,15 @@
 
 Any case, any order, set off by something that is neither letter nor digit. Knows no pictures: what
 a name leaves open is decided in `pipeline/source/layout.py`.
-
-Sources: Meta's media overview for `_LR`, `_RL`, `_TB`, `_BT` (named in the order in which the left
-and the right eye's picture come: `_RL` has the right eye left, `_BT` has the left eye at the
-bottom); Skybox's page on suffixes for 3DH, 3DV, OU, HOU, HSBS, 180x180, F180; the name rules in
-XBVR (pkg/tasks/volume.go, pkg/api/heresphere.go) and PTMediaServer (utils/vr_naming.py) for the
-lenses and their fields of view: RF52 190 degrees, MKX200 200, MKX220 and VRCA220 220.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pipeline.contract import Layout, ProjectionName
+from pipeline.vr_tags.name_words import Word, find_tags, words_of
 
 _FALLBACK = "video"
 
@@ -32,6 +25,8 @@ class NameTags:
         words: all tags, as spelled, in order.
         layout_word, projection_word: those that decided; empty where none did.
         order_stated: a tag of that layout says which eye is first ("LR" does, "SBS" does not).
+        layout_doubtful, projection_doubtful: the word that decided may well be one of the title: a
+            number or two letters that stand alone among words.
     """
 
     layout: Layout | None
@@ -42,6 +37,8 @@ class NameTags:
     layout_word: str = ""
     projection_word: str = ""
     order_stated: bool = False
+    layout_doubtful: bool = False
+    projection_doubtful: bool = False
 
 
 def read_tags(stem: str) -> NameTags:
@@ -49,15 +46,18 @@ def read_tags(stem: str) -> NameTags:
 
     Two eyes beat one, as "mono" is also said of sound. A lens beats "fisheye", and both beat 180,
     which players want beside them (`_LR_180_FISHEYE_F180_alpha`). Otherwise the last tag counts:
-    tags are put at the end, and what comes before may be the title.
+    tags are put at the end, and what comes before may be the title. Doubtful tags count where there
+    are no others; whether they do at all the picture must say.
     """
-    found = list(_find_tags(_words(stem)))
+    found = list(find_tags(words_of(stem)))
     layouts = [item for item in found if item.tag.layout not in (None, "mono")]
     layouts = layouts or [item for item in found if item.tag.layout]
+    layouts = [item for item in layouts if not item.doubtful] or layouts
     layout = layouts[-1].tag.layout if layouts else None
     orders = [item.tag.right_first for item in layouts if item.tag.layout == layout]
     stated = [order for order in orders if order is not None]
     projections = [item for item in found if item.tag.projection]
+    projections = [item for item in projections if not item.doubtful] or projections
     highest = max((item.tag.rank for item in projections), default=0)
     decisive = [item for item in projections if item.tag.rank == highest]
     return NameTags(
@@ -69,6 +69,8 @@ def read_tags(stem: str) -> NameTags:
         layouts[-1].spelled(stem) if layouts else "",
         decisive[-1].spelled(stem) if decisive else "",
         bool(stated),
+        bool(layouts and layouts[-1].doubtful),
+        bool(decisive and decisive[-1].doubtful),
     )
 
 
@@ -79,8 +81,8 @@ def strip_tags(stem: str) -> str:
     there twice.
     """
     while True:
-        words = _words(stem)
-        found = list(_find_tags(words))
+        words = words_of(stem)
+        found = list(find_tags(words))
         if not found:
             return stem or _FALLBACK
         stem = _without(stem, words, {k for item in found for k in range(item.first, item.last)})
@@ -128,196 +130,6 @@ _PROJECTION_TAGS: dict[ProjectionName, str] = {
 _PACKED_TAGS: dict[ProjectionName, str] = {"fisheye180": "180_FISHEYE_F180"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Tag:
-    """What a word means.
-
-    Attributes:
-        right_first: None where the word says nothing of the order of the eyes.
-        rank: of `projection`: a number 0, a fisheye 1, a fisheye of a known field of view 2.
-        joints: what may stand between the parts of a tag of several words.
-    """
-
-    layout: Layout | None = None
-    right_first: bool | None = None
-    projection: ProjectionName | None = None
-    rank: int = 0
-    alpha: bool = False
-    joints: str = "_-"
-
-
-_SBS, _TB, _MONO = _Tag("sbs"), _Tag("tb"), _Tag("mono")
-_DOME, _SPHERE = _Tag(projection="equirect180"), _Tag(projection="equirect360")
-_ANY_JOINT = "_- ."
-
-
-def _lens(projection: ProjectionName) -> _Tag:
-    return _Tag(projection=projection, rank=2, joints=_ANY_JOINT)
-
-
-# Left out, because they say other things as often, or mean different pictures to different players:
-# "3D" and "half" (no layout), "left-right" and "top bottom" with spaces (prose), "flat", "screen"
-# and "full" (ordinary words), "EAC" (a cube, which is not known here).
-_TAGS: dict[tuple[str, ...], _Tag] = {
-    ("lr",): _Tag("sbs", right_first=False),
-    ("rl",): _Tag("sbs", right_first=True),
-    ("sbs",): _SBS,
-    ("3dh",): _SBS,
-    ("hsbs",): _SBS,
-    ("h", "sbs"): _Tag("sbs", joints=_ANY_JOINT),
-    ("half", "sbs"): _Tag("sbs", joints=_ANY_JOINT),
-    ("sidebyside",): _SBS,
-    ("side", "by", "side"): _SBS,
-    ("tb",): _Tag("tb", right_first=False),
-    ("bt",): _Tag("tb", right_first=True),
-    ("ou",): _TB,
-    ("3dv",): _TB,
-    ("hou",): _TB,
-    ("htb",): _TB,
-    ("h", "ou"): _TB,
-    ("half", "ou"): _Tag("tb", joints=_ANY_JOINT),
-    ("overunder",): _TB,
-    ("over", "under"): _TB,
-    ("topbottom",): _TB,
-    ("top", "bottom"): _TB,
-    ("mono",): _MONO,
-    ("2d",): _MONO,
-    ("180",): _DOME,
-    ("180x180",): _DOME,
-    ("vr180",): _DOME,
-    ("180vr",): _DOME,
-    ("360",): _SPHERE,
-    ("360x180",): _SPHERE,
-    ("180x360",): _SPHERE,
-    ("vr360",): _SPHERE,
-    ("360vr",): _SPHERE,
-    ("fisheye",): _Tag(projection="fisheye180", rank=1),
-    ("f180",): _lens("fisheye180"),
-    ("180f",): _lens("fisheye180"),
-    ("rf52",): _lens("fisheye190"),
-    ("mkx200",): _lens("fisheye200"),
-    ("mkx220",): _lens("fisheye220"),
-    ("vrca220",): _lens("fisheye220"),
-    ("fisheye180",): _lens("fisheye180"),
-    ("fisheye190",): _lens("fisheye190"),
-    ("fisheye200",): _lens("fisheye200"),
-    ("fisheye220",): _lens("fisheye220"),
-    ("fisheye", "180"): _lens("fisheye180"),
-    ("fisheye", "190"): _lens("fisheye190"),
-    ("fisheye", "200"): _lens("fisheye200"),
-    ("fisheye", "220"): _lens("fisheye220"),
-}
-_ALPHA = _Tag(alpha=True)
-_LONGEST = max(len(parts) for parts in _TAGS)
-
-#: Words of the languages that titles are written in: within a sentence only capitals are tags.
-_PROSE_WORDS = {"ou", "mono"}
-_PROSE_GAP = re.compile(r"[ .,]+")
-_NUMBER = re.compile(r"v?\d+")
-_TIMES, _DEGREES = "\N{MULTIPLICATION SIGN}", "\N{DEGREE SIGN}\N{MASCULINE ORDINAL INDICATOR}"
-_UNITS = {"p", "fps", "hz", "kbps", "mbps", "mb", "gb", "s", "sec", "min", "m", "km", "kmh", "mph"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Word:
-    """A run of letters and digits of a name.
-
-    Attributes:
-        key: lower case, without the sign of degrees.
-        before, after: what stands between it and its neighbours; None where it has none.
-    """
-
-    start: int
-    end: int
-    text: str
-    key: str
-    before: str | None
-    after: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A tag, and the words ``first <= k < last`` that it is made of."""
-
-    tag: _Tag
-    first: int
-    last: int
-    start: int
-    end: int
-
-    def spelled(self, stem: str) -> str:
-        return stem[self.start : self.end]
-
-
-def _in_word(character: str) -> bool:
-    # A mark that belongs to the letter before it is no separator: names come decomposed as well.
-    mark = unicodedata.category(character).startswith("M")
-    return mark or character.isalnum() or character in f"{_TIMES}{_DEGREES}"
-
-
-def _words(stem: str) -> list[_Word]:
-    spans: list[tuple[int, int]] = []
-    for k, character in enumerate(stem):
-        if not _in_word(character):
-            continue
-        if spans and spans[-1][1] == k:
-            spans[-1] = (spans[-1][0], k + 1)
-        else:
-            spans.append((k, k + 1))
-    words = []
-    for k, (start, end) in enumerate(spans):
-        before = stem[spans[k - 1][1] : start] if k else None
-        after = stem[end : spans[k + 1][0]] if k + 1 < len(spans) else None
-        key = stem[start:end].lower().replace(_TIMES, "x").rstrip(_DEGREES)
-        words.append(_Word(start, end, stem[start:end], key, before, after))
-    return words
-
-
-def _find_tags(words: list[_Word]) -> Iterator[_Found]:
-    """The tags from left to right; of several words, where there is one, rather than of one."""
-    place, after_tag = 0, False
-    while place < len(words):
-        found = _tag_at(words, place, after_tag)
-        if found:
-            yield found
-        place = found.last if found else place + 1
-        after_tag = found is not None
-
-
-def _tag_at(words: list[_Word], first: int, after_tag: bool) -> _Found | None:
-    for count in range(min(_LONGEST, len(words) - first), 0, -1):
-        parts = words[first : first + count]
-        tag = _TAGS.get(tuple(part.key for part in parts))
-        if tag and all(part.after and part.after in tag.joints for part in parts[:-1]):
-            break
-    else:
-        # "alpha" is an ordinary word: only behind another tag is it one.
-        parts, tag = words[first : first + 1], _ALPHA
-        if not after_tag or parts[0].key != "alpha":
-            return None
-    if len(parts) == 1 and not _stands_alone(parts[0], words, first):
-        return None
-    return _Found(tag, first, first + len(parts), parts[0].start, parts[-1].end)
-
-
-def _stands_alone(word: _Word, words: list[_Word], place: int) -> bool:
-    """Whether a word that looks like a tag is not just a part of a sentence, date or figure."""
-    before, after = word.before, word.after
-    if word.key in _PROSE_WORDS and not word.text.isupper():
-        begins = before is None or _PROSE_GAP.fullmatch(before) is not None
-        return not (begins and after is not None and _PROSE_GAP.fullmatch(after))
-    if word.text in ("180", "360"):
-        following = words[place + 1].key if after is not None else ""
-        if after == " " and following in _UNITS:
-            return False
-        if after == "." and following.isdecimal():  # 180.5
-            return False
-        if before in ("-", ".") and _NUMBER.fullmatch(words[place - 1].key):
-            # 2023-180, v1.180; but 23.09.15.180.LR
-            return after == before and (following,) in _TAGS
-    return True
-
-
 _JOINERS = r" _\-.,~\u2013\u2014\u00a0\u3000"  # dashes and spaces of other scripts as well
 _OPENERS, _CLOSERS = r"(\[{<\uff08\u3010\u300c\u300e", r")\]}>\uff09\u3011\u300d\u300f"
 # Where a tag was there is a slash now: the one sign that no name holds.
@@ -326,7 +138,7 @@ _SEAM = re.compile(rf"([{_JOINERS}]*)/(?:[{_JOINERS}/]*/)?([{_JOINERS}]*)")
 _NO_BRACKET = re.compile(rf"[^{_OPENERS}{_CLOSERS}]")
 
 
-def _without(stem: str, words: list[_Word], tagged: set[int]) -> str:
+def _without(stem: str, words: list[Word], tagged: set[int]) -> str:
     """`stem` without those words, its gaps closed."""
     kept: list[str] = []
     place = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -70,6 +70,76 @@ def test_what_is_seen(
     assert is_squeezed(view, *size) == squeezed
     half = {"sbs": "half width", "tb": "half height"}.get(layout, "half")
     assert view.projection_reason.endswith(half) == squeezed
+
+
+FILM, ROUND, TALL, WHOLE = (1920, 1080), (3840, 1920), (2880, 5760), (3840, 3840)
+#: Name, size, layout, projection, what the person is told to say otherwise; empty: no doubt.
+DOUBTS: list[tuple[str, tuple[int, int], Layout, ProjectionName, str]] = [
+    ("clip 180", FILM, "mono", "flat", "--layout sbs --projection equirect180"),
+    ("clip 180", (3840, 2160), "mono", "flat", "--layout sbs --projection equirect180"),
+    ("clip 180", ROUND, "sbs", "equirect180", ""),
+    ("clip 180", TALL, "tb", "equirect180", "--layout mono --projection flat"),
+    ("clip_180", FILM, "mono", "flat", "--layout sbs --projection equirect180"),
+    ("clip_180", (3840, 2160), "sbs", "equirect180", "--layout mono --projection flat"),
+    ("clip_180", ROUND, "sbs", "equirect180", ""),
+    ("clip_180", (1280, 640), "sbs", "equirect180", ""),
+    ("clip_LR_180", FILM, "sbs", "equirect180", ""),
+    ("VR180 talk", FILM, "sbs", "equirect180", ""),
+    ("take_360", FILM, "mono", "flat", "--projection equirect360"),
+    ("take_360", ROUND, "mono", "equirect360", "--layout sbs --projection equirect180"),
+    ("coaster_360", ROUND, "mono", "equirect360", ""),
+    ("coaster_360", WHOLE, "tb", "equirect360", ""),
+    ("Coaster 360 4K", (3840, 2160), "mono", "flat", "--projection equirect360"),
+    ("Coaster 360 4K", WHOLE, "tb", "equirect360", "--layout mono --projection flat"),
+    ("Plage_ou_ville", FILM, "mono", "flat", ""),
+    ("Plage_ou_ville", ROUND, "sbs", "equirect180", ""),
+    ("1 TB disk", FILM, "mono", "flat", ""),
+    ("1 TB disk", WHOLE, "mono", "flat", ""),
+    ("Session BT", FILM, "mono", "flat", "--layout tb"),
+    ("Session BT", ROUND, "sbs", "equirect180", "--layout tb --projection equirect360"),
+    ("Session BT", TALL, "tb", "equirect180", "--layout mono --projection flat"),
+    ("Session_BT", WHOLE, "tb", "equirect360", ""),
+    ("my_bt_speaker", FILM, "mono", "flat", "--layout tb"),
+    ("film LR", (3840, 1080), "sbs", "flat", "--layout mono"),
+    ("film_LR", (3840, 1080), "sbs", "flat", ""),
+    ("LR trip 180", FILM, "mono", "flat", "--layout sbs --projection equirect180"),
+    ("song 180\u00b0 3D LR", FILM, "sbs", "equirect180", ""),
+    ("Studio_LR_Title_180", (3840, 2160), "sbs", "equirect180", ""),
+    ("The fisheye lens", FILM, "mono", "flat", "--layout sbs --projection fisheye180"),
+]
+
+
+@pytest.mark.parametrize(("stem", "size", "layout", "projection", "otherwise"), DOUBTS)
+def test_a_word_that_may_be_of_the_title_counts_where_the_shape_agrees(
+    stem: str,
+    size: tuple[int, int],
+    layout: Layout,
+    projection: ProjectionName,
+    otherwise: str,
+) -> None:
+    view = find_view(stem, *size)
+    assert (view.layout, view.projection) == (layout, projection)
+    if not otherwise:
+        assert view.doubt == ""
+        return
+    assert view.doubt.startswith("the name says '")
+    assert f"taken for {layout}, {projection}; {otherwise} to say otherwise" in view.doubt
+    options = otherwise.replace("--", "").split()
+    asked: dict[str, Any] = dict(zip(options[::2], options[1::2], strict=True))
+    said = find_view(stem, *size, **asked)
+    assert said.doubt == "" or len(asked) < 2
+    assert (asked.get("layout", said.layout), asked.get("projection", said.projection)) == (
+        said.layout,
+        said.projection,
+    )
+
+
+def test_what_the_file_says_beats_a_doubtful_word() -> None:
+    said = FoundTags("sbs", right_first=True, projection="equirect180")
+    view = find_view("take 360", 3840, 1920, container=said)
+    assert (view.layout, view.right_first, view.projection) == ("sbs", True, "equirect180")
+    assert "the file (3840x1920) says sbs, equirect180" in view.doubt
+    assert find_view("take_mono_360", 3840, 1920, container=said).projection == "equirect360"
 
 
 def test_each_is_decided_by_the_first_that_speaks() -> None:

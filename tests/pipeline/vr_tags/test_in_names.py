@@ -67,6 +67,13 @@ NAMES: list[tuple[str, Layout | None, bool, ProjectionName | None]] = [
     ("two people side by side", None, False, None),
     ("3D", None, False, None),
     ("L\u0301R", None, False, None),  # a letter in two characters
+    ("1 TB disk", None, False, None),
+    ("2_TB_backup", None, False, None),
+    ("Plage_ou_ville", None, False, None),
+    ("PLAGE-OU-VILLE", None, False, None),
+    ("coaster_ou_v2", "tb", False, None),
+    ("scene_2_TB", "tb", False, None),
+    ("clip_180_TB_final", "tb", False, "equirect180"),
 ]
 
 
@@ -84,6 +91,43 @@ def test_names_in_use(
             layout is not None,
             projection is not None,
         )
+
+
+@pytest.mark.parametrize(
+    ("name", "layout", "projection"),
+    [
+        # sure: as DeoVR, HereSphere, Skybox and the sites write them
+        ("talk_LR_180", False, False),
+        ("talk_180", False, False),
+        ("talk_360", False, False),
+        ("talk-180-LR", False, False),
+        ("Studio.Title.23.09.15.180.LR.8K", False, False),
+        ("song 180\u00b0 3D LR", False, False),
+        ("Film 3D OU", False, False),
+        ("Title [180] (LR) end", False, False),
+        ("[180 VR] Band - Song", False, False),
+        ("talk_OU", False, False),
+        ("talk_MKX200", False, False),
+        ("clip 180 LR", False, False),
+        # a number or two letters alone among words
+        ("take_360", False, True),
+        ("Scene.180", False, True),
+        ("clip 180", False, True),
+        ("Coaster 360 4K", False, True),
+        ("180_days_later", False, True),
+        ("The fisheye lens", False, True),
+        ("Session BT", True, False),
+        ("my_bt_speaker", True, False),
+        ("My 2D film", True, False),
+        ("LR trip 180", True, True),
+        # a sure one of the kind is there as well
+        ("take_360_LR_180", False, False),
+        ("Session BT_LR_180", False, False),
+    ],
+)
+def test_doubtful_tags(name: str, layout: bool, projection: bool) -> None:
+    tags = read_tags(name)
+    assert (tags.layout_doubtful, tags.projection_doubtful) == (layout, projection)
 
 
 def test_tags_at_the_end_beat_the_title() -> None:
