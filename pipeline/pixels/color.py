@@ -24,6 +24,10 @@ _LUMA_WEIGHTS = {  # FFmpeg's name of the matrix -> (Kr, Kb)
     "smpte240m": (0.212, 0.087),
     "bt2020nc": (0.2627, 0.0593),
 }
+#: Colour differences of whole and half RGB samples instead of weights; only ever decoded.
+_YCGCO = "ycgco"
+#: What outputs are coded in: each codec and container can say all of these.
+_OUTPUT_MATRICES = ("bt709", "bt470bg", "smpte170m", "bt2020nc")
 #: On a CPU: pixels worked on at once. They stay in the cache, and PyTorch shares out no operation
 #: on fewer than 32768, which costs more than it takes.
 _STRIP_PIXELS = 32_000
@@ -32,27 +36,35 @@ _LEAST_ROWS = 16
 
 
 def resolve_matrix(video: VideoInfo) -> str:
-    """The matrix to decode and to encode with.
+    """The matrix to decode with.
 
     Where the file is silent: BT.709 from 720 lines or 1280 columns on, else BT.601, as players do.
-    Where it names one that is not linear in RGB (ICtCp, YCgCo, RGB itself), the output is BT.709.
     """
-    if video.color.matrix in _LUMA_WEIGHTS:
+    if video.color.matrix in (*_LUMA_WEIGHTS, _YCGCO):
         return video.color.matrix
-    if video.color.matrix == "unspecified" and video.height < 720 and video.width < 1280:
-        return "smpte170m"
-    return "bt709"
+    return _usual_matrix(video)
+
+
+def _usual_matrix(video: VideoInfo) -> str:
+    return "smpte170m" if video.height < 720 and video.width < 1280 else "bt709"
 
 
 def knows_matrix(name: str) -> bool:
-    """Whether pictures of that matrix, by FFmpeg's name, can be converted here."""
+    """Whether pictures of that matrix, by FFmpeg's name, can be encoded here."""
     return name in _LUMA_WEIGHTS
 
 
 def output_tags(video: VideoInfo) -> ColorTags:
-    """The colour tags of an encoded deliverable: limited range, the rest as in the source."""
+    """The colour tags of an encoded deliverable: limited range, the rest as in the source.
+
+    A matrix that not every codec can name (FCC, SMPTE 240M) or that is none of weights (YCgCo, RGB
+    itself) gives way to the usual one: the colours stay what they are.
+    """
     color = video.color
-    return ColorTags(resolve_matrix(video), color.primaries, color.transfer, full_range=False)
+    matrix = resolve_matrix(video)
+    if matrix not in _OUTPUT_MATRICES or color.matrix == "gbr":
+        matrix = "bt709" if color.matrix == "gbr" else _usual_matrix(video)
+    return ColorTags(matrix, color.primaries, color.transfer, full_range=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +72,7 @@ class YuvFormat:
     """How numbers in planes mean colours.
 
     Attributes:
-        matrix: a key of the table above, by FFmpeg's name.
+        matrix: a key of the table above, by FFmpeg's name; or "ycgco", to decode.
         bit_depth: meaningful low bits of a sample.
     """
 
@@ -83,15 +95,17 @@ class YuvFormat:
     def chroma(self) -> tuple[float, float]:
         """(scale, offset) for colour differences in -0.5..0.5."""
         middle = 128.0 * 2 ** (self.bit_depth - 8)
-        scale = 2**self.bit_depth - 1 if self.full_range else 224 * 2 ** (self.bit_depth - 8)
-        return float(scale), middle
+        if self.full_range or self.matrix == _YCGCO:  # of samples as they are, not scaled again
+            return self.luma[0], middle
+        return 224.0 * 2 ** (self.bit_depth - 8), middle
 
 
 def yuv_to_rgb(planes: tuple[Tensor, Tensor, Tensor], form: YuvFormat, out: Tensor) -> None:
     """Convert the planes of one frame, rounding to nearest.
 
     Args:
-        planes: Y ``[H, W]`` and U, V ``[ceil(H/sy), ceil(W/sx)]``, uint8 or uint16, sx, sy 1 or 2.
+        planes: Y ``[H, W]`` and U, V ``[ceil(H/sy), ceil(W/sx)]``, uint8 or uint16, sx, sy 1, 2
+            or 4.
         out: uint8 ``[3, H, W]``, 0..255, written to; may be a view.
     """
     y, u, v = planes
@@ -107,14 +121,12 @@ def yuv_to_rgb(planes: tuple[Tensor, Tensor, Tensor], form: YuvFormat, out: Tens
 
 
 def _subsampling(full: int, part: int) -> int:
-    return 1 if part == full else 2
+    return next(step for step in (1, 2, 4) if -(-full // step) == part)
 
 
 def _convert_strip(
     y: Tensor, u: Tensor, v: Tensor, step: tuple[int, int], form: YuvFormat, out: Tensor
 ) -> None:
-    kr, kb = form.weights
-    kg = 1 - kr - kb
     luma_scale, luma_offset = form.luma
     chroma_scale, middle = form.chroma
     gain, unit = 255 / luma_scale, 255 / chroma_scale
@@ -122,15 +134,23 @@ def _convert_strip(
     luma = y.float().mul_(gain).add_(0.5 - luma_offset * gain)
     cb = u.float().sub_(middle).mul_(unit)
     cr = v.float().sub_(middle).mul_(unit)
-    differences = (
+    height, width = y.shape
+    for channel, difference in zip(out, _rgb_less_luma(cb, cr, form), strict=True):
+        full = _repeat(difference, step)[:height, :width]
+        channel.copy_(_whole((luma + full).clamp_(0, 255)))
+
+
+def _rgb_less_luma(cb: Tensor, cr: Tensor, form: YuvFormat) -> tuple[Tensor, Tensor, Tensor]:
+    """What is added to luma for red, green and blue; of YCgCo `cb` is Cg and `cr` is Co."""
+    if form.matrix == _YCGCO:
+        return cr - cb, cb, -(cb + cr)
+    kr, kb = form.weights
+    kg = 1 - kr - kb
+    return (
         cr * (2 * (1 - kr)),
         (cb * (-2 * kb * (1 - kb) / kg)).add_(cr, alpha=-2 * kr * (1 - kr) / kg),
         cb * (2 * (1 - kb)),
     )
-    height, width = y.shape
-    for channel, difference in zip(out, differences, strict=True):
-        full = _repeat(difference, step)[:height, :width]
-        channel.copy_(_whole((luma + full).clamp_(0, 255)))
 
 
 def _whole(values: Tensor) -> Tensor:
