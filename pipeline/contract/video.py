@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Layout = Literal["mono", "sbs", "tb"]
 
@@ -57,6 +57,18 @@ class ColorTags:
     primaries: str = "unspecified"
     transfer: str = "unspecified"
     full_range: bool = False
+
+
+class Crop(NamedTuple):
+    """Pixels at the edges of a stored picture that are not shown."""
+
+    top: int = 0
+    bottom: int = 0
+    left: int = 0
+    right: int = 0
+
+
+NO_CROP = Crop()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +143,8 @@ class VideoInfo:
         num_frames: frames of the output at that constant rate.
         source_frames: frames in the file.
         rotation: degrees counter-clockwise that make the stored picture upright: 0, 90, 180, 270.
+        crop: is cut off the stored picture before all else.
+        mirrored: left and right of the stored picture change places before it is turned.
         layout_reason: why that layout was taken, for the person who reads the plan.
         right_first: the right eye is the left (or upper) half of the picture.
         projection, projection_reason: of each eye's picture, and why that one.
@@ -172,6 +186,8 @@ class VideoInfo:
     stored: StoredView | None = None
     every: int = 1
     phase: int = 0
+    crop: Crop = NO_CROP
+    mirrored: bool = False
 
     def every_nth(self, every: int, phase: int = 0) -> VideoInfo:
         """A video of every so many frames of this one, at as low a rate: it lasts as long.

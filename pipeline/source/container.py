@@ -1,7 +1,7 @@
-"""Opens a file as an FFmpeg container with care; finds its video stream and first frame.
+"""Opens a file as an FFmpeg container with care; finds the first frame of a stream.
 
-What cannot be matted is refused here: no video, too many streams, a picture of a size that nobody
-means. `shown` is the file's name as messages show it.
+What cannot be matted is refused here: too many streams, a picture of a size that nobody means.
+`shown` is the file's name as messages show it.
 """
 
 from __future__ import annotations
@@ -54,19 +54,6 @@ def require_container(container: Any, expected: Container, shown: str) -> None:
         )
 
 
-def picture_stream(container: Any, shown: str) -> Any:
-    """The first stream of video that is no cover."""
-    pictures = [s for s in container.streams.video if not _is_cover(s)]
-    if not pictures:
-        kind = "only audio" if container.streams.audio else "no video"
-        raise InputError(f"{shown} holds {kind}", "leave it out of the input")
-    stream = pictures[0]
-    if stream.codec_context is None:
-        raise InputError(f"{shown} holds video of a codec that is not known", "convert it first")
-    _check_largest(stream.codec_context, shown)
-    return stream
-
-
 def first_frame(path: Path, stream: int, shown: str) -> Any:
     """The first frame that can be decoded, as a decoder that passes over damage finds it.
 
@@ -104,12 +91,8 @@ def said_by(error: BaseException) -> str:
     return printable((said.splitlines() or [type(error).__name__])[0], 200)
 
 
-def _is_cover(stream: Any) -> bool:
-    return bool(stream.disposition & stream.disposition.attached_pic)
-
-
 def _check_size(frame: Any, shown: str) -> None:
-    _check_largest(frame, shown)
+    check_largest(frame, shown)
     if min(frame.width, frame.height) < SMALLEST_SIDE:
         raise InputError(
             f"{shown} has a picture of {frame.width}x{frame.height}",
@@ -117,7 +100,8 @@ def _check_size(frame: Any, shown: str) -> None:
         )
 
 
-def _check_largest(picture: Any, shown: str) -> None:
+def check_largest(picture: Any, shown: str) -> None:
+    """Refuse a picture, or a codec, of more pixels a side than any that is meant."""
     if max(picture.width, picture.height) > LARGEST_SIDE:
         raise InputError(
             f"{shown} claims a picture of {picture.width}x{picture.height}",

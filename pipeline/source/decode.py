@@ -7,6 +7,7 @@ whatever the container does to seeking, and knows nothing of eyes or models.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -34,9 +35,12 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger()
 
-#: Planar and semi-planar 8-bit formats, and planar ones of more bits as a CPU decoder gives them.
-_OWN_8_BIT = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12")
-_OWN_DEEP = tuple(f"yuv{chroma}p{bits}le" for chroma in (420, 422, 444) for bits in (10, 12))
+#: YUV formats that are converted here: those of 8 bits, and deeper ones as a CPU decoder gives
+#: them. TorchCodec has planes even of the packed ones; a fourth plane is alpha.
+_OWN_8_BIT = re.compile(r"yuv[ja]?4[0124][0124]p|nv12|uyvy422|yuyv422")
+_OWN_DEEP = re.compile(r"yuva?4[24][024]p(9|10|12|14|16)le")
+#: Matrices that TorchCodec knows, for NVDEC's 16-bit surfaces, and with them silence and RGB.
+_NVDEC_MATRICES = ("bt709", "bt470bg", "smpte170m", "bt2020nc", "unspecified", "gbr")
 
 #: Seek points tried, each a keyframe earlier, before reading from the beginning of the file.
 _SEEK_TRIES = 3
@@ -98,7 +102,9 @@ class FrameReader:
         self._resampler = resampler_of(video, device)
         self._decode_device = torch.device("cpu")
         self.decoder = "CPU"
-        if device.type == "cuda" and not cpu_decode:
+        if device.type == "cuda" and video.color.matrix not in _NVDEC_MATRICES:
+            self.decoder = f"CPU: colours in {video.color.matrix}"
+        elif device.type == "cuda" and not cpu_decode:
             try:
                 refusal = nvdec_refusal(video.path, video.stream, index, device)
             except RuntimeError as error:
@@ -250,43 +256,63 @@ class FrameReader:
     def _render_upright(self, raw: decoders.RawFrame, out: Tensor) -> None:
         """Write a raw frame into uint8 ``[3, H, W]``: upright, padded to that size."""
         video = self._video
-        width, height = video.stored_size
-        turned = video.rotation in (90, 270)
-        stored = (width, height) if turned else (height, width)
-        if (raw.height, raw.width) != stored:
+        stored = raw.height, raw.width
+        if stored != _stored_size(video):
             raise DecodeError(
                 f"{video.path} changes its picture size to {raw.width}x{raw.height} on the way",
                 "split it at the change",
             )
         if not self._is_own_format(raw):
-            upright = _convert_elsewhere(raw, self._decode_device)
-        elif video.rotation == 0 and out.shape[1:] == stored:
+            picture = _convert_elsewhere(raw, self._decode_device)
+        elif out.shape[1:] == stored and not (video.rotation or video.mirrored):
             self._convert(raw, out)
             return
         else:
-            upright = torch.empty(3, *stored, dtype=torch.uint8, device=self._device)
-            self._convert(raw, upright)
-            upright = torch.rot90(upright, video.rotation // 90, (1, 2))
+            picture = torch.empty(3, *stored, dtype=torch.uint8, device=self._device)
+            self._convert(raw, picture)
+        upright = _upright(picture, video)
         pad = (0, out.shape[2] - upright.shape[2], 0, out.shape[1] - upright.shape[1])
         out.copy_(F.pad(upright[None].float(), pad, mode="replicate")[0])
 
     def _is_own_format(self, raw: decoders.RawFrame) -> bool:
-        deep = raw.pixel_format in _OWN_DEEP and self._decode_device.type == "cpu"
-        return deep or raw.pixel_format in _OWN_8_BIT
+        if _OWN_8_BIT.fullmatch(raw.pixel_format):
+            return True
+        by_cpu = self._decode_device.type == "cpu"
+        return by_cpu and _OWN_DEEP.fullmatch(raw.pixel_format) is not None
 
     def _convert(self, raw: decoders.RawFrame, out: Tensor) -> None:
         matrix = resolve_matrix(self._video)
         form = YuvFormat(matrix, self._video.color.full_range, raw.bit_depth)
-        y, u, v = (to_device(plane, out.device) for plane in raw.planes)
+        y, u, v = (to_device(plane, out.device) for plane in raw.planes[:3])
         yuv_to_rgb((y, u, v), form, out)
+
+
+def _stored_size(video: VideoInfo) -> tuple[int, int]:
+    """(height, width) of the pictures in the file."""
+    width, height = video.stored_size
+    size = (width, height) if video.rotation in (90, 270) else (height, width)
+    crop = video.crop
+    return size[0] + crop.top + crop.bottom, size[1] + crop.left + crop.right
+
+
+def _upright(picture: Tensor, video: VideoInfo) -> Tensor:
+    """The picture ``[3, H, W]`` of a file as players show it."""
+    _, height, width = picture.shape
+    crop = video.crop
+    picture = picture[:, crop.top : height - crop.bottom, crop.left : width - crop.right]
+    if video.mirrored:
+        picture = picture.flip(2)
+    return torch.rot90(picture, video.rotation // 90, (1, 2))
 
 
 def _convert_elsewhere(raw: decoders.RawFrame, device: torch.device) -> Tensor:
     """Any other format (RGB, grey, NVDEC's 16-bit surfaces) by TorchCodec's own conversion.
 
-    In float, because it cuts deep samples off otherwise. The result is upright.
+    In float, because it cuts deep samples off otherwise. It turns pictures, but knows no mirror:
+    the result is turned back, as the file holds it.
     """
     from pipeline.torchcodec_import import decoders
 
     picture: Tensor = decoders.ColorConverter(device, output_dtype=torch.float32).convert(raw).data
-    return picture.mul(255).add_(0.5).clamp_(0, 255).to(torch.uint8)
+    stored = torch.rot90(picture, -round(raw.rotation / 90), (1, 2))
+    return stored.mul(255).add_(0.5).clamp_(0, 255).to(torch.uint8)

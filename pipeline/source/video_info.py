@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.contract import AudioTrack, Layout, ProjectionName, VideoInfo
-from pipeline.source.color_tags import color_tags
-from pipeline.source.container import first_frame, open_container, picture_stream, require_container
+from pipeline.source.color_tags import color_tags, require_known_colors
+from pipeline.source.container import open_container, require_container
 from pipeline.source.packets import Packets, frames_of, index_of_frames, scan_packets
+from pipeline.source.presentation import find_presentation
 from pipeline.source.recordings import Frames
 from pipeline.source.signature import Container, find_container
 from pipeline.source.stored_view import find_sphere
 from pipeline.source.time_notes import of_time
 from pipeline.source.unchanged import fingerprint
+from pipeline.source.video_tracks import choose_track
 from pipeline.text import printable
 from pipeline.vr_tags.in_files import FoundTags, tags_of_frame
 from pipeline.vr_tags.mp4 import RIGHT_LEFT, stored_stereo_mode
@@ -42,17 +44,16 @@ def read_video(
     expected = find_container(path)
     with open_container(path, shown) as container:
         require_container(container, expected, shown)
-        stream = picture_stream(container, shown)
+        track = choose_track(container, path, layout, shown)
+        stream, frame = track.stream, track.frame
+        color_notes = require_known_colors(frame, shown)
         packets = scan_packets(path, container, stream, shown)
         frames = frames_of(packets, path, container, stream, shown)
         index = index_of_frames(frames, stream, shown)
-        frame = first_frame(path, stream.index, shown)
         index.save(index_path)
         stat = path.stat()
-        rotation = round(frame.rotation / 90) * 90 % 360
-        upright = (frame.width, frame.height)
-        if rotation in (90, 270):
-            upright = (frame.height, frame.width)
+        shown_as = find_presentation(path, expected, track)
+        upright = shown_as.size
         sphere = find_sphere(
             path,
             upright,
@@ -81,7 +82,9 @@ def read_video(
             source_frames=len(index.pts),
             variable_rate=index.variable_rate,
             color=color_tags(frame),
-            rotation=rotation,
+            rotation=shown_as.rotation,
+            crop=shown_as.crop,
+            mirrored=shown_as.mirrored,
             audio=tuple(_audio_tracks(container, packets, frames, begin_s)),
             layout=view.layout,
             layout_reason=view.layout_reason,
@@ -90,6 +93,10 @@ def read_video(
             projection_reason=view.projection_reason,
             title=printable(container.metadata.get("title", ""), _TITLE_CHARACTERS),
             notes=(
+                *([view.doubt] if view.doubt else []),
+                *track.notes,
+                *shown_as.notes,
+                *color_notes,
                 *sphere.notes,
                 *_notes(upright),
                 *of_time(path, packets, frames, index, container, stream),
@@ -112,7 +119,9 @@ def _track(container: Any, stream: Any, kind: Container) -> int:
 def _spherical_tags(path: Path, container: Container, frame: Any, stream: Any) -> FoundTags:
     """What the file's metadata say of its eyes and of its projection."""
     tags = tags_of_frame(frame.side_data, stream.metadata)
-    if tags.layout is None and container == "mov" and stored_stereo_mode(path) == RIGHT_LEFT:
+    if tags.layout is not None or container != "mov":
+        return tags
+    if stored_stereo_mode(path, stream.id) == RIGHT_LEFT:
         return replace(tags, layout="sbs", right_first=True)
     return tags
 

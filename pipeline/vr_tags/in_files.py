@@ -8,6 +8,7 @@ MP4 and MOV, `Projection` of Matroska) and RFC 9559 (Matroska's `StereoMode`).
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -53,7 +54,18 @@ _CUT_OFF: dict[ProjectionName, tuple[int, int, int, int]] = {
 
 # FFmpeg's numbers: libavutil/stereo3d.h and libavutil/spherical.h, as of libavutil 60.
 _LAYOUTS: dict[int, Layout] = {0: "mono", 1: "sbs", 2: "tb"}
+_MIXED = {3: "in frames by turns", 4: "in the fields of a checkerboard", 6: "in rows by turns"}
+_MIXED |= {5: "side by side in a quincunx", 7: "in columns by turns"}
+#: Both eyes, and no word of how they share the picture: `vexu` says so of MV-HEVC.
+_UNSPECIFIED = 8
 _VIEW_PACKED = 0
+_EYES: dict[int, Literal["left", "right"]] = {1: "left", 2: "right"}
+#: Matroska's stereo modes for which FFmpeg has no type, and its names for tracks of one eye each.
+_MIXED_MODES = {"anaglyph_cyan_red": "in colours (an anaglyph)"}
+_MIXED_MODES |= {"anaglyph_green_magenta": "in colours (an anaglyph)"}
+_MIXED_MODES |= {"block_lr": "layers", "block_rl": "layers"}
+#: FFmpeg's name of a track that another one joins with others: the eye, and that track's number.
+_PLANE = re.compile(r"(left|right)_\d+")
 _PROJECTIONS: dict[int, ProjectionName] = {0: "equirect360", 3: "equirect180", 4: "flat"}
 _TILE, _FISHEYE = 2, 5
 _FISHEYES: dict[int, ProjectionName] = {
@@ -96,6 +108,9 @@ class FoundTags:
     Attributes:
         bounds: what its equirectangular eyes leave out of the sphere, where that is neither half of
             it nor nothing; `projection` is None then.
+        eye: the one that the track holds; empty where it holds both, or does not say.
+        mixed: how the eyes share the track where no part of a picture is one of them, in words;
+            "layers" where the pictures hold one eye, and a second layer of them the other.
     """
 
     layout: Layout | None = None
@@ -103,6 +118,8 @@ class FoundTags:
     projection: ProjectionName | None = None
     pose: Pose = NO_POSE
     bounds: Bounds | None = None
+    eye: Literal["", "left", "right"] = ""
+    mixed: str = ""
 
 
 def placeholder_options(container: TagContainer, tags: SphericalTags) -> list[str]:
@@ -163,12 +180,18 @@ def tags_of_frame(side_data: Mapping[str, Any], stream_metadata: Mapping[str, st
         side_data: of a PyAV frame; bytes by "STEREO3D" and "SPHERICAL".
         stream_metadata: of its stream; Matroska's stereo mode is there as well.
     """
-    stereo, degrees = _stereo(side_data.get("STEREO3D"))
-    if stereo is None:
-        by_name = {key.lower(): value for key, value in stream_metadata.items()}
-        stereo = _BY_STEREO_NAME.get(by_name.get("stereo_mode", ""))
-    layout, right_first = stereo or (None, None)
-    return FoundTags(layout, right_first, *_projection(side_data.get("SPHERICAL"), degrees))
+    stereo = _stereo(side_data.get("STEREO3D"))
+    by_name = {key.lower(): value for key, value in stream_metadata.items()}
+    mode = by_name.get("stereo_mode", "")
+    eyes = stereo.eyes or _BY_STEREO_NAME.get(mode)
+    plane = _PLANE.fullmatch(mode)
+    eye = _EYES[("left", "right").index(plane[1]) + 1] if plane else stereo.eye
+    if eye:
+        eyes = "mono", False
+    layout, right_first = eyes or (None, None)
+    projection, pose, bounds = _projection(side_data.get("SPHERICAL"), stereo.degrees)
+    mixed = _MIXED_MODES.get(mode, stereo.mixed)
+    return FoundTags(layout, right_first, projection, pose, bounds, eye, mixed)
 
 
 def _st3d(tags: SphericalTags) -> int | None:
@@ -176,22 +199,40 @@ def _st3d(tags: SphericalTags) -> int | None:
     return _ST3D.get(tags.eyes) if said else None
 
 
-def _stereo(data: Any) -> tuple[tuple[Layout, bool] | None, float]:
-    """((layout, right_first), degrees from left to right or 0) of an AVStereo3D.
+@dataclass(frozen=True, slots=True)
+class _Stereo:
+    """What an AVStereo3D says.
 
-    Its fields are type, flags, view, primary eye, baseline and two fractions, the disparity's and
-    the field of view's.
+    Attributes:
+        eyes: (layout, right_first) of a picture that holds both.
+        degrees: from left to right; 0 where it does not say.
+        eye, mixed: as in `FoundTags`.
+    """
+
+    eyes: tuple[Layout, bool] | None = None
+    degrees: float = 0.0
+    eye: Literal["", "left", "right"] = ""
+    mixed: str = ""
+
+
+def _stereo(data: Any) -> _Stereo:
+    """Its fields are type, flags, view, primary eye, baseline and two fractions.
+
+    The fractions are the disparity's and the field of view's.
     """
     form = struct.Struct("=4iI4i")
     raw = b"" if data is None else bytes(data)
     if len(raw) < form.size:
-        return None, 0.0
+        return _Stereo()
     kind, flags, view, *_, numerator, denominator = form.unpack_from(raw)
     degrees = numerator / denominator if denominator > 0 else 0.0
+    if view != _VIEW_PACKED:
+        return _Stereo(degrees=degrees, eye=_EYES.get(view, ""))
     layout = _LAYOUTS.get(kind)
-    if layout is None or view != _VIEW_PACKED:
-        return None, degrees
-    return (layout, layout != "mono" and bool(flags & 1)), degrees
+    if layout is None:
+        mixed = "layers" if kind == _UNSPECIFIED else _MIXED.get(kind, "")
+        return _Stereo(degrees=degrees, mixed=mixed)
+    return _Stereo((layout, layout != "mono" and bool(flags & 1)), degrees)
 
 
 def _projection(data: Any, degrees: float) -> tuple[ProjectionName | None, Pose, Bounds | None]:

@@ -1,8 +1,8 @@
-"""Writes `Projection` into the header of a finished WebM, in place of a placeholder.
+"""Writes `Projection` into the header of a finished WebM, and reads how pictures are cropped.
 
-Only the video track's entry is written again, at the same size: what the tags leave of the
-placeholder's room becomes a `Void` element at its end. Elements are those of RFC 9559 (Matroska),
-their coding that of RFC 8794 (EBML).
+The projection takes the place of a placeholder. Only the video track's entry is written again, at
+the same size: what the tags leave of the placeholder's room becomes a `Void` element at its end.
+Elements are those of RFC 9559 (Matroska), their coding that of RFC 8794 (EBML).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -22,6 +23,7 @@ _CLUSTER = b"\x1f\x43\xb6\x75"
 _TRACKS = b"\x16\x54\xae\x6b"
 _TRACK_ENTRY = b"\xae"
 _TRACK_TYPE = b"\x83"
+_CODEC = b"\x86"
 _NAME = b"\x53\x6e"
 _VIDEO = b"\xe0"
 _STEREO_MODE = b"\x53\xb8"
@@ -29,6 +31,8 @@ _PROJECTION = b"\x76\x70"
 _PROJECTION_TYPE = b"\x76\x71"
 _PROJECTION_PRIVATE = b"\x76\x72"
 _POSE = (b"\x76\x73", b"\x76\x74", b"\x76\x75")  # yaw, pitch, roll
+#: At the top, the bottom, the left and the right.
+_CROPS = (b"\x54\xbb", b"\x54\xaa", b"\x54\xcc", b"\x54\xdd")
 _VOID = b"\xec"
 _CRC32 = b"\xbf"
 
@@ -79,12 +83,15 @@ def write_projection(
         EncodeError: no placeholder, another stereo mode, or no file as ffmpeg builds it.
     """
     begin, tracks = _read_tracks(file)
-    entries = [e for e in _elements(tracks) if e.kind == _TRACK_ENTRY]
-    video = [e for e in entries if _number(_elements(e.content), _TRACK_TYPE) == _TYPE_VIDEO]
+    video = [
+        e
+        for e in _without_checksum(tracks)
+        if e.kind == _TRACK_ENTRY and _number(_elements(e.content), _TRACK_TYPE) == _TYPE_VIDEO
+    ]
     if len(video) != 1:
         raise EncodeError(f"it has {len(video)} video tracks instead of one")
     (entry,) = video
-    new = _tagged(_elements(entry.content), placeholder, stereo_mode, equi, pose)
+    new = _tagged(_without_checksum(entry.content), placeholder, stereo_mode, equi, pose)
     new += _void(len(entry.content) - len(new))
     begin += entry.begin + len(entry.whole) - len(entry.content)
     if os.pwrite(file.fileno(), new, begin) != len(new):
@@ -117,11 +124,9 @@ def read_projection(path: Path, place: int) -> Projection | None:
         OSError: the file cannot be read.
     """
     with path.open("rb", buffering=0) as file:
-        _, tracks = _read_tracks(file)
+        _, tracks = _read_tracks(file, to_read=True)
     entries = [
-        _elements(entry.content, checksums=True)
-        for entry in _elements(tracks, checksums=True)
-        if entry.kind == _TRACK_ENTRY
+        _elements(entry.content) for entry in _elements(tracks) if entry.kind == _TRACK_ENTRY
     ]
     video = [entry for entry in entries if _number(entry, _TRACK_TYPE) == _TYPE_VIDEO]
     if place >= len(video):
@@ -131,7 +136,7 @@ def read_projection(path: Path, place: int) -> Projection | None:
         content = next((e.content for e in inside if e.kind == kind), None)
         if content is None:
             return None
-        inside = _elements(content, checksums=True)
+        inside = _elements(content)
     private = next((bytes(e.content) for e in inside if e.kind == _PROJECTION_PRIVATE), b"")
     yaw, pitch, roll = (_float(inside, kind) for kind in _POSE)
     return Projection(_number(inside, _PROJECTION_TYPE), private, (yaw, pitch, roll))
@@ -144,6 +149,38 @@ def _float(elements: Sequence[_Element], kind: bytes) -> float:
             value = float(struct.unpack(form, element.content)[0])
             return value if abs(value) <= 360 else 0.0
     return 0.0
+
+
+def stored_crop(path: Path, place: int) -> tuple[int, int, int, int]:
+    """What of its pictures a track has players not show, in pixels (top, bottom, left, right).
+
+    Args:
+        place: the number of the track among those of video whose codec is named.
+
+    Returns:
+        zeros where the file does not say, or is no sound Matroska.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with suppress(EncodeError), path.open("rb", buffering=0) as file:
+        entries = [
+            _elements(e.content)
+            for e in _elements(_read_tracks(file, to_read=True)[1])
+            if e.kind == _TRACK_ENTRY
+        ]
+        video = [
+            entry
+            for entry in entries
+            if _number(entry, _TRACK_TYPE) == _TYPE_VIDEO and any(e.kind == _CODEC for e in entry)
+        ]
+        if place < len(video):
+            for element in video[place]:
+                if element.kind == _VIDEO:
+                    inside = _elements(element.content)
+                    top, bottom, left, right = (_number(inside, kind) for kind in _CROPS)
+                    return top, bottom, left, right
+    return 0, 0, 0, 0
 
 
 def _tagged(
@@ -160,7 +197,7 @@ def _tagged(
     video = [e for e in entry if e.kind == _VIDEO]
     if len(video) != 1:
         raise EncodeError(f"its video track has {len(video)} Video elements instead of one")
-    inside = _elements(video[0].content)
+    inside = _without_checksum(video[0].content)
     if any(e.kind == _PROJECTION for e in inside):
         raise EncodeError("it has a projection of its own already")
     if (found := _number(inside, _STEREO_MODE)) != stereo_mode:
@@ -179,12 +216,16 @@ def _projection(equi: bytes, pose: tuple[float, float, float]) -> bytes:
     return _element(_PROJECTION, content)
 
 
-def _read_tracks(file: FileIO) -> tuple[int, memoryview]:
-    """(position, content) of the Tracks element, which stands before all pictures."""
+def _read_tracks(file: FileIO, *, to_read: bool = False) -> tuple[int, memoryview]:
+    """(position, content) of the Tracks element, which stands before all pictures.
+
+    Args:
+        to_read: nothing is to be written: the file need not be whole.
+    """
     end = os.fstat(file.fileno()).st_size
     at = 0
     for kind in (_EBML, _SEGMENT):
-        head = _read_head(file, at, end)
+        head = _read_head(file, at, end, open_ended=to_read and kind == _SEGMENT)
         if head.kind != kind:
             raise EncodeError("it is no WebM file")
         at += head.length + (head.content if kind == _EBML else 0)
@@ -201,27 +242,39 @@ def _read_tracks(file: FileIO) -> tuple[int, memoryview]:
     raise EncodeError("it has no list of tracks before its pictures")
 
 
-def _read_head(file: FileIO, at: int, end: int) -> _Head:
-    return _head(memoryview(os.pread(file.fileno(), _LONGEST_HEAD, at)), end - at)
+def _read_head(file: FileIO, at: int, end: int, *, open_ended: bool = False) -> _Head:
+    data = memoryview(os.pread(file.fileno(), _LONGEST_HEAD, at))
+    return _head(data, end - at, open_ended=open_ended)
 
 
-def _elements(content: memoryview, *, checksums: bool = False) -> list[_Element]:
+def _elements(content: memoryview) -> list[_Element]:
     found: list[_Element] = []
     at = 0
     while at < len(content):
         head = _head(content[at : at + _LONGEST_HEAD], len(content) - at)
         if len(found) == _MOST_ELEMENTS:
             raise EncodeError(f"an element in it has more than {_MOST_ELEMENTS} others")
-        if head.kind == _CRC32 and not checksums:  # which would have to be counted again
-            raise EncodeError("its header has a checksum")
         whole = content[at : at + head.length + head.content]
         found.append(_Element(head.kind, at, whole, whole[head.length :]))
         at += len(whole)
     return found
 
 
-def _head(data: memoryview, room: int) -> _Head:
-    """Parse an element's head; the element must not take more than `room` bytes."""
+def _without_checksum(content: memoryview) -> list[_Element]:
+    """The elements of what is to be written again."""
+    found = _elements(content)
+    if any(element.kind == _CRC32 for element in found):  # which would have to be counted again
+        raise EncodeError("its header has a checksum")
+    return found
+
+
+def _head(data: memoryview, room: int, *, open_ended: bool = False) -> _Head:
+    """Parse an element's head; the element must not take more than `room` bytes.
+
+    Args:
+        open_ended: its size need not be known, as that of a file that was written live; nor does
+            one that is wrong, as a file that was cut off has, matter then.
+    """
     kind_bytes = 9 - data[0].bit_length() if len(data) else 9
     if kind_bytes <= 4 and len(data) > kind_bytes:
         size_bytes = 9 - data[kind_bytes].bit_length()
@@ -229,6 +282,8 @@ def _head(data: memoryview, room: int) -> _Head:
         if size_bytes <= 8 and len(data) >= length:
             most = (1 << 7 * size_bytes) - 1
             size = int.from_bytes(data[kind_bytes:length], "big") & most
+            if open_ended:
+                size = min(size, room - length)
             if size != most and size <= room - length:  # all ones is for a size not known
                 return _Head(bytes(data[:kind_bytes]), length, size)
     raise EncodeError("an element in it has an impossible size")

@@ -1,8 +1,9 @@
-"""Writes `st3d` and `sv3d` into the header of a finished MP4 or MOV, over a placeholder.
+"""Writes `st3d` and `sv3d` into the header of a finished MP4 or MOV; reads what FFmpeg does not.
 
-All of `moov` is written again at the same size: what the tags leave of the placeholder's room
-becomes a `free` box at its end, so that the pictures stay where the tables in it say. Boxes are
-those of ISO/IEC 14496-12; `st3d` and `sv3d` are of Google's Spherical Video V2 RFC.
+The tags take the place of a placeholder. All of `moov` is written again at the same size: what the
+tags leave of the placeholder's room becomes a `free` box at its end, so that the pictures stay
+where the tables in it say. Boxes are those of ISO/IEC 14496-12; `st3d` and `sv3d` are of Google's
+Spherical Video V2 RFC.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import struct
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from fractions import Fraction
 from io import FileIO
 from pathlib import Path
 
@@ -89,8 +91,11 @@ def write_boxes(
 RIGHT_LEFT = 4
 
 
-def stored_stereo_mode(path: Path) -> int | None:
-    """The `stereo_mode` of the video track's `st3d`, of which FFmpeg reads 0 to 2 only.
+def stored_stereo_mode(path: Path, track: int) -> int | None:
+    """The `stereo_mode` of a video track's `st3d`, of which FFmpeg reads 0 to 2 only.
+
+    Args:
+        track: its `track_ID`.
 
     Returns:
         None where there is none, or no sound MP4.
@@ -98,14 +103,46 @@ def stored_stereo_mode(path: Path) -> int | None:
     Raises:
         OSError: the file cannot be read.
     """
+    content = _described(path, track, b"st3d")
+    return content[4] if content is not None and len(content) >= 5 else None
+
+
+def stored_aperture(path: Path, track: int) -> tuple[Fraction, Fraction, Fraction, Fraction] | None:
+    """The clean aperture of a video track: what of its pictures players are to show.
+
+    Args:
+        track: its `track_ID`.
+
+    Returns:
+        width, height, and how far its middle lies to the right of and below the picture's, in
+        pixels; None where the file does not say, or is no sound MP4.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    content = _described(path, track, b"clap")
+    if content is None or len(content) < 32:
+        return None
+    tops = [int.from_bytes(content[at : at + 4], "big", signed=True) for at in range(0, 32, 8)]
+    bottoms = [int.from_bytes(content[at : at + 4], "big") for at in range(4, 32, 8)]
+    if 0 in bottoms:
+        return None
+    width, height, right, below = (Fraction(*pair) for pair in zip(tops, bottoms, strict=True))
+    return width, height, right, below
+
+
+def _described(path: Path, track: int, kind: bytes) -> memoryview | None:
+    """The content of the first such box in the description of a track's pictures."""
     with suppress(EncodeError), path.open("rb", buffering=0) as file:
-        track = _video_track(_boxes(_read_moov(file)[1]))
-        content = track.content
-        for kind in _TO_DESCRIPTIONS:
-            content = _the_only(_boxes(content), kind).content
-        for box in _boxes(_entry(content).content[_ENTRY_BYTES:]):
-            if box.kind == b"st3d" and len(box.content) >= 5:
-                return box.content[4]
+        for box in _boxes(_read_moov(file)[1]):
+            if box.kind != b"trak" or _track_id(box) != track:
+                continue
+            content = box.content
+            for step in _TO_DESCRIPTIONS:
+                content = _the_only(_boxes(content), step).content
+            for found in _boxes(_entry(content).content[_ENTRY_BYTES:], closed=True):
+                if found.kind == kind:
+                    return found.content
     return None
 
 
@@ -196,6 +233,13 @@ def _boxes_at_hand(content: memoryview) -> list[_Box]:
     return found
 
 
+def _track_id(track: _Box) -> int:
+    """Behind the times of making and of change, whose length the version decides."""
+    header = _the_only(_boxes(track.content), b"tkhd").content
+    begin = 20 if bytes(header[:1]) == b"\x01" else 12
+    return int.from_bytes(header[begin : begin + 4], "big")
+
+
 def _read_moov(file: FileIO) -> tuple[int, memoryview]:
     """(position, content) of the `moov` box of a whole file."""
     end = os.fstat(file.fileno()).st_size
@@ -229,10 +273,13 @@ def _read_moov(file: FileIO) -> tuple[int, memoryview]:
     return found[0], memoryview(moov)
 
 
-def _boxes(content: memoryview) -> list[_Box]:
+def _boxes(content: memoryview, *, closed: bool = False) -> list[_Box]:
+    """The boxes in `content`; where it is `closed`, as QuickTime does, by a number 0 at the end."""
     found = []
     at = 0
     while at < len(content):
+        if closed and content[at:] == bytes(4):
+            break
         size = int.from_bytes(content[at : at + 4], "big")
         if not _HEADER_BYTES <= size <= len(content) - at:
             raise EncodeError("a box in its header has an impossible size")

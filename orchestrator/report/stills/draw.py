@@ -73,6 +73,10 @@ def _source(request: DrawRequest, frame: int) -> Image.Image | None:
     picture = _picture(request.source, request.stream, seconds, request.frame_rate * request.every)
     if picture is None:
         return None
+    top, bottom, left, right = request.crop
+    picture = picture[top : picture.shape[0] - bottom, left : picture.shape[1] - right]
+    if request.mirrored:
+        picture = picture[:, ::-1]
     upright = np.ascontiguousarray(np.rot90(picture, request.rotation // 90))
     return _small(upright).convert("RGB")
 

@@ -10,8 +10,9 @@ class DrawRequest:
     """What the child is given.
 
     Attributes:
-        source: path of the source; `stream`, `begin_s` and `rotation` as the probe found them.
-            Empty where decoding resamples its pictures: they do not lie on the output's.
+        source: path of the source; `stream`, `begin_s`, `rotation`, `crop` (top, bottom, left,
+            right) and `mirrored` as the probe found them. Empty where decoding resamples its
+            pictures: they do not lie on the output's.
         frame_rate: of the output; the source has `every` times as many frames a second.
         first_frame: number in the source of the output's first frame.
         output: path of the output that is shown.
@@ -31,3 +32,5 @@ class DrawRequest:
     is_matte: bool
     frames: tuple[int, ...]
     most_cpu_s: int
+    crop: tuple[int, int, int, int] = (0, 0, 0, 0)
+    mirrored: bool = False

@@ -112,6 +112,8 @@ def draw_request(video: VideoReport, info: VideoInfo, deadline_s: float) -> Draw
         stream=info.stream,
         begin_s=info.begin_s,
         rotation=info.rotation,
+        crop=info.crop,
+        mirrored=info.mirrored,
         frame_rate=video.facts.frame_rate,
         every=video.facts.every,
         first_frame=video.facts.first_frame,

@@ -157,7 +157,7 @@ def test_what_is_written_is_read_back(clip: Clip, tmp_path: Path) -> None:
             said = {("sbs", False): 2, ("sbs", True): 4, ("tb", False): 1, ("tb", True): None}
             round_eye = tags.projection.startswith("equirect")
             mode = said.get((tags.stereo, tags.right_first), 0 if round_eye else None)
-            assert stored_stereo_mode(path) == mode
+            assert stored_stereo_mode(path, 1) == mode
 
 
 def test_nothing_but_the_header_changes_and_that_keeps_its_size(clip: Clip, tmp_path: Path) -> None:
@@ -300,7 +300,7 @@ def test_lies_about_sizes_cost_nothing(tmp_path: Path) -> None:
             file.truncate(1 << 32)
         with pytest.raises(EncodeError, match=why):
             write_tags(path, "mp4", VR180)
-        assert stored_stereo_mode(path) is None
+        assert stored_stereo_mode(path, 1) is None
     ebml = b"\x1a\x45\xdf\xa3\x80"
     lies = {
         "larger than any": ebml
@@ -335,10 +335,6 @@ def sphere(
         (stereo3d(1, flags=1), "sbs", True),
         (stereo3d(2), "tb", False),
         (stereo3d(2, flags=1), "tb", True),
-        (stereo3d(3), None, None),  # by turns
-        (stereo3d(5), None, None),  # side by side, but every other pixel
-        (stereo3d(8), None, None),  # not told
-        (stereo3d(1, view=1), None, None),  # one eye only
         (stereo3d(1)[:-1], None, None),
         (b"", None, None),
     ],
@@ -347,6 +343,27 @@ def test_the_eyes_as_ffmpeg_tells(
     data: bytes, layout: Layout | None, right_first: bool | None
 ) -> None:
     assert tags_of_frame({"STEREO3D": data}, {}) == FoundTags(layout, right_first, None)
+
+
+@pytest.mark.parametrize(
+    ("data", "mode", "found"),
+    [
+        (stereo3d(1, view=1), "", FoundTags("mono", False, eye="left")),
+        (stereo3d(8, view=2), "", FoundTags("mono", False, eye="right")),
+        (stereo3d(0), "right_2", FoundTags("mono", False, eye="right")),
+        (stereo3d(0), "left_right", FoundTags("mono", False)),
+        (stereo3d(8, view=3), "", FoundTags()),
+        (stereo3d(8), "", FoundTags(mixed="layers")),
+        (stereo3d(3), "", FoundTags(mixed="in frames by turns")),
+        (stereo3d(5), "", FoundTags(mixed="side by side in a quincunx")),
+        (stereo3d(3), "block_lr", FoundTags(mixed="layers")),
+        (b"", "anaglyph_cyan_red", FoundTags(mixed="in colours (an anaglyph)")),
+    ],
+)
+def test_eyes_that_share_no_picture_as_ffmpeg_tells(
+    data: bytes, mode: str, found: FoundTags
+) -> None:
+    assert tags_of_frame({"STEREO3D": data}, {"stereo_mode": mode}) == found
 
 
 @pytest.mark.parametrize(
@@ -374,8 +391,8 @@ def test_the_eyes_as_ffmpeg_tells(
 def test_the_projection_as_ffmpeg_tells(
     data: bytes, degrees: int, projection: ProjectionName | None
 ) -> None:
-    found = tags_of_frame({"STEREO3D": stereo3d(8, degrees=degrees), "SPHERICAL": data}, {})
-    assert (found.layout, found.right_first, found.projection) == (None, None, projection)
+    found = tags_of_frame({"STEREO3D": stereo3d(0, degrees=degrees), "SPHERICAL": data}, {})
+    assert (found.layout, found.right_first, found.projection) == ("mono", False, projection)
 
 
 def test_the_pose_and_the_part_of_a_sphere_as_ffmpeg_tells() -> None:
@@ -391,7 +408,6 @@ def test_the_pose_and_the_part_of_a_sphere_as_ffmpeg_tells() -> None:
 
 def test_matroska_tells_the_eyes_of_a_stream_as_well() -> None:
     assert tags_of_frame({}, {"STEREO_MODE": "bottom_top"}) == FoundTags("tb", True, None)
-    assert tags_of_frame({}, {"stereo_mode": "anaglyph_cyan_red"}) == FoundTags()
     both = tags_of_frame({"STEREO3D": stereo3d(1)}, {"stereo_mode": "top_bottom"})
     assert both == FoundTags("sbs", False, None)
     assert tags_of_frame({}, {}) == FoundTags()
