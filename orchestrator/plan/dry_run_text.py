@@ -186,6 +186,7 @@ def plan_fields(found: DryRun) -> dict[str, Any]:
                 "layout_reason": printable(job.info.layout_reason),
                 "projection": job.info.projection,
                 "projection_reason": printable(job.info.projection_reason),
+                "notes": [printable(note) for note in job.info.notes],
                 "frames": job.num_frames,
                 "start_frame": job.settings.start_frame,
                 "max_frames": job.settings.max_frames,

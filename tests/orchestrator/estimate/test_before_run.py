@@ -240,6 +240,7 @@ def test_the_plan_for_programs() -> None:
 
 def test_the_part_of_a_video_is_shown() -> None:
     job = make_job()
+    job = replace(job, info=replace(job.info, notes=("the name says '180', ...",)))
     rate = job.info.frame_rate
     assert not any(line.startswith("  only") for line in plan_lines(dry([job], Forecast()), 80))
     settings = replace(job.settings, start_frame=10, max_frames=20, every=3)
@@ -248,4 +249,5 @@ def test_the_part_of_a_video_is_shown() -> None:
     times = f"{precise(float(10 / rate))} to {precise(float(30 / rate))}"
     assert f"  only frames 10 to 29 ({times}), one of every 3" in plan_lines(found, 80)
     [video] = plan_fields(found)["videos"]
+    assert video["notes"] == list(job.info.notes)
     assert (video["start_frame"], video["max_frames"], video["every"]) == (10, 20, 3)
