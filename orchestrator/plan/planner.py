@@ -10,7 +10,7 @@ import itertools
 import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
@@ -36,7 +36,7 @@ from pipeline.errors import DiskError, ErrorRecord, InputError, MachineError, Vr
 from pipeline.files.disk import make_folder, write_file, writing
 from pipeline.prompts.store import digest_of, keep_prompts, pack
 from pipeline.source.frame_index import FrameIndex
-from pipeline.source.probe import end_probes, info_from_json, info_to_json, probe_video
+from pipeline.source.probe import info_from_json, info_to_json, probe_video
 from pipeline.source.unchanged import regular_file
 from pipeline.stages.catalogue import output_video
 from pipeline.text import printable
@@ -110,6 +110,7 @@ class Planner:
             where its frame index is gone.
         is_ours: whether an existing file with the name of an output may be replaced, because an
             earlier run made it or a person said so.
+        end_probes: ends what `probe` does in other threads, so that they need not be waited for.
         on_probed: called with the name of each source that was read, from several threads.
     """
 
@@ -122,6 +123,7 @@ class Planner:
     probe: Probe = probe_video
     is_done: Callable[[VideoJob], bool] = lambda job: False
     is_ours: Callable[[VideoJob, Path], bool] = lambda job, output: True
+    end_probes: Callable[[], None] = lambda: None
     on_probed: Callable[[str], None] = lambda name: None
 
     def plan(self, sources: Sequence[Source]) -> Plan:
@@ -131,17 +133,15 @@ class Planner:
             DiskError: the results of the probes cannot be kept.
         """
         with ThreadPoolExecutor(PROBES_AT_ONCE, "probe") as pool:
-            stems = output_stems(sources)
-            futures = [
-                pool.submit(self._plan_one, *pair) for pair in zip(sources, stems, strict=True)
-            ]
             try:
+                stems = output_stems(sources)
+                futures = [
+                    pool.submit(self._plan_one, *pair) for pair in zip(sources, stems, strict=True)
+                ]
                 planned = [future.result() for future in futures]
             except BaseException:  # Ctrl-C: neither begin the rest, nor wait for running probes
                 pool.shutdown(wait=False, cancel_futures=True)
-                while running := [future for future in futures if not future.done()]:
-                    end_probes()
-                    wait(running, timeout=0.1)
+                self.end_probes()
                 raise
         return Plan(
             jobs=tuple(item for item in planned if isinstance(item, VideoJob)),

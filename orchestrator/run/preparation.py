@@ -24,6 +24,7 @@ from orchestrator.plan.settle import VideoSettler, settle_lanes
 from orchestrator.run.context import RunContext, Work
 from orchestrator.run.said import Counter
 from pipeline.errors import SettingsError
+from pipeline.source.probe import Prober
 from pipeline.text import printable
 from workers.messages import ModelChoice
 
@@ -40,7 +41,7 @@ def make_plan(ctx: RunContext) -> Plan:
     """
     around, devices, on_gpu = ctx.around, ctx.devices, ctx.devices.on_gpu
     sources = list(ctx.per_file.wanted)
-    with around.progress.status(f"reading {len(sources)} files") as status:
+    with Prober() as prober, around.progress.status(f"reading {len(sources)} files") as status:
         scaler = Scaler(
             ctx.out.scales,
             measure=ctx.trials.measure,
@@ -67,7 +68,8 @@ def make_plan(ctx: RunContext) -> Plan:
             wanted=ctx.per_file.wanted.__getitem__,
             choose=chooser.choose,
             settle=settler.settle,
-            probe=around.probe,
+            probe=around.probe or prober,
+            end_probes=prober.close,
             is_done=lambda job: ctx.journal.published(job) is not None,
             is_ours=_may_replace(ctx),
             on_probed=Counter(status.update, len(sources)),

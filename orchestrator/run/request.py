@@ -30,7 +30,6 @@ from pipeline.contract import MattingSettings
 from pipeline.deliverables.device_trial import DeviceTrial, device_trial
 from pipeline.encode.choice import Trial, nvenc_works
 from pipeline.errors import ErrorRecord
-from pipeline.source.probe import probe_video
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -80,6 +79,7 @@ class Surroundings:
     Attributes:
         answers: for results (stdout).
         progress: for messages on the way (stderr).
+        probe: reads files in this process; None: children do (`pipeline.source.probe.Prober`).
         write_json: writes a line of ``--json``; None where it was not asked for.
     """
 
@@ -88,7 +88,7 @@ class Surroundings:
     fetch_model: Callable[[MattingSettings], object]
     settle_model: SettleModel = lambda matting: matting
     supervise: Supervise = supervise
-    probe: Probe = probe_video
+    probe: Probe | None = None
     gpus: Callable[[], list[Gpu]] = list_gpus
     trial: Trial = nvenc_works
     device_trial: DeviceTrial = device_trial

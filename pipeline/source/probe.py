@@ -1,43 +1,46 @@
-"""Probes one file in a child process: its `VideoInfo` and its frame index, by PyAV.
+"""Probes files in child processes: the `VideoInfo` of each and its frame index, by PyAV.
 
-The child has a deadline and limits of its own for memory and output: a file that hangs, bloats or
-crashes the demuxer takes the child with it, not the run.
+Each file has a deadline and limits of its own for memory, CPU time and output: one that hangs,
+bloats or crashes the demuxer takes a child with it, not the run.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
-import resource
-import subprocess
-import sys
-from collections.abc import Sequence
-from contextlib import suppress
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from glob import escape
 from pathlib import Path
-from typing import IO, Any
+from types import TracebackType
+from typing import Self
 
 from pydantic import TypeAdapter
 
 from pipeline.contract import Layout, ProjectionName, VideoInfo
-from pipeline.errors import DiskError, EncodeError, InputError, MachineError, VrmatteError
-from pipeline.files.child import own_module, tied
+from pipeline.errors import DiskError, InputError, MachineError
 from pipeline.files.child_failure import ChildFailure
+from pipeline.source.probe_processes import (
+    Reader,
+    RefusedError,
+    Server,
+    ServerGoneError,
+    memory_file,
+)
+from pipeline.source.probe_server import Asked
 from pipeline.source.signature import find_container
 from pipeline.source.unchanged import regular_file
 from pipeline.text import printable
 
-_MODULE = "pipeline.source.probe"  # this one, as a child runs it
 _VIDEO_INFO = TypeAdapter(VideoInfo)
 _SLOWEST_DISK_BYTES_PER_S = 20e6  # the whole file is read once, for its time stamps
-
-# What a child may take. 8192x4096 in 10 bits takes 1.0 GB (AV1 and HEVC, one thread).
-_MEMORY_BYTES = 6 << 30
-_FILE_BYTES = 512 << 20
 _ANSWER_BYTES = 1 << 20
 
-#: More threads than one are of no use to the child, and each reserves memory.
-_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+#: Files that one child reads, so that what a library leaks has an end.
+_FILES_PER_READER = 64
+
+#: The server of the children is started again when it was killed; so often for one file.
+_SERVERS_PER_FILE = 3
 
 
 def probe_video(
@@ -48,82 +51,166 @@ def probe_video(
     projection: ProjectionName | None = None,
     deadline_s: float | None = None,
 ) -> VideoInfo:
-    """Probe `path` in a child process; leave the frame index at `index_path`.
+    """Probe one file, as `Prober` does; for many, that is quicker."""
+    with Prober() as prober:
+        return prober(path, index_path, layout=layout, projection=projection, deadline_s=deadline_s)
 
-    Args:
-        layout, projection: taken as they are if given; otherwise found out.
-        deadline_s: seconds until the child is killed; by the file's size if None.
 
-    Raises:
-        InputError: the file is missing, unreadable, no video, or does not answer in time.
-        MachineError: no process can be started to read it.
-        DiskError: the index cannot be written.
+class Prober:
+    """Probes files until it is closed; from several threads, each of which waits for its own file.
+
+    A child reads one file after another, as long as all goes well. It ends with the first that
+    fails, and a failure counts only in a child that has read nothing before: so no file is blamed
+    for another.
     """
-    path = path.absolute()
-    shown = printable(str(path))
-    try:
-        size = regular_file(path).st_size
-        if size == 0:
-            raise InputError(f"{shown} is empty (0 bytes)")
-        find_container(path)
-    except OSError as error:
-        raise InputError(f"cannot read {shown}: {error.strerror}") from error
-    if deadline_s is None:
-        deadline_s = 60 + size / _SLOWEST_DISK_BYTES_PER_S
-    index_path.parent.mkdir(parents=True, exist_ok=True)
-    with _memory_file() as answer, _memory_file() as messages:
-        words = (str(path), str(index_path), layout or "auto", projection or "auto")
-        command, environment = own_module(_MODULE, *words, str(math.ceil(deadline_s)))
-        # Files, not pipes: a child that babbles fills neither this process's memory nor a pipe.
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._server: Server | None = None
+        self._idle: list[Reader] = []
+        self._closed = False
+        # A server dies with the thread that started it; this one lives as long as the prober.
+        self._starter = ThreadPoolExecutor(1, "probe-server")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all children; what they are reading then could not be read."""
+        with self._lock:
+            self._closed = True
+            server, self._server = self._server, None
+            idle, self._idle = self._idle, []
+        if server is not None:
+            server.end()
+        for reader in idle:
+            reader.end()
+        self._starter.shutdown()
+
+    def __call__(
+        self,
+        path: Path,
+        index_path: Path,
+        *,
+        layout: Layout | None = None,
+        projection: ProjectionName | None = None,
+        deadline_s: float | None = None,
+    ) -> VideoInfo:
+        """Probe `path` in a child process; leave the frame index at `index_path`.
+
+        Args:
+            layout, projection: taken as they are if given; otherwise found out.
+            deadline_s: seconds until the child is killed; by the file's size if None.
+
+        Raises:
+            InputError: the file is missing, unreadable, no video, or does not answer in time.
+            MachineError: no process can be started to read it.
+            DiskError: the index cannot be written.
+        """
+        path = path.absolute()
+        shown = printable(str(path))
         try:
-            child = subprocess.Popen(
-                tied(command),
-                stdin=subprocess.DEVNULL,
-                stdout=answer,
-                stderr=messages,
-                env=environment | _ONE_THREAD,
-            )
+            size = regular_file(path).st_size
+            if size == 0:
+                raise InputError(f"{shown} is empty (0 bytes)")
+            find_container(path)
         except OSError as error:
-            raise MachineError(
-                f"no process can be started to read {shown}: {error.strerror}",
-                "let this user have more processes and memory, then run again",
-            ) from error
+            raise InputError(f"cannot read {shown}: {error.strerror}") from error
+        if deadline_s is None:
+            deadline_s = 60 + size / _SLOWEST_DISK_BYTES_PER_S
+        index_path.parent.mkdir(parents=True, exist_ok=True)
+        cpu_s = math.ceil(deadline_s) + 10
+        asked = Asked(str(path), str(index_path), layout, projection, cpu_s)
         try:
-            status = child.wait(deadline_s)
-        except subprocess.TimeoutExpired:
-            raise InputError(
-                f"{shown} could not be read within {deadline_s:.0f} s",
-                "the file may be damaged; try to play it or to remux it",
-            ) from None
-        finally:
-            child.kill()
-            child.wait()
-            index_path.with_name(f".{index_path.name}.{child.pid}.part").unlink(missing_ok=True)
+            return self._read(asked, shown, deadline_s)
+        except RefusedError as refused:
+            raise MachineError(
+                f"no process can be started to read {shown}: {refused}",
+                "let this user have more processes and memory, then run again",
+            ) from refused
+        finally:  # a child that was killed may have left its draft
+            for draft in index_path.parent.glob(f".{escape(index_path.name)}.*.part"):
+                draft.unlink(missing_ok=True)
+
+    def _read(self, asked: Asked, shown: str, deadline_s: float) -> VideoInfo:
+        servers = 0
+        used = True
+        while True:
+            reader = self._reader(shown, used=used)
+            used = reader.files > 0
+            try:
+                info = _read_by(reader, asked, shown, deadline_s)
+            except TimeoutError:
+                reader.end()
+                raise InputError(
+                    f"{shown} could not be read within {deadline_s:.0f} s",
+                    "the file may be damaged; try to play it or to remux it",
+                ) from None
+            except ServerGoneError:
+                reader.end()
+                reader.server.await_end()
+                servers += 1
+                if servers == _SERVERS_PER_FILE:
+                    raise reader.server.failure(shown) from None
+            except InputError:
+                reader.end()
+                if not used:
+                    raise
+                used = False
+            except BaseException:
+                reader.end()
+                raise
+            else:
+                self._give_back(reader)
+                return info
+
+    def _reader(self, shown: str, *, used: bool) -> Reader:
+        """One that nobody has, or a new one if there is none, or `used` is false."""
+        with self._lock:
+            if self._closed:
+                raise InputError(f"{shown} was not read: the run was stopped")
+            if self._server is None or self._server.has_ended:
+                gone, self._idle = self._idle, []
+                for reader in gone:
+                    reader.end()
+                if self._server is not None:
+                    self._server.end()
+                self._server = self._starter.submit(Server).result()
+            if used and self._idle:
+                return self._idle.pop()
+            return self._server.reader()
+
+    def _give_back(self, reader: Reader) -> None:
+        with self._lock:
+            keep = not self._closed and reader.files < _FILES_PER_READER
+            if keep and reader.server is self._server:
+                self._idle.append(reader)
+                return
+        reader.end()
+
+
+def _read_by(reader: Reader, asked: Asked, shown: str, deadline_s: float) -> VideoInfo:
+    # Files, not pipes: a child that babbles fills neither this process's memory nor a pipe.
+    with memory_file() as answer, memory_file() as messages:
+        status = reader.read(asked, deadline_s, answer, messages)
         if status != 0:
-            failure = ChildFailure.of(command, status, messages)
+            failure = ChildFailure.of(("probe", asked.path), status, messages)
             crash = failure.sentence(f"reading {shown} crashed")
             raise failure.noted(InputError(crash, "the file may be damaged"))
         answer.seek(0)
-        return _info(answer.read(_ANSWER_BYTES), shown)
+        return info_of(answer.read(_ANSWER_BYTES), shown)
 
 
-def _memory_file() -> IO[bytes]:
-    """In memory, bounded by the child's limits: a full /tmp is not the file's fault."""
-    return open(os.memfd_create("probe"), "w+b")  # noqa: PTH123
-
-
-def end_probes() -> None:
-    """Kill the probes that this process waits for: their files then could not be read."""
-    import psutil
-
-    for child in psutil.Process().children():
-        with suppress(psutil.Error):
-            if _MODULE in child.cmdline():
-                child.kill()
-
-
-def _info(answer: bytes, shown: str) -> VideoInfo:
-    """What the child found; raises what it says that it met."""
+def info_of(answer: bytes, shown: str) -> VideoInfo:
+    """What a child found; raises what it says that it met."""
     try:
         said = json.loads(answer)
         if "info" in said:
@@ -143,56 +230,3 @@ def info_to_json(info: VideoInfo) -> str:
 def info_from_json(text: str) -> VideoInfo:
     """Raises ValueError when `text` is not the text form of a VideoInfo."""
     return _VIDEO_INFO.validate_json(text)
-
-
-def _limit_this_process(deadline_s: int) -> None:
-    """Bound what reading one file may take of the machine."""
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    memory = pages * resource.getpagesize() + _MEMORY_BYTES
-    for limit, most in (
-        (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_FSIZE, _FILE_BYTES),
-        (resource.RLIMIT_CPU, deadline_s + 10),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        hard = resource.getrlimit(limit)[1]
-        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(limit, (most, most))
-
-
-def main(arguments: Sequence[str]) -> None:
-    """The child: prints one JSON object, the info or the error."""
-    path, index_path = Path(arguments[0]), Path(arguments[1])
-    # What libraries print is no answer.
-    answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    layout, projection = (None if given == "auto" else given for given in arguments[2:4])
-    said: dict[str, Any]
-    try:
-        # Here, not above: whoever waits for the child needs none of it, and what it maps is no part
-        # of what the file may take.
-        from pipeline.source.video_info import read_video
-
-        _limit_this_process(int(arguments[4]))
-        info = read_video(path, index_path, layout, projection)  # type: ignore[arg-type]
-        said = {"info": _VIDEO_INFO.dump_python(info, mode="json")}
-    except EncodeError:  # the index is larger than a file of this process may be
-        said = {
-            "kind": InputError.kind,
-            "error": f"{printable(str(path))} has more time stamps than any film",
-            "advice": "the file may be damaged; try to play it or to remux it",
-        }
-    except VrmatteError as error:
-        said = {"kind": error.kind, "error": error.message, "advice": error.advice}
-    except MemoryError:
-        said = {
-            "kind": InputError.kind,
-            "error": f"reading {printable(str(path))} takes more than {_MEMORY_BYTES >> 30} GiB",
-            "advice": "the file may be damaged; try to play it or to remux it",
-        }
-    with answer:
-        json.dump(said, answer)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

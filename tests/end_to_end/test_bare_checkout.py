@@ -151,7 +151,7 @@ def test_a_whole_run_starts(bare: Bare, clip: Callable[[ClipSpec], Path], tmp_pa
     assert began == dict.fromkeys(
         (
             "orchestrator.cli",
-            "pipeline.source.probe",
+            "pipeline.source.probe_server",
             "pipeline.encode.vp9_alpha",
             "orchestrator.report.keeper",
             "orchestrator.report.stills.draw",

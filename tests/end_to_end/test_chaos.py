@@ -40,7 +40,7 @@ SIGNS = {
     "worker": "spawn_main",
     "encoder": "pipeline.encode.vp9_alpha",
     "join": "concat",
-    "probe": "pipeline.source.probe",
+    "probe": "pipeline.source.probe_server",
 }
 
 

@@ -89,7 +89,7 @@ def test_a_file_that_takes_long_to_read_does_not_hold_up_a_stop(
     probes: list[psutil.Process] = []
     while not probes:
         assert run.goes_on(0.01), run.said()
-        probes = [p for p in run.family() if " -m pipeline.source.probe" in command_line(p)]
+        probes = [p for p in run.family() if " -m pipeline.source.probe_server" in command_line(p)]
         probes = [p for p in probes if " -c " not in command_line(p)]  # it is underway
     probes[0].suspend()
     run.process.send_signal(number)

@@ -15,7 +15,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import av
 import imageio_ffmpeg
@@ -332,27 +331,6 @@ def test_no_module_is_taken_from_where_the_command_was_typed(
         (trap / f"{name}.py").write_text("raise SystemExit('the trap has closed')")
     monkeypatch.chdir(trap)
     assert probe_video(path, tmp_path / "index.json").num_frames == 10
-
-
-def test_a_killed_probe_leaves_no_draft(
-    clip: GetClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = clip(MP4)
-    begun: list[subprocess.Popen[bytes]] = []
-
-    class Killed(subprocess.Popen[bytes]):
-        def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **options)
-            if not begun:  # at once: it may be done before anybody waits for it
-                begun.append(self)
-                (tmp_path / f".index.json.{self.pid}.part").write_text("half")
-                self.kill()
-
-    monkeypatch.setattr(subprocess, "Popen", Killed)
-    with pytest.raises(InputError, match=r"crashed \(killed by SIGKILL\)"):
-        probe_video(path, tmp_path / "index.json")
-    assert begun
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture

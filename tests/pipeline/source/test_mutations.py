@@ -19,7 +19,8 @@ import pytest
 
 from pipeline.contract import FinishJob, SegmentJob, VideoInfo
 from pipeline.errors import InputError, VrmatteError
-from pipeline.source.probe import _info, main, probe_video
+from pipeline.source.probe import info_of, probe_video
+from pipeline.source.probe_server import Asked, answer_to, limit_this_process
 from tests.clips import SVT_AV1, VP9, X264, X265, ClipSpec
 from tests.pipeline.mutations import mutants
 
@@ -85,15 +86,16 @@ def _probe(mutant: Mutant) -> VideoInfo | str:
             return probe_video(mutant.path, mutant.index, deadline_s=DEADLINE_S)
         status = _in_a_process(_probe_here, mutant)
         assert status == 0, f"{mutant.path.name} ended the probe with status {status}"
-        return _info((mutant.folder / "answer").read_bytes(), str(mutant.path))
+        return info_of((mutant.folder / "answer").read_bytes(), str(mutant.path))
     except InputError as error:
         return str(error)
 
 
 def _probe_here(mutant: Mutant) -> None:
-    with (mutant.folder / "answer").open("wb") as answer:
-        os.dup2(answer.fileno(), 1)
-    main([str(mutant.path), str(mutant.index), "auto", "auto", str(DEADLINE_S)])
+    limit_this_process(DEADLINE_S)
+    asked = Asked(str(mutant.path), str(mutant.index), None, None, DEADLINE_S)
+    with (mutant.folder / "answer").open("w") as answer:
+        answer_to(asked, answer)
 
 
 def _in_a_process(work: Callable[..., None], *arguments: object) -> int:

@@ -143,7 +143,7 @@ def test_a_machine_without_room_for_a_process_is_not_the_files_fault(
     def refuse(*arguments: object, **options: object) -> None:
         raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
 
-    monkeypatch.setattr("pipeline.source.probe.subprocess.Popen", refuse)
+    monkeypatch.setattr("pipeline.source.probe_processes.subprocess.Popen", refuse)
     with pytest.raises(MachineError, match="no process can be started"):
         probe_video(path, tmp_path / "index.json")
 
