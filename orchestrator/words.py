@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from fractions import Fraction
 
 _TIME = re.compile(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d+)?)", re.ASCII)
+
+#: A terminal gets no more lines of one kind.
+MOST_LINES = 100
 
 #: How times are written, for messages.
 TIME_FORMS = "12.5, 1:02 or 1:00:02"
@@ -61,3 +65,22 @@ def about(seconds: float) -> str:
         return f"about {minutes} min"
     hours, minutes = divmod(minutes, 60)
     return f"about {hours} h {minutes} min" if minutes else f"about {hours} h"
+
+
+def gathered(said: Sequence[tuple[str, str]]) -> list[str]:
+    """``NAME: TEXT``, a line for each pair.
+
+    Of more than `MOST_LINES` those with the same text become one line, and what is still too many
+    is left out, which the last line says.
+    """
+    if len(said) <= MOST_LINES:
+        return [f"{name}: {text}" for name, text in said]
+    names: dict[str, list[str]] = {}
+    for name, text in said:
+        names.setdefault(text, []).append(name)
+    lines = []
+    for text, own in names.items():
+        more = f" and {len(own) - 3} more" if len(own) > 3 else ""
+        lines.append(f"{', '.join(own[:3])}{more}: {text}")
+    left_out = len(lines) - MOST_LINES
+    return [*lines[:MOST_LINES], *([f"and {left_out} more such lines"] if left_out > 0 else [])]

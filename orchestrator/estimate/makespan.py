@@ -64,12 +64,15 @@ def seconds_left(
     lanes = sum(worker.lanes for worker in workers)
     now = _all_busy_s(workers, videos)
     end = max((video.joining_s for video in videos if _only_joined(video)), default=0.0)
+    # No more than MOST_PIECES, however many videos there are.
+    waiting = [number for number, video in enumerate(videos) if video.waiting]
     while True:
-        _give_out(workers, videos, now)
+        _give_out(workers, videos, waiting, now)
+        waiting = [number for number in waiting if videos[number].waiting]
         busy = sum(len(worker.in_hand) for worker in workers)
         boost = min(gain, lanes / busy) if busy else 1.0
         coming = [work / (worker.speed * boost) for worker in workers for _, work in worker.in_hand]
-        if any(video.waiting for video in videos):
+        if waiting:
             coming += [worker.ready_s - now for worker in workers if worker.ready_s > now]
         if not coming:
             return max(end, now)
@@ -105,7 +108,12 @@ def _all_busy_s(workers: Sequence[WorkerAhead], videos: Iterable[VideoAhead]) ->
     return work / sum(worker.lanes * worker.speed for worker in workers)
 
 
-def _give_out(workers: Sequence[WorkerAhead], videos: Sequence[VideoAhead], now: float) -> None:
+def _give_out(
+    workers: Sequence[WorkerAhead],
+    videos: Sequence[VideoAhead],
+    waiting: Sequence[int],
+    now: float,
+) -> None:
     """One segment for each worker that has room, who has least first, until nobody takes one."""
     given = True
     while given:
@@ -114,7 +122,7 @@ def _give_out(workers: Sequence[WorkerAhead], videos: Sequence[VideoAhead], now:
             worker = workers[number]
             if worker.ready_s > now or len(worker.in_hand) >= worker.lanes:
                 continue
-            place = _next_video(number, videos)
+            place = _next_video(number, videos, waiting)
             if place is None:
                 return
             worker.in_hand.append((place, videos[place].waiting.pop(0)))
@@ -122,10 +130,11 @@ def _give_out(workers: Sequence[WorkerAhead], videos: Sequence[VideoAhead], now:
             given = True
 
 
-def _next_video(worker: int, videos: Sequence[VideoAhead]) -> int | None:
+def _next_video(worker: int, videos: Sequence[VideoAhead], waiting: Sequence[int]) -> int | None:
     left: dict[int, int] = {}
     last: dict[int, int] = {}
-    for number, video in enumerate(videos):
+    for number in waiting:
+        video = videos[number]
         if not video.waiting:
             continue
         if video.home == worker:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Literal
 
 from pipeline.contract import Finding, OutputFile
@@ -103,3 +104,17 @@ class Snapshot:
     stopping: bool
     stop_reason: ErrorRecord | None = None
     waits_s: float | None = None
+
+    def changed(self, before: Snapshot | None) -> Iterator[tuple[VideoState | None, VideoState]]:
+        """The videos that are not as they were, each as it was, if it was there, and as it is.
+
+        Quick for snapshots of one run: what has not changed is the same value in both.
+        """
+        if before is None:
+            yield from ((None, video) for video in self.videos)
+            return
+        moved = [pair for pair in zip_longest(before.videos, self.videos) if pair[0] is not pair[1]]
+        old = {was.id: was for was, _ in moved if was is not None}
+        for _, video in moved:
+            if video is not None and video != (was := old.get(video.id)):
+                yield was, video

@@ -131,24 +131,29 @@ class Card:
 
 
 def cards(
-    state: PageState, pictures: dict[str, tuple[Pictures, ...]] | None = None
+    state: PageState,
+    pictures: dict[str, tuple[Pictures, ...]] | None = None,
+    most: int | None = None,
 ) -> tuple[Card, ...]:
-    """All videos, those that deserve a look first.
+    """All videos, or so many, those that deserve a look first.
 
     Args:
         pictures: by the videos' ids.
     """
-    made = [
-        _card(state, number, (pictures or {}).get(video.id, ()))
-        for number, video in enumerate(state.report.videos)
-    ]
-    return tuple(sorted(made, key=lambda card: card.order))
+    videos = state.report.videos
+    return tuple(
+        _card(state, number, (pictures or {}).get(videos[number].id, ()))
+        for number in _in_order(state)[:most]
+    )
 
 
 def look_order(state: PageState) -> list[VideoReport]:
     """The videos in that order."""
-    videos = state.report.videos
-    return sorted(videos, key=lambda video: _order(state, videos.index(video)))
+    return [state.report.videos[number] for number in _in_order(state)]
+
+
+def _in_order(state: PageState) -> list[int]:
+    return sorted(range(len(state.report.videos)), key=lambda number: _order(state, number))
 
 
 def reasons(video: VideoReport) -> Iterator[str]:

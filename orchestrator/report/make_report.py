@@ -59,6 +59,7 @@ def make_report(
         )
         for w in last.workers
     )
+    losses = _losses(entries)
     videos = (
         *(
             _video_report(
@@ -67,7 +68,7 @@ def make_report(
                 read(job, states[job.id].findings),
                 earlier[job.id],
                 first.now,
-                _losses(job.id, entries),
+                losses.get(job.id, ()),
             )
             for job in plan.jobs
         ),
@@ -85,16 +86,18 @@ def make_report(
     )
 
 
-def _losses(video: str, entries: Sequence[Entry]) -> tuple[Loss, ...]:
-    """Of this run: an earlier one's are behind the entry with which this one began."""
-    lost: list[Loss] = []
+def _losses(entries: Sequence[Entry]) -> dict[str, tuple[Loss, ...]]:
+    """Of this run, by video: an earlier one's are behind the entry with which this one began."""
+    lost: dict[str, list[Loss]] = {}
     for entry in reversed(entries):
-        if isinstance(entry, RunStarted) or len(lost) == MOST_LOSSES:
+        if isinstance(entry, RunStarted):
             break
-        if isinstance(entry, TaskLost) and entry.video == video:
-            error = dataclasses.replace(entry.error, detail="")
-            lost.append(Loss(entry.segment, entry.attempt, entry.worker, error))
-    return tuple(reversed(lost))
+        if isinstance(entry, TaskLost):
+            own = lost.setdefault(entry.video, [])
+            if len(own) < MOST_LOSSES:
+                error = dataclasses.replace(entry.error, detail="")
+                own.append(Loss(entry.segment, entry.attempt, entry.worker, error))
+    return {video: tuple(reversed(own)) for video, own in lost.items()}
 
 
 def thinned(points: Sequence[LoadPoint], most: int) -> tuple[LoadPoint, ...]:

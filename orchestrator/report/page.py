@@ -29,6 +29,11 @@ REFRESH_S = 10
 #: are there, or nobody makes them (`orchestrator/report/keeper.py`).
 AWAIT_S = 90
 
+#: A page shows so many videos at length, and tells of so many more in a line each: a browser must
+#: not choke on it. `report.json` has all of them.
+MOST_CARDS = 300
+MOST_LINES = 2000
+
 _NONE = "\N{EN DASH}"
 
 
@@ -50,7 +55,9 @@ class Album:
 
 def render(state: PageState, album: Album) -> str:
     """The whole text of ``report.html``."""
-    made = cards(state, album.pictures)
+    shown = cards(state, album.pictures, MOST_CARDS + MOST_LINES)
+    made = [card for card in shown if not _only_waits(state, card)]
+    waiting = [card for card in shown if _only_waits(state, card)]
     environment = _environment()
     script = _text(environment, "page.js")
     return environment.get_template("page.html").render(
@@ -59,9 +66,11 @@ def render(state: PageState, album: Album) -> str:
         lede=_lede(state),
         totals=_totals(state),
         done=_frames(state),
-        look=[card for card in made if card.reasons],
-        cards=[card for card in made if not _only_waits(state, card)],
-        waiting=[card for card in made if _only_waits(state, card)],
+        look=[card for card in made[:MOST_CARDS] if card.reasons],
+        cards=made[:MOST_CARDS],
+        briefly=made[MOST_CARDS:],
+        waiting=waiting,
+        not_told=len(state.report.videos) - len(shown),
         charts=load_charts(state.report.load),
         chart_size=(WIDTH, HEIGHT),
         album=album,

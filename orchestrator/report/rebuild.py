@@ -34,7 +34,7 @@ from orchestrator.report.make_report import make_report
 from orchestrator.report.report import READ_VERSIONS, Report, RunFacts
 from orchestrator.report.state import PageState, all_ended
 from orchestrator.watch.device_load_file import read_load
-from orchestrator.watch.standing import Standing, read_standing
+from orchestrator.watch.standing import read_standing
 from pipeline.contract import PIXEL_VERSION, MattingSettings, VideoInfo, VideoSettings
 from pipeline.errors import ErrorRecord, MachineError
 from pipeline.source.probe import info_from_json
@@ -134,10 +134,12 @@ def _rebuilt(
         *(SetAside(v["name"], "", _not_known(out)) for v in unknown),
     ]
     start = max((n for n, e in enumerate(entries) if isinstance(e, RunStarted)), default=0)
-    first = [_state(job, video_entries(job, record, entries[:start])) for job in jobs]
-    last = [_state(job, video_entries(job, record, entries)) for job in jobs]
+    before, all_told = entries_of(record, entries[:start]), entries_of(record, entries)
+    first = [_state(job, before[job.id]) for job in jobs]
+    seen = {} if standing is None else {video.id: video for video in standing.snapshot.videos}
     last = [
-        _of_this_run(state, before, standing) for state, before in zip(last, first, strict=True)
+        _of_this_run(_state(job, all_told[job.id]), earlier, seen.get(job.id))
+        for job, earlier in zip(jobs, first, strict=True)
     ]
     began_at = standing.snapshot.now - standing.elapsed_s if standing is not None else 0.0
     workers = standing.snapshot.workers if standing is not None else ()
@@ -184,21 +186,22 @@ def _job(record: Mapping[str, Any], video: Mapping[str, Any], info: VideoInfo) -
     )
 
 
-def video_entries(
-    job: VideoJob, record: Mapping[str, Any], entries: Sequence[Entry]
-) -> list[Entry]:
-    """What the journal says of one video under the settings of that run."""
-    by_id = {v["id"]: v.get("settings", record["fingerprint"]) for v in record["videos"]}
-    return [
-        entry
-        for entry in entries
-        if isinstance(entry, RunStarted)
-        or (isinstance(entry, TaskLost) and entry.video == job.id)
-        or (
+def entries_of(record: Mapping[str, Any], entries: Sequence[Entry]) -> dict[str, list[Entry]]:
+    """What the journal says of each video under the settings of that run, and its runs."""
+    settings = {v["id"]: v.get("settings", record["fingerprint"]) for v in record["videos"]}
+    told: dict[str, list[Entry]] = {video: [] for video in settings}
+    for entry in entries:
+        if isinstance(entry, RunStarted):
+            for own in told.values():
+                own.append(entry)
+        elif isinstance(entry, TaskLost):
+            told.get(entry.video, []).append(entry)
+        elif (
             isinstance(entry, SegmentCommitted | VideoDone | VideoSetAside)
-            and (entry.video, entry.settings) == (job.id, by_id[job.id])
-        )
-    ]
+            and settings.get(entry.video) == entry.settings
+        ):
+            told[entry.video].append(entry)
+    return told
 
 
 def _state(job: VideoJob, entries: Sequence[Entry]) -> VideoState:
@@ -228,11 +231,9 @@ def _state(job: VideoJob, entries: Sequence[Entry]) -> VideoState:
     return replace(video.state(), retries=lost)
 
 
-def _of_this_run(state: VideoState, before: VideoState, standing: Standing | None) -> VideoState:
-    """With what only the run itself knew: what was its own work, and when."""
+def _of_this_run(state: VideoState, before: VideoState, told: VideoState | None) -> VideoState:
+    """With what only the run itself knew, and told last: what was its own work, and when."""
     state = replace(state, earlier=before.status == "done")
-    seen = {} if standing is None else {video.id: video for video in standing.snapshot.videos}
-    told = seen.get(state.id)
     if told is None:
         return state
     return replace(state, started_at=told.started_at, ended_at=told.ended_at)

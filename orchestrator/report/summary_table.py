@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from orchestrator.report.report import Report
-from orchestrator.words import clock, readable_size
+from orchestrator.report.report import Report, VideoReport
+from orchestrator.words import MOST_LINES, clock, counted, gathered, readable_size
 from pipeline.text import printable
 
 if TYPE_CHECKING:
@@ -19,7 +20,10 @@ _WIDE = 60
 
 
 def summary_table(report: Report, width: int = 80) -> Table:
-    """One row per video; on a narrow terminal without times and rates."""
+    """One row per video; on a narrow terminal without times and rates.
+
+    Of more than `MOST_LINES` videos those have a row that are not simply done; see `remarks`.
+    """
     from rich import box
     from rich.table import Table
 
@@ -36,7 +40,7 @@ def summary_table(report: Report, width: int = 80) -> Table:
         "doubtful": "yellow",
         "not finished": "yellow",
     }
-    for video in report.videos:
+    for video in _shown(report):
         size = sum(output.size_bytes for output in video.outputs)
         frames = str(video.frames or "")
         if video.result == "not finished":
@@ -56,19 +60,32 @@ def summary_table(report: Report, width: int = 80) -> Table:
 
 
 def remarks(report: Report) -> Iterator[str]:
-    """What must be said beside the table: notes, doubts and errors, one line each."""
+    """What must be said beside the table: notes, doubts and errors, and how many have no row."""
+    said: list[tuple[str, str]] = []
     for video in report.videos:
-        for note in video.notes:
-            yield printable(f"{video.name}: {note}")
-        for doubt in video.doubts:
-            yield printable(f"{video.name}: doubtful: {doubt}")
+        said += [(video.name, note) for note in video.notes]
+        said += [(video.name, f"doubtful: {doubt}") for doubt in video.doubts]
         if video.error:
-            yield printable(f"{video.name}: {video.result}: {video.error}")
+            said.append((video.name, f"{video.result}: {video.error}"))
+    yield from map(printable, gathered(said))
+    shown = {id(video) for video in _shown(report)}
+    others = Counter(video.result for video in report.videos if id(video) not in shown)
+    if others:
+        which = ", ".join(f"{count} {result}" for result, count in others.items())
+        yield f"of {counted(len(report.videos), 'video')} not in the table: {which}"
     for worker in report.workers:
         if worker.retired:
             yield printable(f"worker {worker.id}: given up: {worker.error or 'no reason known'}")
     if report.stop_reason:
         yield printable(f"stopped: {report.stop_reason}")
+
+
+def _shown(report: Report) -> list[VideoReport]:
+    """The videos that have a row."""
+    if len(report.videos) <= MOST_LINES:
+        return list(report.videos)
+    plain = ("done", "done earlier")
+    return [video for video in report.videos if video.result not in plain][:MOST_LINES]
 
 
 def _text(text: str, style: str = "") -> Text:

@@ -27,8 +27,10 @@ from pipeline.contract import VideoInfo
 from pipeline.files.child import own_module
 from pipeline.files.child_failure import ChildFailure
 
-#: How often the keeper is told, in seconds.
+#: How often the keeper is told, in seconds, and the share of a core that this may take: it shares
+#: an interpreter with the loop of the run, and a report of 10,000 videos takes it a second.
 TELL_S = 5.0
+MOST_BUSY = 0.05
 
 #: A page is begun when a run has lasted so long: many end before.
 FIRST_S = 1.0
@@ -57,7 +59,7 @@ class PageWriter(Background):
         tell: Callable[[Snapshot], PageState],
         infos: Mapping[str, VideoInfo],
     ) -> None:
-        super().__init__("page", every_s=TELL_S, leave_s=0.0, first_s=FIRST_S)
+        super().__init__("page", every_s=TELL_S, leave_s=0.0, first_s=FIRST_S, most_busy=MOST_BUSY)
         self._path = path
         self._tell = tell
         self._infos = dict(infos)

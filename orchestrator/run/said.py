@@ -22,7 +22,7 @@ from orchestrator.plan.dry_run_text import DryRun, plan_lines
 from orchestrator.report.report import Report
 from orchestrator.report.summary_table import remarks, summary_table
 from orchestrator.run.context import RunContext, Work
-from orchestrator.words import counted
+from orchestrator.words import MOST_LINES, counted, gathered
 from pipeline.text import printable
 
 if TYPE_CHECKING:
@@ -134,15 +134,15 @@ def models_chosen(plan: Plan) -> Iterator[str]:
 
 
 def plan_remarks(plan: Plan) -> Iterator[str]:
-    """Overrides of videos, notes of the probes, and files set aside, one line each."""
+    """Overrides of videos, notes of the probes, and files set aside, in so many lines as suit."""
+    said = []
     for job in plan.jobs:
         if job.differing:
             own = "; ".join(f"{key}: {_plain(value)}" for key, value in job.differing)
-            yield printable(f"{job.name}: {own}")
-        for note in job.info.notes:
-            yield printable(f"{job.name}: {note}")
-    for aside in plan.set_aside:
-        yield printable(f"{aside.name}: set aside: {aside.error}")
+            said.append((job.name, own))
+        said += [(job.name, note) for note in job.info.notes]
+    aside = [(each.name, f"set aside: {each.error}") for each in plan.set_aside]
+    yield from map(printable, [*gathered(said), *gathered(aside)])
 
 
 def _plain(value: object) -> str:
@@ -161,9 +161,11 @@ def show_report(
     console.print(summary_table(report, console.width))
     for line in remarks(report):
         _say(console, line)
-    for video in report.videos:
-        for output in video.outputs:
-            _say(console, printable(output.path))
+    outputs = [output.path for video in report.videos for output in video.outputs]
+    if len(outputs) > MOST_LINES:
+        outputs = [f"{len(outputs)} files in {report.run.out}"]
+    for output in outputs:
+        _say(console, printable(output))
     if path is not None:
         _say(console, printable(f"report: {path}"))
     if page is not None:

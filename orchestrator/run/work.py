@@ -30,6 +30,7 @@ def carry_out(
     reserve = gigabytes(ctx.settings.limits.reserve_gb)
     disk = DiskWatch(out.path, out.lock, ctx.lock, reserve)
     swept: set[str] = set()
+    folders = {job.id: job.work_dir for job in jobs}
     seen: list[Snapshot] = []
     with (
         LoadMeter(crew.gpus, crew.pids, usable_cores(), crew.elsewhere) as meter,
@@ -49,10 +50,11 @@ def carry_out(
             page.update(snapshot)
             if not seen:
                 seen.append(snapshot)
-            for job, video in zip(jobs, snapshot.videos, strict=True):
-                if video.status == "done" and job.id not in swept:
-                    swept.add(job.id)
-                    out.sweep(Path(job.work_dir))
+            for _, video in snapshot.changed(seen[-1] if len(seen) > 1 else None):
+                if video.status == "done" and video.id not in swept:
+                    swept.add(video.id)
+                    out.sweep(Path(folders[video.id]))
+            seen[1:] = [snapshot]
 
         outcome = ctx.around.supervise(
             jobs,

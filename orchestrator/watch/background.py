@@ -6,6 +6,7 @@ For what is measured and shown while a run goes on: it must never hold up the ru
 from __future__ import annotations
 
 import threading
+import time
 from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self
@@ -23,14 +24,22 @@ class Background(ABC):
         every_s: seconds between two steps; `wake` cuts the wait short.
         leave_s: seconds for which `__exit__` waits for a step that has begun.
         first_s: seconds before the first step; `every_s` if None.
+        most_busy: share of the time that the steps may take of a core, on average.
     """
 
     def __init__(
-        self, name: str, *, every_s: float, leave_s: float, first_s: float | None = None
+        self,
+        name: str,
+        *,
+        every_s: float,
+        leave_s: float,
+        first_s: float | None = None,
+        most_busy: float = 1.0,
     ) -> None:
         self._every_s = every_s
         self._first_s = every_s if first_s is None else first_s
         self._leave_s = leave_s
+        self._most_busy = most_busy
         self._wake = threading.Event()
         self._over = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -74,7 +83,9 @@ class Background(ABC):
                 self._wake.clear()
                 if self._over:
                     return self.last_step()
+                begun_s = time.thread_time()
                 self.step()
-                wait_s = self._every_s
+                taken_s = time.thread_time() - begun_s
+                wait_s = max(self._every_s, taken_s / self._most_busy - taken_s)
         except Exception:
             structlog.get_logger("vrmatte").exception("background_failed", thread=self._thread.name)

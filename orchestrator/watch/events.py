@@ -65,13 +65,10 @@ class RunEvent:
 def changes(before: Snapshot | None, after: Snapshot) -> Iterator[RunEvent]:
     """One event for each change of state between two snapshots, in the order of their happening."""
     old_workers = {worker.id: worker for worker in before.workers} if before else {}
-    old_videos = {video.id: video for video in before.videos} if before else {}
     for worker in after.workers:
         yield from _worker_changes(old_workers.get(worker.id), worker)
-    for video in after.videos:
-        old = old_videos.get(video.id)
-        if video != old:
-            yield from _video_changes(old, video)
+    for old, video in after.changed(before):
+        yield from _video_changes(old, video)
     if after.waits_s is not None and not (before and before.waits_s is not None):
         yield RunEvent(
             event="waiting-for-worker",

@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 
 #: How often the outlets are shown how the run stands, when nothing happens.
 SHOW_S = 0.5
-#: How often the rest of the run is thought through.
+#: How often the rest of the run is thought through, at the most, and with so many videos.
 THINK_S = 1.0
+THINK_VIDEOS = 2000
 #: How often ``--json`` says how far the run is.
 PROGRESS_S = 2.0
 LAST_EVENTS = 5
@@ -142,7 +143,8 @@ class Watch(Background):
         if first is None or last is None:
             return None
         now = max(self._clock(), last.now)
-        if self._thought is None or now - self._thought[0] >= THINK_S:
+        think_s = THINK_S * max(1.0, len(self._jobs) / THINK_VIDEOS)
+        if self._thought is None or now - self._thought[0] >= think_s:
             self._thought = now, self._time_to_go.seconds()
         to_go_s = self._thought[1]
         if to_go_s is not None and to_go_s > 0:

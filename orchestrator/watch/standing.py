@@ -1,6 +1,7 @@
 """How a run stands at one moment, and the file that shows it to other processes.
 
-``OUT/.vrmatte/live.json`` is replaced every two seconds during the run and once at its end.
+``OUT/.vrmatte/live.json`` is replaced every two seconds during the run, less often with very many
+videos, and once at its end.
 `vrmatte status` and the page read it. Nothing is decided by it.
 """
 
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 STANDING_FILE = "live.json"
 
-#: The file is written no more often than that.
+#: The file is written no more often than that, and with so many videos: it tells of all.
 WRITE_S = 2.0
+WRITE_VIDEOS = 2000
 
 #: Findings grow with the length of a video, and the journal has them.
 _LEFT_OUT = {"snapshot": {"videos": {"__all__": {"findings"}}}}
@@ -90,7 +92,8 @@ class StandingFile:
     def update(self, standing: Standing) -> None:
         """Replace the file, unless that was done less than `WRITE_S` ago and the run goes on."""
         now = self._clock()
-        young = self._written_at is not None and now - self._written_at < WRITE_S
+        write_s = WRITE_S * max(1.0, len(standing.snapshot.videos) / WRITE_VIDEOS)
+        young = self._written_at is not None and now - self._written_at < write_s
         if young and standing.phase != "ended":
             return
         self._written_at = now

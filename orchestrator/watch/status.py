@@ -5,6 +5,7 @@ Changes nothing, and can be asked at any time, also when a run was killed.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.fleet.journal_entries import Entry, SegmentCommitted, VideoDone, VideoSetAside
-from orchestrator.fleet.snapshot import Snapshot
+from orchestrator.fleet.snapshot import VideoState
 from orchestrator.out.folder import OutFolder
 from orchestrator.out.journal import measure, read_entries
 from orchestrator.watch.standing import Standing, read_standing
-from orchestrator.words import clock, counted
+from orchestrator.words import MOST_LINES, clock, counted, gathered
 from pipeline.errors import ErrorRecord
 from pipeline.judge.doubt import Doubt, doubts_of
 from pipeline.text import printable
@@ -84,12 +85,18 @@ def show_status(
 
         plain = not console.encoding.startswith("utf")
         console.print(view(standing, console.width, _NO_LIMIT, plain=plain))
-        videos = [_with_hand(video, standing.snapshot) for video in videos]
-    if videos:
-        console.print(_table(videos, console.width))
-    lines = [f"{video.name}: doubtful: {doubt}" for video in videos for doubt in video.doubts]
-    lines += [f"{video.name}: {video.error}" for video in videos if video.error]
-    lines += [f"{aside['name']}: set aside: {aside['reason']}" for aside in record["set_aside"]]
+        states = {state.id: state for state in standing.snapshot.videos}
+        videos = [_with_hand(video, states.get(video.id)) for video in videos]
+    shown = videos if len(videos) <= MOST_LINES else _untidy(videos)[:MOST_LINES]
+    if shown:
+        console.print(_table(shown, console.width))
+    lines = gathered([(v.name, f"doubtful: {doubt}") for v in videos for doubt in v.doubts])
+    lines += gathered([(video.name, str(video.error)) for video in videos if video.error])
+    lines += gathered([(a["name"], f"set aside: {a['reason']}") for a in record["set_aside"]])
+    others = Counter(video.standing for video in videos) - Counter(v.standing for v in shown)
+    if others:
+        which = ", ".join(f"{count} {standing}" for standing, count in others.items())
+        lines.append(f"of {counted(len(videos), 'video')} not in the table: {which}")
     done = sum(video.standing == "done" for video in videos)
     doubtful = sum(video.standing == "doubtful" for video in videos)
     now = _state(going_on, standing, wall_clock())
@@ -127,6 +134,11 @@ def _state(going_on: bool, standing: Standing | None, now: datetime) -> str:
     return f"a run is going on (process {standing.pid})"
 
 
+def _untidy(videos: Sequence[VideoStanding]) -> list[VideoStanding]:
+    """Those that are begun, and those with which something is wrong."""
+    return [video for video in videos if video.standing not in ("done", "not begun")]
+
+
 def _table(videos: Sequence[VideoStanding], width: int) -> Table:
     from rich import box
     from rich.table import Table
@@ -148,27 +160,24 @@ def _table(videos: Sequence[VideoStanding], width: int) -> Table:
     return table
 
 
-def _with_hand(video: VideoStanding, snapshot: Snapshot) -> VideoStanding:
+def _with_hand(video: VideoStanding, state: VideoState | None) -> VideoStanding:
     """With the frames of segments that are in hand now."""
-    for state in snapshot.videos:
-        if state.id == video.id and state.status not in ("done", "failed"):
-            standing: Completion = "begun" if state.started_at is not None else video.standing
-            frames = max(video.frames_done, state.frames_done)
-            return replace(video, standing=standing, frames_done=frames)
-    return video
+    if state is None or state.status in ("done", "failed"):
+        return video
+    standing: Completion = "begun" if state.started_at is not None else video.standing
+    return replace(video, standing=standing, frames_done=max(video.frames_done, state.frames_done))
 
 
 def standings(record: dict[str, Any], entries: Sequence[Entry]) -> Iterator[VideoStanding]:
     """For each video of the run that `record` (``run.yaml``) tells of, what the journal says."""
     settings = record["fingerprint"]
     model = record.get("settings", {}).get("matting", {}).get("model", "")
+    told: dict[tuple[str, str], list[SegmentCommitted | VideoDone | VideoSetAside]] = {}
+    for entry in entries:
+        if isinstance(entry, SegmentCommitted | VideoDone | VideoSetAside):
+            told.setdefault((entry.video, entry.settings), []).append(entry)
     for video in record["videos"]:
-        own = [
-            entry
-            for entry in entries
-            if isinstance(entry, SegmentCommitted | VideoDone | VideoSetAside)
-            and (entry.video, entry.settings) == (video["id"], video.get("settings", settings))
-        ]
+        own = told.get((video["id"], video.get("settings", settings)), [])
         yield _standing(video, own, video.get("model") or model)
 
 
