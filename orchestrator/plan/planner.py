@@ -33,7 +33,7 @@ from pipeline.contract import (
     segment_frames,
 )
 from pipeline.errors import DiskError, ErrorRecord, InputError, MachineError, VrmatteError
-from pipeline.files.disk import make_folder, write_file, writing
+from pipeline.files.disk import write_file, writing
 from pipeline.prompts.store import digest_of, keep_prompts, pack
 from pipeline.source.frame_index import FrameIndex
 from pipeline.source.probe import info_from_json, info_to_json, probe_video
@@ -41,8 +41,9 @@ from pipeline.source.unchanged import regular_file
 from pipeline.stages.catalogue import output_video
 from pipeline.text import printable
 
-#: Probes read their files from end to end: more at once only make one disk seek.
-PROBES_AT_ONCE = 4
+#: Probes read their files from end to end: many at once make one disk seek, few leave the cores
+#: and a distant disk idle.
+LEAST_AT_ONCE, MOST_AT_ONCE = 4, 16
 
 _DIGEST_BYTES = 1 << 16
 
@@ -111,6 +112,7 @@ class Planner:
         is_ours: whether an existing file with the name of an output may be replaced, because an
             earlier run made it or a person said so.
         end_probes: ends what `probe` does in other threads, so that they need not be waited for.
+        at_once: files that are probed at the same time; the plan does not depend on it.
         on_probed: called with the name of each source that was read, from several threads.
     """
 
@@ -124,6 +126,7 @@ class Planner:
     is_done: Callable[[VideoJob], bool] = lambda job: False
     is_ours: Callable[[VideoJob, Path], bool] = lambda job, output: True
     end_probes: Callable[[], None] = lambda: None
+    at_once: int = LEAST_AT_ONCE
     on_probed: Callable[[str], None] = lambda name: None
 
     def plan(self, sources: Sequence[Source]) -> Plan:
@@ -132,7 +135,7 @@ class Planner:
         Raises:
             DiskError: the results of the probes cannot be kept.
         """
-        with ThreadPoolExecutor(PROBES_AT_ONCE, "probe") as pool:
+        with ThreadPoolExecutor(self.at_once, "probe") as pool:
             try:
                 stems = output_stems(sources)
                 futures = [
@@ -322,7 +325,7 @@ def write_info(path: Path, info: VideoInfo) -> None:
     """Keep the result of a probe. Raises DiskError."""
     text = info_to_json(info).encode()
     with writing(path):
-        make_folder(path.parent)
+        path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, text + b"\n" + _checksum(text) + b"\n")
 
 

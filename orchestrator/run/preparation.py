@@ -19,7 +19,7 @@ from orchestrator.machine.segment_memory import with_needs
 from orchestrator.out.ownership import Ownership
 from orchestrator.out.room import check_room, gigabytes, within_scratch
 from orchestrator.plan.choose_model import ModelChooser
-from orchestrator.plan.planner import Planner
+from orchestrator.plan.planner import LEAST_AT_ONCE, MOST_AT_ONCE, Planner
 from orchestrator.plan.settle import VideoSettler, settle_lanes
 from orchestrator.run.context import RunContext, Work
 from orchestrator.run.said import Counter
@@ -70,6 +70,7 @@ def make_plan(ctx: RunContext) -> Plan:
             settle=settler.settle,
             probe=around.probe or prober,
             end_probes=prober.close,
+            at_once=max(LEAST_AT_ONCE, min(MOST_AT_ONCE, usable_cores())),
             is_done=lambda job: ctx.journal.published(job) is not None,
             is_ours=_may_replace(ctx),
             on_probed=Counter(status.update, len(sources)),
