@@ -42,7 +42,8 @@ def frame_work(job: VideoJob) -> float:
 
 def share_done(jobs: Sequence[VideoJob], snapshot: Snapshot) -> float:
     """Of the pixels of all videos that have not been given up, 0..1."""
-    alive = [(j, v) for j, v in zip(jobs, snapshot.videos, strict=True) if v.status != "failed"]
+    # There may be jobs that came after the snapshot.
+    alive = [(j, v) for j, v in zip(jobs, snapshot.videos, strict=False) if v.status != "failed"]
     total = sum(pixels(job) * video.num_frames for job, video in alive)
     done = sum(pixels(job) * video.frames_done for job, video in alive)
     return done / total if total else 1.0

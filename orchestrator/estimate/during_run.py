@@ -85,14 +85,14 @@ class TimeToGo:
     """See the module. Not thread-safe.
 
     Args:
-        jobs: the plan, in the order of the snapshots' videos.
+        jobs: the plan, in the order of the snapshots' videos; it may grow.
     """
 
     def __init__(self, jobs: Sequence[VideoJob]) -> None:
-        self._jobs = list(jobs)
-        self._place = {job.id: place for place, job in enumerate(jobs)}
-        self._kinds = [kind_of(job) for job in jobs]
-        self._work = {kind: frame_work(job) for job, kind in zip(jobs, self._kinds, strict=True)}
+        self._jobs = jobs
+        self._place: dict[str, int] = {}
+        self._kinds: list[Kind] = []
+        self._work: dict[Kind, float] = {}
         self._began: float | None = None
         self._last: Snapshot | None = None
         self._hand: dict[_Key, _InHand] = {}
@@ -110,6 +110,11 @@ class TimeToGo:
 
     def add(self, snapshot: Snapshot) -> None:
         """Learn from the next snapshot; quick."""
+        for place in range(len(self._kinds), len(snapshot.videos)):
+            job = self._jobs[place]
+            self._place[job.id] = place
+            self._kinds.append(kind_of(job))
+            self._work[self._kinds[-1]] = frame_work(job)
         now = snapshot.now
         if self._began is None:
             self._began = now
@@ -136,6 +141,8 @@ class TimeToGo:
         It goes down as time goes by, and is drawn to what was learned since.
         """
         if self._last is None or self._began is None or self._last.stopping:
+            return None
+        if self._last.to_come:  # nobody knows how much that will be
             return None
         found = self._play()
         if found is None:

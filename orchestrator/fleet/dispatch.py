@@ -6,7 +6,7 @@ event: the fleet tells where it is worth a look.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from orchestrator.fleet.backlog import Backlog
 from orchestrator.fleet.events_actions import Action, Assign, Spawn
@@ -20,13 +20,12 @@ class BegunVideos:
 
     Args:
         scratch_bytes: what they may hold together; None: as much as they like.
-        begun: by an earlier run.
     """
 
-    def __init__(self, scratch_bytes: int | None, begun: Iterable[VideoJob]) -> None:
+    def __init__(self, scratch_bytes: int | None) -> None:
         self._limit = scratch_bytes
-        self._held = {job.id: job.scratch_bytes for job in begun}
-        self._held_bytes = sum(self._held.values())
+        self._held: dict[str, int] = {}
+        self._held_bytes = 0
 
     def may_begin(self, job: VideoJob) -> bool:
         """Whether it may hold scratch beside those that do; one always may."""
@@ -58,7 +57,7 @@ class Dispatch:
     def __init__(self, workers: Mapping[int, Worker], backlog: Backlog, begun: BegunVideos) -> None:
         self._workers = workers
         self.backlog = backlog
-        self._begun = begun
+        self.begun = begun
         # Workers that may find something to do. One that found nothing need not look again until
         # it has given something back, or something is new for all.
         self._seekers: set[int] = set()
@@ -74,7 +73,7 @@ class Dispatch:
         self.has_news = True
 
     def settled(self, video: Video) -> None:
-        if self._begun.settle(video.job):
+        if self.begun.settle(video.job):
             self.news()
 
     def decide(self, now: float) -> list[Action]:
@@ -99,7 +98,7 @@ class Dispatch:
             # Whether there is room is the same for all tasks of a video that wait together.
             if video.suspect or not worker.has_room_for(video.pending[0]):
                 continue
-            if self._begun.may_begin(video.job):
+            if self.begun.may_begin(video.job):
                 for task in video.pending:
                     if not task.runs_alone and not self._better_elsewhere(task, worker):
                         return task
@@ -111,7 +110,7 @@ class Dispatch:
         # Videos that failed least first: most of them only ran beside one that is to blame.
         worst: dict[Video, int] = {}
         for video in self.backlog.in_order(worker.spec.id, joining_only=False):
-            if self._begun.may_begin(video.job) and (tasks := list(video.lonely())):
+            if self.begun.may_begin(video.job) and (tasks := list(video.lonely())):
                 lonely += tasks
                 worst[video] = max(len(task.failures) for task in tasks)
         lonely.sort(key=lambda task: (worst[task.video], -len(task.failures)))
@@ -137,7 +136,7 @@ class Dispatch:
                     continue
                 given = True
                 command = task.video.start(task, now)
-                self._begun.begin(task.video.job)
+                self.begun.begin(task.video.job)
                 worker.take(task)
                 actions.append(Assign(worker.spec.id, command))
 

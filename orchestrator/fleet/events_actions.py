@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
+from orchestrator.fleet.jobs import VideoJob
 from orchestrator.fleet.journal_entries import Entry
+from pipeline.contract import OutputFile, SegmentResult
 from pipeline.errors import ErrorRecord
-from workers.messages import DoTask, Report
+from workers.messages import DoTask, Report, TaskId
 
 #: Attempts that an error of this kind is worth; kinds not named here get `Rules.attempts`.
 #: What is wrong with a file or a setting stays wrong; a decoder gets one more try on the CPU.
@@ -92,6 +95,21 @@ class WorkerJoined:
 
 
 @dataclass(frozen=True, slots=True)
+class VideosPlanned:
+    """More videos are to be made, after those that are known.
+
+    Attributes:
+        jobs, committed, published: as of `Fleet`.
+        to_come: files of which it is not known yet whether they are videos.
+    """
+
+    jobs: Sequence[VideoJob]
+    to_come: int
+    committed: Mapping[TaskId, SegmentResult] = field(default_factory=dict)
+    published: Mapping[str, tuple[OutputFile, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed: deadlines are looked at, and the first one starts the work."""
 
@@ -107,7 +125,7 @@ class StopRequested:
     reason: ErrorRecord | None = None
 
 
-Event = Report | WorkerExited | WorkerJoined | Tick | StopRequested
+Event = Report | WorkerExited | WorkerJoined | VideosPlanned | Tick | StopRequested
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from orchestrator.fleet.events_actions import (
     Rules,
     StopRequested,
     Tick,
+    VideosPlanned,
     WorkerExited,
     WorkerJoined,
     WorkerSpec,
@@ -61,6 +62,7 @@ class Fleet:
         workers: at least one; more may join later.
         committed: segments that an earlier run left; of published videos, to tell of them.
         published: deliverables of the videos that an earlier run finished.
+        to_come: files of which it is not known yet whether they are videos: `VideosPlanned` tells.
     """
 
     def __init__(
@@ -70,24 +72,26 @@ class Fleet:
         rules: Rules,
         committed: Mapping[TaskId, SegmentResult] | None = None,
         published: Mapping[str, tuple[OutputFile, ...]] | None = None,
+        to_come: int = 0,
     ) -> None:
         if not workers:
             raise ValueError("a fleet needs at least one worker")
         self._rules = rules
         self._workers = {spec.id: Worker(spec) for spec in workers}
         backlog = Backlog()
-        homes = [spec.id for spec in workers]
-        self._videos = videos_of(jobs, homes, backlog.note, committed or {}, published or {})
-        unsettled = [video for video in self._videos.values() if not video.settled]
-        self._unsettled = len(unsettled)
-        begun = BegunVideos(rules.scratch_bytes, (v.job for v in unsettled if v.begun))
-        self._dispatch = Dispatch(self._workers, backlog, begun)
+        self._homes = [spec.id for spec in workers]
+        self._videos: dict[str, Video] = {}
+        self._unsettled = 0
+        self._to_come = to_come
+        self._given_up: ErrorRecord | None = None
+        self._dispatch = Dispatch(self._workers, backlog, BegunVideos(rules.scratch_bytes))
         self._stopping = False
         self._stop_reason: ErrorRecord | None = None
         # No worker is left: until when one may join, and how the last one was lost.
         self._alone: tuple[float, ErrorRecord] | None = None
         self._now = 0.0
         self._actions: list[Action] = []
+        self._add(VideosPlanned(jobs, to_come, committed or {}, published or {}))
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """Take notice of `event` at time `now` (seconds, never going back); what is to be done."""
@@ -110,6 +114,8 @@ class Fleet:
                 self._on_exit(event)
             case WorkerJoined(spec):
                 self._on_joined(spec)
+            case VideosPlanned():
+                self._on_planned(event)
             case Tick():
                 self._on_tick()
             case StopRequested():
@@ -128,9 +134,14 @@ class Fleet:
     @property
     def finished(self) -> bool:
         """Nothing is running, and nothing more will be started."""
-        return (self._stopping or not self._unsettled) and not any(
+        return (self._stopping or not self._has_work) and not any(
             worker.alive for worker in self._workers.values()
         )
+
+    @property
+    def _has_work(self) -> bool:
+        """Now, or maybe later."""
+        return bool(self._unsettled or self._to_come)
 
     @property
     def stopping(self) -> bool:
@@ -151,7 +162,35 @@ class Fleet:
             self._stopping,
             self._stop_reason,
             None if self._alone is None else self._rules.join_s,
+            self._to_come,
         )
+
+    # -- what is to be made ----------------------------------------------------------------
+
+    def _on_planned(self, event: VideosPlanned) -> None:
+        self._add(event)
+        lost = all(worker.status == "retired" for worker in self._workers.values())
+        if lost and self._given_up is not None:
+            self._set_all_aside(self._given_up)
+
+    def _add(self, event: VideosPlanned) -> None:
+        videos = videos_of(
+            event.jobs,
+            self._homes,
+            self._dispatch.backlog.note,
+            event.committed,
+            event.published,
+            first_turn=len(self._videos),
+        )
+        if not self._videos.keys().isdisjoint(videos):
+            raise ValueError("two videos have the same id")
+        self._videos |= videos
+        self._to_come = event.to_come
+        for video in videos.values():
+            if not video.settled:
+                self._unsettled += 1
+                if video.begun:
+                    self._dispatch.begun.begin(video.job)
 
     # -- what workers say ------------------------------------------------------------------
 
@@ -281,14 +320,17 @@ class Fleet:
             self._on_stop(last)
             return
         # What is wrong with a setting, a new worker would meet too.
-        waits = self._rules.join_s and self._unsettled and not self._stopping
+        waits = self._rules.join_s and self._has_work and not self._stopping
         if waits and last.kind != "settings":
             self._alone = (self._now + self._rules.join_s, last)
         else:
             self._give_up(f"no worker is left: {last.message}", last)
 
     def _give_up(self, message: str, last: ErrorRecord) -> None:
-        error = ErrorRecord(last.kind, message, last.advice, last.detail)
+        self._given_up = ErrorRecord(last.kind, message, last.advice, last.detail)
+        self._set_all_aside(self._given_up)
+
+    def _set_all_aside(self, error: ErrorRecord) -> None:
         for video in self._videos.values():
             if not video.settled:
                 self._set_aside(video, error)
@@ -384,7 +426,7 @@ class Fleet:
     # -- what comes next -------------------------------------------------------------------
 
     def _go_on(self) -> None:
-        if self._stopping or not self._unsettled:
+        if self._stopping or not self._has_work:
             for worker in self._workers.values():
                 if worker.status == "starting":
                     worker.enter("stopping", self._now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Literal
 
@@ -96,6 +96,7 @@ class Snapshot:
         stopping: the run was told to stop.
         stop_reason: why, where nobody asked for it.
         waits_s: no worker is left, and for so long one may join; None while there are any.
+        to_come: files that are still to be read, and may be further videos.
     """
 
     now: float
@@ -104,6 +105,16 @@ class Snapshot:
     stopping: bool
     stop_reason: ErrorRecord | None = None
     waits_s: float | None = None
+    to_come: int = 0
+
+    def with_new(self, later: Snapshot) -> Snapshot:
+        """The same, with the videos that came since as they were when they came.
+
+        Args:
+            later: the first snapshot in which they are.
+        """
+        new = later.videos[len(self.videos) :]
+        return replace(self, videos=(*self.videos, *new)) if new else self
 
     def changed(self, before: Snapshot | None) -> Iterator[tuple[VideoState | None, VideoState]]:
         """The videos that are not as they were, each as it was, if it was there, and as it is.

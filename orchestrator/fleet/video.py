@@ -313,13 +313,20 @@ def videos_of(
     note: Callable[[Video], None],
     committed: Mapping[TaskId, SegmentResult],
     published: Mapping[str, tuple[OutputFile, ...]],
+    first_turn: int = 0,
 ) -> dict[str, Video]:
     """The videos of a run as an earlier one left them, by their ids; homes take turns.
+
+    Args:
+        first_turn: how many videos came before these.
 
     Raises:
         ValueError: two jobs have the same id.
     """
-    videos = {job.id: Video(job, homes[turn % len(homes)], note) for turn, job in enumerate(jobs)}
+    videos = {
+        job.id: Video(job, homes[turn % len(homes)], note)
+        for turn, job in enumerate(jobs, first_turn)
+    }
     if len(videos) != len(jobs):
         raise ValueError("two videos have the same id")
     for video, outputs in published.items():

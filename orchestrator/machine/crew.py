@@ -13,6 +13,7 @@ from orchestrator.machine.model_memory import further_bytes
 from orchestrator.machine.segment_memory import Share, share, weights_bytes
 from orchestrator.out.folder import OutFolder
 from orchestrator.settings.settings import Settings
+from pipeline.contract import VideoSettings
 from workers.messages import ModelChoice, WorkerSetup
 from workers.telemetry import gpu_memory_used
 
@@ -67,6 +68,8 @@ def crew_of(
     *,
     lanes: int,
     machine_bytes: int,
+    further: Sequence[VideoSettings] = (),
+    trials_at_once: int = 0,
 ) -> Crew:
     """One worker for each device.
 
@@ -75,9 +78,16 @@ def crew_of(
             that they are ready.
         lanes: of each worker.
         machine_bytes: memory for all of them.
+        further: settings of jobs that are still to be planned.
+        trials_at_once: trials of models that run beside the workers, on the first device: each
+            has as much memory as a segment.
     """
     count = len(devices.devices)
     limits = settings.limits
+    ram_beside = min(
+        machine_bytes // 2, trials_at_once * max((j.ram_bytes for j in jobs), default=0)
+    )
+    vram_beside = trials_at_once * max((j.vram_bytes for j in jobs), default=0)
     limit = memory_limit(settings, count)
     by_number = {gpu.number: gpu for gpu in devices.gpus}
     gpus = {
@@ -85,7 +95,7 @@ def crew_of(
         for worker, device in enumerate(devices.devices)
         if isinstance(device, int)
     }
-    choices = {ModelChoice.of(job.settings) for job in jobs}
+    choices = {ModelChoice.of(settings) for settings in (*(j.settings for j in jobs), *further)}
     return Crew(
         setups={
             worker: WorkerSetup(
@@ -105,8 +115,10 @@ def crew_of(
             worker: replace(
                 share(
                     count,
-                    machine_bytes,
-                    gpus[worker].memory_bytes if worker in gpus else None,
+                    machine_bytes - ram_beside,
+                    _left(gpus[worker], vram_beside if worker == 0 else 0)
+                    if worker in gpus
+                    else None,
                     limits.ram_gb,
                     limits.vram_gb,
                 ),
@@ -118,6 +130,11 @@ def crew_of(
         lanes=lanes,
         further_bytes=further_bytes(choices, lanes),
     )
+
+
+def _left(gpu: Gpu, beside_bytes: int) -> int:
+    """Memory of a GPU for a worker, which gets at least half of it."""
+    return gpu.memory_bytes - min(gpu.memory_bytes // 2, beside_bytes)
 
 
 def memory_limit(settings: Settings, workers: int) -> Share:

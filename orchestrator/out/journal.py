@@ -137,6 +137,10 @@ class Journal:
         """Those of which something is still to be done."""
         return [job for job in jobs if self.published(job) is None]
 
+    def begun(self) -> set[str]:
+        """Ids of the videos of which segments are there and no outputs."""
+        return {video for video, settings in self._segments if (video, settings) not in self._done}
+
     def committed(self, job: VideoJob) -> dict[int, SegmentResult]:
         """The segments of a video that need not be made again, by number."""
         return {

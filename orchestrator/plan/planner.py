@@ -9,8 +9,9 @@ import hashlib
 import itertools
 import os
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
@@ -111,7 +112,8 @@ class Planner:
             where its frame index is gone.
         is_ours: whether an existing file with the name of an output may be replaced, because an
             earlier run made it or a person said so.
-        end_probes: ends what `probe` does in other threads, so that they need not be waited for.
+        end_probes: ends what `probe` and `choose` do in other threads, so that they need not be
+            waited for; it is called until they have ended.
         at_once: files that are probed at the same time; the plan does not depend on it.
         on_probed: called with the name of each source that was read, from several threads.
     """
@@ -135,21 +137,34 @@ class Planner:
         Raises:
             DiskError: the results of the probes cannot be kept.
         """
-        with ThreadPoolExecutor(self.at_once, "probe") as pool:
-            try:
-                stems = output_stems(sources)
-                futures = [
-                    pool.submit(self._plan_one, *pair) for pair in zip(sources, stems, strict=True)
-                ]
-                planned = [future.result() for future in futures]
-            except BaseException:  # Ctrl-C: neither begin the rest, nor wait for running probes
-                pool.shutdown(wait=False, cancel_futures=True)
-                self.end_probes()
-                raise
+        planned = list(self.each(sources))
         return Plan(
             jobs=tuple(item for item in planned if isinstance(item, VideoJob)),
             set_aside=tuple(item for item in planned if isinstance(item, SetAside)),
         )
+
+    def each(self, sources: Sequence[Source]) -> Generator[VideoJob | SetAside]:
+        """What becomes of each source, in their order, as soon as it is known.
+
+        Raises:
+            DiskError: the results of the probes cannot be kept.
+        """
+        with ThreadPoolExecutor(self.at_once, "probe") as pool:
+            try:
+                stems = output_stems(sources)
+                futures = deque(
+                    pool.submit(self._plan_one, *pair) for pair in zip(sources, stems, strict=True)
+                )
+                while futures:
+                    item = futures[0].result()
+                    futures.popleft()
+                    yield item
+            except BaseException:  # Ctrl-C: neither begin the rest, nor wait for running probes
+                pool.shutdown(wait=False, cancel_futures=True)
+                while running := [future for future in futures if not future.done()]:
+                    self.end_probes()
+                    wait(running, timeout=0.1)
+                raise
 
     def _plan_one(self, source: Source, stem: PurePath) -> VideoJob | SetAside:
         try:

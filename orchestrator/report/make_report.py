@@ -76,7 +76,7 @@ def make_report(
     )
     return Report(
         schema_version=SCHEMA_VERSION,
-        exit_status=_exit_status(videos, workers, last.stopping),
+        exit_status=_exit_status(videos, workers, last),
         seconds=round((facts.ended_at - facts.started_at).total_seconds(), 3),
         run=facts,
         videos=videos,
@@ -225,10 +225,10 @@ def _set_aside_report(aside: SetAside) -> VideoReport:
 
 
 def _exit_status(
-    videos: Sequence[VideoReport], workers: Sequence[WorkerReport], stopped: bool
+    videos: Sequence[VideoReport], workers: Sequence[WorkerReport], last: Snapshot
 ) -> int:
-    unfinished = any(video.result == "not finished" for video in videos)
-    if unfinished and stopped:
+    unfinished = bool(last.to_come) or any(video.result == "not finished" for video in videos)
+    if unfinished and last.stopping:
         return STOPPED
     if not unfinished and not any(video.error for video in videos):
         doubtful = any(video.doubts for video in videos)

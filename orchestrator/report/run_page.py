@@ -47,10 +47,14 @@ class RunPage(PageWriter):
         self._first: Snapshot | None = None
         self._load_file = LoadFile(out.path)
 
+    def know(self, plan: Plan) -> None:
+        """Take a plan that goes on where the last one ended, before any snapshot of its videos."""
+        self._infos |= {job.id: job.info for job in plan.jobs[len(self._plan.jobs) :]}
+        self._plan = plan
+
     def update(self, snapshot: Snapshot) -> None:
         """Leave the newest snapshot. Takes no time."""
-        if self._first is None:
-            self._first = snapshot
+        self._first = snapshot if self._first is None else self._first.with_new(snapshot)
         super().update(snapshot)
 
     def end(self, report: Report) -> bool:
@@ -69,10 +73,11 @@ class RunPage(PageWriter):
 
     def _state(self, snapshot: Snapshot) -> PageState:
         now = datetime.now().astimezone()
+        plan, first = self._plan, self._first or snapshot  # either may be newer than the snapshot
         report = make_report(
             replace(self.facts, ended_at=now),
-            self._plan,
-            self._first or snapshot,
+            replace(plan, jobs=plan.jobs[: len(snapshot.videos)]),
+            first,
             snapshot,
             entries=self._entries,
             load=self.load(),

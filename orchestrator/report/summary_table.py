@@ -61,13 +61,14 @@ def summary_table(report: Report, width: int = 80) -> Table:
 
 def remarks(report: Report) -> Iterator[str]:
     """What must be said beside the table: notes, doubts and errors, and how many have no row."""
-    said: list[tuple[str, str]] = []
+    notes: list[tuple[str, str]] = []
+    errors: list[tuple[str, str]] = []  # apart, so that no notes crowd them out
     for video in report.videos:
-        said += [(video.name, note) for note in video.notes]
-        said += [(video.name, f"doubtful: {doubt}") for doubt in video.doubts]
+        notes += [(video.name, note) for note in video.notes]
+        errors += [(video.name, f"doubtful: {doubt}") for doubt in video.doubts]
         if video.error:
-            said.append((video.name, f"{video.result}: {video.error}"))
-    yield from map(printable, gathered(said))
+            errors.append((video.name, f"{video.result}: {video.error}"))
+    yield from map(printable, [*gathered(notes), *gathered(errors)])
     shown = {id(video) for video in _shown(report)}
     others = Counter(video.result for video in report.videos if id(video) not in shown)
     if others:

@@ -3,41 +3,59 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import datetime
 from importlib.metadata import version
 from typing import Any
 
+from orchestrator.fleet.jobs import Plan
 from orchestrator.plan.planner import replaced_videos
 from orchestrator.run.context import RunContext, Work
+from orchestrator.run.planning import Planning
+from orchestrator.run.preparation import require_room
 from orchestrator.run.running_crew import RunningCrew
-from orchestrator.run.said import run_started
+from orchestrator.run.said import plan_remarks, run_started, videos_planned
 from orchestrator.settings.settings import as_mapping, video_settings
 from pipeline.text import printable
 
 
-def begin(ctx: RunContext, work: Work, crew: RunningCrew) -> None:
-    """Record the run, and drop earlier work on sources that were replaced since.
+def begin(ctx: RunContext, work: Work, crew: RunningCrew, plans: Planning) -> None:
+    """Record the run, drop earlier work on sources that were replaced, and let planning go on.
 
     Raises:
         DiskError: ``run.yaml`` cannot be written.
     """
+    given_up = ctx.out.given_up()
+    now = datetime.now().astimezone()
+
+    def record(plan: Plan) -> None:
+        ctx.out.write_run_file(_record(ctx, work, plan, given_up, now))
+
+    def record_further(plan: Plan, new: Plan) -> None:
+        require_room(ctx, ctx.journal.unfinished(plan.jobs))
+        ctx.out.drop_videos(replaced_videos(ctx.out.path, new.jobs))
+        record(plan)  # before anything is replaced
+        for line in plan_remarks(new):
+            ctx.around.say(line)
+        ctx.around.say_json("videos-planned", videos_planned(new))
+
     ctx.out.drop_videos(replaced_videos(ctx.out.path, work.plan.jobs))
-    ctx.out.write_run_file(_record(ctx, work))
-    ctx.around.say_json(
-        "run-started", run_started(ctx.out.path, work.plan, crew.workers, crew.devices)
-    )
+    record(work.plan)
+    ctx.around.say_json("run-started", run_started(ctx.out.path, work, crew.workers, crew.devices))
+    plans.go_on(record_further)
 
 
-def _record(ctx: RunContext, work: Work) -> dict[str, Any]:
+def _record(
+    ctx: RunContext, work: Work, plan: Plan, given_up: Sequence[str], started: datetime
+) -> dict[str, Any]:
     """What ``run.yaml`` holds: how the run was asked for, and what it is to do."""
-    settings, plan, lanes = ctx.settings, work.plan, work.lanes
-    given_up = list(ctx.out.given_up())
+    settings, lanes = ctx.settings, work.lanes
     if ctx.request.fresh:  # a run that resumes this one may still replace them
         outputs = (output for job in plan.jobs for output in job.outputs)
         given_up = [output for output in outputs if os.path.lexists(output)]
     return {
         "version": version("vrmatte"),
-        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "started": started.isoformat(timespec="seconds"),
         "inputs": [printable(str(path.absolute())) for path in ctx.request.inputs],
         "fingerprint": video_settings(settings).fingerprint(),
         "preset": settings.preset,
@@ -62,5 +80,5 @@ def _record(ctx: RunContext, work: Work) -> dict[str, Any]:
             for job in plan.jobs
         ],
         "set_aside": [{"name": aside.name, "reason": str(aside.error)} for aside in plan.set_aside],
-        "given_up": given_up,
+        "given_up": list(given_up),
     }

@@ -72,15 +72,18 @@ class Work:
     """What is to be done, and by whom.
 
     Attributes:
+        plan: of the files that have been read.
         unfinished: the jobs of the plan that earlier runs have not completed.
         lanes: of each worker, and why so many.
         crew: this machine's workers; on a cluster, the pattern for those of its nodes.
+        to_come: files that are still to be read.
     """
 
     plan: Plan
     unfinished: tuple[VideoJob, ...]
     lanes: Lanes
     crew: Crew
+    to_come: int = 0
 
 
 @contextmanager

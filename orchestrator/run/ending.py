@@ -9,12 +9,13 @@ from pathlib import Path
 import structlog
 
 from orchestrator.exit_status import STOPPED
+from orchestrator.fleet.jobs import Plan
 from orchestrator.fleet.snapshot import Snapshot
 from orchestrator.out.sidecars import write_sidecars
 from orchestrator.report.make_report import make_report
 from orchestrator.report.report import Report, write_report
 from orchestrator.report.run_page import RunPage
-from orchestrator.run.context import RunContext, Work
+from orchestrator.run.context import RunContext
 from orchestrator.run.request import Surroundings
 from orchestrator.run.said import run_ended, show_report
 from pipeline.errors import DiskError
@@ -34,7 +35,7 @@ class Ended:
     page: Path | None = None
 
 
-def end(ctx: RunContext, work: Work, page: RunPage, first: Snapshot, last: Snapshot) -> Ended:
+def end(ctx: RunContext, plan: Plan, page: RunPage, first: Snapshot, last: Snapshot) -> Ended:
     """Record how the run went.
 
     Raises:
@@ -42,14 +43,14 @@ def end(ctx: RunContext, work: Work, page: RunPage, first: Snapshot, last: Snaps
             nevertheless; after a run that was stopped, that is enough.
     """
     if ctx.settings.output.sidecar:
-        done = [job for job in work.plan.jobs if ctx.journal.published(job) is not None]
+        done = [job for job in plan.jobs if ctx.journal.published(job) is not None]
         for name in write_sidecars(done):
             ctx.around.progress.print(
                 f"{name} exists and was not made by vrmatte: it is kept", markup=False
             )
     report = make_report(
         replace(ctx.facts, ended_at=datetime.now().astimezone()),
-        work.plan,
+        plan,
         first,
         last,
         entries=ctx.journal.entries,

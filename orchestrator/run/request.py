@@ -22,7 +22,7 @@ from orchestrator.plan.planner import Probe
 from orchestrator.plan.settle import SettleModel
 from orchestrator.report.report import RunFacts
 from orchestrator.report.run_page import RunPage
-from orchestrator.run.supervisor import Outcome
+from orchestrator.run.supervisor import Further, Outcome
 from orchestrator.run.supervisor import run as supervise
 from orchestrator.settings.settings import Settings
 from orchestrator.watch.events import json_object
@@ -69,6 +69,7 @@ class Supervise(Protocol):
         on_change: Callable[[Snapshot], None],
         disk_trouble: Callable[[], ErrorRecord | None],
         arrivals: Arrivals | None = None,
+        further: Further | None = None,
     ) -> Outcome: ...
 
 

@@ -14,7 +14,8 @@ from orchestrator.run.beginning import begin
 from orchestrator.run.context import opened
 from orchestrator.run.dry_run import foretell
 from orchestrator.run.ending import end, show_end
-from orchestrator.run.preparation import make_plan, refuse, share_out
+from orchestrator.run.planning import planning
+from orchestrator.run.preparation import refuse, share_out
 from orchestrator.run.request import Request, Surroundings
 from orchestrator.run.running_crew import require_cluster, running_crew
 from orchestrator.run.said import announce
@@ -41,18 +42,18 @@ def run(request: Request, around: Surroundings) -> int:
     sources = discover(request.inputs, request.out, follow_links=asked.input.follow_links)
     per_file = choose(asked, general, sources, settle)
 
-    with opened(request, around, started_at, devices, per_file) as ctx:
-        plan = make_plan(ctx)
-        work = share_out(ctx, plan)
+    with opened(request, around, started_at, devices, per_file) as ctx, planning(ctx) as plans:
+        work = share_out(ctx, plans.plan, plans.to_come)
         announce(ctx, work)
         if request.dry_run:
             doubtful = any(foretell(ctx, work).forecast.doubts.values())
-            return FAILED if plan.set_aside or doubtful else ALL_DONE
+            return FAILED if work.plan.set_aside or doubtful else ALL_DONE
         refuse(ctx, work)
         with running_crew(ctx, work) as crew:
-            begin(ctx, work, crew)
-            with around.page(ctx.out, ctx.facts, plan, ctx.journal.entries) as page:
-                first, last = carry_out(ctx, work, crew, page)
-                ended = end(ctx, work, page, first, last)
+            begin(ctx, work, crew, plans)
+            with around.page(ctx.out, ctx.facts, work.plan, ctx.journal.entries) as page:
+                first, last = carry_out(ctx, plans, crew, page)
+                plans.end()
+                ended = end(ctx, plans.plan, page, first, last)
     show_end(around, ended)  # when OUT is free again
     return ended.report.exit_status

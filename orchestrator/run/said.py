@@ -108,9 +108,11 @@ def announce(ctx: RunContext, work: Work) -> None:
     segments = sum(len(job.segments) for job in plan.jobs)
     on_cluster = ctx.request.cluster is not None
     who = f"planned by this machine ({remark}):" if on_cluster else f"{remark},"
+    more = f"; {counted(work.to_come, 'file')} will be read meanwhile" if work.to_come else ""
+    videos = counted(len(plan.jobs), "video")
     lines = [
         f"{who} {counted(lanes.count, 'lane')} each ({lanes.reason})",
-        f"{counted(len(plan.jobs), 'video')}, {frames} frames in {counted(segments, 'segment')}",
+        f"{videos}, {frames} frames in {counted(segments, 'segment')}{more}",
         *plan_remarks(plan),
         *ctx.per_file.remarks(),
     ]
@@ -175,7 +177,7 @@ def show_report(
 
 
 def run_started(
-    out: Path, plan: Plan, workers: Iterable[WorkerSpec], devices: Mapping[int, int | str]
+    out: Path, work: Work, workers: Iterable[WorkerSpec], devices: Mapping[int, int | str]
 ) -> dict[str, Any]:
     """Fields of the ``run-started`` line of ``--json``.
 
@@ -186,6 +188,19 @@ def run_started(
         "version": version("vrmatte"),
         "pid": os.getpid(),
         "out": printable(str(out)),
+        "files_to_come": work.to_come,
+        **videos_planned(work.plan),
+        "workers": [
+            {"worker": spec.id, "lanes": spec.lanes}
+            | ({"device": devices[spec.id]} if spec.id in devices else {})
+            for spec in workers
+        ],
+    }
+
+
+def videos_planned(plan: Plan) -> dict[str, Any]:
+    """Fields of the ``videos-planned`` line of ``--json``, and some of ``run-started``."""
+    return {
         "videos": [
             {
                 "video": printable(job.name),
@@ -199,11 +214,6 @@ def run_started(
         "set_aside": [
             {"video": printable(aside.name), "reason": printable(str(aside.error))}
             for aside in plan.set_aside
-        ],
-        "workers": [
-            {"worker": spec.id, "lanes": spec.lanes}
-            | ({"device": devices[spec.id]} if spec.id in devices else {})
-            for spec in workers
         ],
     }
 

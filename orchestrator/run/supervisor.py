@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from socket import socket, socketpair
 from types import FrameType
+from typing import Protocol
 
 import structlog
 
@@ -30,6 +31,7 @@ from orchestrator.fleet.events_actions import (
     Spawn,
     StopRequested,
     Tick,
+    VideosPlanned,
     WorkerExited,
     WorkerJoined,
     WorkerSpec,
@@ -64,6 +66,26 @@ LONGEST_WAIT_S = 86400.0
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+class Further(Protocol):
+    """Tells of jobs that are planned while a run goes on.
+
+    Attributes:
+        connection: `multiprocessing.connection.wait` finds it ready when there is something to
+            `take`.
+        to_come: files that are still to be planned, beside the jobs that were taken.
+    """
+
+    @property
+    def connection(self) -> socket: ...
+
+    @property
+    def to_come(self) -> int: ...
+
+    def take(self) -> tuple[Sequence[VideoJob], ErrorRecord | None]:
+        """Further jobs, in order; and why there will be none after them, if that is an error."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """The end of a run; `stopped` if it was asked to stop before everything was done."""
@@ -82,6 +104,7 @@ def run(
     on_change: Callable[[Snapshot], None] = lambda snapshot: None,
     disk_trouble: Callable[[], ErrorRecord | None] = lambda: None,
     arrivals: Arrivals | None = None,
+    further: Further | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Outcome:
     """Do the jobs that the journal does not list as done. Call it from the main thread.
@@ -94,11 +117,39 @@ def run(
         on_change: gets every new state of the run, often; it must be quick.
         disk_trouble: asked before tasks are given out; the reason if the disk can take no more.
         arrivals: further workers that come during the run, where any may.
+        further: the jobs after these, which are still being planned, where there may be any.
         clock: seconds that never go back.
 
     Raises:
         DiskError: the journal cannot be written any more.
     """
+    first = _planned(jobs, further.to_come if further is not None else 0, journal)
+    fleet = Fleet(jobs, workers, rules or Rules(), first.committed, first.published, first.to_come)
+    journal.append(RunStarted(len(jobs), len(workers)))
+    with _stop_signals() as signals:
+        _Loop(
+            fleet,
+            jobs,
+            backend,
+            journal,
+            signals,
+            on_change,
+            disk_trouble,
+            arrivals,
+            further,
+            clock,
+        ).run()
+    snapshot = fleet.snapshot()
+    done = sum(video.status == "done" for video in snapshot.videos)
+    failed = sum(video.status == "failed" for video in snapshot.videos)
+    left = len(snapshot.videos) - done - failed + snapshot.to_come
+    stopped = snapshot.stopping and left > 0
+    journal.append(RunEnded(done, failed, stopped))
+    return Outcome(snapshot, stopped)
+
+
+def _planned(jobs: Sequence[VideoJob], to_come: int, journal: Journal) -> VideosPlanned:
+    """The jobs with what the journal says of them."""
     published = {job.id: outputs for job in jobs if (outputs := journal.published(job)) is not None}
     committed = {
         TaskId(job.id, number): result
@@ -107,18 +158,7 @@ def run(
             journal.told(job) if job.id in published else journal.committed(job)
         ).items()
     }
-    fleet = Fleet(jobs, workers, rules or Rules(), committed, published)
-    journal.append(RunStarted(len(jobs), len(workers)))
-    with _stop_signals() as signals:
-        _Loop(
-            fleet, jobs, backend, journal, signals, on_change, disk_trouble, arrivals, clock
-        ).run()
-    snapshot = fleet.snapshot()
-    done = sum(video.status == "done" for video in snapshot.videos)
-    failed = sum(video.status == "failed" for video in snapshot.videos)
-    stopped = snapshot.stopping and done + failed < len(jobs)
-    journal.append(RunEnded(done, failed, stopped))
-    return Outcome(snapshot, stopped)
+    return VideosPlanned(jobs, to_come, committed, published)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +188,7 @@ class _Loop:
         on_change: Callable[[Snapshot], None],
         disk_trouble: Callable[[], ErrorRecord | None],
         arrivals: Arrivals | None,
+        further: Further | None,
         clock: Callable[[], float],
     ) -> None:
         self._fleet = fleet
@@ -158,6 +199,7 @@ class _Loop:
         self._on_change = on_change
         self._disk_trouble = disk_trouble
         self._arrivals = arrivals
+        self._further = further
         self._clock = clock
         self._lives: dict[int, _Life] = {}
         self._unborn: dict[int, _Unborn] = {}
@@ -203,12 +245,16 @@ class _Loop:
         things += [life.handle.sentinel for life in lives]
         if self._arrivals is not None:
             things.append(self._arrivals.connection)
+        if self._further is not None:
+            things.append(self._further.connection)
         things += [life.handle.connection for life in lives if not life.line_gone]
         ready = set(wait(things, timeout))
         if self._signals in ready:
             self._hear(self._signals.recv(1024))
         if self._arrivals is not None and self._arrivals.connection in ready:
             self._events += map(WorkerJoined, self._arrivals.take())
+        if self._further is not None and self._further.connection in ready:
+            self._plan_further(self._further)
         for life in lives:
             ended = life.handle.sentinel in ready
             if not life.line_gone and (ended or life.handle.connection in ready):
@@ -217,6 +263,17 @@ class _Loop:
                 self._bury(life.handle)
         if deadline is not None and self._clock() >= deadline:
             self._events.append(Tick())
+
+    def _plan_further(self, further: Further) -> None:
+        """Take the jobs that are planned by now; a run stops where no more can be planned."""
+        jobs, trouble = further.take()
+        self._jobs |= {job.id: job for job in jobs}
+        self._events.append(_planned(jobs, further.to_come, self._journal))
+        if trouble is not None:
+            self._log.error("planning_failed", error=str(trouble))
+            self._events.append(StopRequested(trouble))
+        if trouble is not None or not further.to_come:
+            self._further = None
 
     def _hear(self, numbers: bytes) -> None:
         asked = [number for number in numbers if number in _STOP_SIGNALS]

@@ -9,7 +9,8 @@ from orchestrator.fleet.snapshot import Snapshot
 from orchestrator.machine.devices import usable_cores
 from orchestrator.out.room import DiskWatch, gigabytes
 from orchestrator.report.run_page import RunPage
-from orchestrator.run.context import RunContext, Work
+from orchestrator.run.context import RunContext
+from orchestrator.run.planning import Planning
 from orchestrator.run.running_crew import RunningCrew
 from orchestrator.settings.settings import Settings
 from orchestrator.watch.device_load import LoadMeter
@@ -17,7 +18,7 @@ from orchestrator.watch.progress import watching
 
 
 def carry_out(
-    ctx: RunContext, work: Work, crew: RunningCrew, page: RunPage
+    ctx: RunContext, plans: Planning, crew: RunningCrew, page: RunPage
 ) -> tuple[Snapshot, Snapshot]:
     """Do the jobs; the state of the run at its beginning and at its end.
 
@@ -26,11 +27,11 @@ def carry_out(
     Raises:
         DiskError: the journal cannot be written any more.
     """
-    jobs, out = work.plan.jobs, ctx.out
+    jobs, out = plans.jobs, ctx.out
     reserve = gigabytes(ctx.settings.limits.reserve_gb)
     disk = DiskWatch(out.path, out.lock, ctx.lock, reserve)
     swept: set[str] = set()
-    folders = {job.id: job.work_dir for job in jobs}
+    folders: dict[str, str] = {}
     seen: list[Snapshot] = []
     with (
         LoadMeter(crew.gpus, crew.pids, usable_cores(), crew.elsewhere) as meter,
@@ -46,10 +47,12 @@ def carry_out(
         page.load = meter.history
 
         def on_change(snapshot: Snapshot) -> None:
+            if len(jobs) > len(folders):
+                folders.update((job.id, job.work_dir) for job in jobs[len(folders) :])
+                page.know(plans.plan)
             watch.update(snapshot)
             page.update(snapshot)
-            if not seen:
-                seen.append(snapshot)
+            seen[:1] = [seen[0].with_new(snapshot) if seen else snapshot]
             for _, video in snapshot.changed(seen[-1] if len(seen) > 1 else None):
                 if video.status == "done" and video.id not in swept:
                     swept.add(video.id)
@@ -65,6 +68,7 @@ def carry_out(
             on_change=on_change,
             disk_trouble=disk.trouble,
             arrivals=crew.arrivals,
+            **({"further": plans} if plans.to_come else {}),
         )
     return seen[0], outcome.snapshot
 

@@ -61,7 +61,7 @@ class Watch(Background):
     """Takes snapshots while it is entered; shows how the run stands a last time when it is left.
 
     Args:
-        jobs: the plan, in the order of the snapshots' videos.
+        jobs: the plan, in the order of the snapshots' videos; it may grow.
         load: the newest sample, or None.
         clock: the snapshots' clock, in seconds.
         wall_clock: for people.
@@ -273,6 +273,7 @@ def progress_fields(standing: Standing) -> dict[str, Any]:
         "videos_done": sum(video.status == "done" for video in videos),
         "videos_failed": sum(video.status == "failed" for video in videos),
         "videos": len(videos),
+        "files_to_come": standing.snapshot.to_come,
         "workers": [
             {
                 "worker": worker.id,

@@ -52,10 +52,12 @@ def counts(standing: Standing) -> str:
     alive = [video for video in videos if video.status != "failed"]
     ended = sum(video.status in ("done", "failed") for video in videos)
     done = sum(video.frames_done for video in alive)
+    to_come = standing.snapshot.to_come
     return ", ".join(
         [
             f"{done} of {sum(video.num_frames for video in alive)} frames",
             f"{ended} of {counted(len(videos), 'video')}",
+            *([f"{counted(to_come, 'file')} to be read"] if to_come else []),
             f"{standing.fps:.1f} frames/s",
             f"{clock(standing.elapsed_s)} so far",
         ]
