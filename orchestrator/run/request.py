@@ -22,7 +22,8 @@ from orchestrator.plan.planner import Probe
 from orchestrator.plan.settle import SettleModel
 from orchestrator.report.report import RunFacts
 from orchestrator.report.run_page import RunPage
-from orchestrator.run.supervisor import Further, Outcome
+from orchestrator.run.further import Further
+from orchestrator.run.supervisor import Outcome
 from orchestrator.run.supervisor import run as supervise
 from orchestrator.settings.settings import Settings
 from orchestrator.watch.events import json_object

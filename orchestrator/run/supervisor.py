@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from socket import socket, socketpair
 from types import FrameType
-from typing import Protocol
 
 import structlog
 
@@ -31,7 +30,6 @@ from orchestrator.fleet.events_actions import (
     Spawn,
     StopRequested,
     Tick,
-    VideosPlanned,
     WorkerExited,
     WorkerJoined,
     WorkerSpec,
@@ -41,6 +39,7 @@ from orchestrator.fleet.jobs import VideoJob
 from orchestrator.fleet.journal_entries import Entry, RunEnded, RunStarted, SegmentCommitted
 from orchestrator.fleet.snapshot import Snapshot
 from orchestrator.out.journal import Journal, measure
+from orchestrator.run.further import Further, videos_planned
 from pipeline.errors import ErrorRecord
 from workers.messages import (
     Command,
@@ -48,7 +47,6 @@ from workers.messages import (
     SegmentDone,
     StopWorker,
     TaskFailed,
-    TaskId,
     TaskProgress,
 )
 from workers.result_queue import LineGone
@@ -64,26 +62,6 @@ DEVICE_LOOK_S = 0.25
 LONGEST_WAIT_S = 86400.0
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class Further(Protocol):
-    """Tells of jobs that are planned while a run goes on.
-
-    Attributes:
-        connection: `multiprocessing.connection.wait` finds it ready when there is something to
-            `take`.
-        to_come: files that are still to be planned, beside the jobs that were taken.
-    """
-
-    @property
-    def connection(self) -> socket: ...
-
-    @property
-    def to_come(self) -> int: ...
-
-    def take(self) -> tuple[Sequence[VideoJob], ErrorRecord | None]:
-        """Further jobs, in order; and why there will be none after them, if that is an error."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +101,7 @@ def run(
     Raises:
         DiskError: the journal cannot be written any more.
     """
-    first = _planned(jobs, further.to_come if further is not None else 0, journal)
+    first = videos_planned(jobs, further.to_come if further is not None else 0, journal)
     fleet = Fleet(jobs, workers, rules or Rules(), first.committed, first.published, first.to_come)
     journal.append(RunStarted(len(jobs), len(workers)))
     with _stop_signals() as signals:
@@ -146,19 +124,6 @@ def run(
     stopped = snapshot.stopping and left > 0
     journal.append(RunEnded(done, failed, stopped))
     return Outcome(snapshot, stopped)
-
-
-def _planned(jobs: Sequence[VideoJob], to_come: int, journal: Journal) -> VideosPlanned:
-    """The jobs with what the journal says of them."""
-    published = {job.id: outputs for job in jobs if (outputs := journal.published(job)) is not None}
-    committed = {
-        TaskId(job.id, number): result
-        for job in jobs
-        for number, result in (
-            journal.told(job) if job.id in published else journal.committed(job)
-        ).items()
-    }
-    return VideosPlanned(jobs, to_come, committed, published)
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,8 +233,8 @@ class _Loop:
         """Take the jobs that are planned by now; a run stops where no more can be planned."""
         jobs, trouble = further.take()
         self._jobs |= {job.id: job for job in jobs}
-        self._events.append(_planned(jobs, further.to_come, self._journal))
-        if trouble is not None:
+        self._events.append(videos_planned(jobs, further.to_come, self._journal))
+        if trouble is not None and not self._fleet.stopping:  # a stop may end trials, too
             self._log.error("planning_failed", error=str(trouble))
             self._events.append(StopRequested(trouble))
         if trouble is not None or not further.to_come:

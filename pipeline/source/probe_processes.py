@@ -48,7 +48,7 @@ class Server:
             with theirs:
                 self._process = subprocess.Popen(
                     tied(self._command),
-                    stdin=theirs,
+                    stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=self._messages,
                     env=environment | _ONE_THREAD,

@@ -82,6 +82,7 @@ def told(out: Path) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_a_run_begins_before_its_last_file_is_read_and_makes_the_same(
     videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,6 +98,7 @@ def test_a_run_begins_before_its_last_file_is_read_and_makes_the_same(
     assert f"{COUNT - 1} files will be read meanwhile" in early.said.getvalue()
 
 
+@pytest.mark.slow
 def test_a_stop_while_files_are_read_waits_for_none_and_the_next_run_goes_on(
     videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,6 +119,7 @@ def test_a_stop_while_files_are_read_waits_for_none_and_the_next_run_goes_on(
     assert made.items() <= run.published().items()
 
 
+@pytest.mark.slow
 def test_a_full_disk_while_files_are_read_stops_the_run_and_says_why(
     videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +138,7 @@ def test_a_full_disk_while_files_are_read_stops_the_run_and_says_why(
     assert len(run.published()) == COUNT - 1
 
 
+@pytest.mark.slow
 def test_what_is_done_already_is_not_counted_among_the_first(
     videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,6 +56,7 @@ class SupervisorDouble:
         on_change: Callable[[Snapshot], None],
         disk_trouble: Callable[[], ErrorRecord | None],
         arrivals: object = None,
+        further: object = None,
     ) -> Outcome:
         self.workers, self.rules = workers, rules
         self.trouble = disk_trouble()
