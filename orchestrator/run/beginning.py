@@ -14,7 +14,7 @@ from orchestrator.run.context import RunContext, Work
 from orchestrator.run.planning import Planning
 from orchestrator.run.preparation import require_room
 from orchestrator.run.running_crew import RunningCrew
-from orchestrator.run.said import plan_remarks, run_started, videos_planned
+from orchestrator.run.said import models_chosen, plan_remarks, run_started, videos_planned
 from orchestrator.settings.settings import as_mapping, video_settings
 from pipeline.text import printable
 
@@ -35,7 +35,7 @@ def begin(ctx: RunContext, work: Work, crew: RunningCrew, plans: Planning) -> No
         require_room(ctx, ctx.journal.unfinished(plan.jobs))
         ctx.out.drop_videos(replaced_videos(ctx.out.path, new.jobs))
         record(plan)  # before anything is replaced
-        for line in plan_remarks(new):
+        for line in (*plan_remarks(new), *models_chosen(new)):
             ctx.around.say(line)
         ctx.around.say_json("videos-planned", videos_planned(new))
 

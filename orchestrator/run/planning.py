@@ -165,6 +165,8 @@ class Planning:
         except Exception as error:  # nobody foresaw it: the run ends as by any other, and says so
             structlog.get_logger("vrmatte").exception("planning_failed")
             self._hand_out([], ErrorRecord("unforeseen", f"the planning failed: {error!r}"))
+        finally:
+            self._end_probes()
 
     def _hand_out(
         self, part: list[VideoJob | SetAside], trouble: ErrorRecord | None = None
@@ -201,6 +203,8 @@ def planning(ctx: RunContext) -> Iterator[Planning]:
             except BaseException:
                 plans.end()
                 raise
+            if not plans.to_come:
+                planner.end_probes()
         try:
             yield plans
         finally:

@@ -190,8 +190,8 @@ class Prober:
 
     def _give_back(self, reader: Reader) -> None:
         with self._lock:
-            keep = not self._closed and reader.files < _FILES_PER_READER
-            if keep and reader.server is self._server:
+            worn = reader.worn or reader.files >= _FILES_PER_READER
+            if not worn and not self._closed and reader.server is self._server:
                 self._idle.append(reader)
                 return
         reader.end()

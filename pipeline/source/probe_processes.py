@@ -16,7 +16,7 @@ from typing import IO, Any
 from pipeline.errors import MachineError
 from pipeline.files.child import own_module, tied
 from pipeline.files.child_failure import ChildFailure
-from pipeline.source.probe_server import Asked
+from pipeline.source.probe_server import WORN, Asked
 
 _MODULE = "pipeline.source.probe_server"
 
@@ -108,10 +108,12 @@ class Reader:
 
     Attributes:
         files: that it has read.
+        worn: it had better read no more.
     """
 
     def __init__(self, server: Server, fate: socket.socket, questions: socket.socket) -> None:
         self.files = 0
+        self.worn = False
         self.server = server
         self._fate = fate
         self._questions = questions
@@ -138,8 +140,9 @@ class Reader:
                 status = self._hear()
                 if status is not None:
                     return status
-            elif _received(self._questions):
+            elif said := _received(self._questions):
                 self.files += 1
+                self.worn = said == WORN
                 return 0
             else:  # it has closed its files, so it ends
                 deadline = min(deadline, time.monotonic() + _END_S)

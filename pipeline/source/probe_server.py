@@ -30,7 +30,13 @@ from pipeline.text import printable
 _MEMORY_BYTES = 6 << 30
 _FILE_BYTES = 512 << 20
 
+#: A reader that has become so much larger by what it read is not used again.
+_WORN_BYTES = 256 << 20
+
 _ASKED_BYTES = 1 << 17
+#: A reader's answer when it has read a file and had better read no other.
+WORN = b"worn"
+
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _VIDEO_INFO = TypeAdapter(VideoInfo)
 
@@ -160,6 +166,7 @@ def _be_reader(questions: socket.socket, server: int) -> None:
 
 
 def _answer_all(questions: socket.socket) -> None:
+    worn_bytes = _size_bytes() + _WORN_BYTES
     while True:
         text, descriptors, _, _ = socket.recv_fds(questions, _ASKED_BYTES, 2)
         if not text:
@@ -173,7 +180,7 @@ def _answer_all(questions: socket.socket) -> None:
             asked = Asked(**json.loads(text))
             limit_this_process(asked.cpu_s)
             answer_to(asked, file)
-        questions.send(b"done")
+        questions.send(b"done" if _size_bytes() < worn_bytes else WORN)
 
 
 def answer_to(asked: Asked, answer: IO[str]) -> None:
@@ -202,10 +209,9 @@ def limit_this_process(cpu_s: int) -> None:
 
     Soft limits, which the next file can have anew; nothing that reads a file raises them.
     """
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
     used = resource.getrusage(resource.RUSAGE_SELF)
     for limit, most in (
-        (resource.RLIMIT_AS, pages * resource.getpagesize() + _MEMORY_BYTES),
+        (resource.RLIMIT_AS, _size_bytes() + _MEMORY_BYTES),
         (resource.RLIMIT_FSIZE, _FILE_BYTES),
         (resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + 1 + cpu_s),
         (resource.RLIMIT_CORE, 0),
@@ -214,6 +220,12 @@ def limit_this_process(cpu_s: int) -> None:
         resource.setrlimit(
             limit, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard)
         )
+
+
+def _size_bytes() -> int:
+    """Of this process's address space."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    return pages * resource.getpagesize()
 
 
 def main() -> None:

@@ -82,3 +82,19 @@ def test_a_step_that_hangs_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> N
         assert not hanging.stop(0.01)
     let_go.set()
     assert hanging.stop(AT_ONCE_S)
+
+
+def test_steps_take_no_more_of_a_core_than_they_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken_s = iter([0.0, 2.0, 2.0, 2.001])  # before and after each step
+    waits: list[float | None] = []
+
+    class Busy(Background):
+        def step(self) -> None:
+            self._over = len(waits) == 2
+
+    busy = Busy("busy", every_s=5.0, leave_s=AT_ONCE_S, first_s=1.0, most_busy=0.05)
+    monkeypatch.setattr("orchestrator.watch.background.time.thread_time", lambda: next(taken_s))
+    monkeypatch.setattr(busy._wake, "wait", waits.append)
+    with busy:
+        busy._thread.join(AT_ONCE_S)
+    assert waits == [1.0, 38.0, 5.0]

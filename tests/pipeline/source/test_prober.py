@@ -44,6 +44,8 @@ if sys.argv[0] == "-m" or "-m" in sys.orig_argv:
         if name.startswith("draft"):
             open(f"{{rest[0].parent}}/.index.json.{{os.getpid()}}.part", "w").close()
             os.abort()
+        if name.startswith("leak"):
+            seen.append(bytearray(300 << 20))
         seen.append(name)
         return replace(real(path, *rest), title=str(os.getpid()))
     library.read_video = read
@@ -104,6 +106,14 @@ def test_one_process_reads_many_files_but_not_endlessly(
     assert readers == [readers[0]] * 3 + [readers[3]] * 3 + [readers[6]]
     assert len(set(readers)) == 3
     assert not psutil.pid_exists(readers[0])
+
+
+def test_what_a_file_leaves_in_memory_ends_with_its_reader(
+    file: Callable[[str], Path], prober: Prober
+) -> None:
+    first = reader(probed(prober, file("good")))
+    assert reader(probed(prober, file("leak"))) == first
+    assert reader(probed(prober, file("good again"))) != first
 
 
 @pytest.mark.parametrize(
