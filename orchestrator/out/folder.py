@@ -237,6 +237,11 @@ class OutFolder:
             raise MachineError(f"{self.run_file} is damaged", "run again")
         return record
 
+    def holds_outputs(self) -> bool:
+        """Whether there is anything beside what is the program's own."""
+        own = {self.state.name, self.report.name, self.page.name}
+        return any(path.name not in own for path in _entries(self.path))
+
     def given_up(self) -> tuple[str, ...]:
         """Outputs of others' making that the last run was told to replace, by their paths."""
         try:

@@ -217,8 +217,11 @@ def _first(ctx: RunContext) -> int | None:
     All, where a trial on a worker's device asks how fast something is, or whether an encoder is
     free: what works beside it would change the answer. Which model suits a video does not depend
     on that. All for ``--dry-run``, which shows all, and on a cluster, whose nodes all jobs choose.
+    All for ``--fresh`` where it replaces something: a run that resumes this one must know what.
     """
     if ctx.request.dry_run or ctx.request.cluster is not None:
+        return None
+    if ctx.request.fresh and ctx.out.holds_outputs():
         return None
     for settings in possible_settings(ctx):
         own_codec = all(FORMATS[name].codec is not None for name in settings.deliverables)

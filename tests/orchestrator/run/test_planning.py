@@ -7,7 +7,9 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,10 +18,12 @@ import yaml
 from orchestrator.exit_status import ALL_DONE, FAILED, STOPPED
 from orchestrator.fleet.jobs import Plan, SetAside, VideoJob
 from orchestrator.fleet.snapshot import Snapshot
+from orchestrator.out.folder import OutFolder
+from orchestrator.plan.planner import Wanted
 from orchestrator.report.run_page import NoPage
 from orchestrator.run import planning
 from orchestrator.run.planning import Planning
-from pipeline.contract import VideoInfo
+from pipeline.contract import AdaptiveScaling, VideoInfo, VideoSettings
 from pipeline.errors import DiskError, ErrorRecord
 from tests import runs
 from tests.clips import X264, ClipSpec
@@ -151,6 +155,42 @@ def test_what_is_done_already_is_not_counted_among_the_first(
     assert run.run() == ALL_DONE
     assert len(run.published()) == COUNT - 1
     assert reading.done.is_set()
+
+
+def first_of(
+    out: Path, *, wanted: Wanted | None = None, on_gpu: bool = False, **request: Any
+) -> int | None:
+    """How many videos are planned before a run begins."""
+    asked = {"dry_run": False, "cluster": None, "fresh": False} | request
+    ctx: Any = SimpleNamespace(
+        request=SimpleNamespace(**asked),
+        out=OutFolder(out),
+        devices=SimpleNamespace(on_gpu=on_gpu),
+        per_file=SimpleNamespace(wanted={"clip.mp4": wanted or Wanted()}),
+    )
+    return planning._first(ctx)
+
+
+def test_all_files_are_read_first_where_others_at_work_would_matter(tmp_path: Path) -> None:
+    settings = VideoSettings()
+    assert first_of(tmp_path) == planning.FIRST_VIDEOS
+    assert first_of(tmp_path, wanted=Wanted(candidates=(settings, settings))) == (
+        planning.FIRST_TRIED
+    )
+    assert first_of(tmp_path, dry_run=True) is None
+    assert first_of(tmp_path, cluster="auto") is None
+    scaled = replace(
+        settings, processing=replace(settings.processing, adaptive_scaling=AdaptiveScaling())
+    )
+    assert first_of(tmp_path, wanted=Wanted(scaled)) is None
+    coded = replace(settings, deliverables=("greenscreen",))
+    assert first_of(tmp_path, wanted=Wanted(coded)) == planning.FIRST_VIDEOS
+    assert first_of(tmp_path, wanted=Wanted(coded), on_gpu=True) is None
+    assert first_of(tmp_path, fresh=True) == planning.FIRST_VIDEOS
+    (tmp_path / "report.json").touch()
+    assert first_of(tmp_path, fresh=True) == planning.FIRST_VIDEOS
+    (tmp_path / "clip0_LR_180_matte.webm").touch()
+    assert first_of(tmp_path, fresh=True) is None
 
 
 def source(count: int, closed: list[bool]) -> Generator[VideoJob | SetAside]:
