@@ -18,7 +18,7 @@ import traceback
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from pydantic import TypeAdapter
 
@@ -62,7 +62,7 @@ class _Reader:
     """A process that reads files.
 
     Attributes:
-        ended: a pidfd.
+        ended: a pipe whose other end closes when it has ended.
         fate: where its end is told; it is killed when nobody listens there any more.
     """
 
@@ -104,16 +104,21 @@ class _Server:
             return False
         fate, questions = (socket.socket(fileno=number) for number in descriptors)
         server = os.getpid()
+        ended, alive = os.pipe()
         with questions:
             try:
                 pid = os.fork()
             except OSError as error:
+                os.close(ended)
                 with fate:
                     _tell(fate, {"refused": error.strerror or str(error)})
                 return True
-            if pid == 0:
-                _be_reader(questions, server)
-        reader = _Reader(pid, os.pidfd_open(pid), fate)
+            else:
+                if pid == 0:
+                    _be_reader(questions.fileno(), alive, server)
+            finally:
+                os.close(alive)
+        reader = _Reader(pid, ended, fate)
         self.readers.add(reader)
         self.selector.register(reader.ended, selectors.EVENT_READ, reader)
         self.selector.register(fate, selectors.EVENT_READ, reader)
@@ -147,16 +152,22 @@ def _tell(fate: socket.socket, said: dict[str, Any]) -> None:
         fate.send(json.dumps(said).encode())
 
 
-def _be_reader(questions: socket.socket, server: int) -> None:
-    """Read the files that are asked for, until nobody asks any more; ends this process."""
+def _be_reader(questions: int, alive: int, server: int) -> NoReturn:
+    """Read the files that are asked for, until nobody asks any more; ends this process.
+
+    Args:
+        alive: stays open until then.
+    """
     status = 1
     try:
         # The server may be killed at any moment, and be gone before this is asked for.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() == server:
             # What the server holds open is no business of a file.
-            os.dup2(questions.fileno(), 3)
-            os.closerange(4, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+            questions, alive = os.dup(questions), os.dup(alive)  # in this order neither is closed
+            os.dup2(questions, 3)
+            os.dup2(alive, 4)
+            os.closerange(5, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
             _answer_all(socket.socket(fileno=3))
             status = 0
     except BaseException:  # as at the end of any Python
