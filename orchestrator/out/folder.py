@@ -267,13 +267,17 @@ class OutFolder:
                     path.unlink()
 
     def work_bytes(self, jobs: Iterable[VideoJob]) -> int:
-        """Bytes that lie under the work folder for these videos under their settings."""
-        return sum(
-            path.lstat().st_size
-            for job in jobs
-            for path in Path(job.work_dir).rglob("*")
-            if path.is_file()
-        )
+        """Bytes that lie under the work folder for these videos under their settings.
+
+        Workers may write there meanwhile, and files go.
+        """
+        total = 0
+        for job in jobs:
+            for folder, _, names in os.walk(job.work_dir):
+                for name in names:
+                    with suppress(OSError):
+                        total += Path(folder, name).lstat().st_size
+        return total
 
     def free_bytes(self) -> int:
         """Free on the disk of the folder."""

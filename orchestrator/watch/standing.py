@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 STANDING_FILE = "live.json"
 
-#: The file is written no more often than that, and with so many videos: it tells of all.
-WRITE_S = 2.0
+#: The file is written no more often than that. It tells of all videos: where there are more than
+#: `WRITE_VIDEOS` it is written less often, but before a reader takes the run for silent.
+WRITE_S, LONGEST_WRITE_S = 2.0, 20.0
 WRITE_VIDEOS = 2000
 
 #: Findings grow with the length of a video, and the journal has them.
@@ -92,7 +93,8 @@ class StandingFile:
     def update(self, standing: Standing) -> None:
         """Replace the file, unless that was done less than `WRITE_S` ago and the run goes on."""
         now = self._clock()
-        write_s = WRITE_S * max(1.0, len(standing.snapshot.videos) / WRITE_VIDEOS)
+        videos = len(standing.snapshot.videos)
+        write_s = min(LONGEST_WRITE_S, WRITE_S * max(1.0, videos / WRITE_VIDEOS))
         young = self._written_at is not None and now - self._written_at < write_s
         if young and standing.phase != "ended":
             return

@@ -331,3 +331,22 @@ def test_the_file_of_how_a_run_stands_is_written_less_often_for_many_videos(
         clock[0] += 1.0
         file.update(now)
         assert path.exists()
+
+
+def test_what_lies_in_the_work_folder_is_counted_while_it_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = replace(jobs(1)[0], work_dir=str(tmp_path / "work"))
+    gone = replace(job, work_dir=str(tmp_path / "gone"))
+    (tmp_path / "work/deep").mkdir(parents=True)
+    (tmp_path / "work/deep/whole").write_bytes(bytes(700))
+    (tmp_path / "work/renamed").write_bytes(bytes(70))
+    real = Path.lstat
+
+    def late(path: Path) -> os.stat_result:
+        if path.name == "renamed":
+            path.unlink()
+        return real(path)
+
+    monkeypatch.setattr(Path, "lstat", late)
+    assert OutFolder(tmp_path).work_bytes([job, gone]) == 700
