@@ -305,10 +305,11 @@ def in_child(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_child_s_limits_hold(clip: GetClip, tmp_path: Path) -> None:
     code = """
-import sys, pipeline.source.probe as probe
-probe._MEMORY_BYTES = int(sys.argv[1])
-probe._FILE_BYTES = int(sys.argv[2])
-probe.main([*sys.argv[3:], "auto", "auto", "60"])
+import sys, pipeline.source.probe_server as server, pipeline.source.video_info
+server._MEMORY_BYTES = int(sys.argv[1])
+server._FILE_BYTES = int(sys.argv[2])
+server.limit_this_process(60)
+server.answer_to(server.Asked(*sys.argv[3:], None, None, 60), sys.stdout)
 """
     files = str(clip(MP4)), str(tmp_path / "index.json")
     assert "info" in json.loads(in_child(code, str(1 << 30), "100000", *files).stdout)
