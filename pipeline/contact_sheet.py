@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from pipeline.preview import Shown
 from pipeline.prompts.prompts import Prompt
-from pipeline.prompts.store import read_mask
+from pipeline.prompts.store import mask_of
 
 Picture = NDArray[np.uint8]  # [H, W, 3]
 
@@ -108,14 +108,13 @@ def _draw(picture: Picture, mark: Mark, scale: float) -> None:
         return round((x + mark.left) * scale), round((y + mark.top) * scale)
 
     if prompt.mask is not None:
-        mask = read_mask(prompt.mask.read_bytes())
-        if mask is not None:  # of any size
-            size = (mark.width, mark.height)
-            whole = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-            outlines, _ = cv2.findContours(whole, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-            for outline in outlines:
-                points = [at(float(x), float(y)) for x, y in outline[:, 0]]
-                cv2.polylines(picture, [np.array(points, np.int32)], True, colour, 2)
+        mask = mask_of(prompt.mask)  # of any size
+        size = (mark.width, mark.height)
+        whole = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+        outlines, _ = cv2.findContours(whole, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        for outline in outlines:
+            points = [at(float(x), float(y)) for x, y in outline[:, 0]]
+            cv2.polylines(picture, [np.array(points, np.int32)], True, colour, 2)
     if prompt.box is not None:
         cv2.rectangle(picture, at(*prompt.box[:2]), at(*prompt.box[2:]), colour, 2)
     for point in prompt.points:

@@ -34,7 +34,8 @@ from pipeline.contract import (
     segment_frames,
 )
 from pipeline.errors import DiskError, ErrorRecord, InputError, MachineError, VrmatteError
-from pipeline.files.disk import write_file, writing
+from pipeline.files.disk import make_folder, write_file, writing
+from pipeline.foreign.files import decoded, read_bytes
 from pipeline.prompts.store import digest_of, keep_prompts, pack
 from pipeline.source.frame_index import FrameIndex
 from pipeline.source.probe import info_from_json, info_to_json, probe_video
@@ -47,6 +48,7 @@ from pipeline.text import printable
 LEAST_AT_ONCE, MOST_AT_ONCE = 4, 16
 
 _DIGEST_BYTES = 1 << 16
+_LONGEST_INFO = 16 << 20
 
 
 class Probe(Protocol):
@@ -231,6 +233,8 @@ class Planner:
         settings = self.settle(info, chosen.settings, index_path)
         prompts = prompts_for(settings.matting, source.path, whole, index_path)
         packed = None if prompts is None else pack(on_frames_taken(prompts, info))
+        if prompts is not None:
+            info = replace(info, notes=(*info.notes, *prompts.notes))
         if packed is not None:
             settings = replace(settings, prompts_sha256=digest_of(packed))
         work_dir = folder / settings.fingerprint()
@@ -323,11 +327,11 @@ def replaced_videos(out: Path, jobs: Sequence[VideoJob]) -> Iterator[str]:
 def read_info(path: Path) -> VideoInfo | None:
     """The result of an earlier probe of the very same file, if it can be read."""
     try:
-        text, _, checksum = path.read_bytes().rstrip(b"\n").rpartition(b"\n")
+        text, _, checksum = read_bytes(path, _LONGEST_INFO).rstrip(b"\n").rpartition(b"\n")
         if checksum != _checksum(text):  # one wrong digit would describe another video
             return None
-        return info_from_json(text.decode())
-    except (OSError, ValueError):  # not there, or damaged: probe again
+        return info_from_json(decoded(text))
+    except ValueError:  # not there, or damaged: probe again
         return None
 
 

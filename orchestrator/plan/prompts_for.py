@@ -73,13 +73,11 @@ def prompts_for(
         return None
     if matting.dlc_csv is not None:
         path = Path(matting.dlc_csv)
-        tracks = read_tracks(
-            path, matting.dlc_bodyparts, matting.dlc_likelihood, info.source_frames
-        )
+        table = read_tracks(path, matting.dlc_bodyparts, matting.dlc_likelihood, info.source_frames)
         shown = list(range(info.num_frames))
         if needs_index(matting, info):
             shown = FrameIndex.load(index_path).source_frames(0, info.num_frames).tolist()
-        return as_prompts(tracks, info, shown, correct_every=matting.correction_interval)
+        return as_prompts(table, info, shown, correct_every=matting.correction_interval)
     found = find_prompts(None if matting.prompts is None else Path(matting.prompts), source)
     return None if found is None else read_prompts(found, info)
 

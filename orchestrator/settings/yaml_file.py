@@ -10,6 +10,8 @@ from typing import Any
 import yaml
 
 from pipeline.errors import SettingsError
+from pipeline.foreign.files import Unreadable, read_text
+from pipeline.foreign.yaml_text import Bounds, compose, scalar
 
 #: A settings file is written by hand; anything longer is some other file.
 LONGEST_FILE_BYTES = 1 << 18
@@ -19,9 +21,6 @@ DEEPEST_NESTING = 5
 
 #: The way to a value: names of keys, and numbers in lists.
 Keys = tuple[str | int, ...]
-
-#: What begins with a star is an alias to YAML.
-_QUOTES = """put what begins with * in quotes: match: "*green*\""""
 
 _MAP, _LIST = "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"
 
@@ -58,32 +57,14 @@ def read_settings_file(path: Path) -> SettingsFile:
     Raises:
         SettingsError: it cannot be read, is no YAML, or holds a key twice; with the line.
     """
-    try:
-        if path.stat().st_size > LONGEST_FILE_BYTES:
-            raise SettingsError(f"{path} is too long for a settings file", "is it the right file?")
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SettingsError(
-            f"cannot read the settings file {path}: {error.strerror}",
-            "`vrmatte config init FILE` writes one",
-        ) from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"{path} is not a text file in UTF-8", "save it as UTF-8") from None
     lines: dict[Keys, int] = {}
     try:
-        _refuse_oddities(text, path)
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = compose(read_text(path, LONGEST_FILE_BYTES), Bounds(depth=DEEPEST_NESTING))
         values = None if root is None else _Values(path, lines).of(root, ())
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark: yaml.Mark | None = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        advice = "check the indentation and the colons"
-        if getattr(error, "context", None) == "while scanning an alias":
-            advice = _QUOTES
-        if r"'\t'" in problem:
-            problem, advice = "a tab", "YAML takes no tabs: indent with spaces"
-        raise SettingsError(f"{path}{where}: this is not YAML: {problem}", advice) from None
+    except Unreadable as error:
+        shown = f"the settings file {path}" if error.missing else path
+        advice = "`vrmatte config init FILE` writes one"
+        raise error.as_error(SettingsError, shown, advice) from None
     if values is not None and not isinstance(values, dict):
         line = 1 if root is None else root.start_mark.line + 1
         raise no_mapping(f"{path}, line {line}: ", "the file")
@@ -98,30 +79,12 @@ def no_mapping(where: str, name: str) -> SettingsError:
     )
 
 
-def _refuse_oddities(text: str, path: Path) -> None:
-    """Refuse aliases and deep nesting: no settings need them, and both can be made very slow."""
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        alias = isinstance(event, yaml.AliasEvent)
-        if (alias or depth > DEEPEST_NESTING) and event.start_mark is not None:
-            what = "aliases (*name) are not taken" if alias else "this is nested too deeply"
-            raise SettingsError(
-                f"{path}, line {event.start_mark.line + 1}: {what}",
-                _QUOTES if alias else "write plain `key: value` lines",
-            )
-
-
 @dataclass(frozen=True, slots=True)
 class _Values:
     """Makes values of YAML's nodes and notes their lines. Every key is text."""
 
     path: Path
     lines: dict[Keys, int]
-    scalars: yaml.constructor.SafeConstructor = field(
-        default_factory=yaml.constructor.SafeConstructor
-    )
 
     def of(self, node: yaml.Node, keys: Keys) -> Any:
         if isinstance(node, yaml.MappingNode) and node.tag == _MAP:
@@ -130,12 +93,7 @@ class _Values:
             for number, item in enumerate(node.value):
                 self.lines[(*keys, number)] = item.start_mark.line + 1
             return [self.of(item, (*keys, number)) for number, item in enumerate(node.value)]
-        try:
-            return self.scalars.construct_object(node, deep=True)
-        except ValueError as error:  # such as the 31st of February
-            raise SettingsError(
-                f"{self.path}, line {node.start_mark.line + 1}: {error}", "put it in quotes"
-            ) from None
+        return scalar(node)
 
     def _mapping(self, node: yaml.MappingNode, keys: Keys) -> dict[str, Any]:
         found: dict[str, Any] = {}

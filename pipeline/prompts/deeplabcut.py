@@ -2,21 +2,25 @@
 
 Read are the CSV files that DeepLabCut writes beside a video (`analyze_videos`, `save_as_csv`):
 three header rows (scorer, bodyparts, coords), four with several animals (scorer, individuals,
-bodyparts, coords), and a row per frame of the source: its number (or the name of its picture, in
-one cell or three), then x, y and likelihood of each part. Parts that belong to no animal stand
-under the individual `single`.
+bodyparts, coords), and a row per frame of the source: its number, then x, y and likelihood of each
+part. Parts that belong to no animal stand under the individual `single`. Tables that a person
+labelled (`CollectedData`) have a row per labelled frame: the name of its picture, in one cell or
+three, which ends in the frame's number.
 """
 
 from __future__ import annotations
 
-import csv
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.contract import VideoInfo
 from pipeline.errors import InputError, SettingsError
+from pipeline.foreign.files import Unreadable
+from pipeline.foreign.tables import Table
+from pipeline.prompts.deeplabcut_frames import FramesOfRows
 from pipeline.prompts.prompts import MOST_OBJECTS, Eye, Point, Prompt, Prompts
 from pipeline.text import printable
 
@@ -31,68 +35,83 @@ class Track:
 
     Attributes:
         name: of the individual.
-        points: of each frame, the parts that are likely enough: pixels of the picture that was
-            analysed, x to the right and y down.
+        points: by the number of a frame, the parts that are likely enough: pixels of the picture
+            that was analysed, x to the right and y down. Frames without any are left out.
     """
 
     name: str
-    points: tuple[tuple[tuple[float, float], ...], ...]
+    points: Mapping[int, tuple[tuple[float, float], ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Tracks:
+    """All of a table; `notes` say what a person should know of it."""
+
+    tracks: tuple[Track, ...]
+    notes: tuple[str, ...] = ()
 
 
 def read_tracks(
     path: Path, parts: Sequence[str], least_likelihood: float, num_frames: int | None
-) -> tuple[Track, ...]:
+) -> Tracks:
     """Read a table.
 
     Args:
         parts: body parts that are taken; empty takes all, but those that belong to no animal.
         least_likelihood: 0..1; points below it are left out.
-        num_frames: of the video's source; the table must have as many rows. None: any number.
+        num_frames: of the video's source. A table of each frame must have as many rows, or as
+            many less as decoders of others leave out. None: any number.
 
     Raises:
         SettingsError: it cannot be read, is not DeepLabCut's, lacks a part, has no point that is
-            likely enough, or belongs to another video.
+            likely enough, or belongs to another video; with the line.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.reader(file) if row]
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror}", "check the path") from None
-    except (UnicodeDecodeError, csv.Error):
-        raise SettingsError(f"{path} is not a table in CSV", "is it the right file?") from None
-    columns, body = _columns(path, rows)
+        return _tracks(path, parts, least_likelihood, num_frames)
+    except Unreadable as error:
+        raise error.as_error(SettingsError, path, "export it again") from None
+
+
+def _tracks(path: Path, parts: Sequence[str], least: float, num_frames: int | None) -> Tracks:
+    table = Table(path)
+    rows = table.rows()
+    columns, first = _columns(rows)
+    width, numbers = columns[-1][3] + 1, columns[0][3]
     known = list(dict.fromkeys(column[1] for column in columns))
     for part in parts:
         if part not in known:
             raise SettingsError(
                 f"{path} has no body part {part!r}", f"it has: {', '.join(known) or 'none'}"
             )
-    if num_frames is not None and len(body) != num_frames:
-        raise SettingsError(
-            f"{path} has {len(body)} rows, and the video {num_frames} frames",
-            "analyse this very video, from its first frame to its last",
-        )
     if not parts:
         columns = [column for column in columns if column[0] != _UNIQUE] or columns
-    tracks = tuple(
-        Track(name, tuple(_points(path, row, at, least_likelihood) for row in body))
-        for name, at in _places(columns, parts or known).items()
-    )
-    if len(tracks) > MOST_OBJECTS:
+    places = _places(columns, parts or known)
+    if len(places) > MOST_OBJECTS:
         raise SettingsError(
-            f"{path} follows {len(tracks)} animals; {MOST_OBJECTS} are the most",
+            f"{path} follows {len(places)} animals; {MOST_OBJECTS} are the most",
             "export fewer, or name body parts that fewer have",
         )
-    if not any(points for track in tracks for points in track.points):
+    found: dict[str, dict[int, tuple[tuple[float, float], ...]]] = {name: {} for name in places}
+    frames = FramesOfRows(num_frames)
+    for line, row in itertools.chain(first, rows):
+        _require_width(row, width, line)
+        frame = frames.of(row[:numbers], line)
+        for name, at in places.items():
+            points = _points(table, row, line, at, least)
+            if points:
+                found[name][frame] = points
+    frames.require_all()
+    if not any(found.values()):
         raise SettingsError(
-            f"{path}: no point has a likelihood of {least_likelihood:g} or more",
+            f"{path}: no point has a likelihood of {least:g} or more",
             "lower the threshold, or name other body parts",
         )
-    return tracks
+    notes = tuple(f"{path.name}: {note}" for note in frames.notes())
+    return Tracks(tuple(Track(name, points) for name, points in found.items()), notes)
 
 
 def as_prompts(
-    tracks: Sequence[Track],
+    table: Tracks,
     video: VideoInfo,
     source_frames: Sequence[int],
     *,
@@ -117,10 +136,10 @@ def as_prompts(
         )
     height, width = video.eye_size
     prompts: list[Prompt] = []
-    for object_id, track in enumerate(tracks, 1):
+    for object_id, track in enumerate(table.tracks, 1):
         for frame, source in enumerate(source_frames):
             by_eye: dict[Eye, list[Point]] = {}
-            for x, y in track.points[source]:
+            for x, y in track.points.get(source, ()):
                 right, below = x >= width, y >= height
                 second = right if video.layout == "sbs" else below and video.layout == "tb"
                 eye: Eye = 1 if second != (video.right_first and video.eyes == 2) else 0
@@ -134,34 +153,58 @@ def as_prompts(
                 Prompt(object_id, eye, frame, tuple(points), corrects=frame % correct_every == 0)
                 for eye, points in by_eye.items()
             ]
-    return Prompts(tuple(track.name for track in tracks), tuple(prompts))
+    names = tuple(track.name for track in table.tracks)
+    return Prompts(names, tuple(prompts), table.notes)
 
+
+#: The line in which a row ends, and its cells.
+_Row = tuple[int, list[str]]
 
 #: Of one column: the individual, the body part, what of it (x, y or likelihood), and its place.
 _Column = tuple[str, str, str, int]
 
 
-def _columns(path: Path, rows: list[list[str]]) -> tuple[list[_Column], list[list[str]]]:
-    """What each column but the first holds, and the rows below the header."""
-    header = {row[0].strip().lower(): row[1:] for row in rows[: len(_HEADERS)]}
+def _columns(rows: Iterator[_Row]) -> tuple[list[_Column], list[_Row]]:
+    """What each column of points holds, and the rows below the header that were read already."""
+    header: dict[str, list[str]] = {}
+    below: list[_Row] = []
+    for line, row in rows:
+        name = row[0].strip().lower()
+        if name not in _HEADERS or name in header:
+            below.append((line, row))
+            break
+        header[name] = row[1:]
     found = [name for name in _HEADERS if name in header]
-    if [name for name in _HEADERS if name != "individuals"] != [
-        name for name in found if name != "individuals"
-    ]:
-        raise SettingsError(
-            f"{path} does not begin with DeepLabCut's header rows (scorer, bodyparts, coords)",
+    if list(header) != found or not {"scorer", "bodyparts", "coords"} <= header.keys():
+        raise Unreadable(
+            "does not begin with DeepLabCut's header rows (scorer, bodyparts, coords)",
             "take the .csv that DeepLabCut writes beside the video",
         )
     parts, coords = header["bodyparts"], header["coords"]
     names = header.get("individuals", [_ONLY] * len(parts))
-    if not len(parts) == len(coords) == len(names) or not parts:
-        raise SettingsError(f"{path}: its header rows differ in length", "export it again")
+    if not len(parts) == len(coords) == len(names):
+        raise Unreadable("has header rows that differ in length")
     columns = [
         (name.strip(), part.strip(), what.strip().lower(), place)
         for place, (name, part, what) in enumerate(zip(names, parts, coords, strict=True), 1)
         if what.strip()
     ]
-    return columns, rows[len(found) :]
+    if not columns:
+        raise Unreadable("has no columns beside the number of the frame")
+    doubled = len({column[:3] for column in columns}) != len(columns)
+    if doubled:
+        raise Unreadable("names two columns alike, so it does not say which one counts")
+    return columns, below
+
+
+def _require_width(row: list[str], width: int, line: int) -> None:
+    """A cell too many is, say, a decimal comma: then each later cell is another one's."""
+    if len(row) < width or any(cell.strip() for cell in row[width:]):
+        raise Unreadable(
+            f"has {len(row)} cells, and the header {width}",
+            "export it again with decimal points and all columns",
+            line,
+        )
 
 
 def _places(
@@ -179,24 +222,19 @@ def _places(
 
 
 def _points(
-    path: Path, row: list[str], places: list[tuple[int, int, int | None]], least: float
+    table: Table,
+    row: list[str],
+    line: int,
+    places: list[tuple[int, int, int | None]],
+    least: float,
 ) -> tuple[tuple[float, float], ...]:
     points = []
     for x_at, y_at, likelihood_at in places:
-        try:
-            x, y = _number(row[x_at]), _number(row[y_at])
-            # Tables that a person labelled have no likelihood: what is there is meant.
-            likelihood = 1.0 if likelihood_at is None else _number(row[likelihood_at])
-        except (IndexError, ValueError):
-            raise SettingsError(
-                f"{path}: the row of frame {row[0]} is cut off or holds no numbers",
-                "export it again",
-            ) from None
+        x, y = table.number(row[x_at], line), table.number(row[y_at], line)
+        # Tables that a person labelled have no likelihood: what is there is meant.
+        likelihood = 1.0 if likelihood_at is None else table.number(row[likelihood_at], line)
+        if likelihood > 1:
+            raise Unreadable(f"has a likelihood of {likelihood:g}; 1 is the most", "", line)
         if likelihood >= least and math.isfinite(x) and math.isfinite(y):
             points.append((x, y))
     return tuple(points)
-
-
-def _number(text: str) -> float:
-    """An empty cell is what was not found."""
-    return float(text) if text.strip() else math.nan

@@ -8,19 +8,25 @@ those of one eye's upright picture, x to the right and y down, the middle of the
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.contract import VideoInfo
 from pipeline.errors import SettingsError
+from pipeline.foreign.files import Unreadable, read_text
+from pipeline.foreign.json_text import parse_json
+from pipeline.foreign.yaml_text import parse_yaml
+from pipeline.text import printable
 
-#: A file of prompts is written by hand, or by a program for some objects and some frames.
-LONGEST_FILE_BYTES = 16 << 20
+#: A file of prompts is written by hand, or by a program for some objects and some frames. JSON is
+#: read many times as fast.
+LONGEST_JSON_BYTES, LONGEST_YAML_BYTES = 16 << 20, 2 << 20
 
 #: Each object is followed by itself, and has its number in masks of labels.
 MOST_OBJECTS = 64
@@ -49,7 +55,7 @@ class Prompt:
         eye: 0 is the left eye, 1 the right one.
         frame: number of an output frame.
         box: left, top, right, bottom.
-        mask: a PNG of the eye's size or of any other: what is above half its range is the object.
+        mask: a PNG of the eye's size or of any other; see `pipeline.foreign.pictures.Mask`.
         corrects: it is applied wherever its frame lies; otherwise only where a segment begins.
     """
 
@@ -64,10 +70,16 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """All that is said of one video; `names[i]` is what object i+1 is called."""
+    """All that is said of one video.
+
+    Attributes:
+        names: `names[i]` is what object i+1 is called.
+        notes: what the person should know of how they were read, one line each.
+    """
 
     names: tuple[str, ...]
     prompts: tuple[Prompt, ...]
+    notes: tuple[str, ...] = ()
 
 
 class _Entry(BaseModel):
@@ -146,26 +158,15 @@ def find_prompts(place: Path | None, video: Path) -> Path | None:
         return place
     folder = video.parent if place is None else place
     candidates = (folder / (video.stem + ending) for ending in ENDINGS)
-    return next((path for path in candidates if path.is_file()), None)
+    # Whatever bears the name is meant: a link to nothing is told, not passed over.
+    return next((path for path in candidates if os.path.lexists(path)), None)
 
 
 def _read(path: Path) -> _File:
     try:
-        if path.stat().st_size > LONGEST_FILE_BYTES:
-            raise SettingsError(f"{path} is too long for a file of prompts", "is it the right one?")
-        text = path.read_text(encoding="utf-8")
-        # JSON is YAML. Aliases could make a small file huge.
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-            raise SettingsError(f"{path}: aliases (*name) are not taken", "write each prompt out")
-        values: Any = yaml.safe_load(text)
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror}", "check the path") from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"{path} is not a text file in UTF-8", "save it as UTF-8") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark is not None else ""
-        raise SettingsError(f"{path}{line}: this is not YAML", "check the indentation") from None
+        values = _parsed(read_text(path, LONGEST_JSON_BYTES))
+    except Unreadable as error:
+        raise error.as_error(SettingsError, path) from None
     if not isinstance(values, dict):
         raise SettingsError(
             f"{path} holds no prompts: it must begin with `objects:`",
@@ -175,11 +176,24 @@ def _read(path: Path) -> _File:
         return _File.model_validate(values, strict=True)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
-        place = " ".join(_words(values, problem["loc"]))
+        place = printable(" ".join(_words(values, problem["loc"])), 200)
         what = problem["msg"].removeprefix("Value error, ").replace("Input should", "it should")
         raise SettingsError(
             f"{path}: {place}{what}", "README.md shows how prompts are written"
         ) from None
+
+
+def _parsed(text: str) -> Any:
+    """JSON where it is some, else YAML, which says best what is wrong. Raises Unreadable."""
+    if text.lstrip()[:1] in ("{", "["):
+        with suppress(Unreadable):
+            return parse_json(text, keys_once=True)
+    if len(text) > LONGEST_YAML_BYTES:
+        raise Unreadable(
+            f"is too long for YAML: {LONGEST_YAML_BYTES >> 20} MiB are the most",
+            "write it as JSON, or is it the right file?",
+        )
+    return parse_yaml(text)
 
 
 def _words(values: Any, location: Sequence[int | str]) -> Iterator[str]:
@@ -200,7 +214,9 @@ def _prompt(entry: _Entry, object_id: int, folder: Path, video: VideoInfo) -> Pr
     frame = entry.frame
     if frame is None:
         assert entry.time is not None
-        frame = round(entry.time * video.frame_rate)
+        # After the end any frame that is not there will do: the time may be beyond all numbers.
+        after = entry.time > video.duration_s + 1
+        frame = video.num_frames if after else round(entry.time * video.frame_rate)
     points = [Point(x, y) for x, y in entry.points]
     points += [Point(x, y, inside=False) for x, y in entry.outside]
     return Prompt(
@@ -233,7 +249,14 @@ def _require_fit(prompt: Prompt, entry: _Entry, video: VideoInfo, where: str) ->
                 f"{where}: [{x:g}, {y:g}] is outside of the eye, which has {width}x{height} pixels",
                 "pixels are those of one eye, from its upper left corner",
             )
-    if prompt.mask is not None and not prompt.mask.is_file():
+    if prompt.mask is not None and not _is_file(prompt.mask):
         raise SettingsError(
             f"{where}: there is no mask {prompt.mask}", "masks are named from the file's folder"
         )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # such as a name that is too long
+        return False

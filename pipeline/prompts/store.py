@@ -11,6 +11,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +20,16 @@ from numpy.typing import NDArray
 
 from pipeline.errors import DiskError, SettingsError
 from pipeline.files.disk import make_folder, write_file, writing
+from pipeline.foreign.files import Unreadable, read_bytes
+from pipeline.foreign.json_text import parse_json
+from pipeline.foreign.pictures import Mask, decode_mask, encode_mask
 from pipeline.prompts.prompts import Eye, Point, Prompt, Prompts
 
 #: In a video's work folder.
 _FILE_NAME = "prompts.json"
+
+#: Of one mask; of all prompts of a video together, which each worker holds in memory.
+LONGEST_MASK_BYTES, LONGEST_PACKED_BYTES = 64 << 20, 512 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +86,28 @@ def pack(prompts: Prompts) -> bytes:
     """As one text; equal where the same is said.
 
     Raises:
-        SettingsError: a mask cannot be read as a picture, or marks nothing.
+        SettingsError: a mask cannot be read as a picture, or marks nothing; or all of it is too
+            much.
     """
     groups: dict[tuple[int, int, int], list[Prompt]] = {}
     for prompt in prompts.prompts:
         groups.setdefault((prompt.frame, prompt.eye, prompt.object_id), []).append(prompt)
-    rows = [_row(groups[key], prompts.names) for key in sorted(groups)]
-    return json.dumps({"names": prompts.names, "said": rows}, separators=(",", ":")).encode()
+    rows, length = [], 0
+    for key in sorted(groups):
+        rows.append(json.dumps(_row(groups[key], prompts.names), separators=(",", ":")))
+        length += len(rows[-1])
+        if length > LONGEST_PACKED_BYTES:
+            raise SettingsError(
+                f"the prompts with their masks take more than {LONGEST_PACKED_BYTES >> 20} MiB",
+                "give masks in fewer frames",
+            )
+    names = json.dumps(prompts.names, separators=(",", ":"))
+    return f'{{"names":{names},"said":[{",".join(rows)}]}}'.encode()
 
 
 def unpack(content: bytes) -> SaidOfVideo:
     """What `pack` was given."""
-    values = json.loads(content)
+    values = parse_json(content)
     said = tuple(
         Said(
             object_id,
@@ -114,8 +131,9 @@ def keep_prompts(work_dir: Path, packed: bytes) -> None:
     """
     path = work_dir / _FILE_NAME
     with writing(path):
-        if path.is_file() and path.read_bytes() == packed:
-            return
+        with suppress(Unreadable):
+            if read_bytes(path, len(packed)) == packed:
+                return
         make_folder(work_dir)
     write_file(path, packed)
 
@@ -128,11 +146,10 @@ def kept_prompts(work_dir: Path, sha256: str) -> bytes:
     """
     path = work_dir / _FILE_NAME
     try:
-        packed = path.read_bytes()
-    except OSError as error:
-        raise DiskError(
-            f"the prompts in {path} cannot be read: {error.strerror}",
-            "run again: they are taken from their file anew",
+        packed = read_bytes(path, 2 * LONGEST_PACKED_BYTES)
+    except Unreadable as error:
+        raise error.as_error(
+            DiskError, path, "run again: they are taken from their file anew"
         ) from error
     if digest_of(packed) != sha256:
         raise DiskError(f"{path} is damaged", "run again: it is made from the prompts anew")
@@ -143,17 +160,14 @@ def digest_of(packed: bytes) -> str:
     return hashlib.sha256(packed).hexdigest()
 
 
-def read_mask(png: bytes) -> NDArray[np.bool_] | None:
-    """Which pixels a picture marks, ``[H, W]``: those above half its range. None is no picture."""
-    import cv2  # only where there are masks: planning loads this module too
+def read_mask(png: bytes) -> NDArray[np.bool_]:
+    """Which pixels a mask of `Said` marks, ``[H, W]``. Raises Unreadable."""
+    return decode_mask(png).marked
 
-    data = np.frombuffer(png, np.uint8)
-    picture = None
-    if len(data):
-        picture = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
-    if picture is None or not np.issubdtype(picture.dtype, np.integer):
-        return None
-    return np.asarray(picture > np.iinfo(picture.dtype).max // 2)
+
+def mask_of(path: Path) -> NDArray[np.bool_]:
+    """What the picture at `path` marks, ``[H, W]``. Raises SettingsError: it is no mask."""
+    return _mask_in(path, f"the mask {path}")[1].marked
 
 
 def _row(group: Sequence[Prompt], names: Sequence[str]) -> list[object]:
@@ -170,19 +184,18 @@ def _row(group: Sequence[Prompt], names: Sequence[str]) -> list[object]:
 
 
 def _encoded(path: Path, name: str) -> str:
+    content, mask = _mask_in(path, f"the mask {path} of object {name!r}")
+    # Colours and alpha are settled here, once, so that they count in the digest as they were read.
+    kept = content if mask.plain else encode_mask(mask.marked)
+    return base64.b64encode(kept).decode("ascii")
+
+
+def _mask_in(path: Path, what: str) -> tuple[bytes, Mask]:
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise SettingsError(
-            f"the mask {path} of object {name!r} cannot be read: {error.strerror}", "check the path"
-        ) from None
-    mask = read_mask(content)
-    if mask is None:
-        raise SettingsError(
-            f"the mask {path} of object {name!r} cannot be read as a picture", "give a PNG"
-        )
-    if not mask.any():
-        raise SettingsError(
-            f"the mask {path} of object {name!r} marks nothing", "paint the object white"
-        )
-    return base64.b64encode(content).decode("ascii")
+        content = read_bytes(path, LONGEST_MASK_BYTES)
+        mask = decode_mask(content)
+    except Unreadable as error:
+        raise error.as_error(SettingsError, what, "give a PNG") from None
+    if not mask.marked.any():
+        raise SettingsError(f"{what} marks nothing", "paint the object white")
+    return content, mask

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -29,6 +28,8 @@ from torch import Tensor
 
 from pipeline.contract import MattingSettings, ProcessingSettings
 from pipeline.errors import InputError, SettingsError
+from pipeline.foreign.files import Unreadable, read_bytes
+from pipeline.foreign.pictures import decode_rgb
 from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.pixels.guided_filter import box_mean, guided_filter
 from pipeline.stages.matting.base import ClipSampler, Prepared
@@ -47,6 +48,8 @@ from pipeline.stages.matting.plate_ghosts import reason_against
 #: up to 5120x2560, 9 at 8192x4096. They stay on the model's device.
 _SAMPLES, _SAMPLE_BYTES = 25, 1 << 30
 _STRIP_BYTES = 64 << 20  # sorted at a time
+
+_LONGEST_PICTURE = 1 << 30  # in bytes, as a file
 
 _NOISE_SHRINK = 8  # the map of the noise is so much smaller than the picture
 _LEAST_NOISE = 1.5 / 255  # rounding to 8 bits and a little of the codec's
@@ -68,14 +71,12 @@ def load(
 
 def _read(path: Path) -> NDArray[np.uint8]:
     """RGB uint8 ``[H, W, 3]``."""
-    advice = "give a PNG, JPEG or TIFF of the empty scene, as large as the video"
-    if not path.is_file():
-        raise SettingsError(f"matting.plate_image {path} is not a file", advice)
-    data = np.fromfile(path, np.uint8)
-    picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    if picture is None:
-        raise SettingsError(f"matting.plate_image {path} cannot be read as a picture", advice)
-    return np.ascontiguousarray(picture[..., ::-1], dtype=np.uint8)
+    try:
+        return decode_rgb(read_bytes(path, _LONGEST_PICTURE))
+    except Unreadable as error:
+        what = f"matting.plate_image {path}"
+        advice = "give a PNG, JPEG or TIFF of the empty scene, as large as the video"
+        raise SettingsError(error.as_error(SettingsError, what).message, advice) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ class Parts:
         """
         score = np.zeros_like(self._areas)
         if said.mask is not None:
-            mask = _moved(_mask_of(said.mask), shift / width)
+            mask = _moved(read_mask(said.mask), shift / width)
             score += self._overlap(_resized(mask, self._labels.shape))
         if said.box is not None:
             score += self._overlap(box_region(said, self._labels.shape, height, width, shift))
@@ -129,14 +129,14 @@ def box_region(
 def moved_mask(said: Said, shift: float, width: int) -> Tensor:
     """The mask of what is said, of the PNG's own size, moved `shift` pixels of the eye."""
     assert said.mask is not None
-    return torch.from_numpy(_moved(_mask_of(said.mask), shift / width))
+    return torch.from_numpy(_moved(read_mask(said.mask), shift / width))
 
 
 def region_of(said: Said, height: int, width: int) -> Tensor:
     """Roughly where the object is, bool ``[h, w]`` of `shift_to_other`'s size."""
     shape = search_size(height, width)
     if said.mask is not None:
-        return torch.from_numpy(_resized(_mask_of(said.mask), shape))
+        return torch.from_numpy(_resized(read_mask(said.mask), shape))
     region = np.zeros(shape, dtype=np.bool_)
     if said.box is not None:
         region |= box_region(said, shape, height, width)
@@ -192,12 +192,6 @@ def _at(x: float, y: float, shape: tuple[int, ...], height: int, width: int) -> 
     """(row, column) of a place in an eye in a picture of it of another size."""
     row, column = int(y * shape[0] / height), int(x * shape[1] / width)
     return min(max(0, row), shape[0] - 1), min(max(0, column), shape[1] - 1)
-
-
-def _mask_of(png: bytes) -> NDArray[np.bool_]:
-    mask = read_mask(png)
-    assert mask is not None  # it was read when the prompts were packed
-    return mask
 
 
 def _moved(mask: NDArray[np.bool_], share: float) -> NDArray[np.bool_]:
