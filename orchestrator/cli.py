@@ -7,6 +7,7 @@ What can be typed is in `commands/`; everything heavy is imported inside the com
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from typing import Any
@@ -42,6 +43,8 @@ class Commands(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         kwargs["standalone_mode"] = False
+        if not args and "args" not in kwargs:  # as a program of its own
+            _require_utf8()
         _open_streams()
         try:
             status = super().main(*args, **kwargs)
@@ -77,8 +80,25 @@ class Commands(click.Group):
         sys.exit(status if isinstance(status, int) else 0)
 
 
+def _require_utf8() -> None:
+    """Start over in Python's UTF-8 mode where the locale has another encoding.
+
+    Names of files are passed to decoders as UTF-8, and reports name them. In a Latin-1 or C locale
+    Python would read the bytes of a name as other text, which is then another file's name.
+    """
+    if sys.getfilesystemencoding().lower() == "utf-8" or os.environ.get("PYTHONUTF8") == "1":
+        return
+    os.environ["PYTHONUTF8"] = "1"
+    with contextlib.suppress(OSError):  # then with names that cannot all be written
+        os.execv(sys.executable, sys.orig_argv)
+
+
 def _open_streams() -> None:
-    """Where a stream was closed (``2>&-``) its number would be taken by the next file opened."""
+    """See to it that whatever is printed can be.
+
+    Where a stream was closed (``2>&-``) its number would be taken by the next file opened. What
+    the encoding of the terminal cannot show becomes a question mark.
+    """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             nowhere = os.open(os.devnull, os.O_RDWR)
@@ -86,7 +106,11 @@ def _open_streams() -> None:
                 os.dup2(nowhere, number)
                 os.close(nowhere)
             os.set_inheritable(number, True)  # workers need it as much
-            setattr(sys, name, os.fdopen(number, "w" if number else "r"))
+            mode = "w" if number else "r"
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", errors="replace"))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _complain(message: str, advice: str) -> None:

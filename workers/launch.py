@@ -19,6 +19,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from socket import socket
 
+from pipeline.files.child import own_environment
 from pipeline.files.child_failure import how_it_ended
 from workers.messages import Command, Report, WorkerSetup
 from workers.result_queue import LineGone, ParentEnd, WorkerEnd, open_line
@@ -39,8 +40,9 @@ WORKER_ENVIRONMENT = {
 }
 
 # A new Python takes modules from the current folder first: in a folder of downloads a file
-# multiprocessing.py would be run. The worker gets its places from the parent.
-_SAFE_PATH = {"PYTHONSAFEPATH": "1"}
+# multiprocessing.py would be run. The worker gets its places from the parent. What the person has
+# set of these is replaced: empty, it means the current folder.
+_PLACES = ("PYTHONSAFEPATH", "PYTHONPATH")
 
 
 def launch(worker: int, life: int, setup: WorkerSetup) -> WorkerHandle:
@@ -62,7 +64,7 @@ def launch(worker: int, life: int, setup: WorkerSetup) -> WorkerHandle:
         daemon=False,
     )
     try:
-        with _environment(WORKER_ENVIRONMENT | _SAFE_PATH), _stop_signals_held():
+        with _environment(WORKER_ENVIRONMENT), _stop_signals_held():
             process.start()
     except BaseException:
         parent_end.close()
@@ -138,14 +140,23 @@ def visible_devices(device: int | str, environment: Mapping[str, str]) -> str:
 
 @contextlib.contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Show a child these variables; one that the person has set keeps its value."""
-    added = {name: value for name, value in variables.items() if name not in os.environ}
-    os.environ.update(added)
+    """Show a child these variables; one that the person has set keeps its value, but `_PLACES`."""
+    before = {name: os.environ.get(name) for name in (*variables, *_PLACES)}
+    safe = own_environment()
+    shown = {name: os.environ.get(name, value) for name, value in variables.items()}
     try:
+        _set(shown | {name: safe.get(name) for name in _PLACES})
         yield
     finally:
-        for name in added:
-            del os.environ[name]
+        _set(before)
+
+
+def _set(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 @contextlib.contextmanager

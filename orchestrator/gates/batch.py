@@ -67,7 +67,9 @@ def _segments_of_workers(out: Path) -> dict[str, int]:
     """Segments that each worker made, by its log."""
     counts = {}
     for path in (out / ".vrmatte/logs").glob("[cg]pu*.jsonl"):
-        events = [json.loads(line).get("event") for line in path.read_text().splitlines()]
+        events = [
+            json.loads(line).get("event") for line in path.read_text(encoding="utf-8").splitlines()
+        ]
         counts[path.stem] = events.count("segment_done")
     return counts
 

@@ -62,7 +62,7 @@ class LoadFile:
         record = _adapter().dump_python(LoadRecord(SCHEMA_VERSION, now, tuple(points)), mode="json")
         draft = self._path.with_name(f".{self._path.name}.{os.getpid()}.part")
         with suppress(OSError):  # the run itself meets the disk's troubles, and tells of them
-            draft.write_text(json.dumps(record, separators=(",", ":")))
+            draft.write_bytes(json.dumps(record, separators=(",", ":")).encode())
             draft.replace(self._path)  # not forced: after a power cut a page without it does
 
 

@@ -187,7 +187,7 @@ class Movie(ABC):
         )
         try:
             with writing(concat):
-                concat.write_text(concat_list(segments, frames, self._video.frame_rate))
+                concat.write_bytes(concat_list(segments, frames, self._video.frame_rate).encode())
             run_ffmpeg(command, cwd=segments[0].parent)
         finally:
             with suppress(OSError):  # what it cost is told by then

@@ -66,11 +66,14 @@ def own_environment() -> dict[str, str]:
     first: the person's places may hold another package named ``pipeline`` or ``workers``. The
     person's places follow. Installed packages get no entry, because Python searches site-packages
     anyway, after the person's places; an entry would put it before them and before the standard
-    library. An empty entry is dropped: Python reads it as the current folder.
+    library. An empty entry is dropped: Python reads it as the current folder. An empty
+    PYTHONSAFEPATH counts as none, so that it is always set: it keeps that folder out of what the
+    child starts in turn, too.
     """
     given = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
     places = given if _installed() else [str(_HOME), *(p for p in given if p != str(_HOME))]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["PYTHONSAFEPATH"] = "1"
     return environment | ({"PYTHONPATH": os.pathsep.join(places)} if places else {})
 
 

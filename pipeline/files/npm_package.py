@@ -82,7 +82,8 @@ def _asked_npm(key: str) -> str | None:
             [npm, "config", "get", key],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=_NPM_TIMEOUT_S,
             check=True,
         ).stdout.strip()

@@ -139,8 +139,8 @@ def _limit_this_process(most_cpu_s: int) -> None:
     It can write no file; where memory ends, the kernel ends this process before any worker.
     """
     with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     memory = pages * resource.getpagesize() + _MEMORY_BYTES
     for limit, most in (
         (resource.RLIMIT_AS, memory),

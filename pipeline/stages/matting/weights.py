@@ -1,7 +1,8 @@
 """Fetch code and weights once, and check them ever after; nothing unpinned is run.
 
-The cache is torch.hub's (``TORCH_HOME``). Beside each weights file stands its sha256 as it was at
-the first fetch, because nobody publishes one.
+The cache is torch.hub's (``TORCH_HOME``). Each address has a folder of its own in it: two files of
+one name are two files. Beside each weights file stands its sha256 as it was at the first fetch,
+because nobody publishes one.
 
 The process that leads a run asks whether all is there: torch, which takes seconds to load, is
 loaded only to fetch, and to read.
@@ -18,15 +19,18 @@ import socket
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlparse
 
 from pipeline.errors import MachineError, SettingsError
 from pipeline.files.npm_package import Package, fetch_files, registry_address
+from pipeline.foreign.files import Unreadable, open_regular, read_text
 
 _NETWORK_TIMEOUT_S = 15.0
+
+_LONGEST_RECORD = 1 << 12
 
 #: A name that nobody resolves, or a server of many addresses none of which answers, takes longer
 #: than one connection may: so long all of it together, until a machine counts as offline.
@@ -78,13 +82,15 @@ def fetch_repository(repository: str, setting: str, what: str, advice: str) -> P
     return cached
 
 
-def fetch_file(source: str, what: str, advice: str) -> Path:
+def fetch_file(source: str, what: str, advice: str, known: Collection[str | None] = ()) -> Path:
     """A local file as it is, or one fetched to the cache, whose sha256 is recorded and checked.
 
     Args:
         source: a path, or an http(s) address.
         what: what it is, in words.
         advice: what to do where it cannot be had.
+        known: sha256 that the file may have. A file that an earlier version kept by its name alone
+            serves where it has one of them.
 
     Raises:
         MachineError: it cannot be fetched, or is not the file it was.
@@ -94,7 +100,7 @@ def fetch_file(source: str, what: str, advice: str) -> Path:
         if not path.is_file():
             raise MachineError(f"there are no weights at {path}", advice)
         return path
-    path = _cached_file(source)
+    path = _kept_file(source, known)
     with _fetching(path.parent, what, source, advice):
         if not path.is_file():
             _require_answer(source)
@@ -159,16 +165,24 @@ def repository_is_here(repository: str) -> bool:
     return (folder / "hubconf.py").is_file()
 
 
-def file_missing(source: str, what: str) -> str | None:
+def file_missing(source: str, what: str, known: Collection[str | None] = ()) -> str | None:
     """Why `fetch_file` would fetch something or fail, in words; None where it would do neither."""
     if is_local(source):
         path = Path(source).expanduser()
         return None if path.is_file() else f"{what} are not at {path}"
-    path = _cached_file(source)
+    path = _kept_file(source, known)
     if not path.is_file():
-        return f"{what} are not here"
-    record = _record_of(path)
-    if record.is_file() and record.read_text().split()[:1] != [sha256_of(path)]:
+        older = _kept_by_name(source)
+        return f"{what} are not here" + (
+            f" ({older} is of an address that is not known: name it in the settings to use it)"
+            if older.is_file()
+            else ""
+        )
+    try:
+        recorded = _recorded(path)
+    except MachineError as error:
+        return error.message
+    if recorded is not None and recorded != sha256_of(path):
         return f"{what} at {path}: its sha256 has changed since it was fetched"
     return None
 
@@ -187,9 +201,12 @@ def require_sha256(path: Path, expected: str | None, setting: str) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """Hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Hexadecimal. Raises MachineError: it cannot be read."""
+    try:
+        with open_regular(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except Unreadable as error:
+        raise error.as_error(MachineError, path) from None
 
 
 def _cached_repository(repository: str) -> Path:
@@ -197,8 +214,20 @@ def _cached_repository(repository: str) -> Path:
     return hub_folder() / re.sub(r"[/:]", "_", repository)
 
 
-def _cached_file(address: str) -> Path:
-    return hub_folder() / "checkpoints" / Path(urlparse(address).path).name
+def _kept_file(address: str, known: Collection[str | None]) -> Path:
+    """Where the file of an address is, or is to be."""
+    older = _kept_by_name(address)
+    folder = f"vrmatte-{hashlib.sha256(address.encode()).hexdigest()[:16]}"
+    path = older.parent / folder / older.name
+    digests = {digest.lower() for digest in known if digest}
+    if digests and not path.is_file() and older.is_file() and sha256_of(older) in digests:
+        return older
+    return path
+
+
+def _kept_by_name(address: str) -> Path:
+    """Where earlier versions kept it, and torch.hub does: whose file it is cannot be told."""
+    return hub_folder() / "checkpoints" / (Path(urlparse(address).path).name or "weights")
 
 
 def _record_of(path: Path) -> Path:
@@ -208,15 +237,33 @@ def _record_of(path: Path) -> Path:
 
 def _check_recorded(path: Path) -> None:
     """Record the sha256 of a file that was just fetched; ever after, insist on it."""
-    record = _record_of(path)
     digest = sha256_of(path)
-    if not record.exists():
-        record.write_text(f"{digest}  {path.name}\n")
-    elif record.read_text().split()[0] != digest:
+    recorded = _recorded(path)
+    if recorded is None:
+        _record_of(path).write_text(f"{digest}  {path.name}\n", encoding="utf-8")
+    elif recorded != digest:
         raise MachineError(
             f"{path} is not the file that was fetched: its sha256 has changed",
-            f"delete it and {record.name} to fetch it again",
+            f"delete it and {_record_of(path).name} to fetch it again",
         )
+
+
+def _recorded(path: Path) -> str | None:
+    """The sha256 that a file had when it was fetched; None where none was recorded.
+
+    Raises:
+        MachineError: the record says none.
+    """
+    record = _record_of(path)
+    try:
+        words = read_text(record, _LONGEST_RECORD).split()
+    except Unreadable as error:
+        if error.missing:
+            return None
+        raise error.as_error(MachineError, record, "delete it to have it written anew") from None
+    if not words or not re.fullmatch("[0-9a-fA-F]{64}", words[0]):
+        raise MachineError(f"{record} holds no sha256", "delete it to have it written anew")
+    return words[0].lower()
 
 
 def _require_answer(address: str) -> None:
@@ -249,7 +296,7 @@ def _fetching(folder: Path, what: str, source: str, advice: str) -> Iterator[Non
     old_timeout = socket.getdefaulttimeout()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / ".vrmatte.lock").open("w") as lock:
+        with (folder / ".vrmatte.lock").open("wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             socket.setdefaulttimeout(_NETWORK_TIMEOUT_S)
             yield

@@ -150,7 +150,7 @@ def _lacking(options: RvmOptions, source: RvmSource) -> str | None:
         )
     if not repository_is_here(options.repo):
         return "RVM's code is not here"
-    return file_missing(_source(options), "RVM's weights")
+    return file_missing(_source(options), "RVM's weights", [options.weights_sha256])
 
 
 def is_graph(options: RvmOptions) -> bool:
@@ -189,7 +189,7 @@ def fetch_weights(options: RvmOptions) -> Path:
     Raises:
         MachineError: it cannot be fetched, or is not the file it was.
     """
-    path = fetch_file(_source(options), "RVM's weights", _ADVICE)
+    path = fetch_file(_source(options), "RVM's weights", _ADVICE, [options.weights_sha256])
     require_sha256(path, options.weights_sha256, "matting.rvm_weights_sha256")
     return path
 

@@ -18,6 +18,15 @@ _ADVICE = (
 )
 
 
+#: sha256 of the checkpoints as Meta publishes them, 2026-12, by size.
+_PUBLISHED = {
+    "tiny": "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69",
+    "small": "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38",
+    "base_plus": "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5",
+    "large": "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318",
+}
+
+
 def fetch(matting: MattingSettings) -> list[Path]:
     """Have the checkpoint; its place. Raises MachineError."""
     return [fetch_checkpoint(matting.of(Sam2Options))]
@@ -25,7 +34,8 @@ def fetch(matting: MattingSettings) -> list[Path]:
 
 def missing(matting: MattingSettings) -> str | None:
     """What is not there, in words. Looks only, and fetches nothing."""
-    return file_missing(_source(matting.of(Sam2Options)), "SAM 2's weights")
+    options = matting.of(Sam2Options)
+    return file_missing(_source(options), "SAM 2's weights", _known(options))
 
 
 def fetch_checkpoint(options: Sam2Options) -> Path:
@@ -34,7 +44,7 @@ def fetch_checkpoint(options: Sam2Options) -> Path:
     Raises:
         MachineError: it cannot be fetched, or is not the file it was.
     """
-    path = fetch_file(_source(options), "SAM 2's weights", _ADVICE)
+    path = fetch_file(_source(options), "SAM 2's weights", _ADVICE, _known(options))
     require_sha256(path, options.checkpoint_sha256, "matting.sam2_checkpoint_sha256")
     return path
 
@@ -47,3 +57,10 @@ def address(size: str) -> str:
 
 def _source(options: Sam2Options) -> str:
     return options.checkpoint or address(options.size)
+
+
+def _known(options: Sam2Options) -> list[str | None]:
+    """What the file may have as its sha256: what a person says, else what Meta's has."""
+    if options.checkpoint or options.checkpoint_sha256:
+        return [options.checkpoint_sha256]
+    return [_PUBLISHED.get(options.size)]
