@@ -14,7 +14,10 @@ from orchestrator.estimate.trial import Stages
 from orchestrator.words import clock, readable_size
 from pipeline.errors import SettingsError
 from pipeline.files.disk import write_file
+from pipeline.foreign.files import Unreadable, read_bytes
 from pipeline.text import printable
+
+_LONGEST_BYTES = 64 << 20
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -200,9 +203,9 @@ def read_json(path: Path) -> Bench:
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        return TypeAdapter(Bench).validate_json(path.read_bytes())
-    except OSError as error:
-        raise SettingsError(f"cannot read {path}: {error.strerror}", "check the path") from None
+        return TypeAdapter(Bench).validate_json(read_bytes(path, _LONGEST_BYTES))
+    except Unreadable as error:
+        raise error.as_error(SettingsError, path) from None
     except ValidationError:
         raise SettingsError(
             f"{path} was not written by `vrmatte bench --json` of this version", "measure again"

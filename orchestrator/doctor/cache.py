@@ -20,6 +20,9 @@ from typing import Any
 from orchestrator.machine.devices import Gpu, usable_cores, usable_memory
 from pipeline.errors import DiskError
 from pipeline.files.disk import write_file
+from pipeline.foreign.json_text import read_json
+
+_LONGEST_BYTES = 16 << 20
 
 #: What takes part in decoding, matting and encoding.
 PACKAGES = (
@@ -91,8 +94,8 @@ def cache_folder() -> Path:
 def read_record(path: Path) -> dict[str, Any]:
     """The content of a file of the cache; empty if it is missing or damaged."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        record = read_json(path, _LONGEST_BYTES)
+    except ValueError:
         return {}
     return record if isinstance(record, dict) else {}
 

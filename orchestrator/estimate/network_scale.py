@@ -18,6 +18,7 @@ from orchestrator.settings.settings import Settings
 from pipeline.contract import AdaptiveScaling, VideoInfo, VideoSettings
 from pipeline.errors import SettingsError
 from pipeline.files.disk import make_folder, write_file, writing
+from pipeline.foreign.json_text import read_json
 from pipeline.stages.matting.catalogue import candidates, facts_of, usable
 
 #: Frames of a trial, without the first chunk, which is not counted.
@@ -131,10 +132,13 @@ class Scaler:
         return chosen
 
 
+_LONGEST_NOTE = 1 << 16
+
+
 def _noted(path: Path) -> float | None:
     try:
-        scale = json.loads(path.read_bytes())["scale_factor"]
-    except (OSError, ValueError, KeyError, TypeError):  # not there, or damaged: try again
+        scale = read_json(path, _LONGEST_NOTE)["scale_factor"]
+    except (ValueError, LookupError, TypeError):  # not there, or damaged: try again
         return None
     return scale if isinstance(scale, float) and 0 < scale <= 1 else None
 

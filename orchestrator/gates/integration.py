@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,9 @@ from orchestrator.gates.clips import EYE, FRAMES, RATE
 from orchestrator.gates.components import require_alpha, require_frames
 from orchestrator.gates.real_run import RunEnd
 from orchestrator.gates.site import Site, need_gpu
+from orchestrator.report.report import LONGEST_BYTES
 from pipeline.files.child_failure import how_it_ended
+from pipeline.foreign.json_text import read_json
 
 GATE = 3
 
@@ -65,8 +66,8 @@ def require_done(end: RunEnd, videos: int) -> str:
 def read_report(out: Path) -> dict[str, Any]:
     """Raises CheckFailed: there is none."""
     try:
-        report: dict[str, Any] = json.loads((out / "report.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        report: dict[str, Any] = read_json(out / "report.json", LONGEST_BYTES)
+    except ValueError:
         raise CheckFailed("the run left no report.json", "see the logs of a run by hand") from None
     return report
 

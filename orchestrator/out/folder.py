@@ -20,10 +20,18 @@ import structlog
 import yaml
 
 from orchestrator.fleet.jobs import VideoJob
+from orchestrator.out.run_record import sound_record
 from orchestrator.settings.settings import STATE_FOLDER
 from pipeline.errors import MachineError, SettingsError, VrmatteError
 from pipeline.files.disk import disk_error, make_folder, write_file, writing
+from pipeline.foreign.files import Unreadable, open_regular, read_text
+from pipeline.foreign.yaml_text import Bounds, parse_yaml
 from pipeline.text import printable
+
+#: Of the record of a run: it grows with its videos and their segments. PyYAML writes what is
+#: there twice as an alias.
+_LONGEST_RECORD = 256 << 20
+_RECORD = Bounds(depth=24, values=20_000_000, aliases=True)
 
 _VIDEO_ID = re.compile(r"[0-9a-f]{16}")
 
@@ -157,15 +165,16 @@ class OutFolder:
             SettingsError: it cannot be looked into.
         """
         try:
-            with self.lock.open("rb") as file:
+            with open_regular(self.lock) as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except (FileNotFoundError, NotADirectoryError):
-            return False
         except BlockingIOError:
             return True
-        except OSError as error:
+        except (OSError, Unreadable) as error:
+            if isinstance(error, Unreadable) and error.missing:
+                return False
+            why = error.why if isinstance(error, Unreadable) else error.strerror
             raise SettingsError(
-                f"cannot look into {printable(str(self.path))}: {error.strerror}",
+                f"cannot look into {printable(str(self.path))}: its lock {why}",
                 "give the OUT of `vrmatte run`, as a user who may read it",
             ) from None
         return False
@@ -217,25 +226,28 @@ class OutFolder:
         write_file(self.run_file, text.encode())
 
     def read_run_file(self) -> dict[str, Any]:
-        """What the last run recorded.
+        """What the last run recorded, as far as it is sound.
+
+        Its field ``damaged`` is the number of videos and of files set aside that are not.
 
         Raises:
             SettingsError: there was none.
+            MachineError: the record is damaged.
         """
+        shown = printable(str(self.run_file))
         try:
-            record = _from_yaml(self.run_file.read_text(encoding="utf-8"))
-        except OSError:
-            raise SettingsError(
-                f"no run was started in {printable(str(self.path))}",
-                "give the OUT of `vrmatte run`",
-            ) from None
-        except (yaml.YAMLError, ValueError) as error:
-            raise MachineError(
-                f"{self.run_file} is damaged ({str(error).splitlines()[0]})", "run again"
-            ) from None
-        if not isinstance(record, dict):
-            raise MachineError(f"{self.run_file} is damaged", "run again")
-        return record
+            said = parse_yaml(read_text(self.run_file, _LONGEST_RECORD), _RECORD)
+            record, damaged = sound_record(said)
+        except Unreadable as error:
+            if error.missing:
+                raise SettingsError(
+                    f"no run was started in {printable(str(self.path))}",
+                    "give the OUT of `vrmatte run`",
+                ) from None
+            raise MachineError(f"{shown} is damaged ({error})", "run again") from None
+        except ValueError as error:
+            raise MachineError(f"{shown} is damaged ({error})", "run again") from None
+        return record | {"damaged": damaged}
 
     def holds_outputs(self) -> bool:
         """Whether there is anything beside what is the program's own."""
@@ -246,9 +258,9 @@ class OutFolder:
         """Outputs of others' making that the last run was told to replace, by their paths."""
         try:
             # The last entry: what the others say of 10,000 videos takes seconds to parse.
-            _, _, last = self.run_file.read_text(encoding="utf-8").rpartition("\ngiven_up:")
-            paths = _from_yaml(last)
-        except (OSError, ValueError, yaml.YAMLError):
+            text = read_text(self.run_file, _LONGEST_RECORD)
+            paths = parse_yaml(text.rpartition("\ngiven_up:")[2], _RECORD)
+        except Unreadable:
             return ()
         return tuple(map(str, paths)) if isinstance(paths, list) else ()
 
@@ -289,13 +301,6 @@ def _yaml(record: dict[str, Any]) -> str:
     with suppress(AttributeError, UnicodeEncodeError):  # a path that is no UTF-8 is left to Python
         return str(yaml.dump(record, Dumper=yaml.CSafeDumper, sort_keys=False))
     return str(yaml.safe_dump(record, sort_keys=False))
-
-
-def _from_yaml(text: str) -> Any:
-    """Likewise. Raises yaml.YAMLError."""
-    with suppress(AttributeError, yaml.YAMLError):
-        return yaml.load(text, Loader=yaml.CSafeLoader)
-    return yaml.safe_load(text)
 
 
 def _not_writable(shown: str, error: OSError) -> VrmatteError:

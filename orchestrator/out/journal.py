@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
 from orchestrator.fleet.jobs import VideoJob
 from orchestrator.fleet.journal_entries import Entry, SegmentCommitted, VideoDone
@@ -25,9 +25,13 @@ from orchestrator.out.older_lines import brought_up_to_date
 from pipeline.contract import OutputFile, SegmentResult
 from pipeline.errors import DiskError, SettingsError
 from pipeline.files.disk import disk_error, force_folder
+from pipeline.foreign.files import Unreadable, read_bytes
+from pipeline.foreign.json_text import parse_json
 
 #: Raised when old lines can no longer be understood.
 VERSION = 1
+
+_LONGEST_BYTES = 8 << 30
 
 _LINE = re.compile(rb'(\{.*),"sum":"([0-9a-f]{8})"\}\n', re.DOTALL)
 
@@ -75,7 +79,7 @@ class Journal:
         """
         try:
             is_new = not path.exists()
-            content = b"" if is_new else path.read_bytes()
+            content = b"" if is_new else _content(path)
             good_bytes, entries, dropped = _read(content, path)
             file = path.open("ab", buffering=0)
             try:
@@ -175,7 +179,31 @@ def read_entries(path: Path) -> list[Entry]:
     Raises:
         SettingsError: it was written by another version of this program.
     """
-    return _read(path.read_bytes(), path)[1] if path.is_file() else []
+    return read_lines(path)[0]
+
+
+def read_lines(path: Path) -> tuple[list[Entry], int]:
+    """What `read_entries` says, and how many whole lines are damaged.
+
+    Raises:
+        SettingsError: it was written by another version of this program, or is no file.
+    """
+    try:
+        content = read_bytes(path, _LONGEST_BYTES)
+    except Unreadable as error:
+        if error.missing:
+            return [], 0
+        raise error.as_error(SettingsError, path, "start afresh with --fresh") from None
+    _, entries, dropped = _read(content, path)
+    # A line without its end is being written, or was when the run was killed.
+    return entries, dropped - bool(content and not content.endswith(b"\n"))
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return read_bytes(path, _LONGEST_BYTES)
+    except Unreadable as error:
+        raise error.as_error(DiskError, path, "start afresh with --fresh") from None
 
 
 def measure(files: tuple[str, ...], folder: str = "") -> tuple[int, ...] | None:
@@ -210,15 +238,19 @@ def _parse(line: bytes, path: Path) -> Entry | None:
     match = _LINE.fullmatch(line)
     if match is None or int(match[2], 16) != zlib.crc32(match[1]):
         return None
-    body = json.loads(line)
-    if body["v"] != VERSION:
+    try:
+        body = parse_json(line, finite=False)
+        version, said = body["v"], body["entry"]
+    except (Unreadable, LookupError):
+        return None
+    if version != VERSION:
         raise SettingsError(
             f"{path} was written by another version of vrmatte",
             "go on with that version, or start afresh with --fresh",
         )
     try:
-        return _ENTRY.validate_python(brought_up_to_date(body["entry"]), strict=False)
-    except ValidationError:
+        return _ENTRY.validate_python(brought_up_to_date(said), strict=False)
+    except (ValueError, TypeError, LookupError, AttributeError):  # its sum is right, but not it
         return None
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from orchestrator.fleet.jobs import VideoJob
 from pipeline.deliverables.formats import FORMATS
 from pipeline.files.disk import write_file
+from pipeline.foreign.files import Unreadable, read_text
+from pipeline.foreign.json_text import parse_json
 from pipeline.text import printable
 from pipeline.vr_tags.sidecar import GENERATOR, SidecarFacts, sidecar_json
 
@@ -70,18 +72,14 @@ def write_sidecars(jobs: Sequence[VideoJob]) -> list[str]:
 def _read(path: Path) -> str | None:
     """The text of a small file; "" where something else lies there, None where nothing does."""
     try:
-        if path.stat().st_size > _LONGEST_BYTES:
-            return ""
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError):
-        return ""
+        return read_text(path, _LONGEST_BYTES)
+    except Unreadable as error:
+        return None if error.missing and not os.path.lexists(path) else ""
 
 
 def _is_ours(text: str) -> bool:
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
+        content = parse_json(text)
+    except Unreadable:
         return False
     return isinstance(content, dict) and content.get("generator") == GENERATOR

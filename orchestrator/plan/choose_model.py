@@ -21,6 +21,7 @@ from orchestrator.plan.planner import Candidates, Chosen
 from pipeline.contract import MattingSettings, VideoInfo, VideoSettings
 from pipeline.errors import InputError, MachineError
 from pipeline.files.disk import make_folder, write_file, writing
+from pipeline.foreign.json_text import read_json
 from pipeline.stages.matting.catalogue import weights_used
 from pipeline.text import printable
 
@@ -107,11 +108,14 @@ def _told(whys: dict[str, str], until: str | None = None) -> str:
     return "; ".join(f"{name}: {why}" for name, why in before if why)
 
 
+_LONGEST_NOTE = 1 << 16
+
+
 def _noted(path: Path, candidates: Sequence[VideoSettings]) -> Chosen | None:
     try:
-        said = json.loads(path.read_bytes())
+        said = read_json(path, _LONGEST_NOTE)
         name, why = said["model"], said["why"]
-    except (OSError, ValueError, KeyError, TypeError):  # not there, or damaged: try again
+    except (ValueError, LookupError, TypeError):  # not there, or damaged: try again
         return None
     found = next((each for each in candidates if each.matting.model == name), None)
     return None if found is None or not isinstance(why, str) else Chosen(found, why)

@@ -36,6 +36,8 @@ def write_again(path: Path, progress: Console, answers: Console, *, pictures: bo
         page = printable(str(out.page))
         raise SettingsError("a run is going on there, which writes the page itself", f"open {page}")
     found = found_in(out, datetime.now().astimezone())
+    for remark in found.remarks:
+        progress.print(printable(remark), markup=False, highlight=False, soft_wrap=True)
     album = Album({})
     if pictures:
         gallery = Gallery(kept=kept_pictures(out.page))

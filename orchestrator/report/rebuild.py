@@ -7,10 +7,9 @@ say; how fast it was is taken from what the run last said of itself.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +28,21 @@ from orchestrator.fleet.journal_entries import (
 from orchestrator.fleet.snapshot import Snapshot, VideoState
 from orchestrator.fleet.video import Video
 from orchestrator.out.folder import OutFolder
-from orchestrator.out.journal import measure, read_entries
+from orchestrator.out.journal import measure, read_lines
 from orchestrator.report.make_report import make_report
-from orchestrator.report.report import READ_VERSIONS, Report, RunFacts
+from orchestrator.report.report import LONGEST_BYTES, READ_VERSIONS, Report, RunFacts
 from orchestrator.report.state import PageState, all_ended
 from orchestrator.watch.device_load_file import read_load
 from orchestrator.watch.standing import read_standing
 from pipeline.contract import PIXEL_VERSION, MattingSettings, VideoInfo, VideoSettings
 from pipeline.errors import ErrorRecord, MachineError
+from pipeline.foreign.files import decoded, read_bytes
+from pipeline.foreign.json_text import read_json
 from pipeline.source.probe import info_from_json
 from pipeline.text import printable
 from workers.messages import TaskId
+
+_LONGEST_INFO = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +51,12 @@ class Found:
 
     Attributes:
         infos: what the probes said, by the videos' ids, as far as it is there.
+        remarks: what is damaged of what the run left, one line each.
     """
 
     state: PageState
     infos: Mapping[str, VideoInfo]
+    remarks: tuple[str, ...] = ()
 
 
 def found_in(out: OutFolder, now: datetime) -> Found:
@@ -61,8 +66,17 @@ def found_in(out: OutFolder, now: datetime) -> Found:
         SettingsError: there was none.
         MachineError: what it left is damaged.
     """
-    record = out.read_run_file()
-    entries = read_entries(out.journal)
+    entries, damaged_lines = read_lines(out.journal)
+    remarks = [f"{out.journal.name}: damaged lines: {damaged_lines}"] if damaged_lines else []
+    try:
+        record = out.read_run_file()
+    except MachineError as error:
+        if (report := _readable_report(out)) is None:
+            raise
+        state = PageState(report, now, "in order", all_ended(report))
+        return Found(state, {}, (f"{error.message}: the page shows {out.report.name}", *remarks))
+    if record["damaged"]:
+        remarks.append(f"{out.run_file.name}: damaged videos: {record['damaged']}")
     try:
         infos = {video["id"]: info for video in record["videos"] if (info := _info(out, video))}
         begun = datetime.fromisoformat(record["started"])
@@ -70,7 +84,7 @@ def found_in(out: OutFolder, now: datetime) -> Found:
         report = _report_of_that_run(out, begun) if ended else None
         if report is None:
             report = _rebuilt(out, record, entries, infos, begun)
-    except (LookupError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError) as error:
         raise MachineError(f"{out.run_file} is damaged ({error})", "run again") from None
     state = PageState(
         report=report,
@@ -78,17 +92,16 @@ def found_in(out: OutFolder, now: datetime) -> Found:
         ending="in order" if ended else "without a word",
         standings=all_ended(report),
     )
-    return Found(state, infos)
+    return Found(state, infos, tuple(remarks))
 
 
 def read_report(path: Path) -> Report:
     """``report.json`` as it was written.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: it is damaged, or another version's.
+        ValueError: it cannot be read, is damaged, or another version's.
     """
-    said = json.loads(path.read_bytes())
+    said = read_json(path, LONGEST_BYTES)
     if not isinstance(said, dict) or said.get("schema_version") not in READ_VERSIONS:
         raise ValueError(f"{path} is of another version")
     report: Report = TypeAdapter(Report).validate_python(_shown(said), strict=False)
@@ -108,12 +121,19 @@ def _shown(value: Any) -> Any:
 
 def _report_of_that_run(out: OutFolder, begun: datetime) -> Report | None:
     """None where it could not be written at the end, or cannot be read now."""
+    report = _readable_report(out)
+    # run.yaml is written after a run has begun, and tells whole seconds.
+    is_of_it = report is not None and report.run.ended_at + timedelta(seconds=1) >= begun
+    return report if is_of_it else None
+
+
+def _readable_report(out: OutFolder) -> Report | None:
     try:
         report = read_report(out.report)
-    except (OSError, ValueError):
+    except ValueError:
         return None
-    # run.yaml is written after a run has begun, and tells whole seconds.
-    return report if report.run.ended_at.timestamp() + 1 >= begun.timestamp() else None
+    zones = (report.run.started_at.tzinfo, report.run.ended_at.tzinfo)
+    return None if None in zones else report
 
 
 def _rebuilt(
@@ -242,8 +262,8 @@ def _of_this_run(state: VideoState, before: VideoState, told: VideoState | None)
 def _info(out: OutFolder, video: Mapping[str, Any]) -> VideoInfo | None:
     path = out.state / "probed" / f"{video['id']}-v{PIXEL_VERSION}.json"
     try:
-        text, _, _ = path.read_bytes().rstrip(b"\n").rpartition(b"\n")
+        text, _, _ = read_bytes(path, _LONGEST_INFO).rstrip(b"\n").rpartition(b"\n")
         every = video.get("every", 1)
-        return info_from_json(text.decode()).every_nth(every, video.get("start_frame", 0) % every)
-    except (OSError, ValueError):
+        return info_from_json(decoded(text)).every_nth(every, video.get("start_frame", 0) % every)
+    except ValueError:
         return None

@@ -24,6 +24,9 @@ SCHEMA_VERSION = 4
 #: Versions that are read. Reports of earlier ones hold nothing that is not understood.
 READ_VERSIONS = (2, 3, SCHEMA_VERSION)
 
+#: A file of that name that is longer was not written here.
+LONGEST_BYTES = 256 << 20
+
 #: "doubtful": its files are there, by this run or an earlier one, and likely of no use.
 Result = Literal["done", "done earlier", "doubtful", "failed", "set aside", "not finished"]
 

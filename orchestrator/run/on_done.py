@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -11,7 +10,9 @@ from pathlib import Path
 
 from orchestrator.exit_status import STOPPED
 from orchestrator.out.folder import OutFolder
+from orchestrator.report.report import LONGEST_BYTES
 from pipeline.files.child_failure import how_it_ended
+from pipeline.foreign.json_text import read_json
 
 #: A command that takes longer is killed: a pod that cannot be stopped costs money either way.
 DEADLINE_S = 300.0
@@ -22,9 +23,9 @@ def stopped_by_somebody(status: int, out: Path) -> bool:
     if status != STOPPED:
         return False
     try:
-        report = json.loads(OutFolder(out.absolute()).report.read_bytes())
+        report = read_json(OutFolder(out.absolute()).report, LONGEST_BYTES)
         return not report["stop_reason"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, LookupError, TypeError):
         return False  # not even a report could be written
 
 

@@ -7,14 +7,19 @@ fingerprint changes, and segments that were made with the old one are not used.
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.settings.settings import Settings
 from pipeline.contract import ModelOptions
 from pipeline.errors import SettingsError
+from pipeline.foreign.files import Unreadable, open_regular
 
 _DIGEST = "_sha256"
+
+#: A sparse file can seem to have terabytes, which take hours to read.
+_LONGEST_BYTES = 256 << 30
 
 
 def pin_files(settings: Settings, known: dict[str, str] | None = None) -> Settings:
@@ -48,11 +53,15 @@ def _digest(key: str, name: str | None, expected: str | None, known: dict[str, s
         return expected
     if name not in known:
         try:
-            with Path(name).expanduser().open("rb") as file:
+            with open_regular(Path(name).expanduser()) as file:
+                if os.fstat(file.fileno()).st_size > _LONGEST_BYTES:
+                    raise Unreadable("is too long", "is it the right file?")
                 known[name] = hashlib.file_digest(file, "sha256").hexdigest()
+        except Unreadable as error:
+            raise error.as_error(SettingsError, f"matting.{key} {name}", "check the path") from None
         except OSError as error:
             raise SettingsError(
-                f"matting.{key} {name} cannot be read: {error.strerror}", "check the path"
+                f"matting.{key} {name} cannot be read: {error.strerror}", "check its disk"
             ) from error
     if expected is not None and expected.lower() != known[name]:
         raise SettingsError(

@@ -19,11 +19,14 @@ from typing import TYPE_CHECKING
 
 from orchestrator.settings.settings import STATE_FOLDER
 from orchestrator.watch.device_load import LoadPoint
+from pipeline.foreign.json_text import read_json
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 SCHEMA_VERSION = 1
+
+_LONGEST_BYTES = 64 << 20
 
 #: Written no more often than that: so much of a killed run's load is not known.
 WRITE_S = 20.0
@@ -69,10 +72,11 @@ class LoadFile:
 def read_load(out: Path, begun: datetime) -> tuple[LoadPoint, ...]:
     """The load of the run in `out` that began then; empty where it left none that can be read."""
     try:
-        record = _adapter().validate_python(json.loads(load_path(out).read_bytes()))
-    except (OSError, ValueError):  # not there, cut off, or another schema's
+        record = _adapter().validate_python(read_json(load_path(out), _LONGEST_BYTES))
+    except ValueError:  # not there, cut off, or another schema's
         return ()
-    known = record.schema == SCHEMA_VERSION and record.updated >= begun
+    has_zone = record.updated.tzinfo is not None
+    known = record.schema == SCHEMA_VERSION and has_zone and record.updated >= begun
     return record.points if known else ()
 
 

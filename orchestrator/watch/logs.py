@@ -10,16 +10,21 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.out.folder import OutFolder
 from orchestrator.words import counted
 from pipeline.errors import SettingsError, VrmatteError
+from pipeline.foreign.files import Unreadable, open_regular
+from pipeline.foreign.json_text import parse_json
 from pipeline.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+_LONGEST_LINE = 4 << 20
 
 #: How often a file that is followed is looked at.
 LOOK_S = 0.5
@@ -133,10 +138,14 @@ class _Tail:
     at: datetime = field(default=_LONG_AGO)
 
     def lines(self, names: Mapping[str, str]) -> Iterator[LogLine]:
-        with self.path.open("rb") as file:
+        try:
+            file = open_regular(self.path)
+        except Unreadable:  # removed since, or no log
+            return
+        with file:
             file.seek(self.offset)
-            for raw in file:
-                if not raw.endswith(b"\n"):
+            while raw := file.readline(_LONGEST_LINE):
+                if not raw.endswith(b"\n") and len(raw) < _LONGEST_LINE:
                     return
                 self.offset += len(raw)
                 if not raw.strip():
@@ -154,12 +163,12 @@ def parse(raw: str, source: str, before: datetime, names: Mapping[str, str]) -> 
         names: of the videos, by their ids.
     """
     try:
-        fields = json.loads(raw)
+        fields = parse_json(raw, finite=False)
         at = datetime.fromisoformat(fields["timestamp"])
         event, level = str(fields["event"]), str(fields.get("level", ""))
-    except (ValueError, KeyError, TypeError):
+        at = (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, LookupError, TypeError, OverflowError):
         return LogLine(before, source, "", printable(raw.strip()))
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
     words = [printable(event)]
     words += [
         f"{name}={_readable(value, names)}"
@@ -231,5 +240,8 @@ def _refuse(out: OutFolder, gpu: int | None, cpu: int | None, node: str | None) 
 
 
 def _count_lines(path: Path) -> int:
-    with path.open("rb") as file:
-        return sum(1 for _ in file)
+    try:
+        with open_regular(path) as file:
+            return sum(block.count(b"\n") for block in iter(partial(file.read, 1 << 20), b""))
+    except Unreadable:
+        return 0

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Literal
 from orchestrator.fleet.snapshot import Snapshot
 from orchestrator.settings.settings import STATE_FOLDER
 from orchestrator.watch.device_load import DeviceLoad
+from pipeline.foreign.json_text import read_json
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -32,6 +33,10 @@ STANDING_FILE = "live.json"
 #: `WRITE_VIDEOS` it is written less often, but before a reader takes the run for silent.
 WRITE_S, LONGEST_WRITE_S = 2.0, 20.0
 WRITE_VIDEOS = 2000
+_LONGEST_BYTES = 64 << 20
+
+#: The file is written no more often than that.
+WRITE_S = 2.0
 
 #: Findings grow with the length of a video, and the journal has them.
 _LEFT_OUT = {"snapshot": {"videos": {"__all__": {"findings"}}}}
@@ -118,10 +123,11 @@ def read_standing(out: Path) -> Standing | None:
     It may be that of a run that was killed: see `OutFolder.in_use`.
     """
     try:
-        standing = _adapter().validate_python(json.loads(standing_path(out).read_bytes()))
-    except (OSError, ValueError):  # not there, cut off, or another schema's
+        standing = _adapter().validate_python(read_json(standing_path(out), _LONGEST_BYTES))
+    except ValueError:  # not there, cut off, or another schema's
         return None
-    return standing if standing.schema == SCHEMA_VERSION else None
+    has_zones = standing.updated.tzinfo is not None and standing.started.tzinfo is not None
+    return standing if standing.schema == SCHEMA_VERSION and has_zones else None
 
 
 @cache

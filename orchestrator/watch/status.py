@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from orchestrator.fleet.journal_entries import Entry, SegmentCommitted, VideoDone, VideoSetAside
 from orchestrator.fleet.snapshot import VideoState
 from orchestrator.out.folder import OutFolder
-from orchestrator.out.journal import measure, read_entries
+from orchestrator.out.journal import measure, read_lines
 from orchestrator.watch.standing import Standing, read_standing
 from orchestrator.words import MOST_LINES, clock, counted, gathered
-from pipeline.errors import ErrorRecord
+from pipeline.errors import ErrorRecord, MachineError
+from pipeline.foreign.files import Unreadable, read_bytes
 from pipeline.judge.doubt import Doubt, doubts_of
 from pipeline.text import printable
 
@@ -71,6 +72,7 @@ def show_status(
 
     Raises:
         SettingsError: no run was started in `path`.
+        MachineError: its record is damaged; what is known without it was shown.
     """
     out = OutFolder(path.absolute())
     going_on = out.in_use()
@@ -78,13 +80,19 @@ def show_status(
     if going_on and not out.run_file.exists():
         console.print(_state(going_on, standing, wall_clock()), markup=False, soft_wrap=True)
         return
-    record = out.read_run_file()
-    videos = list(standings(record, read_entries(out.journal)))
     if standing is not None:
         from orchestrator.watch.terminal_view import view
 
         plain = not console.encoding.startswith("utf")
         console.print(view(standing, console.width, _NO_LIMIT, plain=plain))
+    entries, damaged_lines = read_lines(out.journal)
+    try:
+        record = out.read_run_file()
+    except MachineError:  # what is known without it is shown first
+        console.print(_without_record(entries), markup=False, soft_wrap=True)
+        raise
+    videos = list(standings(record, entries))
+    if standing is not None:
         states = {state.id: state for state in standing.snapshot.videos}
         videos = [_with_hand(video, states.get(video.id)) for video in videos]
     shown = videos if len(videos) <= MOST_LINES else _untidy(videos)[:MOST_LINES]
@@ -97,6 +105,7 @@ def show_status(
     if others:
         which = ", ".join(f"{count} {standing}" for standing, count in others.items())
         lines.append(f"of {counted(len(videos), 'video')} not in the table: {which}")
+    lines += _damages(out, record["damaged"], damaged_lines)
     done = sum(video.standing == "done" for video in videos)
     doubtful = sum(video.standing == "doubtful" for video in videos)
     now = _state(going_on, standing, wall_clock())
@@ -117,10 +126,26 @@ def standing_of(out: OutFolder) -> Standing | None:
     """
     standing = read_standing(out.path)
     try:
-        holder = out.lock.read_bytes().strip()
-    except OSError:
+        holder = read_bytes(out.lock, 64).strip()
+    except Unreadable:
         return None
     return standing if standing is not None and holder == str(standing.pid).encode() else None
+
+
+def _without_record(entries: Sequence[Entry]) -> str:
+    done = {entry.video for entry in entries if isinstance(entry, VideoDone)}
+    made = sum(isinstance(entry, SegmentCommitted) for entry in entries)
+    return f"by the journal, {counted(len(done), 'video')} done, {counted(made, 'segment')} made"
+
+
+def _damages(out: OutFolder, entries: int, lines: int) -> Iterator[str]:
+    if entries:
+        yield f"{out.run_file.name} is damaged: {counted(entries, 'video')} in it cannot be shown"
+    if lines:
+        yield (
+            f"{out.journal.name} is damaged: {counted(lines, 'line')} of it cannot be read, and"
+            " what they told of is made again"
+        )
 
 
 def _state(going_on: bool, standing: Standing | None, now: datetime) -> str:

@@ -8,10 +8,11 @@ checked by a digest of ours go another way (`pipeline.files`).
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 from pipeline.errors import VrmatteError
 from pipeline.text import printable
@@ -54,7 +55,7 @@ class Unreadable(ValueError):
         return kind(where, self.advice or advice)
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> io.BufferedReader:
     """A file that can be read without harm: no pipe, device, socket or folder.
 
     What is looked at is what was opened, so nothing can take its place in between.

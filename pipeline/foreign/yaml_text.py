@@ -6,6 +6,7 @@ where it is there: in Python alone a megabyte takes 15 s.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,7 +48,7 @@ class Bounds:
     aliases: bool = False
 
 
-def parse_yaml(text: str, bounds: Bounds = Bounds()) -> Any:  # noqa: B008
+def parse_yaml(text: str, bounds: Bounds = Bounds()) -> Any:
     """The value in a text of YAML, one document; None in an empty one.
 
     Raises:
@@ -58,7 +59,7 @@ def parse_yaml(text: str, bounds: Bounds = Bounds()) -> Any:  # noqa: B008
     return None if root is None else _value(root)
 
 
-def compose(text: str, bounds: Bounds = Bounds()) -> yaml.Node | None:  # noqa: B008
+def compose(text: str, bounds: Bounds = Bounds()) -> yaml.Node | None:
     """The nodes of a text of YAML, with their lines; None in an empty one. Raises Unreadable."""
     building = _Building(bounds)
     try:
@@ -130,7 +131,7 @@ class _Building:
     open: list[_Open] = field(default_factory=list)
     known: dict[str, tuple[yaml.Node, int]] = field(default_factory=dict)
     values: int = 0
-    resolver: Resolver = field(default_factory=Resolver)
+    resolve: Callable[..., Any] = field(default_factory=lambda: Resolver().resolve)
 
     def take(self, event: yaml.Event) -> None:
         line = 1 if event.start_mark is None else event.start_mark.line + 1
@@ -142,8 +143,8 @@ class _Building:
             case yaml.ScalarEvent():
                 tag = event.tag
                 if tag is None or tag == "!":
-                    tag = self.resolver.resolve(yaml.ScalarNode, event.value, event.implicit)
-                node = yaml.ScalarNode(tag, event.value, event.start_mark, event.end_mark)
+                    tag = self.resolve(yaml.ScalarNode, event.value, event.implicit)
+                node = yaml.ScalarNode(tag, event.value, *_marks(event))
                 self._add(node, 1, event.anchor, line)
             case yaml.SequenceStartEvent():
                 self._begin(yaml.SequenceNode, _LIST, event, line)
@@ -170,7 +171,7 @@ class _Building:
         if len(self.open) >= self.bounds.depth:
             raise Unreadable("is nested too deeply", "write plain `key: value` lines", line)
         tag = usual if event.tag in (None, "!") else event.tag
-        node = kind(tag, [], event.start_mark, event.end_mark)
+        node = kind(tag, [], *_marks(event))
         self.open.append(_Open(node, event.anchor))
 
     def _end(self) -> None:
@@ -193,6 +194,10 @@ class _Building:
             self.open[-1].weight += weight
         else:
             self.root = node
+
+
+def _marks(event: yaml.Event) -> tuple[Any, Any]:
+    return event.start_mark, event.end_mark
 
 
 def _no_yaml(error: yaml.YAMLError, text: str) -> Unreadable:

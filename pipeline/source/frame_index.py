@@ -19,13 +19,23 @@ import numpy.typing as npt
 from pipeline.contract import VideoInfo
 from pipeline.errors import InputError
 from pipeline.files.disk import write_file
+from pipeline.foreign.files import read_bytes
 from pipeline.source.frame_rate import constant_rate, missing_frames, typical_rate
 from pipeline.source.recordings import Frames
 from pipeline.text import printable
 
 Int64 = npt.NDArray[np.int64]
 
-_FORMAT = 3
+#: Rates that cameras and editors use; a measured rate this close to one is taken to be it.
+STANDARD_RATES = (
+    *(Fraction(n) for n in (24, 25, 30, 48, 50, 60, 72, 75, 90, 100, 120, 144, 240)),
+    *(Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120, 240)),
+)
+_SNAP = 0.02  # share of a rate within which the nearest standard rate is meant
+
+_LONGEST_BYTES = 2 << 30
+
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +150,9 @@ class FrameIndex:
 
     @classmethod
     def load(cls, path: Path) -> FrameIndex:
-        """Raises OSError or ValueError when there is no sound index at `path`."""
+        """Raises ValueError when there is no sound index at `path`."""
         try:
-            record = json.loads(path.read_bytes())
+            record = json.loads(read_bytes(path, _LONGEST_BYTES))
             if record["format"] != _FORMAT:
                 raise ValueError("it is of another version")
             # One wrong digit would be another frame, and nothing else would show it.

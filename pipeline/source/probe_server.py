@@ -235,7 +235,7 @@ def limit_this_process(cpu_s: int) -> None:
 
 def _size_bytes() -> int:
     """Of this process's address space."""
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     return pages * resource.getpagesize()
 
 

@@ -93,6 +93,26 @@ def test_a_process_serves_stops_and_keeps_its_noise_from_the_terminal(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize(("name", "value"), [("PYTHONSAFEPATH", ""), ("PYTHONPATH", ":/none")])
+def test_a_worker_runs_no_module_of_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """Python takes either of these as that folder, which holds what somebody has downloaded."""
+    canary = tmp_path / "canary"
+    (tmp_path / "multiprocessing.py").write_text(f"open({str(canary)!r}, 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(name, value)
+    before = dict(os.environ)
+    handle = launch(1, 4, setup_for(tmp_path, "tests.workers.doubles:Noisy"))
+    assert dict(os.environ) == before
+    heard = reports(handle)
+    assert isinstance(next(heard), WorkerReady)
+    handle.send(StopWorker())
+    assert wait([handle.sentinel], 60)
+    handle.join()
+    assert not canary.exists()
+
+
 def test_a_kill_takes_along_what_the_worker_started(tmp_path: Path) -> None:
     job = job_in(tmp_path, "hang")
     handle = launch(0, 1, setup_for(tmp_path))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from orchestrator.report.report import VideoReport
 from orchestrator.report.stills.stills import Pictures, moments, shown_output
+from pipeline.foreign.files import Unreadable, open_regular
 
 #: A page has some 30 MB at the most; what is larger was not made here.
 _MOST_BYTES = 100_000_000
@@ -34,9 +35,9 @@ def picture_key(video: VideoReport) -> str:
 def kept_pictures(page: Path) -> dict[str, tuple[Pictures, ...]]:
     """The pictures in a page by `picture_key`; none where there is no page, or another's."""
     try:
-        with page.open("rb") as file:
+        with open_regular(page) as file:
             text = file.read(_MOST_BYTES).decode("utf-8", "replace")
-    except OSError:
+    except (OSError, Unreadable):
         return {}
     found: dict[str, tuple[Pictures, ...]] = {}
     for key, frame, width, height, inside in _FIGURE.findall(text):

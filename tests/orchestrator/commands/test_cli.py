@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,7 @@ from pipeline.errors import (
     ResourceError,
     VrmatteError,
 )
+from tests.orchestrator.finished_out import finished_out
 
 
 def typed(*words: str) -> Result:
@@ -306,3 +308,30 @@ def test_it_is_a_module_too() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("error: cannot read the input /none")
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},  # as Latin-1, and less
+        {"PYTHONIOENCODING": "latin-1"},
+        {"PYTHONIOENCODING": "ascii:strict"},
+    ],
+)
+def test_names_are_shown_whatever_the_locale(tmp_path: Path, environment: dict[str, str]) -> None:
+    """The page is UTF-8; what the terminal cannot show becomes question marks."""
+    out = finished_out(tmp_path / "Тест é", 1)
+    name = "Танец é.mp4"
+    record = out.run_file.read_text(encoding="utf-8").replace("talk00.mp4", name)
+    out.run_file.write_text(record, encoding="utf-8")
+    for words in (("status", str(out.path)), ("report", "--no-pictures", str(out.path))):
+        done = subprocess.run(
+            [sys.executable, "-m", "orchestrator.cli", *words],
+            env=os.environ | environment,
+            capture_output=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        utf8 = "PYTHONUTF8" in environment
+        assert utf8 or b"?????" in done.stdout
+    assert name in out.page.read_text(encoding="utf-8")

@@ -310,7 +310,8 @@ def torch_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_weights_that_can_be_fetched_are_a_warning(machine: Machine, torch_home: Path) -> None:
-    from pipeline.stages.matting.rvm.weights import fetch
+    from pipeline.stages.matting.rvm.weights import _source, fetch
+    from pipeline.stages.matting.weights import _kept_file
 
     matting = MattingSettings()
     assert the(findings(machine, matting), "weights of rvm").level == "warning"
@@ -319,8 +320,8 @@ def test_weights_that_can_be_fetched_are_a_warning(machine: Machine, torch_home:
     code = torch_home / RvmOptions().repo.replace("/", "_").replace(":", "_")
     code.mkdir(parents=True)
     (code / "hubconf.py").touch()
-    weights = torch_home / "checkpoints/rvm_mobilenetv3.pth"
-    weights.parent.mkdir()
+    weights = _kept_file(_source(RvmOptions()), ())
+    weights.parent.mkdir(parents=True)
     weights.write_bytes(b"weights")
     assert the(findings(machine, matting), "weights of rvm").level == "ok"
     assert fetch(matting) == [code, weights]  # which is where a run looks

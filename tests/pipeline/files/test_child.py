@@ -150,7 +150,10 @@ def test_a_module_of_ours_is_found_in_the_order_of_this_process(
     command, environment = own_module("orchestrator.cli", "run", "x")
     assert command == [sys.executable, "-P", "-m", "orchestrator.cli", "run", "x"]
     assert environment["PYTHONPATH"] == f"{checkout}:/theirs:/more"
-    assert set(environment) == set(os.environ)
+    assert set(environment) == set(os.environ) | {"PYTHONSAFEPATH"}
+    for given in ("", "1"):
+        monkeypatch.setenv("PYTHONSAFEPATH", given)
+        assert own_environment()["PYTHONSAFEPATH"] == "1"
     monkeypatch.setattr(child, "_HOME", site_packages.resolve())
     assert own_environment()["PYTHONPATH"] == f"/theirs:{checkout}:/more"
     monkeypatch.setenv("PYTHONPATH", ":")

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pipeline.contract import StoredView
 from pipeline.errors import InputError, SettingsError
 from pipeline.prompts.deeplabcut import as_prompts, read_tracks
 from pipeline.prompts.prompts import Point, Prompt, Prompts, find_prompts, read_prompts
+from pipeline.prompts.store import pack
+from pipeline.text import printable
 from tests.orchestrator.snapshots import video_info
+from tests.texts import mutated
 
 VIDEO = video_info(Path(__file__))  # 240 frames of 1920x960 at 29.97, two eyes side by side
 
@@ -80,6 +86,18 @@ def test_json_says_the_same(file: Path) -> None:
         ("{frame: 0, boxes: [1, 2, 3, 4]}", "object 1, prompt 2, boxes: "),
         ("{frame: -1, box: [1, 2, 3, 4]}", "greater than or equal to 0"),
         ("{frame: .inf, box: [1, 2, 3, 4]}", "object 1, prompt 2, frame: "),
+        ("{time: 1.0e+308, box: [1, 2, 3, 4]}", "there is no 1e+308 s; the video has 240 frames"),
+        ("{time: .nan, box: [1, 2, 3, 4]}", "object 1, prompt 2, time: "),
+        ("{frame: 0x" + "f" * 5000 + ", box: [1, 2, 3, 4]}", "line 5: this holds a number of 5002"),
+        ("{frame: 1" + ":1" * 500 + ", box: [1, 2, 3, 4]}", "line 5: this holds a number of"),
+        ("{frame: 1" + "0" * 38 + ", box: [1, 2, 3, 4]}", "there is no frame 1000"),
+        ("{frame: 0, points: [[1" + "0" * 38 + ", 5]]}", "outside of the eye"),
+        ("{frame: !!int '', box: [1, 2, 3, 4]}", "line 5: this is no value of YAML"),
+        ("{frame: !!bool 'abc', box: [1, 2, 3, 4]}", "line 5: this is no value of YAML"),
+        ("{frame: !!python/name:os.x , box: [1, 2, 3, 4]}", "line 5: this is not YAML that"),
+        ("{frame: 0, frame: 1, box: [1, 2, 3, 4]}", "line 5: this names 'frame' twice"),
+        ("{frame: 0, mask: '" + "x" * 5000 + "'}", "there is no mask"),
+        ('{frame: 0, mask: "\\0"}', "there is no mask"),
     ],
 )
 def test_what_cannot_be_is_told_with_its_place(tmp_path: Path, wrong: str, told: str) -> None:
@@ -96,7 +114,11 @@ def test_what_cannot_be_is_told_with_its_place(tmp_path: Path, wrong: str, told:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "objects: []", "objects: [{name: a}]", "{", "a: &b [*b]", "objects: 3", "\x00"],
+    [
+        *("", "[]", "objects: []", "objects: [{name: a}]", "{", "a: &b [*b]", "objects: 3", "\x00"),
+        *("[" * 20_000, '{"a":' * 20_000, "- " * 2000, "? " * 2000, "a: 1\n---\na: 1", "\ufeff"),
+        *('{"objects": NaN}', '{"objects": 1e999}', '{"objects": ' + "9" * 5000 + "}"),
+    ],
 )
 def test_rubbish_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
     path = tmp_path / "a.prompts.yaml"
@@ -152,8 +174,8 @@ CROWD = "\n".join(
 LABELLED = """scorer,me,me
 bodyparts,nose,nose
 coords,x,y
-labeled-data/talk/img000.png,10,20
-labeled-data/talk/img001.png,,
+labeled-data/talk/img017.png,10,20
+labeled-data/talk/img118.png,,
 """
 
 
@@ -164,32 +186,54 @@ def table(tmp_path: Path) -> Path:
 
 def test_a_table_of_one_animal(table: Path) -> None:
     table.write_text(SINGLE)
-    (track,) = read_tracks(table, [], 0.6, 3)
-    assert track.points == (((10.5, 20.25),), ((11, 21),), ((32, 42),))
-    (nose,) = read_tracks(table, ["nose"], 0.0, 3)
-    assert nose.points == (((10.5, 20.25),), ((11, 21),), ((12, 22),))
+    (track,) = read_tracks(table, [], 0.6, 3).tracks
+    assert track.points == {0: ((10.5, 20.25),), 1: ((11, 21),), 2: ((32, 42),)}
+    (nose,) = read_tracks(table, ["nose"], 0.0, 3).tracks
+    assert nose.points == {0: ((10.5, 20.25),), 1: ((11, 21),), 2: ((12, 22),)}
+
+
+def test_a_table_that_lacks_a_row_or_two_says_which_frames_it_has(table: Path) -> None:
+    table.write_text(SINGLE)
+    short = read_tracks(table, [], 0.6, 5)
+    assert set(short.tracks[0].points) == {0, 1, 2}
+    assert short.notes == (f"{table.name}: frames without a row, and so without points: 2",)
+    table.write_text(SINGLE.replace("1,11,21,0.98,,,\n", ""))
+    assert set(read_tracks(table, [], 0.6, 3).tracks[0].points) == {0, 2}
+    assert as_prompts(short, replace(VIDEO, num_frames=5), range(5)).notes == short.notes
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize(("ends", "point"), [(",", "."), (";", "."), (";", ","), ("\t", ",")])
+def test_a_table_may_be_saved_by_a_spreadsheet(
+    table: Path, mark: str, ends: str, point: str
+) -> None:
+    text = SINGLE.replace(",", "|").replace(".", point).replace("|", ends)
+    table.write_text(mark + text, encoding="utf-8", newline="\r\n")
+    (track,) = read_tracks(table, [], 0.6, 3).tracks
+    assert track.points == {0: ((10.5, 20.25),), 1: ((11, 21),), 2: ((32, 42),)}
 
 
 def test_a_table_of_several_animals_leaves_out_what_belongs_to_none(table: Path) -> None:
     table.write_text(SEVERAL)
-    anna, bo = read_tracks(table, [], 0.6, 2)
+    anna, bo = read_tracks(table, [], 0.6, 2).tracks
     assert (anna.name, bo.name) == ("anna", "bo")
-    assert anna.points == (((10, 20),), ((11, 21),))
-    assert bo.points == (((970, 30),), ())
-    (corner,) = read_tracks(table, ["corner"], 0.6, 2)
+    assert anna.points == {0: ((10, 20),), 1: ((11, 21),)}
+    assert bo.points == {0: ((970, 30),)}
+    (corner,) = read_tracks(table, ["corner"], 0.6, 2).tracks
     assert corner.name == "single"
 
 
 def test_a_table_that_a_person_labelled_has_no_likelihood(table: Path) -> None:
     table.write_text(LABELLED)
-    (track,) = read_tracks(table, [], 0.9, 2)
-    assert track.points == (((10, 20),), ())
+    (track,) = read_tracks(table, [], 0.9, 200).tracks
+    assert track.points == {17: ((10, 20),)}
     three_cells = "".join(
         line.replace(",", ",,,", 1) if line[0] in "sbc" else line.replace("/", ",")
         for line in LABELLED.splitlines(keepends=True)
     )
     table.write_text(three_cells)
-    assert read_tracks(table, ["nose"], 0.9, 2) == (track,)
+    found = read_tracks(table, ["nose"], 0.9, 200)
+    assert (found.tracks, found.notes) == ((track,), ())
 
 
 @pytest.mark.parametrize(
@@ -197,11 +241,27 @@ def test_a_table_that_a_person_labelled_has_no_likelihood(table: Path) -> None:
     [
         (SINGLE, ["tail"], 0.6, 3, "has no body part 'tail' (it has: nose, hip)"),
         (SINGLE, [], 0.995, 3, "no point has a likelihood of 0.995 or more"),
-        (SINGLE, [], 0.6, 4, "has 3 rows, and the video 4 frames"),
+        (SINGLE, [], 0.6, 6, "has 3 rows, and the video 6 frames"),
+        (SINGLE, [], 0.6, 2, "line 6: this is for frame 2, and the video has 2 frames"),
+        (SINGLE.replace("2,12", "9,12"), [], 0.6, 10, "line 6: this is for frame 9, and 7 frames"),
+        (SINGLE.replace("2,12", "1,12"), [], 0.6, 3, "line 6: this is for frame 1, after one for"),
+        (SINGLE.replace("2,12", "two,12"), [], 0.6, 3, "line 6: this begins with 'two', which is"),
+        (SINGLE.replace("10.5", "10,5"), [], 0.6, 3, "line 4: this has 8 cells, and the header 7"),
+        (SINGLE.replace("10.5", '"10,5"'), [], 0.6, 3, "line 4: this holds '20.25', and numbers"),
+        (SINGLE.replace("0.99", "99"), [], 0.6, 3, "line 4: this has a likelihood of 99"),
+        (SINGLE.replace("nose,nose,nose", "hip,hip,hip"), [], 0.6, 3, "names two columns alike"),
+        (SINGLE.replace("10.5", '"10.5'), [], 0.6, 3, "this is not a table in CSV"),
+        (
+            LABELLED.replace("talk/img118", "other/img118"),
+            [],
+            0.6,
+            200,
+            "line 5: this is for another video",
+        ),
         (CROWD, [], 0.6, 1, "follows 65 animals; 64 are the most"),
-        (SINGLE.replace(",0.2\n", "\n"), [], 0.6, 3, "row of frame 0 is cut off"),
-        (SINGLE.replace("0.99", "high"), [], 0.6, 3, "row of frame 0 is cut off or holds no"),
-        (SINGLE.replace("hip,hip,hip", "hip"), [], 0.6, 3, "header rows differ in length"),
+        (SINGLE.replace(",0.2\n", "\n"), [], 0.6, 3, "line 4: this has 6 cells, and the header 7"),
+        (SINGLE.replace("0.99", "high"), [], 0.6, 3, "line 4: this holds 'high' where a number"),
+        (SINGLE.replace("hip,hip,hip", "hip"), [], 0.6, 3, "has header rows that differ in length"),
         ("frame,x,y\n0,1,2\n", [], 0.6, 1, "does not begin with DeepLabCut's header rows"),
         ("", [], 0.6, 1, "does not begin with DeepLabCut's header rows"),
     ],
@@ -241,3 +301,48 @@ def test_points_of_the_whole_picture_are_those_of_the_eye_that_they_lie_in(table
         (0, Point(10, 20)),
         (0, Point(970, 30)),
     ]
+
+
+def test_a_link_to_nothing_and_what_is_no_file_are_told(tmp_path: Path) -> None:
+    """None of them is read: a pipe never answers, and /dev/zero has no end."""
+    path = tmp_path / "talk.prompts.yaml"
+    for make, told in (
+        (lambda: path.symlink_to(tmp_path / "none"), "cannot be read: No such file"),
+        (lambda: path.symlink_to("/dev/zero"), "is not a regular file"),
+        (lambda: os.mkfifo(path), "is not a regular file"),
+        (path.mkdir, "is not a regular file"),
+    ):
+        make()
+        assert find_prompts(None, tmp_path / "talk.mp4") == path
+        with pytest.raises(SettingsError, match=told):
+            read_prompts(path, VIDEO)
+        with pytest.raises(SettingsError, match=told):
+            read_tracks(path, [], 0.6, None)
+        path.rmdir() if path.is_dir() else path.unlink()
+
+
+def test_a_file_that_seems_to_have_terabytes_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.touch()
+    os.truncate(path, 2 << 40)
+    for read in (
+        lambda: read_prompts(path, VIDEO),
+        lambda: read_tracks(path, [], 0.6, None),
+        lambda: pack(Prompts(("hoop",), (Prompt(1, 0, 0, mask=path),))),
+    ):
+        with pytest.raises(SettingsError, match=r"is too long: \d+ MiB are the most"):
+            read()
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=200) | mutated(WHOLE.encode()) | mutated(SINGLE.encode()))
+def test_whatever_is_in_a_file_it_is_prompts_or_a_reason(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "any"
+    path.write_bytes(content)
+    for read in (lambda: read_prompts(path, VIDEO), lambda: read_tracks(path, [], 0.6, 3)):
+        told = ""
+        try:
+            read()
+        except SettingsError as error:
+            told = str(error)
+        assert printable(told) == told

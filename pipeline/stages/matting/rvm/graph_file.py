@@ -8,7 +8,6 @@ order of the manifest, quantised ones as ``value = code * scale + min``.
 from __future__ import annotations
 
 import base64
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import MachineError
+from pipeline.foreign.files import read_bytes
+from pipeline.foreign.json_text import read_json
+
+_LONGEST_GRAPH, _LONGEST_WEIGHTS = 64 << 20, 4 << 30
 
 _DTYPES = {"float32": np.float32, "int32": np.int32, "bool": np.bool_, "uint8": np.uint8}
 
@@ -80,10 +83,10 @@ class Graph:
 def read_graph(model: Path, weights: Path) -> Graph:
     """Raises MachineError: the files cannot be read, or do not hold such a graph."""
     try:
-        said = json.loads(model.read_bytes())
+        said = read_json(model, _LONGEST_GRAPH)
         nodes = {each["name"]: _node(each) for each in said["modelTopology"]["node"]}
         [group] = said["weightsManifest"]
-        constants = _constants(group["weights"], weights.read_bytes())
+        constants = _constants(group["weights"], read_bytes(weights, _LONGEST_WEIGHTS))
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise MachineError(
             f"{model} and {weights.name} hold no graph that can be read ({error})",

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING
 
 from pipeline.contract import MattingSettings
@@ -204,7 +203,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, UnpicklingError, EOFError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # what others wrote may fail in any way, a KeyError among them
         raise MachineError(
             f"{path} is no file of weights that can be read safely",
             "check matting.rvm_weights, or delete the file to have it fetched again",

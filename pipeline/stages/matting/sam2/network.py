@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from sam2.build_sam import build_sam2_video_predictor
@@ -64,11 +63,14 @@ def load_weights(network: SAM2VideoPredictor, path: Path) -> None:
     advice = "check matting.sam2_checkpoint, or delete the file to have it fetched again"
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        weights = checkpoint["model"]
-    except (OSError, RuntimeError, UnpicklingError, EOFError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # what others wrote may fail in any way, a KeyError among them
         raise MachineError(
             f"{path} is no file of weights that can be read safely", advice
         ) from error
+    try:
+        weights = checkpoint["model"]
     except (KeyError, TypeError, IndexError) as error:
         raise MachineError(f"{path} is no checkpoint of SAM 2", advice) from error
     try:

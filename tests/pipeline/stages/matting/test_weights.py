@@ -22,7 +22,7 @@ from pipeline.stages.matting.base import load_model
 from pipeline.stages.matting.rvm.facts import RvmOptions
 from pipeline.stages.matting.rvm.weights import fetch_code, fetch_weights, read_state_dict
 from pipeline.stages.matting.sam2.facts import Sam2Options
-from pipeline.stages.matting.sam2.weights import fetch_checkpoint
+from pipeline.stages.matting.sam2.weights import _PUBLISHED, fetch_checkpoint
 
 URL = "https://example.invalid/rvm_mobilenetv3.pth"
 
@@ -98,6 +98,64 @@ def test_a_sha256_that_is_set_must_hold(hub: Path, monkeypatch: pytest.MonkeyPat
         fetch_weights(RvmOptions(weights=URL, weights_sha256="0" * 64))
 
 
+def test_files_of_one_name_from_two_addresses_are_two(
+    hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = RvmOptions(weights="https://example.invalid/v2/rvm_mobilenetv3.pth?private")
+    serve(monkeypatch, b"official")
+    first = fetch_weights(RvmOptions(weights=URL))
+    asked = serve(monkeypatch, b"private")
+    second = fetch_weights(others)
+    assert asked == [others.weights]
+    assert (first.read_bytes(), second.read_bytes()) == (b"official", b"private")
+    assert first.name == second.name == "rvm_mobilenetv3.pth"
+
+
+def test_what_an_earlier_version_kept_by_name_serves_where_its_digest_is_known(
+    hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = hub / "checkpoints/rvm_mobilenetv3.pth"
+    older.parent.mkdir(parents=True)
+    older.write_bytes(b"older")
+    asked = serve(monkeypatch, b"weights")
+    known = RvmOptions(weights=URL, weights_sha256=hashlib.sha256(b"older").hexdigest().upper())
+    assert weights.file_missing(URL, "weights", [known.weights_sha256]) is None
+    assert fetch_weights(known) == older
+    assert asked == []
+    missing = weights.file_missing(URL, "weights")
+    assert missing is not None
+    assert f"are not here ({older} is of an address that is not known" in missing
+    assert fetch_weights(RvmOptions(weights=URL)).read_bytes() == b"weights"
+
+
+def test_a_checkpoint_of_meta_that_was_kept_by_name_is_not_fetched_again(
+    hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = hub / "checkpoints/sam2.1_hiera_tiny.pt"
+    older.parent.mkdir(parents=True)
+    older.write_bytes(b"as if it were Meta's")
+    published = hashlib.sha256(older.read_bytes()).hexdigest()
+    asked = serve(monkeypatch, b"others")
+    assert fetch_checkpoint(Sam2Options(size="tiny")) != older
+    monkeypatch.setitem(_PUBLISHED, "small", published)
+    older.rename(older.with_name("sam2.1_hiera_small.pt"))
+    assert fetch_checkpoint(Sam2Options(size="small")).parent == older.parent
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("record", [b"", b"\xff\xfe", b"no digest\n", b"x" * 10_000])
+def test_a_record_that_is_damaged_is_told(
+    hub: Path, monkeypatch: pytest.MonkeyPatch, record: bytes
+) -> None:
+    serve(monkeypatch, b"weights")
+    path = fetch_weights(RvmOptions(weights=URL))
+    path.with_name(path.name + ".sha256").write_bytes(record)
+    with pytest.raises(MachineError, match=r"rvm_mobilenetv3.pth.sha256") as caught:
+        fetch_weights(RvmOptions(weights=URL))
+    assert "delete it" in caught.value.advice
+    assert weights.file_missing(URL, "weights") == caught.value.message
+
+
 @pytest.fixture
 def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy"):
@@ -162,7 +220,7 @@ def test_a_cut_off_download_leaves_nothing(hub: Path, monkeypatch: pytest.Monkey
     with pytest.raises(MachineError, match="connection lost") as caught:
         fetch_weights(RvmOptions(weights=URL))
     assert "models fetch" in caught.value.advice
-    assert not list((hub / "checkpoints").glob("*rvm*"))
+    assert not list((hub / "checkpoints").rglob("*rvm*"))
 
 
 def test_code_comes_pinned_from_the_hub_or_from_a_folder(
