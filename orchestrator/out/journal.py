@@ -203,7 +203,8 @@ def _content(path: Path) -> bytes:
     try:
         return read_bytes(path, _LONGEST_BYTES)
     except Unreadable as error:
-        raise error.as_error(DiskError, path, "start afresh with --fresh") from None
+        what = f"the journal {path}"
+        raise error.as_error(DiskError, what, "start afresh with --fresh") from None
 
 
 def measure(files: tuple[str, ...], folder: str = "") -> tuple[int, ...] | None:

@@ -86,7 +86,7 @@ def _with_keys_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _deeper_than(value: Any, most: int) -> bool:
     level = [value]
-    for _ in range(most + 1):
+    for _ in range(most):  # each step is one deeper
         level = [
             part
             for each in level

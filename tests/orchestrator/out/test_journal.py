@@ -373,7 +373,7 @@ def test_a_journal_that_was_deleted_takes_no_more(tmp_path: Path) -> None:
 
 def test_a_journal_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     (tmp_path / "journal.jsonl").mkdir()
-    with pytest.raises(DiskError, match=r"journal\.jsonl: Is a directory"):
+    with pytest.raises(DiskError, match=r"journal\.jsonl is not a regular file"):
         Journal.open(tmp_path / "journal.jsonl")
 
 

@@ -207,10 +207,10 @@ def test_a_plain_mask_is_kept_as_it_is_and_any_other_as_it_was_understood(tmp_pa
 
 @given(
     st.sampled_from([rgba(RED, CLEAR, CLEAR, CLEAR), palette({1: (9, 9, 9)}, 1, 0, 0, 0)]),
-    st.lists(st.tuples(st.integers(8, 120), st.integers(0, 255)), min_size=1, max_size=4),
+    st.lists(st.tuples(st.integers(24, 120), st.integers(0, 255)), min_size=1, max_size=4),
     st.integers(0, 200),
 )
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_whatever_a_picture_holds_it_is_a_mask_or_a_reason(
     image: Image.Image, changes: list[tuple[int, int]], cut: int
 ) -> None:
