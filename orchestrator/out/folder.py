@@ -236,8 +236,7 @@ class OutFolder:
         """
         shown = printable(str(self.run_file))
         try:
-            said = parse_yaml(read_text(self.run_file, _LONGEST_RECORD), _RECORD)
-            record, damaged = sound_record(said)
+            record, damaged = sound_record(self._recorded())
         except Unreadable as error:
             if error.missing:
                 raise SettingsError(
@@ -253,6 +252,17 @@ class OutFolder:
         """Whether there is anything beside what is the program's own."""
         own = {self.state.name, self.report.name, self.page.name}
         return any(path.name not in own for path in _entries(self.path))
+
+    def _recorded(self) -> Any:
+        return parse_yaml(read_text(self.run_file, _LONGEST_RECORD), _RECORD)
+
+    def video_names(self) -> dict[str, str]:
+        """Names of the last run's videos by their ids, as far as they are known."""
+        try:
+            record = self._recorded()
+            return {str(video["id"]): str(video["name"]) for video in record["videos"]}
+        except (ValueError, LookupError, TypeError):
+            return {}
 
     def given_up(self) -> tuple[str, ...]:
         """Outputs of others' making that the last run was told to replace, by their paths."""

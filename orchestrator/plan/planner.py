@@ -34,7 +34,7 @@ from pipeline.contract import (
     segment_frames,
 )
 from pipeline.errors import DiskError, ErrorRecord, InputError, MachineError, VrmatteError
-from pipeline.files.disk import make_folder, write_file, writing
+from pipeline.files.disk import write_file, writing
 from pipeline.foreign.files import decoded, read_bytes
 from pipeline.prompts.store import digest_of, keep_prompts, pack
 from pipeline.source.frame_index import FrameIndex

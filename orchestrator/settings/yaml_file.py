@@ -62,9 +62,12 @@ def read_settings_file(path: Path) -> SettingsFile:
         root = compose(read_text(path, LONGEST_FILE_BYTES), Bounds(depth=DEEPEST_NESTING))
         values = None if root is None else _Values(path, lines).of(root, ())
     except Unreadable as error:
-        shown = f"the settings file {path}" if error.missing else path
-        advice = "`vrmatte config init FILE` writes one"
-        raise error.as_error(SettingsError, shown, advice) from None
+        if error.missing:
+            raise SettingsError(
+                f"cannot read the settings file {path}: {error.why.partition(': ')[2]}",
+                "`vrmatte config init FILE` writes one",
+            ) from None
+        raise error.as_error(SettingsError, path) from None
     if values is not None and not isinstance(values, dict):
         line = 1 if root is None else root.start_mark.line + 1
         raise no_mapping(f"{path}, line {line}: ", "the file")

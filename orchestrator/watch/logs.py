@@ -7,7 +7,7 @@ import heapq
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.out.folder import OutFolder
 from orchestrator.words import counted
-from pipeline.errors import SettingsError, VrmatteError
+from pipeline.errors import SettingsError
 from pipeline.foreign.files import Unreadable, open_regular
 from pipeline.foreign.json_text import parse_json
 from pipeline.text import printable
@@ -115,7 +115,7 @@ class Logs:
 
     def new_lines(self) -> Iterator[LogLine]:
         """What has been written since the call before, oldest first."""
-        names = _video_names(self._out)
+        names = self._out.video_names()
         for path in self.there():
             self._tails.setdefault(path, _Tail(path))
         parts = [tail.lines(names) for tail in self._tails.values()]
@@ -197,14 +197,6 @@ def _readable(value: Any, names: Mapping[str, str]) -> str:
     else:
         text = json.dumps(value, ensure_ascii=False)
     return printable(f'"{text}"' if " " in text else text)
-
-
-def _video_names(out: OutFolder) -> dict[str, str]:
-    try:
-        videos: Sequence[dict[str, Any]] = out.read_run_file()["videos"]
-        return {str(video["id"]): str(video["name"]) for video in videos}
-    except (VrmatteError, KeyError, TypeError):  # no work has begun yet: ids will do
-        return {}
 
 
 def _print(console: Console, line: LogLine) -> None:

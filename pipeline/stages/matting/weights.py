@@ -254,15 +254,15 @@ def _recorded(path: Path) -> str | None:
     Raises:
         MachineError: the record says none.
     """
-    record = _record_of(path)
+    record, advice = _record_of(path), "delete it to have it written anew"
     try:
         words = read_text(record, _LONGEST_RECORD).split()
     except Unreadable as error:
         if error.missing:
             return None
-        raise error.as_error(MachineError, record, "delete it to have it written anew") from None
+        raise MachineError(error.as_error(MachineError, record).message, advice) from None
     if not words or not re.fullmatch("[0-9a-fA-F]{64}", words[0]):
-        raise MachineError(f"{record} holds no sha256", "delete it to have it written anew")
+        raise MachineError(f"{record} holds no sha256", advice)
     return words[0].lower()
 
 
