@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from pipeline.prompts.prompts import Point, Prompt, Prompts
 from pipeline.prompts.store import kept_prompts, unpack
 from tests.indexes import plain_index
 from tests.orchestrator.snapshots import ProbeDouble, video_info
+from tests.pipeline.prompts.test_store import header_of
 
 SAM2 = MattingSettings(model="sam2")
 TABLE = "scorer,s,s,s\nbodyparts,nose,nose,nose\ncoords,x,y,likelihood\n"
@@ -99,6 +101,39 @@ def test_a_wrong_file_costs_its_video_and_no_other(videos: Path) -> None:
     assert aside.name == "a_LR_180.mp4"
     assert "object 'dancer', prompt 1: [961, 20] is outside" in aside.error.message
     assert "\n" not in str(aside.error)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "box: !!int ''",
+        "box: !!bool 'abc'",
+        "mask: huge.png",
+        "mask: sparse.png",
+        "box: " + "[" * 20_000,
+        "time: 1.0e+308, box: [1, 2, 3, 4]",
+    ],
+)
+def test_no_file_whatever_it_holds_ends_the_run(videos: Path, said: str) -> None:
+    prompts = written(said)
+    if said.startswith("time"):
+        prompts = prompts.replace("frame: 3, ", "")
+    (videos / "a_LR_180.prompts.yaml").write_text(prompts)
+    (videos / "huge.png").write_bytes(header_of(60_000, 60_000))
+    (videos / "sparse.png").touch()
+    os.truncate(videos / "sparse.png", 2 << 40)
+    found = plan(videos)
+    assert [job.name for job in found.jobs] == ["b.mkv"]
+    (aside,) = found.set_aside
+    assert (aside.name, aside.error.kind) == ("a_LR_180.mp4", "settings")
+    assert str(videos) in aside.error.message
+
+
+def test_rows_that_a_table_lacks_are_a_note_on_the_video(videos: Path) -> None:
+    table = videos.parent / "talkDLC.csv"
+    table.write_text(TABLE + "".join(f"{row},{row},7,0.9\n" for row in range(239)))
+    job = job_of(videos, replace(SAM2, dlc_csv=str(table)))
+    assert job.info.notes[-1] == "talkDLC.csv: frames without a row, and so without points: 1"
 
 
 def test_what_is_named_for_all_and_wrong_for_all_ends_the_command(tmp_path: Path) -> None:
