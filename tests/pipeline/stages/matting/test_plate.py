@@ -27,6 +27,7 @@ from tests.pipeline.demo_truth import (
     judge,
     scene_clip,
 )
+from tests.pipeline.prompts.test_store import header_of
 
 CPU = torch.device("cpu")
 
@@ -113,7 +114,7 @@ def test_picture_of_another_size_is_one_clear_line(tmp_path: Path) -> None:
         model(path).prepare(scene_clip("room"))
 
 
-@pytest.mark.parametrize("content", [None, b"", b"not a picture"])
+@pytest.mark.parametrize("content", [None, b"", b"not a picture", header_of(60_000, 60_000)])
 def test_what_is_no_picture_is_refused_when_loading(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "plate.png"
     if content is not None:
