@@ -69,6 +69,8 @@ def checks(site: Site) -> Iterator[Check]:
 def enough_done(finished: Finished) -> str:
     if finished.out.in_use():
         raise CheckFailed("a run is going on there", "wait until it is done")
+    if finished.record.get("damaged"):
+        raise CheckFailed(f"{finished.out.run_file} is damaged: videos are missing in it", _AGAIN)
     found = list(standings(finished.record, finished.entries))
     aside = finished.record.get("set_aside", [])
     done = sum(video.standing in _WHOLE for video in found)
