@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,11 @@ def test_what_is_within_bounds_comes_back(value: Any) -> None:
 @given(mutated(SOUND) | st.binary(max_size=60))
 @settings(max_examples=150)
 def test_whatever_the_bytes_it_is_a_value_or_a_reason(content: bytes) -> None:
-    for parse in (parse_json, lambda raw: parse_yaml(raw.decode("utf-8", "surrogateescape"))):
+    ways: list[Callable[[bytes], Any]] = [
+        parse_json,
+        lambda raw: parse_yaml(raw.decode("utf-8", "surrogateescape")),
+    ]
+    for parse in ways:
         try:
             value = parse(content)
         except Unreadable as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -306,12 +307,13 @@ def test_points_of_the_whole_picture_are_those_of_the_eye_that_they_lie_in(table
 def test_a_link_to_nothing_and_what_is_no_file_are_told(tmp_path: Path) -> None:
     """None of them is read: a pipe never answers, and /dev/zero has no end."""
     path = tmp_path / "talk.prompts.yaml"
-    for make, told in (
+    ways: list[tuple[Callable[[], object], str]] = [
         (lambda: path.symlink_to(tmp_path / "none"), "cannot be read: No such file"),
         (lambda: path.symlink_to("/dev/zero"), "is not a regular file"),
         (lambda: os.mkfifo(path), "is not a regular file"),
         (path.mkdir, "is not a regular file"),
-    ):
+    ]
+    for make, told in ways:
         make()
         assert find_prompts(None, tmp_path / "talk.mp4") == path
         with pytest.raises(SettingsError, match=told):
@@ -325,11 +327,12 @@ def test_a_file_that_seems_to_have_terabytes_is_not_read(tmp_path: Path) -> None
     path = tmp_path / "a"
     path.touch()
     os.truncate(path, 2 << 40)
-    for read in (
+    ways: list[Callable[[], object]] = [
         lambda: read_prompts(path, VIDEO),
         lambda: read_tracks(path, [], 0.6, None),
         lambda: pack(Prompts(("hoop",), (Prompt(1, 0, 0, mask=path),))),
-    ):
+    ]
+    for read in ways:
         with pytest.raises(SettingsError, match=r"is too long: \d+ MiB are the most"):
             read()
 
@@ -339,7 +342,11 @@ def test_a_file_that_seems_to_have_terabytes_is_not_read(tmp_path: Path) -> None
 def test_whatever_is_in_a_file_it_is_prompts_or_a_reason(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "any"
     path.write_bytes(content)
-    for read in (lambda: read_prompts(path, VIDEO), lambda: read_tracks(path, [], 0.6, 3)):
+    ways: list[Callable[[], object]] = [
+        lambda: read_prompts(path, VIDEO),
+        lambda: read_tracks(path, [], 0.6, 3),
+    ]
+    for read in ways:
         told = ""
         try:
             read()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,8 @@ def palette(colours: dict[int, tuple[int, int, int]], *indices: int) -> Image.Im
     return image
 
 
-WHITE, CLEAR, BLACK, RED = (255,) * 4, (255, 255, 255, 0), (0, 0, 0, 255), (200, 10, 10, 255)
+WHITE, CLEAR = (255, 255, 255, 255), (255, 255, 255, 0)
+BLACK, RED = (0, 0, 0, 255), (200, 10, 10, 255)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +220,8 @@ def test_whatever_a_picture_holds_it_is_a_mask_or_a_reason(
     for place, value in changes:
         content[min(place, len(content) - 1)] = value
     told = ""
-    for read in (decode_mask, decode_rgb):
+    ways: list[Callable[[bytes], object]] = [decode_mask, decode_rgb]
+    for read in ways:
         try:
             read(bytes(content[: len(content) - cut if cut < 20 else None]))
         except Unreadable as error:
