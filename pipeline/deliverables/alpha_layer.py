@@ -13,7 +13,7 @@ import hashlib
 import os
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,6 +22,7 @@ from pipeline.encode.ffmpeg_pipe import ffmpeg_command
 from pipeline.errors import EncodeError
 from pipeline.files.child import tied
 from pipeline.files.child_failure import ChildFailure
+from pipeline.verify.readback import SoundDigests, opened
 
 _ALLOWED = {"protocol_whitelist": "file,pipe", "format_whitelist": "mov"}
 _DECODER_THREADS = 4
@@ -36,7 +37,8 @@ class CodedFrame:
     """A picture and its alpha as they are in a file.
 
     Attributes:
-        digest: sha256 of the slices of both layers; what is said about them may come and go.
+        digest: sha256 of the slices of both layers, and of whatever else is said in that frame and
+            not in the file's parameter sets: what is repeated of those may come and go.
     """
 
     keyframe: bool
@@ -50,25 +52,39 @@ class CodedLayers:
     Attributes:
         parameters: the parameter sets, as the container holds them (`hvcC`).
         frames: in the order of the file.
+        sound: see `pipeline.verify.readback.FileFacts`.
+        digest: of the whole file; None if not asked for.
     """
 
     parameters: bytes
     frames: tuple[CodedFrame, ...]
+    sound: tuple[str, ...] = ()
+    digest: str | None = None
 
 
-def read_layers(path: Path) -> CodedLayers:
+def read_layers(path: Path, *, hashed: bool = False) -> CodedLayers:
     """Read every packet of `path`.
+
+    Args:
+        hashed: give the file's digest; the file is not read a second time for it.
 
     Raises:
         EncodeError: FFmpeg cannot read it, it is cut off, or a frame has no alpha.
     """
     frames: list[CodedFrame] = []
-    with _opened(path) as container:
+    with opened(path, hashed=hashed) as (container, file):
         (stream,) = container.streams.video
+        sound = SoundDigests(container)
         record = bytes(stream.codec_context.extradata or b"")
         length_bytes = (record[21] & 3) + 1 if len(record) > 21 and record[0] == 1 else 4
-        for packet in container.demux(stream):
+        known = set(_units_of_record(record))
+        for packet in container.demux():
             if packet.pts is None or packet.size == 0:
+                continue
+            if packet.is_corrupt:
+                raise EncodeError(f"{path.name} is cut off")
+            sound.feed(packet)
+            if packet.stream_index != stream.index:
                 continue
             digest = hashlib.sha256()
             layers = set()
@@ -76,14 +92,15 @@ def read_layers(path: Path) -> CodedLayers:
                 kind, layer = _kind_and_layer(unit)
                 if kind < _FIRST_OTHER_UNIT:
                     layers.add(layer)
-                    digest.update(len(unit).to_bytes(4, "big"))
-                    digest.update(unit)
-            if packet.is_corrupt:
-                raise EncodeError(f"{path.name} is cut off")
+                elif bytes(unit) in known:
+                    continue
+                digest.update(len(unit).to_bytes(4, "big"))
+                digest.update(unit)
             if layers != {0, 1}:
                 raise EncodeError(f"frame {len(frames)} of {path.name} has no alpha")
             frames.append(CodedFrame(bool(packet.is_keyframe), digest.digest()))
-    return CodedLayers(record, tuple(frames))
+        whole = None if file is None else file.digest()
+    return CodedLayers(record, tuple(frames), sound.found(), whole)
 
 
 def decoded_rgba_frames(path: Path, numbers: set[int]) -> Iterator[tuple[int, Any]]:
@@ -116,7 +133,7 @@ def first_rgba_frames(path: Path, count: int, options: Sequence[str] = ()) -> It
     """
     import av
 
-    with _opened(path) as container:
+    with opened(path) as (container, _):
         (stream,) = container.streams.video
         context = stream.codec_context
         tags = {
@@ -159,20 +176,26 @@ def has_alpha_layer(record: bytes) -> bool:
     """
     kinds = set()
     with suppress(IndexError):
+        for unit in _units_of_record(record):
+            kind, layer = _kind_and_layer(unit)
+            # Its first bits: not cancelled (0), then alpha_channel_use_idc (3 bits).
+            if kind == _PREFIX_SEI and (unit[2] != _ALPHA_INFO or unit[4] >> 4 != 0):
+                continue
+            kinds.add((kind, layer))
+    return {(_SPS, 1), (_PPS, 1), (_PREFIX_SEI, 0)} <= kinds
+
+
+def _units_of_record(record: bytes) -> Iterator[bytes]:
+    """The NAL units of a decoder configuration; ends where it is cut off."""
+    with suppress(IndexError):
         at = 23
         for _ in range(record[22]):
             count = int.from_bytes(record[at + 1 : at + 3], "big")
             at += 3
             for _ in range(count):
                 length = int.from_bytes(record[at : at + 2], "big")
-                unit = memoryview(record)[at + 2 : at + 2 + length]
+                yield record[at + 2 : at + 2 + length]
                 at += 2 + length
-                kind, layer = _kind_and_layer(unit)
-                # Its first bits: not cancelled (0), then alpha_channel_use_idc (3 bits).
-                if kind == _PREFIX_SEI and (unit[2] != _ALPHA_INFO or unit[4] >> 4 != 0):
-                    continue
-                kinds.add((kind, layer))
-    return {(_SPS, 1), (_PPS, 1), (_PREFIX_SEI, 0)} <= kinds
 
 
 def _started(command: Sequence[str], messages: BinaryIO) -> subprocess.Popen[bytes]:
@@ -184,7 +207,7 @@ def _started(command: Sequence[str], messages: BinaryIO) -> subprocess.Popen[byt
         raise EncodeError(f"ffmpeg cannot be started: {error.strerror or error}") from error
 
 
-def _kind_and_layer(unit: memoryview) -> tuple[int, int]:
+def _kind_and_layer(unit: memoryview | bytes) -> tuple[int, int]:
     """(nal_unit_type, nuh_layer_id) of a NAL unit: H.265, 7.3.1.2."""
     return unit[0] >> 1 & 0x3F, (unit[0] & 1) << 5 | unit[1] >> 3
 
@@ -198,14 +221,3 @@ def _units(packet: memoryview, length_bytes: int) -> Iterator[memoryview]:
         if at - begin < 2 or at > len(packet):
             return
         yield packet[begin:at]
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    import av
-
-    try:
-        with av.open(f"file:{path}", options=_ALLOWED) as container:
-            yield container
-    except (av.FFmpegError, ValueError) as error:
-        raise EncodeError(f"cannot read back {path.name}: {error}") from error

@@ -99,6 +99,8 @@ def plan_audio(
         whole = start_frame == video.phase == 0 and num_frames == video.num_frames
         if whole and track.codec in form.copied and not track.shifts_s and _fits(track, video):
             output += [f"-c:a:{number}", "copy"]
+            if track.codec == "aac":  # MPEG-TS and AVI have headers in it, MP4 and MOV do not
+                output += [f"-bsf:a:{number}", "aac_adtstoasc"]
         else:
             output += _convert(number, track, length_s, encoding, form)
         language = form.languages.get(track.language, track.language)

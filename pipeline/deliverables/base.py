@@ -48,16 +48,26 @@ class Deliverable(Protocol):
         the model gave of those in `samples`."""
         ...
 
-    def join(self, segments: Sequence[Path], frames: Sequence[int], target: Path) -> None:
-        """Make one file of the segments (`frames` are their lengths), with sound and tags."""
+    def join(self, segments: Sequence[Path], frames: Sequence[int], target: Path) -> str | None:
+        """Make one file of the segments (`frames` are their lengths), with sound and tags.
+
+        Returns:
+            sha256 of the file as it was compared with its segments, hexadecimal; None where no such
+            comparison read all of it.
+        """
         ...
 
     def overhead_bytes(self, num_frames: int) -> int:
         """What the joined file takes on disk besides what its segments do, at the most."""
         ...
 
-    def verify(self, path: Path, num_frames: int) -> None:
-        """Raises EncodeError unless the joined file is whole and what it should be."""
+    def verify(self, path: Path, num_frames: int) -> str | None:
+        """Raises EncodeError unless the joined file is whole and what it should be.
+
+        Returns:
+            sha256 of the file as it was read for that, hexadecimal; None where not all of it was,
+            so that it must be read once more.
+        """
         ...
 
 

@@ -8,7 +8,7 @@ information, `alpha_channel_use_idc` 0), so that is what is given to it.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -23,7 +23,7 @@ from pipeline.deliverables.alpha_layer import (
 )
 from pipeline.deliverables.format import Format
 from pipeline.deliverables.formats import HEVC_ALPHA
-from pipeline.deliverables.movie import Transparent
+from pipeline.deliverables.movie import Coded, Transparent
 from pipeline.errors import EncodeError
 from pipeline.pixels.color import YuvFormat, rgba_planes
 from pipeline.pixels.layers import Layers
@@ -58,28 +58,29 @@ class HevcAlpha(Transparent):
     def _sampled(self, path: Path, numbers: set[int]) -> Iterator[tuple[int, Any]]:
         return decoded_rgba_frames(path, numbers)
 
-    def _coded(self, path: Path) -> tuple[Hashable, tuple[Hashable, ...]]:
-        layers = _layers_with_alpha(path)
-        return layers.parameters, layers.frames
+    def _coded(self, path: Path, *, hashed: bool = False) -> Coded:
+        layers = _layers_with_alpha(path, hashed=hashed)
+        return Coded(layers.parameters, layers.frames, layers.sound, layers.digest)
 
     def _copy_options(self) -> list[str]:
         # Without the filter the header of what is copied lacks all that is of layer 1. It also puts
         # the note on alpha before every keyframe, where a player that seeks sees it.
         return ["-bsf:v", "hevc_mp4toannexb"]
 
-    def verify(self, path: Path, num_frames: int) -> None:
-        super().verify(path, num_frames)
+    def verify(self, path: Path, num_frames: int) -> str:
+        digest = super().verify(path, num_frames)
         _layers_with_alpha(path)
         last_s = (num_frames - 1.5) / self._video.frame_rate
         ends: tuple[tuple[str, ...], ...] = ((), ("-ss", f"{float(last_s):.6f}"))
         for options in ends[: 2 if num_frames > 1 else 1]:
             if len(list(first_rgba_frames(path, 1, options))) != 1:
                 raise EncodeError(f"an end of {path.name} does not decode with its alpha")
+        return digest
 
 
-def _layers_with_alpha(path: Path) -> CodedLayers:
+def _layers_with_alpha(path: Path, *, hashed: bool = False) -> CodedLayers:
     """Raises EncodeError unless every frame of `path` has alpha, and its header says so."""
-    layers = read_layers(path)
+    layers = read_layers(path, hashed=hashed)
     if not has_alpha_layer(layers.parameters):
         raise EncodeError(f"{path.name} has no alpha in its header")
     return layers

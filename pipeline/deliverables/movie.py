@@ -2,7 +2,8 @@
 
 Segments of one video have the same parameter sets, because the settings fix every option of the
 encoder; each begins with a keyframe and needs nothing of its neighbours. That they do is looked at
-when they are joined, and so is that the joined file holds their coded pictures, byte for byte.
+when they are joined, and so is that the joined file holds their coded pictures with all that comes
+beside them, and the sound that ffmpeg gave it, byte for byte.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -40,6 +42,23 @@ from pipeline.vr_tags.in_files import SphericalTags, placeholder_options, readab
 
 _FINEST_TICKS = 1_000_000  # a second; a rate that needs more has odd numbers, and is rounded
 _INDEX_BYTES = 64  # of the container, for a frame and for a packet of sound, at the most
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """What a file holds that is copied when it is joined: the same afterwards.
+
+    Attributes:
+        said: what is said once of the stream of pictures.
+        pictures: of each coded picture, with its alpha, in order.
+        sound: sha256 of the coded sound of each track, hexadecimal.
+        digest: sha256 of the whole file as it was read, hexadecimal; None if not asked for.
+    """
+
+    said: Hashable
+    pictures: tuple[Hashable, ...]
+    sound: tuple[str, ...] = ()
+    digest: str | None = None
 
 
 class Movie(ABC):
@@ -116,7 +135,7 @@ class Movie(ABC):
         )
 
     def check_segment(self, path: Path, num_frames: int, samples: Sequence[Sample]) -> None:
-        found = len(self._coded(path)[1])
+        found = len(self._coded(path).pictures)
         if found != num_frames:
             raise EncodeError(f"segment {path.name} holds {found} frames instead of {num_frames}")
         given = {sample.frame: sample for sample in samples}
@@ -135,14 +154,14 @@ class Movie(ABC):
         """Those frames, decoded with all that they hold."""
         return sampled_frames(path, numbers)
 
-    def _coded(self, path: Path) -> tuple[Hashable, tuple[Hashable, ...]]:
-        """(what is said once of a stream, each of its coded pictures): the same, as long as copied.
+    def _coded(self, path: Path, *, hashed: bool = False) -> Coded:
+        """What `path` holds.
 
         Raises:
             EncodeError: the file cannot be read.
         """
-        facts = inspect_file(path)
-        return (facts.codec, facts.parameters), facts.packets
+        facts = inspect_file(path, hashed=hashed)
+        return Coded((facts.codec, facts.parameters), facts.packets, facts.sound, facts.digest)
 
     def _copy_options(self) -> list[str]:
         """ffmpeg's options for coded pictures that are copied."""
@@ -155,31 +174,29 @@ class Movie(ABC):
         """What is wrong with a picture, in words."""
         return difference(self._expected(sample), self._shown(picture), self.channels)
 
-    def join(self, segments: Sequence[Path], frames: Sequence[int], target: Path) -> None:
-        folder = segments[0].parent
-        concat = folder / f"{target.name}.txt"
+    def join(self, segments: Sequence[Path], frames: Sequence[int], target: Path) -> str | None:
         expected = self._coded_pictures(segments)
-        # A format without sound needs none.
-        with sound_in_line(
-            self._video, folder, target.name, wanted=self.sound is not None
-        ) as video:
-            self._joined(video, concat, segments, frames, target)
+        folder, wanted = segments[0].parent, self.sound is not None
+        with sound_in_line(self._video, folder, target.name, wanted=wanted) as video:
+            sound = self._joined(video, segments, frames, target)
         write_tags(target, self.container, self._spherical())
-        if self._coded(target)[1] != expected:
+        found = self._coded(target, hashed=True)
+        if (found.said, found.pictures) != (expected.said, expected.pictures):
             raise EncodeError(f"{target.name} does not hold the pictures of its segments")
+        if found.sound != sound:
+            raise EncodeError(f"{target.name} does not hold the sound that was made for it")
+        return found.digest
 
     def _joined(
-        self,
-        video: VideoInfo,
-        concat: Path,
-        segments: Sequence[Path],
-        frames: Sequence[int],
-        target: Path,
-    ) -> None:
-        """Have ffmpeg join them, with the sound of `video`."""
+        self, video: VideoInfo, segments: Sequence[Path], frames: Sequence[int], target: Path
+    ) -> tuple[str, ...]:
+        """Have ffmpeg join them with the sound of `video`; the digests of that."""
+        folder = segments[0].parent
+        concat, heard = (folder / f"{target.name}{suffix}.txt" for suffix in ("", ".sound"))
         audio = self._audio(video, sum(frames))
         command = ffmpeg_command(
             *("-f", "concat", "-safe", "1", "-auto_convert", "0", "-i", concat.name, *audio.input),
+            *_sound_digests(audio, heard.name),
             *("-map", "0:v:0", "-c:v", "copy", *self._copy_options()),
             *(*self._metadata(), *audio.output),
             *(*self._time_scale(), *(("-movflags", "+faststart") if self._ticked else ())),
@@ -188,24 +205,27 @@ class Movie(ABC):
         try:
             with writing(concat):
                 concat.write_bytes(concat_list(segments, frames, self._video.frame_rate).encode())
-            run_ffmpeg(command, cwd=segments[0].parent)
+            run_ffmpeg(command, cwd=folder)
+            return _read_digests(heard) if audio.output else ()
         finally:
-            with suppress(OSError):  # what it cost is told by then
-                concat.unlink()
+            for path in (concat, heard):
+                with suppress(OSError):  # what it cost is told by then
+                    path.unlink(missing_ok=True)
 
-    def _coded_pictures(self, segments: Sequence[Path]) -> tuple[Hashable, ...]:
-        """The coded pictures of the segments, in order.
+    def _coded_pictures(self, segments: Sequence[Path]) -> Coded:
+        """What the segments hold, one after the other.
 
         Raises:
             EncodeError: their parameter sets differ, so that they are no one stream.
         """
         found = [self._coded(segment) for segment in segments]
-        if len({said for said, _ in found}) != 1:
+        if len({coded.said for coded in found}) != 1:
             raise EncodeError(
                 f"the segments in {segments[0].parent.name} were made by different encoders",
                 "run again with --fresh",
             )
-        return tuple(picture for _, pictures in found for picture in pictures)
+        pictures = tuple(picture for coded in found for picture in coded.pictures)
+        return Coded(found[0].said, pictures)
 
     def _metadata(self) -> list[str]:
         options = ["-map_metadata", "-1", *placeholder_options(self.container, self._spherical())]
@@ -230,9 +250,12 @@ class Movie(ABC):
                 total += seconds * (track.channels * kbps * 125 + 100 * _INDEX_BYTES)
         return round(total)
 
-    def verify(self, path: Path, num_frames: int) -> None:
-        if wrong := self._wrong(inspect_file(path, decode_ends=True), num_frames):
+    def verify(self, path: Path, num_frames: int) -> str:
+        found = inspect_file(path, decode_ends=True, hashed=True)
+        if wrong := self._wrong(found, num_frames):
             raise EncodeError(f"the joined file for {self._video.path} has {wrong}")
+        assert found.digest is not None
+        return found.digest
 
     def _wrong(self, found: FileFacts, num_frames: int) -> str | None:
         rate = self._video.frame_rate
@@ -338,6 +361,24 @@ def ticks_per_second(rate: Fraction) -> int:
     while ticks < 10_000:
         ticks *= 2
     return ticks
+
+
+def _sound_digests(audio: AudioPlan, name: str) -> list[str]:
+    """ffmpeg's options for a first output: a digest of each track of sound, as it is made.
+
+    Copied sound is read once, for both outputs. What is converted is encoded twice, which gives the
+    same bytes.
+    """
+    if not audio.output:
+        return []
+    return [*audio.output, "-fflags", "+bitexact", "-f", "streamhash", "-hash", "sha256", name]
+
+
+def _read_digests(path: Path) -> tuple[str, ...]:
+    """Of a file as `_sound_digests` has it written: lines of ``0,a,SHA256=...``, in order."""
+    with writing(path):
+        lines = path.read_text(encoding="ascii", errors="replace").splitlines()
+    return tuple(line.rpartition("=")[2].lower() for line in lines if not line.startswith("#"))
 
 
 def concat_list(segments: Sequence[Path], frames: Sequence[int], rate: Fraction) -> str:

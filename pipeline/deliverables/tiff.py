@@ -2,12 +2,14 @@
 
 Page k is frame k: grey, 8 bit, both eyes as in the source, deflated (TIFF 6.0, and Adobe's
 technical note 3 on Deflate). It holds alpha, or with `encoding.tiff_pages: labels` the number of
-the object that each pixel belongs to. Pages are joined by copying their compressed strips.
+the object that each pixel belongs to. Pages are joined by copying their compressed strips; the
+joined file is read back whole, strips and tables.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import struct
 import zlib
@@ -26,6 +28,7 @@ from pipeline.deliverables.formats import TIFF
 from pipeline.encode.ffmpeg_pipe import Encoder
 from pipeline.errors import EncodeError
 from pipeline.files.disk import writing
+from pipeline.files.hashed_file import HashedFile
 from pipeline.pixels.batches import MatteBatch
 from pipeline.pixels.eyes import join_eyes, split
 from pipeline.pixels.labels import object_labels
@@ -46,6 +49,9 @@ _CLASSIC_BYTES = 1 << 32
 _HEADER_BYTES = 1 << 16
 
 _DEFLATED, _GREY, _HORIZONTAL_DIFFERENCE = 8, 1, 2
+
+#: StripOffsets, StripByteCounts.
+_PLACES = (273, 279)
 
 Pixels = NDArray[np.uint8]
 
@@ -88,7 +94,7 @@ class Tiff:
 
     def check_segment(self, path: Path, num_frames: int, samples: Sequence[Sample]) -> None:
         given = {sample.frame: sample for sample in samples}
-        with _opened(path) as stack:
+        with _opened(path) as (stack, _):
             self._require_pages(path, stack, num_frames)
             for number, sample in given.items():
                 if number >= num_frames:
@@ -101,16 +107,14 @@ class Tiff:
                     what = f"{'labels' if self._labels else 'alpha'} off by {off:.3f}"
                     raise EncodeError(f"frame {number} of {path.name} is not what was made: {what}")
 
-    def join(self, segments: Sequence[Path], frames: Sequence[int], target: Path) -> None:
+    def join(self, segments: Sequence[Path], frames: Sequence[int], target: Path) -> str:
         from tifffile import TiffWriter
 
         total = 0
         for segment in segments:
             with writing(segment):
                 total += segment.stat().st_size
-        text = f"{sum(frames)} frames, {self._video.frame_rate} frames/s"
-        if self._labels:
-            text += ", numbers of objects"
+        text = self._description(sum(frames))
         expected, found = hashlib.sha256(), hashlib.sha256()
         with writing(target), target.open("wb") as file:
             writer = TiffWriter(file, bigtiff=needs_bigtiff(total), byteorder="<")
@@ -119,20 +123,37 @@ class Tiff:
                 _feed(expected, strips)
             writer.close()
             file.flush()
-        for strips in _packed_pages([target]):
-            _feed(found, strips)
-        if found.digest() != expected.digest():
-            raise EncodeError(f"{target.name} does not hold the pages of its segments")
+        with _opened(target, hashed=True) as (stack, hashed):
+            for strips in _packed_of(stack):
+                _feed(found, strips)
+            if found.digest() != expected.digest():
+                raise EncodeError(f"{target.name} does not hold the pages of its segments")
+            return hashed.digest()
+
+    def _description(self, num_frames: int) -> str:
+        """What the first page of the joined file says."""
+        text = f"{num_frames} frames, {self._video.frame_rate} frames/s"
+        return f"{text}, numbers of objects" if self._labels else text
 
     def overhead_bytes(self, num_frames: int) -> int:
         """What the joined file takes on disk besides what its segments do, at the most."""
         return _HEADER_BYTES
 
-    def verify(self, path: Path, num_frames: int) -> None:
-        with _opened(path) as stack:
+    def verify(self, path: Path, num_frames: int) -> str:
+        with _opened(path, hashed=True) as (stack, hashed):
             self._require_pages(path, stack, num_frames)
+            self._require_tables(path, stack, self._description(num_frames))
             for number in {0, num_frames - 1}:
                 _pixels(stack, stack.pages[number])
+            return hashed.digest()
+
+    def _require_tables(self, path: Path, stack: Any, description: str) -> None:
+        """Raises EncodeError unless every page's table is the one that was written, but for where
+        its strips lie."""
+        first, other = _tables(self._shape, description, big=stack.is_bigtiff)
+        for number, page in enumerate(stack.pages):
+            if _table(page) != (other if number else first):
+                raise EncodeError(f"the table of frame {number} of {path.name} is not as written")
 
     def _require_pages(self, path: Path, stack: Any, num_frames: int) -> None:
         """Raises EncodeError unless every page has the right form, and lies in the file."""
@@ -257,9 +278,38 @@ def _packed(stack: Any, page: Any) -> Iterator[bytes]:
 def _packed_pages(paths: Sequence[Path]) -> Iterator[list[bytes]]:
     """The strips of page after page of all files."""
     for path in paths:
-        with _opened(path) as stack:
-            for page in stack.pages:
-                yield list(_packed(stack, page))
+        with _opened(path) as (stack, _):
+            yield from _packed_of(stack)
+
+
+def _packed_of(stack: Any) -> Iterator[list[bytes]]:
+    for page in stack.pages:
+        yield list(_packed(stack, page))
+
+
+def _table(page: Any) -> list[tuple[Any, ...]]:
+    """What a page's table says: (code, type, count, value) of each tag, but of its strips' places
+    and sizes only how many there are."""
+    return [
+        (tag.code, tag.dtype, tag.count, None if tag.code in _PLACES else tag.value)
+        for tag in page.tags
+    ]
+
+
+def _tables(
+    shape: tuple[int, int], description: str, *, big: bool
+) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    """The tables of the first page and of any other, as they are written; made in memory."""
+    from tifffile import TiffFile, TiffWriter
+
+    content = io.BytesIO()
+    strips = [b"\0"] * -(-shape[0] // _rows_of_strip(shape))
+    with TiffWriter(content, bigtiff=big, byteorder="<") as writer:
+        for text in (description, ""):
+            _write_page(writer, strips, shape, text)
+    content.seek(0)
+    with TiffFile(content) as stack:
+        return _table(stack.pages[0]), _table(stack.pages[1])
 
 
 def _feed(digest: Any, strips: Iterable[bytes]) -> None:
@@ -275,8 +325,8 @@ def _pixels(stack: Any, page: Any) -> Pixels:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """A `tifffile.TiffFile`.
+def _opened(path: Path, *, hashed: bool = False) -> Iterator[tuple[Any, HashedFile]]:
+    """A `tifffile.TiffFile`, and what it is read through, which with `hashed` tells the digest.
 
     Raises:
         EncodeError: it is not as it was written.
@@ -284,7 +334,7 @@ def _opened(path: Path) -> Iterator[Any]:
     from tifffile import TiffFile
 
     try:
-        with TiffFile(path) as stack:
-            yield stack
+        with HashedFile(path) as file, TiffFile(file if hashed else path) as stack:
+            yield stack, file
     except (OSError, ValueError, LookupError, TypeError, struct.error, zlib.error) as error:
         raise EncodeError(f"cannot read back {path.name}: {error}") from error

@@ -1,4 +1,4 @@
-"""Reads a finished file back: frames, times, parameter sets, tags, sound, single pictures.
+"""Reads a finished file back: coded pictures with their alpha, times, tags, sound, single frames.
 
 What `verify` and the self-check trust.
 """
@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import EncodeError
+from pipeline.files.hashed_file import HashedFile
 from pipeline.vr_tags.in_files import FoundTags, tags_of_frame
 
 _ALLOWED = {"protocol_whitelist": "file,pipe", "format_whitelist": "mov,matroska"}
+_BUFFER_BYTES = 1 << 18
 
 #: Where the alpha of a WebM's picture is.
 _VP9_ALPHA: Any = "matroska_block_additional"
@@ -27,15 +29,18 @@ class FileFacts:
 
     Attributes:
         pts_s: time stamp of each frame, seconds, in the order of the file.
-        packets: sha256 of each coded picture, in that order.
+        packets: sha256 of each coded picture, in that order: of all that a decoder is given of it,
+            which is its alpha too where that comes beside it (Matroska's block additions).
         parameters: the codec's parameter sets, as the container holds them.
         codec: by FFmpeg's name.
         codec_tag: the container's four letters ("hvc1"), where it has such.
         alpha_mode: whether the container says that the pictures have alpha (WebM's tag).
         audio_s: (begin, end) of each audio track, seconds.
+        sound: sha256 of the coded sound of each audio track, hexadecimal.
         tags: what it says of stereo and projection, seen on its first picture; None if not tried.
         ends: the pixel format of the first and of the last picture, decoded with all of the group
             before it; "" where that failed; None if not tried.
+        digest: sha256 of the file as it was read, hexadecimal; None if not asked for.
     """
 
     pts_s: tuple[float, ...]
@@ -46,16 +51,21 @@ class FileFacts:
     alpha_mode: bool
     size: tuple[int, int]
     audio_s: tuple[tuple[float, float], ...]
+    sound: tuple[str, ...]
     tags: FoundTags | None
     ends: tuple[str, str] | None
+    digest: str | None = None
 
     @property
     def num_frames(self) -> int:
         return len(self.pts_s)
 
 
-def inspect_file(path: Path, *, decode_ends: bool = False) -> FileFacts:
+def inspect_file(path: Path, *, decode_ends: bool = False, hashed: bool = False) -> FileFacts:
     """Read every packet of `path`; with `decode_ends` decode its first and last frames too.
+
+    Args:
+        hashed: give the file's digest; the file is not read a second time for it.
 
     Raises:
         EncodeError: FFmpeg cannot read it, or it is cut off.
@@ -65,8 +75,10 @@ def inspect_file(path: Path, *, decode_ends: bool = False) -> FileFacts:
     first_group: list[Any] = []
     last_group: list[Any] = []
     packets: list[bytes] = []
-    with _opened(path) as container:
+    with opened(path, hashed=hashed) as (container, file):
         (stream,) = container.streams.video
+        _require_known(container, path)
+        sound = SoundDigests(container)
         tags = {key.lower(): value for key, value in stream.metadata.items()}
         tracks = [s.index for s in container.streams.audio]
         for packet in container.demux():
@@ -74,6 +86,7 @@ def inspect_file(path: Path, *, decode_ends: bool = False) -> FileFacts:
                 continue
             if packet.is_corrupt:
                 raise EncodeError(f"{path.name} is cut off")
+            sound.feed(packet)
             seconds = float(packet.pts * packet.time_base)
             if packet.stream_index in tracks:
                 end = seconds + float((packet.duration or 0) * packet.time_base)
@@ -81,7 +94,7 @@ def inspect_file(path: Path, *, decode_ends: bool = False) -> FileFacts:
                 audio[packet.stream_index] = (min(old[0], seconds), max(old[1], end))
             elif packet.stream_index == stream.index:
                 pts.append(seconds)
-                packets.append(hashlib.sha256(packet).digest())
+                packets.append(_digest_of(packet))
                 if decode_ends:
                     if packet.is_keyframe:
                         last_group.clear()
@@ -106,9 +119,50 @@ def inspect_file(path: Path, *, decode_ends: bool = False) -> FileFacts:
             tags.get("alpha_mode") == "1",
             (context.width, context.height),
             tuple(audio.get(index, (0.0, 0.0)) for index in tracks),
+            sound.found(),
             said,
             ends,
+            None if file is None else file.digest(),
         )
+
+
+def _require_known(container: Any, path: Path) -> None:
+    """Raises EncodeError: a track of the file is none that can be read back."""
+    for stream in container.streams:
+        if stream.type not in ("video", "audio") or stream.codec_context is None:
+            raise EncodeError(f"track {stream.index} of {path.name} cannot be read back")
+
+
+class SoundDigests:
+    """Digests of what each audio track of a container holds, packet after packet.
+
+    Of one track's packets together: where one ends and the next begins is the container's affair
+    for PCM. The same as ffmpeg's `streamhash` says of what goes into a file.
+    """
+
+    def __init__(self, container: Any) -> None:
+        self._tracks = {stream.index: hashlib.sha256() for stream in container.streams.audio}
+
+    def feed(self, packet: Any) -> None:
+        """Take a packet of any stream."""
+        if (track := self._tracks.get(packet.stream_index)) is not None:
+            track.update(packet)
+
+    def found(self) -> tuple[str, ...]:
+        """In the order of the tracks, hexadecimal."""
+        return tuple(track.hexdigest() for track in self._tracks.values())
+
+
+def _digest_of(packet: Any) -> bytes:
+    """Of a coded picture: sha256 of whether it is a keyframe, of its bytes and of its alpha's."""
+    digest = hashlib.sha256(bytes([bool(packet.is_keyframe)]))
+    parts = [packet]
+    if packet.has_sidedata(_VP9_ALPHA):
+        parts.append(packet.get_sidedata(_VP9_ALPHA))
+    for part in parts:
+        digest.update(part.buffer_size.to_bytes(8, "big"))
+        digest.update(part)
+    return digest.digest()
 
 
 def packet_sizes(path: Path) -> list[tuple[int, bool]]:
@@ -118,7 +172,7 @@ def packet_sizes(path: Path) -> list[tuple[int, bool]]:
         EncodeError: FFmpeg cannot read the file.
     """
     sizes = []
-    with _opened(path) as container:
+    with opened(path) as (container, _):
         (stream,) = container.streams.video
         for packet in container.demux(stream):
             if packet.pts is not None and packet.size:
@@ -135,7 +189,7 @@ def sampled_frames(path: Path, numbers: set[int]) -> Iterator[tuple[int, Any]]:
     Raises:
         EncodeError: FFmpeg cannot read the file, or one of them does not decode.
     """
-    with _opened(path) as container:
+    with opened(path) as (container, _):
         (stream,) = container.streams.video
         group: list[Any] = []
         number = -1
@@ -154,13 +208,23 @@ def sampled_frames(path: Path, numbers: set[int]) -> Iterator[tuple[int, Any]]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def opened(path: Path, *, hashed: bool = False) -> Iterator[tuple[Any, HashedFile | None]]:
+    """A file as PyAV's container; with `hashed` also what tells its digest once it was read.
+
+    Raises:
+        EncodeError: FFmpeg cannot read it.
+    """
     import av
 
     try:
-        with av.open(f"file:{path}", options=_ALLOWED) as container:
-            yield container
-    except (av.FFmpegError, ValueError) as error:
+        with ExitStack() as open_files:
+            file = open_files.enter_context(HashedFile(path)) if hashed else None
+            source = f"file:{path}" if file is None else file
+            container = open_files.enter_context(
+                av.open(source, options=_ALLOWED, buffer_size=_BUFFER_BYTES)
+            )
+            yield container, file
+    except (av.FFmpegError, OSError, ValueError) as error:
         raise EncodeError(f"cannot read back {path.name}: {error}") from error
 
 

@@ -28,6 +28,7 @@ from pipeline.deliverables.movie import concat_list, ticks_per_second
 from pipeline.encode.ffmpeg_pipe import ffmpeg_command, run_ffmpeg
 from pipeline.encode.keyframes import count_keyframes, keyframe_interval
 from pipeline.errors import EncodeError
+from pipeline.files.publish import file_digest
 from pipeline.finish import finish_video
 from pipeline.pixels.alphapack import unpack
 from pipeline.pixels.batches import EyeBatch, FrameBatch, MatteBatch
@@ -39,6 +40,7 @@ from pipeline.source.video_info import read_video
 from pipeline.stages.matting.base import ClipSampler, MattingModel, Prepared, load_model
 from pipeline.verify.readback import packet_sizes
 from pipeline.verify.selfcheck import Sample, take_sample
+from pipeline.vr_tags.in_files import write_tags
 from tests.chains import chain_around, layered
 from tests.clips import (
     BITS,
@@ -385,6 +387,51 @@ def test_a_segment_twice_or_lost_is_noticed(made: Made, tmp_path: Path) -> None:
         made.deliverable.join(parts, lengths, bad)
         with pytest.raises(EncodeError, match="frames instead of"):
             made.deliverable.verify(bad, TOTAL)
+
+
+def delivered_parts(path: Path) -> dict[str, bytes]:
+    """A picture's bytes, those of its alpha where these are beside it, and a sound's: the longest
+    of each in the file."""
+    found: dict[str, bytes] = {}
+    with av.open(str(path)) as container:
+        for packet in container.demux():
+            parts = {packet.stream.type: bytes(packet)}
+            if packet.has_sidedata("matroska_block_additional"):
+                parts["alpha"] = bytes(packet.get_sidedata("matroska_block_additional"))
+            for name, content in parts.items():
+                found[name] = max(found.get(name, b""), content, key=len)
+    return found
+
+
+def test_a_flipped_bit_of_whatever_is_delivered_is_refused(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = made.target.read_bytes()
+    parts = delivered_parts(made.target)
+    assert ("alpha" in parts) == (made.case.format == "webm")
+    for name, content in parts.items():
+        place = whole.index(content) + len(content) // 2
+
+        def flip(path: Path, *rest: Any, place: int = place) -> None:
+            write_tags(path, *rest)
+            damaged = bytearray(path.read_bytes())
+            damaged[place] ^= 1
+            path.write_bytes(damaged)
+
+        target = tmp_path / f"{name}{made.deliverable.suffix}"
+        with monkeypatch.context() as patch:
+            patch.setattr("pipeline.deliverables.movie.write_tags", flip)
+            with pytest.raises(EncodeError, match=r"does not hold the (pictures|sound)"):
+                made.deliverable.join(made.parts, LENGTHS, target)
+        assert sorted(tmp_path.iterdir()) == [target]
+        target.unlink()
+
+
+def test_what_was_compared_is_what_is_verified(made: Made, tmp_path: Path) -> None:
+    """Both digests are those of the file, so that a change in between is seen."""
+    target = tmp_path / f"again{made.deliverable.suffix}"
+    joined = made.deliverable.join(made.parts, LENGTHS, target)
+    assert joined == made.deliverable.verify(target, TOTAL) == file_digest(target)
 
 
 def altered(made: Made, folder: Path, *options: str) -> Path:

@@ -22,6 +22,7 @@ from torch import Tensor
 from pipeline.contract import ColorTags, EncodingSettings, VideoInfo, VideoSettings
 from pipeline.deliverables import tiff
 from pipeline.errors import DiskError, EncodeError
+from pipeline.files.publish import file_digest
 from pipeline.pixels.batches import FrameBatch, MatteBatch
 from pipeline.pixels.layers import Layers
 from pipeline.verify.selfcheck import take_sample
@@ -265,6 +266,29 @@ def test_whatever_byte_is_wrong_it_is_told_in_one_way(parts: list[Path], tmp_pat
             continue
         [page] = by_tifffile(tmp_path / "damaged.tif")
         assert np.array_equal(page, truth(LENGTHS[0]))
+
+
+def test_a_flipped_bit_of_the_joined_file_is_refused(joined: Path, tmp_path: Path) -> None:
+    """Of its tables by `verify`, of its strips by the digest that `join` compared."""
+    whole, draw = joined.read_bytes(), np.random.default_rng(0)
+    bad = tmp_path / "bad.tif"
+    with tifffile.TiffFile(joined) as stack:
+        tables = [tag.offset + at for page in stack.pages for tag in page.tags for at in (0, 2, 4)]
+    for place in [*draw.choice(tables, 30), *draw.integers(8, len(whole), 10)]:
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << int(draw.integers(8))
+        bad.write_bytes(damaged)
+        try:
+            assert MADE.verify(bad, TOTAL) != file_digest(joined)
+            assert place not in tables
+        except EncodeError:
+            pass
+
+
+def test_the_digest_is_that_of_the_file(parts: list[Path], tmp_path: Path) -> None:
+    target = tmp_path / "joined.tif"
+    joined = MADE.join(parts, LENGTHS, target)
+    assert joined == MADE.verify(target, TOTAL) == file_digest(target)
 
 
 def test_a_segment_that_is_gone_or_cut_is_not_joined(parts: list[Path], tmp_path: Path) -> None:
