@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Literal, NamedTuple
 
@@ -130,6 +130,20 @@ class StoredView:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """A file as one run saw it when it was planned; of no meaning to another run.
+
+    Attributes:
+        host: the machine that saw it: another one may number the same file differently.
+        inode, ctime_ns: of the file.
+    """
+
+    host: str
+    inode: int
+    ctime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class VideoInfo:
     """What the probe found out about one source file.
 
@@ -154,6 +168,7 @@ class VideoInfo:
         pose: yaw, pitch and roll by which players turn the sphere, in degrees, as the file says.
         stored: the picture in the file, where decoding shows the eyes in another projection.
         every, phase: frame k is frame ``phase + k * every`` of the whole video; see `every_nth`.
+        seen: the file in this run; None where no run has planned it.
     """
 
     path: str
@@ -188,6 +203,7 @@ class VideoInfo:
     phase: int = 0
     crop: Crop = NO_CROP
     mirrored: bool = False
+    seen: Seen | None = field(default=None, compare=False)
 
     def every_nth(self, every: int, phase: int = 0) -> VideoInfo:
         """A video of every so many frames of this one, at as low a rate: it lasts as long.
