@@ -25,6 +25,7 @@ from orchestrator.commands.preview import preview
 from orchestrator.commands.report import report
 from orchestrator.commands.run import run
 from orchestrator.commands.status import status
+from orchestrator.commands.verify import verify
 from orchestrator.exit_status import FAILED, STOPPED, USAGE, status_of
 from pipeline.errors import VrmatteError
 
@@ -128,7 +129,10 @@ def main() -> None:
     """Cuts people out of VR180 video: transparent WebM, on all GPUs or on none."""
 
 
-for command in (bench, config, demo, doctor, gates, logs, models, preview, report, run, status):
+for command in (
+    *(bench, config, demo, doctor, gates, logs, models, preview, report, run, status),
+    verify,
+):
     main.add_command(command)
 
 

@@ -74,6 +74,12 @@ class LocalFolderError(DiskError):
     kind = "local-folder"
 
 
+class OutputError(DiskError):
+    """One place in OUT takes no file though others do: its video is set aside, the run goes on."""
+
+    kind = "output"
+
+
 class EncodeError(VrmatteError):
     """The encoder failed, or what it wrote is not what it was given."""
 

@@ -8,12 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from pipeline.contract import FinishJob, OutputFile, SegmentResult
-from pipeline.deliverables.base import make_deliverable
-from pipeline.errors import DiskError, SegmentsDamaged, Stopped
+from pipeline.deliverables.base import Deliverable, make_deliverable
+from pipeline.errors import DiskError, EncodeError, OutputError, SegmentsDamaged, Stopped
 from pipeline.files.disk import writing
 from pipeline.files.publish import file_digest, publish
+from pipeline.files.receipts import has_receipt, leave_receipt
 from pipeline.source.unchanged import require_unchanged
 from pipeline.stages.catalogue import output_video
+from pipeline.text import printable
 
 
 def finish_video(
@@ -21,7 +23,8 @@ def finish_video(
 ) -> tuple[OutputFile, ...]:
     """Make the final file of every deliverable; the segments stay where they are.
 
-    Nothing bears its final name before it is joined, read back and found right.
+    Nothing bears its final name before it is joined, read back and found right, and no file of
+    somebody else's loses its own.
 
     Args:
         should_stop: asked between files.
@@ -31,6 +34,7 @@ def finish_video(
         InputError: the source is not what was probed, so that its sound would not fit.
         SegmentsDamaged: segments are gone, or not what they were when they were committed.
         EncodeError: a joined file is not what it should be.
+        OutputError: a file cannot get its name, or a file that is not ours bears it.
         DiskError: it cannot be written.
     """
     require_unchanged(job.video)
@@ -46,18 +50,53 @@ def finish_video(
         parts = [Path(segment.files[position]) for segment in job.segments]
         try:
             _require_room(parts, deliverable.overhead_bytes(sum(frames)), draft)
-            deliverable.join(parts, frames, draft)
+            joined = deliverable.join(parts, frames, draft)
             require_unchanged(job.video)
             with writing(draft):
                 size = draft.stat().st_size
-            deliverable.verify(draft, sum(frames))
-            publish(draft, target)
+            digest = _verified(deliverable, draft, sum(frames), joined)
+            _publish(job, name, draft, target, digest)
         except BaseException:
             with suppress(OSError):
                 draft.unlink()
             raise
-        outputs.append(OutputFile(name, str(target), size, sum(frames)))
+        outputs.append(OutputFile(name, str(target), size, sum(frames), digest))
     return tuple(outputs)
+
+
+def _verified(deliverable: Deliverable, draft: Path, frames: int, joined: str | None) -> str:
+    """sha256 of the draft, which is what it should be.
+
+    Args:
+        joined: sha256 when it was compared with its segments, if that is known.
+
+    Raises:
+        EncodeError: it is not, or it has changed since it was compared.
+    """
+    digest = deliverable.verify(draft, frames)
+    if digest is None:
+        with writing(draft):
+            digest = file_digest(draft)
+    if joined is not None and joined != digest:
+        raise EncodeError(
+            f"{draft.name} is not what was joined any more",
+            "it is made again; if that comes back, check the disk of the output folder",
+        )
+    return digest
+
+
+def _publish(job: FinishJob, name: str, draft: Path, target: Path, digest: str) -> None:
+    """Give a draft its name, unless something that is not ours bears it."""
+    work = Path(job.work_dir)
+    ours = str(target) in job.replaceable or has_receipt(work, name, target)
+    leave_receipt(work, name, target, digest)
+    try:
+        publish(draft, target, replace=ours)
+    except FileExistsError as error:
+        raise OutputError(
+            f"{printable(str(target))} exists and was not made by vrmatte",
+            "move it away, then run again: the video only needs to be joined",
+        ) from error
 
 
 def _require_whole(job: FinishJob, should_stop: Callable[[], bool]) -> None:

@@ -25,6 +25,7 @@ import imageio_ffmpeg
 import pytest
 
 from orchestrator.backends.local import ThreadBackend
+from pipeline.files import publish
 
 #: What each kind may fail with: the errors that a person's machine really gives.
 ERRNOS = {
@@ -78,6 +79,8 @@ def injected(fault: Fault, folder: Path) -> Iterator[None]:
         patch.setattr(os, "fsync", _fsync(fault, str(folder)))
         patch.setattr(os, "replace", _before(fault, "rename", os.replace))
         patch.setattr(os, "rename", _before(fault, "rename", os.rename))
+        new = _before(fault, "rename", publish._rename_noreplace)
+        patch.setattr(publish, "_rename_noreplace", new)
         patch.setattr(subprocess, "Popen", _popen(fault))
         launch = ThreadBackend.launch
         patch.setattr(ThreadBackend, "launch", _before(fault, "spawn", launch))

@@ -12,8 +12,12 @@ from pipeline.errors import ErrorRecord
 from workers.messages import DoTask, Report, TaskId
 
 #: Attempts that an error of this kind is worth; kinds not named here get `Rules.attempts`.
-#: What is wrong with a file or a setting stays wrong; a decoder gets one more try on the CPU.
-ATTEMPTS_BY_KIND = {"input": 1, "settings": 1, "machine": 1, "decode": 2, "encode": 2}
+#: What is wrong with a file, its place or a setting stays wrong; a decoder gets one more try on the
+#: CPU.
+ATTEMPTS_BY_KIND = {
+    **{"input": 1, "output": 1, "settings": 1, "machine": 1},
+    **{"decode": 2, "encode": 2},
+}
 
 #: After these the decoder of the GPU may have been the cause, so the CPU decodes.
 DECODER_MAY_BE_TO_BLAME = frozenset({"decode", "lost", "stalled", "device", "unforeseen"})

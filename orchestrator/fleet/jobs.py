@@ -25,6 +25,7 @@ class VideoJob:
         ram_bytes, vram_bytes: what one of its segments is expected to need.
         differing: settings that are not as for most videos, by ``group.key``, as plain values.
         model_why: why this model was chosen for it; empty where a person named it.
+        replaceable: those of `outputs` that are there and may be replaced.
     """
 
     id: str
@@ -40,6 +41,7 @@ class VideoJob:
     vram_bytes: int = 0
     differing: tuple[tuple[str, object], ...] = field(default=(), hash=False)
     model_why: str = ""
+    replaceable: tuple[str, ...] = ()
 
     @property
     def shown(self) -> VideoInfo:
@@ -57,7 +59,9 @@ class VideoJob:
         )
 
     def finish_job(self, results: tuple[SegmentResult, ...]) -> FinishJob:
-        return FinishJob(self.info, self.settings, results, self.outputs, self.work_dir)
+        return FinishJob(
+            self.info, self.settings, results, self.outputs, self.work_dir, self.replaceable
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ def output_of(site: Site, codec: str) -> Path:
     source = site.clips[codec]
     try:
         videos = [v for v in read_report(end.out)["videos"] if Path(v["source"]) == source]
-        return Path(videos[0]["outputs"][0]["path"])
+        return Path(end.out, videos[0]["outputs"][0]["path"])
     except (CheckFailed, IndexError):
         raise CheckSkipped("the run made no such file") from None
 

@@ -1,4 +1,4 @@
-"""Gate 5: a finished output folder: videos done, three files spot-checked, scratch bounded."""
+"""Gate 5: a finished output folder: videos done, files unchanged, three read, scratch bounded."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from orchestrator.gates.site import Site
 from orchestrator.out.folder import OutFolder
 from orchestrator.out.journal import read_entries
 from orchestrator.out.room import gigabytes
+from orchestrator.out.verification import finished_files, verified
 from orchestrator.plan.planner import read_info
 from orchestrator.watch.status import standings
 from orchestrator.words import counted, readable_size
@@ -58,6 +59,7 @@ def checks(site: Site) -> Iterator[Check]:
     assert site.out is not None
     finished = Finished.open(site.out)
     yield Check(GATE, "videos done", partial(enough_done, finished))
+    yield Check(GATE, "files unchanged", partial(all_unchanged, finished))
     chosen = spot_checks(finished)
     for name, output in chosen:
         yield Check(GATE, f"spot check of {name}", partial(look_into, site, finished, output))
@@ -90,6 +92,18 @@ def enough_done(finished: Finished) -> str:
             )
     doubtful = sum(video.standing == "doubtful" for video in found)
     return f"{said} done" + (f", {doubtful} of them doubtful" if doubtful else "")
+
+
+def all_unchanged(finished: Finished) -> str:
+    """Every finished file has the digest that it had when it was made."""
+    found = list(verified(finished_files(finished.entries)))
+    bad = [one for one in found if not one.is_good]
+    said = f"{len(found) - len(bad)} of {counted(len(found), 'file')} as when they were made"
+    if bad:
+        first = f"{printable(Path(bad[0].output.path).name)} {bad[0].found}"
+        raise CheckFailed(f"{said}: {first}", f"delete it, and {_AGAIN}")
+    unknown = sum(one.found == "only its size is known" for one in found)
+    return said + (f"; of {unknown} only the size is known" if unknown else "")
 
 
 def spot_checks(finished: Finished) -> list[tuple[str, OutputFile]]:

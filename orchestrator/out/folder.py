@@ -10,7 +10,7 @@ import fcntl
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ import structlog
 import yaml
 
 from orchestrator.fleet.jobs import VideoJob
+from orchestrator.out.below import in_out, written
 from orchestrator.out.run_record import sound_record
 from orchestrator.settings.settings import STATE_FOLDER
 from pipeline.errors import MachineError, SettingsError, VrmatteError
@@ -217,16 +218,16 @@ class OutFolder:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def write_run_file(self, record: Mapping[str, Any]) -> None:
-        """Record settings, inputs and videos of the run in ``run.yaml``.
+        """Record settings, inputs and videos of the run in ``run.yaml``, paths relative to OUT.
 
         Raises:
             DiskError: the disk is full, or cannot be written any more.
         """
-        text = _yaml(dict(record))
+        text = _yaml(_with_outputs(record, lambda path: written(path, self.path)))
         write_file(self.run_file, text.encode())
 
     def read_run_file(self) -> dict[str, Any]:
-        """What the last run recorded, as far as it is sound.
+        """What the last run recorded, as far as it is sound; paths of outputs are absolute.
 
         Its field ``damaged`` is the number of videos and of files set aside that are not.
 
@@ -246,6 +247,7 @@ class OutFolder:
             raise MachineError(f"{shown} is damaged ({error})", "run again") from None
         except ValueError as error:
             raise MachineError(f"{shown} is damaged ({error})", "run again") from None
+        record = _with_outputs(record, lambda path: in_out(path, self.path))
         return record | {"damaged": damaged}
 
     def holds_outputs(self) -> bool:
@@ -272,7 +274,7 @@ class OutFolder:
             paths = parse_yaml(text.rpartition("\ngiven_up:")[2], _RECORD)
         except Unreadable:
             return ()
-        return tuple(map(str, paths)) if isinstance(paths, list) else ()
+        return tuple(in_out(str(p), self.path) for p in paths) if isinstance(paths, list) else ()
 
     def sweep_drafts(self) -> None:
         """Remove what earlier runs were writing when they ended; nobody would ever read it.
@@ -311,6 +313,22 @@ def _yaml(record: dict[str, Any]) -> str:
     with suppress(AttributeError, UnicodeEncodeError):  # a path that is no UTF-8 is left to Python
         return str(yaml.dump(record, Dumper=yaml.CSafeDumper, sort_keys=False))
     return str(yaml.safe_dump(record, sort_keys=False))
+
+
+def _with_outputs(record: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    """A run's record with other paths of outputs; what is damaged stays as it is."""
+    videos, given_up = record.get("videos"), record.get("given_up")
+    changed = dict(record)
+    if isinstance(videos, list) and all(isinstance(video, dict) for video in videos):
+        changed["videos"] = [
+            {**video, "outputs": [change(str(path)) for path in video["outputs"]]}
+            if isinstance(video.get("outputs"), list)
+            else video
+            for video in videos
+        ]
+    if isinstance(given_up, list):
+        changed["given_up"] = [change(str(path)) for path in given_up]
+    return changed
 
 
 def _not_writable(shown: str, error: OSError) -> VrmatteError:

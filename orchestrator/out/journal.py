@@ -1,7 +1,8 @@
 """The journal of finished segments and videos: JSON lines, appended and synced to the disk.
 
-Written by the parent process alone. A line that a crash left unfinished is cut off when the file is
-opened; a line counts only with its checksum, a segment only with its line and its file.
+Written by the parent process alone, with paths relative to OUT. A line that a crash left unfinished
+is cut off when the file is opened; a line counts only with its checksum, a segment only with its
+line and its file.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
@@ -21,6 +23,7 @@ from pydantic import Field, TypeAdapter
 
 from orchestrator.fleet.jobs import VideoJob
 from orchestrator.fleet.journal_entries import Entry, SegmentCommitted, VideoDone
+from orchestrator.out.below import entry_as_written, entry_in_out, out_of
 from orchestrator.out.older_lines import brought_up_to_date
 from pipeline.contract import OutputFile, SegmentResult
 from pipeline.errors import DiskError, SettingsError
@@ -101,7 +104,8 @@ class Journal:
         Raises:
             DiskError: the disk is full or gone. Nothing of the entry remains then.
         """
-        body = {"v": VERSION, "at": round(self._clock(), 3), "entry": _ENTRY.dump_python(entry)}
+        said = _ENTRY.dump_python(entry_as_written(entry, out_of(self.path)))
+        body = {"v": VERSION, "at": round(self._clock(), 3), "entry": said}
         text = json.dumps(body, separators=(",", ":")).encode()[:-1]
         line = text + b',"sum":"%08x"}\n' % zlib.crc32(text)
         try:
@@ -135,7 +139,11 @@ class Journal:
         if entry is None:
             return None
         sizes = tuple(output.size_bytes for output in entry.outputs)
-        return entry.outputs if measure(job.outputs) == sizes else None
+        if measure(job.outputs) != sizes:
+            return None
+        # Where the plan expects them: that is where they were measured.
+        pairs = zip(entry.outputs, job.outputs, strict=True)
+        return tuple(replace(output, path=path) for output, path in pairs)
 
     def unfinished(self, jobs: Iterable[VideoJob]) -> list[VideoJob]:
         """Those of which something is still to be done."""
@@ -146,11 +154,17 @@ class Journal:
         return {video for video, settings in self._segments if (video, settings) not in self._done}
 
     def committed(self, job: VideoJob) -> dict[int, SegmentResult]:
-        """The segments of a video that need not be made again, by number."""
+        """The segments of a video that need not be made again, by number.
+
+        They lie in its own work folder, or count for nothing: another OUT is another run's.
+        """
         return {
             number: entry.result
             for number, entry in self._segments_of(job).items()
-            if measure(entry.result.files, job.work_dir) == entry.sizes
+            if all(
+                Path(job.work_dir, name).parent == Path(job.work_dir) for name in entry.result.files
+            )
+            and measure(entry.result.files, job.work_dir) == entry.sizes
         }
 
     def told(self, job: VideoJob) -> dict[int, SegmentResult]:
@@ -250,7 +264,8 @@ def _parse(line: bytes, path: Path) -> Entry | None:
             "go on with that version, or start afresh with --fresh",
         )
     try:
-        return _ENTRY.validate_python(brought_up_to_date(said), strict=False)
+        entry = _ENTRY.validate_python(brought_up_to_date(said), strict=False)
+        return entry_in_out(entry, out_of(path))
     except (ValueError, TypeError, LookupError, AttributeError):  # its sum is right, but not it
         return None
 

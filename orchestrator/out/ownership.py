@@ -1,7 +1,7 @@
 """Tell which files in OUT vrmatte made: nothing else there is ever replaced.
 
-An output is ours when the journal has its path, or any entry of its video: a crash may come between
-the rename of the output and its line in the journal.
+An output is ours when the journal has its path, or when a worker left a receipt for that very file:
+a crash may come between the name of an output and its line in the journal.
 """
 
 from __future__ import annotations
@@ -11,20 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.fleet.jobs import VideoJob
-from orchestrator.fleet.journal_entries import (
-    Entry,
-    SegmentCommitted,
-    TaskLost,
-    VideoDone,
-    VideoSetAside,
-)
+from orchestrator.fleet.journal_entries import Entry, VideoDone
+from pipeline.files.receipts import has_receipt
 
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """Attributes: ids of the videos that were worked on, and paths of outputs that are ours."""
+    """Attributes: paths of outputs that are ours."""
 
-    videos: frozenset[str] = frozenset()
     paths: frozenset[str] = frozenset()
 
     @classmethod
@@ -34,14 +28,14 @@ class Ownership:
         Args:
             replaceable: paths of files that a person gave up by asking for a fresh run.
         """
-        videos: set[str] = set()
         paths = set(replaceable)
         for entry in entries:
             if isinstance(entry, VideoDone):
                 paths.update(output.path for output in entry.outputs)
-            if isinstance(entry, (VideoDone, SegmentCommitted, TaskLost, VideoSetAside)):
-                videos.add(entry.video)
-        return cls(frozenset(videos), frozenset(paths))
+        return cls(frozenset(paths))
 
     def __call__(self, job: VideoJob, output: Path) -> bool:
-        return job.id in self.videos or str(output) in self.paths
+        if str(output) in self.paths:
+            return True
+        name = job.settings.deliverables[job.outputs.index(str(output))]
+        return has_receipt(Path(job.work_dir), name, output)

@@ -6,8 +6,11 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import structlog
+
 from orchestrator.fleet.jobs import VideoJob
 from pipeline.deliverables.formats import FORMATS
+from pipeline.errors import OutputError
 from pipeline.files.disk import write_file
 from pipeline.foreign.files import Unreadable, read_text
 from pipeline.foreign.json_text import parse_json
@@ -51,7 +54,7 @@ def write_sidecars(jobs: Sequence[VideoJob]) -> list[str]:
     """Write those of finished videos; the same text is not written again.
 
     Returns:
-        names of files that are in the way, because something else lies there.
+        names of files that could not be written, because something else lies there or no file can.
 
     Raises:
         DiskError: one cannot be written.
@@ -65,7 +68,11 @@ def write_sidecars(jobs: Sequence[VideoJob]) -> list[str]:
             if found is not None and not _is_ours(found):
                 in_the_way.append(printable(path.name))
                 continue
-            write_file(path, text.encode())
+            try:
+                write_file(path, text.encode())
+            except OutputError as error:  # the video itself is done
+                structlog.get_logger("vrmatte").warning("no_sidecar", why=str(error))
+                in_the_way.append(printable(path.name))
     return in_the_way
 
 

@@ -33,13 +33,20 @@ from pipeline.contract import (
     VideoSettings,
     segment_frames,
 )
-from pipeline.errors import DiskError, ErrorRecord, InputError, MachineError, VrmatteError
+from pipeline.errors import (
+    DiskError,
+    ErrorRecord,
+    InputError,
+    MachineError,
+    OutputError,
+    VrmatteError,
+)
 from pipeline.files.disk import write_file, writing
 from pipeline.foreign.files import decoded, read_bytes
 from pipeline.prompts.store import digest_of, keep_prompts, pack
 from pipeline.source.frame_index import FrameIndex
 from pipeline.source.probe import info_from_json, info_to_json, probe_video
-from pipeline.source.unchanged import regular_file
+from pipeline.source.unchanged import regular_file, seen_now
 from pipeline.stages.catalogue import output_video
 from pipeline.text import printable
 
@@ -171,6 +178,8 @@ class Planner:
     def _plan_one(self, source: Source, stem: PurePath) -> VideoJob | SetAside:
         try:
             return self._job(source, stem)
+        except OutputError as error:  # of files of this video alone
+            return SetAside(source.name, str(source.path), ErrorRecord.of(error))
         except (DiskError, MachineError):  # not the file's fault: the next one would fail too
             raise
         except VrmatteError as error:
@@ -183,12 +192,21 @@ class Planner:
 
     def _job(self, source: Source, stem: PurePath) -> VideoJob:
         wanted = self.wanted(source)
+        regular_file(source.path)
+        seen = seen_now(source.path)  # before all else that is read of it
         video_id = source_id(source.path, wanted.layout, wanted.projection)
         kept = self.out / STATE_FOLDER / "probed" / f"{video_id}-v{PIXEL_VERSION}.json"
         folder = self.out / STATE_FOLDER / "work" / video_id
         self._require_no_link(folder, source)
         known = read_info(kept)
         if known is not None and _is_of(known, source.path):
+            known = replace(known, seen=seen)
+            if known.path != str(
+                source.path
+            ):  # a link in this OUT, or in the one it was copied from
+                with writing(folder):
+                    folder.mkdir(parents=True, exist_ok=True)
+                known = replace(known, path=str(_readable_path(source, folder)))
             sound = _is_sound(folder / "index.json", known)
             if sound or not needs_index(wanted.settings.matting, known):
                 with suppress(IndexGoneError):
@@ -212,7 +230,7 @@ class Planner:
                 folder.rmdir()
             raise
         write_info(kept, info)
-        return self._make_job(source, wanted, stem, video_id, folder, info)
+        return self._make_job(source, wanted, stem, video_id, folder, replace(info, seen=seen))
 
     def _make_job(
         self,
@@ -260,13 +278,18 @@ class Planner:
             differing=wanted.differing,
             model_why=chosen.why,
         )
+        replaceable = []
         for output in outputs:
             self._check_place(output, source)
-            if os.path.lexists(output) and not self.is_ours(job, output):
+            if not os.path.lexists(output):
+                continue
+            if not self.is_ours(job, output):
                 raise InputError(
                     f"{self._shown(output)} exists and was not made by vrmatte",
                     "move it away, or let it be replaced with --fresh",
                 )
+            replaceable.append(str(output))
+        job = replace(job, replaceable=tuple(replaceable))
         if packed is not None and not self.is_done(job):
             keep_prompts(work_dir, packed)
         return job
@@ -283,12 +306,6 @@ class Planner:
         Raises:
             InputError: it would.
         """
-        if output.exists() and output.samefile(source.path):
-            raise InputError(f"the output of {source.name} would replace the source itself")
-        if output.is_dir():
-            raise InputError(
-                f"{self._shown(output)} is a folder with the name of an output", "move it away"
-            )
         folder = output.parent
         if not Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(self.out)):
             raise InputError(
@@ -300,6 +317,26 @@ class Planner:
         if not folder.is_dir():
             raise InputError(
                 f"{self._shown(folder)} is in the way of a folder of that name", "move it away"
+            )
+        if folder.is_relative_to(self.out) and not os.access(folder, os.W_OK | os.X_OK):
+            raise InputError(
+                f"no file can be made in the folder {self._shown(folder)}",
+                "let this user write there, or choose another output folder",
+            )
+        try:
+            os.lstat(output)
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError as error:
+            raise InputError(
+                f"{self._shown(output)} cannot be written: {error.strerror}",
+                "choose another output folder, or rename the video",
+            ) from error
+        if output.exists() and output.samefile(source.path):
+            raise InputError(f"the output of {source.name} would replace the source itself")
+        if output.is_dir():
+            raise InputError(
+                f"{self._shown(output)} is a folder with the name of an output", "move it away"
             )
 
     def _shown(self, path: Path) -> str:

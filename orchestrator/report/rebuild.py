@@ -27,10 +27,17 @@ from orchestrator.fleet.journal_entries import (
 )
 from orchestrator.fleet.snapshot import Snapshot, VideoState
 from orchestrator.fleet.video import Video
+from orchestrator.out.below import in_out
 from orchestrator.out.folder import OutFolder
 from orchestrator.out.journal import measure, read_lines
 from orchestrator.report.make_report import make_report
-from orchestrator.report.report import LONGEST_BYTES, READ_VERSIONS, Report, RunFacts
+from orchestrator.report.report import (
+    LONGEST_BYTES,
+    READ_VERSIONS,
+    Report,
+    RunFacts,
+    with_outputs,
+)
 from orchestrator.report.state import PageState, all_ended
 from orchestrator.watch.device_load_file import read_load
 from orchestrator.watch.standing import read_standing
@@ -96,7 +103,7 @@ def found_in(out: OutFolder, now: datetime) -> Found:
 
 
 def read_report(path: Path) -> Report:
-    """``report.json`` as it was written.
+    """``report.json`` as it was written, of an OUT that is where it is now.
 
     Raises:
         ValueError: it cannot be read, is damaged, or another version's.
@@ -105,7 +112,8 @@ def read_report(path: Path) -> Report:
     if not isinstance(said, dict) or said.get("schema_version") not in READ_VERSIONS:
         raise ValueError(f"{path} is of another version")
     report: Report = TypeAdapter(Report).validate_python(_shown(said), strict=False)
-    return report
+    report = replace(report, run=replace(report.run, out=str(path.parent)))
+    return with_outputs(report, lambda place: in_out(place, path.parent))
 
 
 def _shown(value: Any) -> Any:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+from orchestrator.out.below import written
 from orchestrator.report.findings import TimedFlag
 from orchestrator.watch.device_load import LoadPoint
 from pipeline.contract import Layout, OutputFile, ProjectionName
@@ -18,11 +19,12 @@ from pipeline.files.disk import write_file
 from pipeline.judge.doubt import Doubt
 
 #: 2: what a page needs to show each video, its flags among it. 3: `stages` by any name. 4: videos
-#: that are done can be "doubtful".
-SCHEMA_VERSION = 4
+#: that are done can be "doubtful". 5: paths of outputs are relative
+#: to OUT, and outputs have digests.
+SCHEMA_VERSION = 5
 
 #: Versions that are read. Reports of earlier ones hold nothing that is not understood.
-READ_VERSIONS = (2, 3, SCHEMA_VERSION)
+READ_VERSIONS = (2, 3, 4, SCHEMA_VERSION)
 
 #: A file of that name that is longer was not written here.
 LONGEST_BYTES = 256 << 20
@@ -165,11 +167,26 @@ class Report:
     load: tuple[LoadPoint, ...] = ()
 
 
+def with_outputs(report: Report, change: Callable[[str], str]) -> Report:
+    """The report with other paths of outputs."""
+    videos = tuple(
+        dataclasses.replace(
+            video,
+            outputs=tuple(
+                dataclasses.replace(file, path=change(file.path)) for file in video.outputs
+            ),
+        )
+        for video in report.videos
+    )
+    return dataclasses.replace(report, videos=videos)
+
+
 def write_report(report: Report, path: Path) -> None:
-    """Write the report whole or not at all.
+    """Write the report whole or not at all; paths of outputs are relative to its folder, OUT.
 
     Raises:
         DiskError: the disk is full, or cannot be written any more.
     """
+    report = with_outputs(report, lambda place: written(place, path.parent))
     text = json.dumps(dataclasses.asdict(report), indent=2, default=datetime.isoformat)
     write_file(path, text.encode() + b"\n")

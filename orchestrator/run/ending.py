@@ -46,7 +46,9 @@ def end(ctx: RunContext, plan: Plan, page: RunPage, first: Snapshot, last: Snaps
         done = [job for job in plan.jobs if ctx.journal.published(job) is not None]
         for name in write_sidecars(done):
             ctx.around.progress.print(
-                f"{name} exists and was not made by vrmatte: it is kept", markup=False
+                f"the sidecar {name} is not written: something else is in its place, or"
+                " nothing can be written there",
+                markup=False,
             )
     report = make_report(
         replace(ctx.facts, ended_at=datetime.now().astimezone()),

@@ -45,10 +45,11 @@ from pipeline.contract import (
 )
 from pipeline.deliverables.formats import require_formats
 from pipeline.errors import SettingsError
+from pipeline.files import disk
 from pipeline.stages.matting.catalogue import model_problems, narrowed
 
 #: The folder in OUT that holds everything but the outputs.
-STATE_FOLDER = ".vrmatte"
+STATE_FOLDER = disk.STATE_FOLDER
 
 
 class Settings(BaseModel):

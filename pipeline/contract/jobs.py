@@ -60,6 +60,7 @@ class FinishJob:
     Attributes:
         segments: the results of all segments, in order.
         outputs: final path of each deliverable, in the settings' order.
+        replaceable: those of `outputs` that are there and may be replaced.
     """
 
     video: VideoInfo
@@ -67,3 +68,4 @@ class FinishJob:
     segments: tuple[SegmentResult, ...]
     outputs: tuple[str, ...]
     work_dir: str
+    replaceable: tuple[str, ...] = ()

@@ -61,9 +61,14 @@ class SegmentResult:
 
 @dataclass(frozen=True, slots=True)
 class OutputFile:
-    """A published deliverable."""
+    """A published deliverable.
+
+    Attributes:
+        digest: sha256 when it was verified, hexadecimal; empty for files of earlier versions.
+    """
 
     deliverable: str
     path: str
     size_bytes: int
     num_frames: int
+    digest: str = ""

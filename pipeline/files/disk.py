@@ -13,10 +13,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pipeline.errors import DiskError, EncodeError, LocalFolderError, VrmatteError
+from pipeline.errors import DiskError, EncodeError, LocalFolderError, OutputError, VrmatteError
+
+#: The folder in OUT that holds everything but the outputs.
+STATE_FOLDER = ".vrmatte"
 
 _FULL = {errno.ENOSPC: "no room left", errno.EDQUOT: "the quota is used up"}
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTCONN)
+
+#: What may be wrong with one path alone: its folder's permissions, a link, a mount, something else
+#: of that name, or the name itself.
+_OF_ONE_PATH = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EXDEV, errno.EBUSY, errno.ETXTBSY),
+    *(errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP),
+    *(errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ),
+)
 
 #: What a file system says that knows no fsync of folders (some network shares).
 _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP)
@@ -31,11 +42,17 @@ def disk_error(error: OSError, path: Path | str) -> VrmatteError:
     """What it means that `path`, a file of ours in OUT or in a local folder, cannot be written.
 
     Returns:
-        A DiskError, or a LocalFolderError; an EncodeError where only this one file is too large for
-        the disk.
+        A DiskError, or a LocalFolderError; an OutputError where other files of OUT can be written;
+        an EncodeError where only this one file is too large for the disk.
     """
     if (folder := _local_folder_of(Path(path))) is not None:
         return _local_folder_error(error, folder)
+    if error.errno in _OF_ONE_PATH and _out_takes_files(Path(path)):
+        return OutputError(
+            f"cannot write {path}: {error.strerror or error}",
+            "other files can be written to the output folder: look at this path, and move away what"
+            " is in its place; then run again",
+        )
     if error.errno in _FULL:
         return DiskError(
             f"{_FULL[error.errno]} for {path}",
@@ -70,6 +87,15 @@ def _local_folder_of(path: Path) -> Path | None:
     """The local folder in which a file lies, if it lies in one."""
     lives = (folder for folder in path.parents if LIFE_FOLDER.fullmatch(folder.name))
     return next((life.parent for life in lives), None)
+
+
+def _out_takes_files(path: Path) -> bool:
+    """Whether `path` lies in an output folder whose own files can be written at this moment."""
+    for folder in path.parents:
+        state = folder if folder.name == STATE_FOLDER else folder / STATE_FOLDER
+        if os.path.isdir(state):  # noqa: PTH112  a name that is too long is no folder
+            return refusal(state) is None
+    return False
 
 
 def _local_folder_error(error: OSError, folder: Path) -> VrmatteError:

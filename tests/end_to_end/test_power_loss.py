@@ -21,6 +21,7 @@ import pytest
 
 from orchestrator.fleet.journal_entries import Entry, SegmentCommitted, VideoDone
 from orchestrator.out.journal import Journal
+from pipeline.files import publish
 from tests.clips import X264, ClipSpec
 from tests.runs import HereRun, files_left, outputs
 from tests.shared_runs import VideosOf
@@ -131,6 +132,7 @@ class Watcher:
 def watched(base: Path, patch: pytest.MonkeyPatch) -> Iterator[Watcher]:
     watcher = Watcher(base)
     fsync, replace, unlink, append = os.fsync, os.replace, os.unlink, Journal.append
+    rename_new = publish.rename_new
 
     def watched_fsync(descriptor: int) -> None:
         with watcher.lock:
@@ -141,6 +143,11 @@ def watched(base: Path, patch: pytest.MonkeyPatch) -> Iterator[Watcher]:
         with watcher.lock:
             watcher.rename(Path(source), Path(target))
             replace(source, target, **options)
+
+    def watched_rename_new(source: Path, target: Path) -> None:
+        with watcher.lock:
+            watcher.rename(source, target)
+            rename_new(source, target)
 
     def watched_unlink(path: Any, *, dir_fd: int | None = None) -> None:
         with watcher.lock:
@@ -157,6 +164,7 @@ def watched(base: Path, patch: pytest.MonkeyPatch) -> Iterator[Watcher]:
     with patch.context() as context:
         context.setattr(os, "fsync", watched_fsync)
         context.setattr(os, "replace", watched_replace)
+        context.setattr(publish, "rename_new", watched_rename_new)
         context.setattr(os, "unlink", watched_unlink)
         context.setattr(Journal, "append", watched_append)
         yield watcher

@@ -28,7 +28,8 @@ def picture_key(video: VideoReport) -> str:
     """16 hexadecimal digits that change when the pictures of a video would."""
     output = shown_output(video)
     frames = [moment.frame for moment in moments(video)]
-    said = (video.id, output and (output.path, output.size_bytes), frames)
+    # By its name: OUT may have been moved.
+    said = (video.id, output and (Path(output.path).name, output.size_bytes), frames)
     return hashlib.sha256(repr(said).encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 

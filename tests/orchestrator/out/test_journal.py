@@ -41,7 +41,7 @@ def every_entry() -> list[Entry]:
         ),
         TaskLost("a", None, 2, 1, ERROR),
         WorkerLost(1, 4, ERROR, True),
-        VideoDone("a", "s1", (OutputFile("webm", "/out/a.webm", 77, 10),)),
+        VideoDone("a", "s1", (OutputFile("webm", "/out/a.webm", 77, 10, "d1"),)),
         VideoSetAside("b", "s1", ERROR),
         RunEnded(1, 1, False),
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from orchestrator.plan.discover import discover
 from orchestrator.plan.planner import Planner
 from pipeline.contract import OutputFile, SegmentResult
 from pipeline.errors import SettingsError
+from pipeline.files.publish import file_digest
+from pipeline.files.receipts import leave_receipt
 from tests.orchestrator.run.test_run import Place, SupervisorDouble, place
 from tests.orchestrator.snapshots import ProbeDouble
 
@@ -60,12 +64,25 @@ def test_a_file_that_nobody_here_made_is_not_replaced(make_plan: MakePlan, tmp_p
     output.unlink()
     output.symlink_to(tmp_path / "gone")
     assert reasons(make_plan(Ownership())).keys() == {"a.mp4"}
-    # What begins or ends a video, or a person's word, makes it ours.
+    # The line of a video that is done, a receipt or a person's word makes it ours.
     of_other = VideoDone(other.id, "", (OutputFile("webm", str(output), 4, 240),))
     assert not reasons(make_plan(Ownership.of([of_other])))
-    assert not reasons(make_plan(Ownership.of([committed(job)])))
     assert not reasons(make_plan(Ownership.of([], [str(output)])))
-    assert reasons(make_plan(Ownership.of([committed(other)])))
+    assert reasons(make_plan(Ownership.of([committed(job)]))).keys() == {"a.mp4"}
+
+
+def test_what_a_worker_named_before_a_crash_is_ours_and_what_came_instead_is_not(
+    make_plan: MakePlan,
+) -> None:
+    (job, _) = make_plan(Ownership()).jobs
+    output = Path(job.outputs[0])
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_bytes(b"made here")
+    Path(job.work_dir).mkdir(parents=True)
+    leave_receipt(Path(job.work_dir), "webm", output, file_digest(output))
+    assert make_plan(Ownership()).jobs[0].replaceable == (str(output),)
+    output.write_bytes(b"made else")
+    assert reasons(make_plan(Ownership())).keys() == {"a.mp4"}
 
 
 @pytest.mark.parametrize("target", ["elsewhere", "gone"])
@@ -96,6 +113,56 @@ def test_what_is_in_the_way_is_named(make_plan: MakePlan, tmp_path: Path) -> Non
         said["a.mp4"] == "a_LR_180_matte.webm is a folder with the name of an output (move it away)"
     )
     assert said["sub/b.mp4"] == "sub is in the way of a folder of that name (move it away)"
+
+
+def test_places_that_no_file_can_have_are_named_when_planning(
+    make_plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each costs its own video, and the work of the others is planned."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "sub").symlink_to("sub")
+    said = reasons(make_plan(Ownership()))
+    assert said == {"sub/b.mp4": "sub is in the way of a folder of that name (move it away)"}
+    (out / "sub").unlink()
+    (out / "sub").mkdir()
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != out / "sub" and access(path, mode))
+    [reason] = reasons(make_plan(Ownership())).values()
+    assert reason.startswith("no file can be made in the folder sub (")
+    monkeypatch.undo()
+    (out / "a_LR_180_matte.webm").symlink_to("a_LR_180_matte.webm")
+    assert reasons(make_plan(Ownership())).keys() == {"a.mp4"}
+
+
+def test_a_path_that_is_too_long_costs_its_own_video(tmp_path: Path) -> None:
+    folder, out = tmp_path / "in", tmp_path / "o"
+    deep = folder
+    while len(str(deep)) < 3700:
+        deep /= "d" * 200
+    # One step at a time: no call takes so long a path at once below here.
+    deep.mkdir(parents=True)
+    (deep / "b.mp4").write_bytes(b"b")
+    (folder / "a.mp4").write_bytes(b"a")
+    while len(str(out)) < 500:
+        out /= "o" * 200
+    sources = discover([folder], out)
+    plan = Planner(out=out, probe=ProbeDouble(), is_ours=Ownership()).plan(sources)
+    assert [job.name for job in plan.jobs] == ["a.mp4"]
+    [reason] = reasons(plan).values()
+    assert "cannot be written: File name too long" in reason
+
+
+def test_a_file_in_the_place_of_a_work_folder_costs_its_own_video(
+    make_plan: MakePlan, tmp_path: Path
+) -> None:
+    (job, _) = make_plan(Ownership()).jobs
+    folder = Path(job.work_dir).parent
+    shutil.rmtree(folder)
+    folder.write_bytes(b"in the way")
+    plan = make_plan(Ownership())
+    assert [job.name for job in plan.jobs] == ["sub/b.mp4"]
+    assert f"cannot write {folder}" in reasons(plan)["a.mp4"]
 
 
 def test_a_work_folder_that_is_a_link_is_not_used(make_plan: MakePlan, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import DiskError, EncodeError
+from pipeline.errors import DiskError, EncodeError, OutputError
+from pipeline.files import publish as module
 from pipeline.files.disk import disk_error, force_folder, refusal, write_file
 from pipeline.files.publish import file_digest, publish
 from tests.mounts import small_disk
@@ -136,6 +137,99 @@ def test_a_digest_tells_a_flipped_bit(tmp_path: Path) -> None:
     assert before == hashlib.sha256(b"\0" * 10000).hexdigest()
     path.write_bytes(b"\0" * 9999 + b"\1")
     assert file_digest(path) != before
+
+
+def no_such_rename(source: Path, target: Path) -> None:
+    raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+
+def no_links(*names: object, **options: object) -> None:
+    raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+#: File systems, by what they lack.
+FILE_SYSTEMS = {
+    "all": (),
+    "a rename that replaces nothing": ((module, "_rename_noreplace", no_such_rename),),
+    "that and hard links": (
+        (module, "_rename_noreplace", no_such_rename),
+        (os, "link", no_links),
+    ),
+}
+
+
+@pytest.mark.parametrize("lacks", FILE_SYSTEMS)
+def test_a_name_that_is_taken_is_left_alone_and_the_draft_is_kept(
+    lacks: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place, name, double in FILE_SYSTEMS[lacks]:
+        monkeypatch.setattr(place, name, double)
+    draft, target = tmp_path / ".a.part", tmp_path / "new" / "a.webm"
+    draft.write_bytes(b"ours")
+    publish(draft, target, replace=False)
+    assert target.read_bytes() == b"ours"
+    assert not draft.exists()
+    in_the_way = {
+        "a file": lambda path: path.write_bytes(b"theirs"),
+        "a folder": lambda path: path.mkdir(),
+        "a link to nothing": lambda path: path.symlink_to("gone"),
+    }
+    for number, make in enumerate(in_the_way.values()):
+        draft.write_bytes(b"ours")
+        target = tmp_path / f"{number}.webm"
+        make(target)
+        before = (target.is_dir(), target.is_symlink(), target.stat(follow_symlinks=False).st_size)
+        with pytest.raises(FileExistsError):
+            publish(draft, target, replace=False)
+        after = (target.is_dir(), target.is_symlink(), target.stat(follow_symlinks=False).st_size)
+        assert before == after
+        assert draft.read_bytes() == b"ours"
+
+
+ONE_PATH = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EXDEV, errno.EISDIR, errno.ENOTDIR),
+    *(errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG),
+)
+
+
+@pytest.mark.parametrize("number", ONE_PATH)
+def test_what_is_wrong_with_one_path_is_not_the_disks_fault_while_out_takes_files(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out/.vrmatte").mkdir(parents=True)
+    error = OSError(number, os.strerror(number))
+    paths = ("day 2/talk.webm", "talk.webm", ".vrmatte/work/1/2/webm-000000.webm", "x" * 300 + "/a")
+    for path in paths:
+        told = disk_error(error, tmp_path / "out" / path)
+        assert isinstance(told, OutputError)
+        assert told.kind == "output"
+        assert path in told.message
+        assert "\n" not in str(told)
+    assert list((tmp_path / "out/.vrmatte").iterdir()) == []
+    read_only = OSError(errno.EROFS, os.strerror(errno.EROFS))
+    monkeypatch.setattr("pipeline.files.disk.refusal", lambda folder: read_only)
+    assert disk_error(error, tmp_path / "out/talk.webm").kind == "disk"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE])
+def test_what_all_would_meet_is_the_disks_fault(number: int, tmp_path: Path) -> None:
+    (tmp_path / ".vrmatte").mkdir()
+    assert disk_error(OSError(number, os.strerror(number)), tmp_path / "talk.webm").kind == "disk"
+
+
+def test_a_name_that_cannot_be_is_told_of_one_file(tmp_path: Path) -> None:
+    """By the real system, as root may do everything else."""
+    (tmp_path / ".vrmatte").mkdir()
+    draft = tmp_path / ".a.part"
+    draft.write_bytes(b"x")
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "nowhere").symlink_to("gone/too")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "folder.webm").mkdir()
+    for name in ("file/a.webm", "nowhere/a.webm", "loop/a.webm", "x" * 300, "folder.webm"):
+        with pytest.raises(OutputError):
+            publish(draft, tmp_path / name)
+        assert draft.read_bytes() == b"x"
 
 
 ENCODES = """
