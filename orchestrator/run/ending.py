@@ -46,8 +46,7 @@ def end(ctx: RunContext, plan: Plan, page: RunPage, first: Snapshot, last: Snaps
         done = [job for job in plan.jobs if ctx.journal.published(job) is not None]
         for name in write_sidecars(done):
             ctx.around.progress.print(
-                f"the sidecar {name} is not written: something else is in its place, or"
-                " nothing can be written there",
+                f"the sidecar {name} is not written: something else is in its place",
                 markup=False,
             )
     report = make_report(

@@ -91,6 +91,8 @@ def _local_folder_of(path: Path) -> Path | None:
 
 def _out_takes_files(path: Path) -> bool:
     """Whether `path` lies in an output folder whose own files can be written at this moment."""
+    if path.name == STATE_FOLDER:  # what all depends on
+        return False
     for folder in path.parents:
         state = folder if folder.name == STATE_FOLDER else folder / STATE_FOLDER
         if os.path.isdir(state):  # noqa: PTH112  a name that is too long is no folder
