@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -334,7 +334,7 @@ def _opened(path: Path, *, hashed: bool = False) -> Iterator[tuple[Any, HashedFi
     from tifffile import TiffFile
 
     try:
-        with HashedFile(path) as file, TiffFile(file if hashed else path) as stack:
+        with HashedFile(path) as file, TiffFile(cast(IO[bytes], file) if hashed else path) as stack:
             yield stack, file
     except (OSError, ValueError, LookupError, TypeError, struct.error, zlib.error) as error:
         raise EncodeError(f"cannot read back {path.name}: {error}") from error

@@ -203,7 +203,7 @@ def test_the_report_is_whole_json_and_leaves_nothing_beside_it(tmp_path: Path) -
     write_report(report(done(), aside=(BROKEN,), workers=(worker(),)), path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["report.json"]
     read = json.loads(path.read_text())
-    assert read["schema_version"] == 4
+    assert read["schema_version"] == 5
     assert read["exit_status"] == FAILED
     assert read["seconds"] == 90
     assert read["run"]["started_at"] == "2026-01-02T03:04:05+01:00"

@@ -7,7 +7,9 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -148,7 +150,7 @@ def no_links(*names: object, **options: object) -> None:
 
 
 #: File systems, by what they lack.
-FILE_SYSTEMS = {
+FILE_SYSTEMS: dict[str, tuple[tuple[Any, str, Callable[..., None]], ...]] = {
     "all": (),
     "a rename that replaces nothing": ((module, "_rename_noreplace", no_such_rename),),
     "that and hard links": (
@@ -156,6 +158,13 @@ FILE_SYSTEMS = {
         (os, "link", no_links),
     ),
 }
+
+
+IN_THE_WAY: tuple[Callable[[Path], object], ...] = (
+    lambda path: path.write_bytes(b"theirs"),
+    lambda path: path.mkdir(),
+    lambda path: path.symlink_to("gone"),
+)
 
 
 @pytest.mark.parametrize("lacks", FILE_SYSTEMS)
@@ -169,12 +178,7 @@ def test_a_name_that_is_taken_is_left_alone_and_the_draft_is_kept(
     publish(draft, target, replace=False)
     assert target.read_bytes() == b"ours"
     assert not draft.exists()
-    in_the_way = {
-        "a file": lambda path: path.write_bytes(b"theirs"),
-        "a folder": lambda path: path.mkdir(),
-        "a link to nothing": lambda path: path.symlink_to("gone"),
-    }
-    for number, make in enumerate(in_the_way.values()):
+    for number, make in enumerate(IN_THE_WAY):
         draft.write_bytes(b"ours")
         target = tmp_path / f"{number}.webm"
         make(target)
