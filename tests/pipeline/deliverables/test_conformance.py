@@ -395,7 +395,7 @@ def delivered_parts(path: Path) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     with av.open(str(path)) as container:
         for packet in container.demux():
-            parts = {packet.stream.type: bytes(packet)}
+            parts: dict[str, bytes] = {packet.stream.type: bytes(packet)}
             if packet.has_sidedata("matroska_block_additional"):
                 # After the number of the addition, 8 bytes that the file has elsewhere.
                 parts["alpha"] = bytes(packet.get_sidedata("matroska_block_additional"))[8:]
