@@ -33,6 +33,7 @@ from orchestrator.settings.settings import (
 )
 from orchestrator.words import TIME_FORMS, clock, seconds_of
 from pipeline.contract import Finding, MattingSettings, SegmentJob, VideoInfo, VideoSettings
+from pipeline.deliverables.kept import with_fields
 from pipeline.errors import SettingsError, VrmatteError
 from pipeline.judge.doubt import Doubt, doubts_of
 from pipeline.prompts.prompts import Prompts
@@ -156,7 +157,7 @@ def preview(
             settings, why = found[suited.settings], suited.why
         prompts = prompts_for(settings.matting, request.video, info, folder / "index.json")
         chosen = replace(video_settings(settings), start_frame=0)  # any frame may be asked for
-        info = info.every_nth(chosen.every)
+        info = with_fields(info.every_nth(chosen.every), chosen)
         if prompts is not None:
             prompts = on_frames_taken(prompts, info)
             packed = pack(prompts)

@@ -19,6 +19,7 @@ from pipeline.contract import (
     is_huge,
 )
 from pipeline.deliverables.base import Deliverable, make_deliverable
+from pipeline.deliverables.kept import needs_fine
 from pipeline.encode.ffmpeg_pipe import Encoder
 from pipeline.errors import InputError, Stopped
 from pipeline.files.disk import disk_error, refusal, writing
@@ -86,6 +87,7 @@ def run_segment(
             device,
             threads=job.settings.processing.decode_threads,
             cpu_decode=concession.cpu_decode,
+            fine=needs_fine(job.video, job.settings),
         )
         chunk = max(1, chunk_frames(job.video, job.settings.streaming) // concession.chunk_divisor)
         with clock.at("matting"):

@@ -128,7 +128,7 @@ def true_alpha(path: Path) -> Iterator[Floats]:
 def _alpha(frame: Any, shown: str) -> Floats:
     import numpy as np
 
-    from pipeline.verify.selfcheck import frame_planes
+    from pipeline.pixels.planes import frame_planes
 
     name, depth = frame.format.name, frame.format.components[0].bits
     most = 2**depth - 1

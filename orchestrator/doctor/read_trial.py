@@ -142,7 +142,7 @@ def _decoded(path: Path) -> Iterator[Any]:
 
 def _alpha(frame: Any, kind: Alpha | None) -> Floats | None:
     """float32 ``[H, W]``, 0..1; None where the picture has none."""
-    from pipeline.verify.selfcheck import frame_planes
+    from pipeline.pixels.planes import frame_planes
 
     planes = frame_planes(frame)
     depth = frame.format.components[0].bits

@@ -137,7 +137,7 @@ def _expected_brightness(path: Path) -> list[float]:
     """The same by another decoder: means of the luma planes, which are of limited range."""
     import av
 
-    from pipeline.verify.selfcheck import frame_planes
+    from pipeline.pixels.planes import frame_planes
 
     means = []
     with av.open(str(path)) as container:

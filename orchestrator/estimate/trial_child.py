@@ -103,6 +103,7 @@ def measure(request: StageRequest, folder: Path, device_name: str) -> Stages:
 
     from pipeline.clip import ClipReader
     from pipeline.contract import SegmentJob, chunk_frames
+    from pipeline.deliverables.kept import needs_fine
     from pipeline.flow.cuda_streams import segment_stream
     from pipeline.source.decode import FrameReader
     from pipeline.source.frame_index import index_of
@@ -123,7 +124,11 @@ def measure(request: StageRequest, folder: Path, device_name: str) -> Stages:
     stop = min(request.stop, start + max(2 * chunk, int(HELD_BYTES / frame_bytes)))
     job = SegmentJob(video, settings, 0, start, stop, str(index_path), str(folder))
     reader = FrameReader(
-        video, index_of(video, index_path), device, threads=settings.processing.decode_threads
+        video,
+        index_of(video, index_path),
+        device,
+        threads=settings.processing.decode_threads,
+        fine=needs_fine(video, settings),
     )
     prepared = chain.prepare(ClipReader(job, reader))
     seen = time.perf_counter()

@@ -33,6 +33,7 @@ from pipeline.contract import (
     VideoSettings,
     segment_frames,
 )
+from pipeline.deliverables.kept import losses, with_fields
 from pipeline.errors import (
     DiskError,
     ErrorRecord,
@@ -246,7 +247,7 @@ class Planner:
             with_frames(asked, wanted.times, whole, source.name)
             for asked in wanted.candidates or (wanted.settings,)
         ]
-        info = whole.every_nth(settings.every, settings.phase)
+        info = with_fields(whole.every_nth(settings.every, settings.phase), settings)
         chosen = self.choose(info, (settings, *others), index_path) if others else Chosen(settings)
         settings = self.settle(info, chosen.settings, index_path)
         prompts = prompts_for(settings.matting, source.path, whole, index_path)
@@ -259,6 +260,7 @@ class Planner:
         self._require_no_link(work_dir, source)
         start, stop = frames_taken(info, settings)
         shown = output_video(info, settings)
+        info = replace(info, notes=(*info.notes, *losses(shown, settings)))
         outputs = [
             self.out / stem.parent / output_name(stem.name, name, shown)
             for name in settings.deliverables

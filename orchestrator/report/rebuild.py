@@ -199,7 +199,7 @@ def _job(record: Mapping[str, Any], video: Mapping[str, Any], info: VideoInfo) -
     return VideoJob(
         id=video["id"],
         name=video["name"],
-        info=info,
+        info=replace(info, notes=tuple(video.get("notes", info.notes))),
         settings=VideoSettings(
             start_frame=video.get("start_frame", 0),
             max_frames=video.get("max_frames"),

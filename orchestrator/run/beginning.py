@@ -70,6 +70,7 @@ def _record(
                 "model_why": printable(job.model_why),
                 "scale_factor": job.settings.processing.scale_factor,
                 "differs": dict(job.differing),
+                "notes": [printable(note) for note in job.info.notes],
                 "frames": job.num_frames,
                 "start_frame": job.settings.start_frame,
                 "max_frames": job.settings.max_frames,

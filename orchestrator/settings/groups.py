@@ -71,6 +71,13 @@ class InputSettings:
             " as long, at as low a frame rate",
         ),
     ] = 1
+    deinterlace: Annotated[
+        Literal["auto", "off"],
+        Field(
+            description="interlaced videos: auto makes each picture whole from its fields and"
+            " their neighbours (bwdif); off leaves the fields woven"
+        ),
+    ] = "auto"
     follow_links: Annotated[
         bool, Field(description="follow symbolic links that lead out of the input folder")
     ] = False

@@ -85,6 +85,7 @@ def video_settings(settings: Settings) -> VideoSettings:
         start_frame=settings.input.start_frame,
         max_frames=settings.input.max_frames,
         every=settings.input.every,
+        deinterlace=settings.input.deinterlace,
         streaming=settings.streaming,
         processing=settings.processing,
         matting=narrowed(settings.matting),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from typing import Literal
 
 from pipeline.contract.encoding import EncodingSettings
 from pipeline.contract.fingerprint import pixel_fingerprint
@@ -21,6 +22,7 @@ class VideoSettings:
         deliverables: names of the formats to make.
         start_frame, max_frames: the range, in frames of the whole video; None means to the end.
         every: of that range, every so many frames one is taken.
+        deinterlace: whether the pictures of an interlaced video are made whole.
         prompts_sha256: of what is said of the subject (`pipeline/prompts/store.py`); None: nothing.
     """
 
@@ -28,6 +30,7 @@ class VideoSettings:
     start_frame: int = 0
     max_frames: int | None = None
     every: int = 1
+    deinterlace: Literal["auto", "off"] = "auto"
     streaming: StreamingSettings = field(default_factory=StreamingSettings)
     processing: ProcessingSettings = field(default_factory=ProcessingSettings)
     matting: MattingSettings = field(default_factory=MattingSettings)

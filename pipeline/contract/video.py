@@ -24,6 +24,10 @@ ProjectionName = Literal[
 CUT_OFF = "the file is cut off"
 
 
+#: The field of an interlaced picture that is shown first: its even rows, or its odd ones.
+FirstField = Literal["top", "bottom"]
+
+
 def eye_size(layout: Layout, height: int, width: int) -> tuple[int, int]:
     """(height, width) of one eye in a picture of that size, both even."""
     return {"mono": (height, width), "sbs": (height, width // 2), "tb": (height // 2, width)}[
@@ -69,6 +73,22 @@ class Crop(NamedTuple):
 
 
 NO_CROP = Crop()
+
+
+@dataclass(frozen=True, slots=True)
+class MasteringData:
+    """HDR10's static data: the display that a film was made on, and how bright it is.
+
+    Attributes:
+        display: x and y of green, blue, red and white in 1/50000, then its most and its least light
+            in 1/10000 cd/m2 (Rec. ITU-T H.265, D.3.28); None where the file is silent.
+        max_cll, max_fall: the brightest pixel, and the brightest picture on average, in cd/m2; 0 is
+            not known.
+    """
+
+    display: tuple[int, ...] | None
+    max_cll: int = 0
+    max_fall: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +187,12 @@ class VideoInfo:
         begin_s: time stamp of the first picture, in seconds of the file's own clock.
         pose: yaw, pitch and roll by which players turn the sphere, in degrees, as the file says.
         stored: the picture in the file, where decoding shows the eyes in another projection.
+        sample_aspect: width of a pixel of the upright picture, as a share of its height.
+        timecode: of the first frame of the whole video, ``HH:MM:SS:FF`` counted in its frames, or
+            ``HH:MM:SS;FF`` with drop frames; empty where it has none.
+        mastering: its data for HDR displays.
+        first_field: of each picture, where two fields are woven into it that are to be made whole
+            (`pipeline/source/deinterlace.py`); None where it is whole.
         every, phase: frame k is frame ``phase + k * every`` of the whole video; see `every_nth`.
         seen: the file in this run; None where no run has planned it.
     """
@@ -199,6 +225,10 @@ class VideoInfo:
     projection_reason: str = ""
     pose: tuple[float, float, float] = (0.0, 0.0, 0.0)
     stored: StoredView | None = None
+    sample_aspect: Fraction = Fraction(1)
+    timecode: str = ""
+    mastering: MasteringData | None = None
+    first_field: FirstField | None = None
     every: int = 1
     phase: int = 0
     crop: Crop = NO_CROP

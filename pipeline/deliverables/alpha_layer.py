@@ -104,7 +104,8 @@ def read_layers(path: Path, *, hashed: bool = False) -> CodedLayers:
 
 
 def decoded_rgba_frames(path: Path, numbers: set[int]) -> Iterator[tuple[int, Any]]:
-    """The frames of those numbers, in order, each as a PyAV frame of ``yuva420p`` with its tags.
+    """The frames of those numbers, in order, each as a PyAV frame of ``yuva420p`` or
+    ``yuva420p10le`` with its tags.
 
     PyAV's own decoder is not asked for alpha, and cannot be: FFmpeg's program is, as a child. Where
     all are keyframes no others are decoded.
@@ -154,7 +155,7 @@ def first_rgba_frames(path: Path, count: int, options: Sequence[str] = ()) -> It
         try:
             with suppress(av.FFmpegError), av.open(child.stdout, "r", format="nut") as pictures:
                 for frame in pictures.decode(video=0):
-                    if frame.format.name != "yuva420p":
+                    if frame.format.name not in ("yuva420p", "yuva420p10le"):
                         raise EncodeError(f"{path.name} decodes without alpha")
                     for name, value in tags.items():  # NUT does not keep them
                         setattr(frame, name, value)

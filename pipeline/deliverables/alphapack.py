@@ -18,8 +18,9 @@ from pipeline.deliverables.movie import Movie
 from pipeline.encode.choice import encoder_options
 from pipeline.pixels.alphapack import pack, unpack
 from pipeline.pixels.batches import FrameBatch
-from pipeline.pixels.color import YuvFormat, rgb_planes
+from pipeline.pixels.color import rgb_planes
 from pipeline.pixels.eyes import join_eyes, split_eyes
+from pipeline.pixels.fine import with_fine
 from pipeline.pixels.layers import Layers
 from pipeline.pixels.projection import Projection, named_projection
 from pipeline.pixels.sampling import project
@@ -38,7 +39,6 @@ class AlphaPack(Movie):
         """Raises InputError where `packed_picture` does."""
         super().__init__(video, settings)
         self._height = self._picture.height
-        self._form = YuvFormat(self._tags.matrix, full_range=False)
 
     def _projections(self, height: int, width: int, target: int) -> tuple[Projection, Projection]:
         """(of the source's eye at that size, of the square that it becomes)."""
@@ -51,19 +51,28 @@ class AlphaPack(Movie):
     def planes(self, layers: Layers) -> Tensor:
         video, height = self._video, self._height
         source = video.eye_size
-        eyes, alphas = layers.rgb, layers.matte.alpha
+        eyes, alphas, form = layers.rgb, layers.matte.alpha, self._yuv()
         views = self._projections(*source, height)
         pixels = 2 * height * height
-        out = torch.empty(len(eyes), pixels * 3 // 2, dtype=torch.uint8, device=eyes.device)
+        out = torch.empty(len(eyes), pixels * 3 // 2, dtype=form.kind, device=eyes.device)
         for t in range(len(eyes)):  # one frame at a time: at 8K a batch would be gigabytes
-            picture = join_eyes(_shown_in(eyes[t], views)[None], "sbs")
+            own = eyes[t]
+            if self._deep and layers.fine is not None:
+                own = with_fine(own.float().div_(255), layers.fine[t])
+            picture = join_eyes(_shown_in(own, views)[None], "sbs")
             alpha = _shown_in(alphas[t].float().clamp(0, 1), views)
             packed = pack(picture, alpha[None])[0]
-            rgb_planes(packed.float().div_(255), self._form, out[t])
-        return out
+            levels = packed.float()
+            rgb_planes(levels.div_(255) if packed.dtype == torch.uint8 else levels, form, out[t])
+        return out.view(torch.uint8)
 
     def _encoder_options(self) -> list[str]:
-        return encoder_options(self._settings.encoding, self._keyframe_interval)
+        return encoder_options(
+            self._settings.encoding,
+            self._keyframe_interval,
+            deep=self._deep,
+            mastering=self._video.mastering,
+        )
 
     def _read(self, frame: object) -> Decoded:
         whole = shown_picture(frame, "mono", False).rgb

@@ -66,7 +66,7 @@ def with_encoder(
                 " on this machine",
                 "set encoding.encoder: auto",
             )
-    from_gpu = [shown for row, shown in pictures if row.from_gpu]
+    from_gpu = [(row, shown) for row, shown in pictures if row.from_gpu]
     return replace(settings, encoding=_with_input(video, from_gpu, encoding, device_trial))
 
 
@@ -84,7 +84,7 @@ def _require_own_codecs(
 
 def _with_input(
     video: VideoInfo,
-    pictures: Sequence[Picture],
+    pictures: Sequence[tuple[Format, Picture]],
     encoding: EncodingSettings,
     device_trial: DeviceTrial | None,
 ) -> EncodingSettings:
@@ -99,11 +99,15 @@ def _with_input(
         why_not: str | None = "not all workers have a GPU"
     elif video.color.matrix not in (*MATRICES, "unspecified"):
         why_not = f"TorchCodec does not know the colour matrix {video.color.matrix}"
+    elif encoding.nvenc_input == "auto" and any(
+        row.bits_of(video, encoding) > 8 for row, _ in pictures
+    ):
+        why_not = "pictures of more than 8 bits go by the pipe"
     elif encoding.point().nvenc_cq < LEAST_CQ:
         why_not = f"with nvenc_cq below {LEAST_CQ} NVENC may crash, and must have its own process"
     else:
         options = tuple(encoder_options(encoding, 60))
-        tried = (device_trial(options, shown.width, shown.height) for shown in pictures)
+        tried = (device_trial(options, shown.width, shown.height) for _, shown in pictures)
         why_not = next((problem for problem in tried if problem is not None), None)
     if why_not is None:
         return replace(encoding, nvenc_input="gpu")

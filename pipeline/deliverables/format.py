@@ -87,6 +87,8 @@ class Format:
         size: of its pictures on the disk, without sound.
         sidecar: what players make of it; None: it is for no player.
         picture: its pictures for a video; raises InputError where it cannot hold that video.
+        bits: of a sample of its pictures, at the most; of a source of 8 bits they have 8.
+        mastering: whether its encoder writes HDR10's static data.
         needs: layers that it is made of (see `pipeline.pixels.layers.Layers`).
         from_gpu: whether its encoder can take pictures from the GPU's memory, by NVENC.
         read_back: ``"module:attribute"``, a `ReadBack`; None: it is a film, which PyAV reads.
@@ -105,6 +107,8 @@ class Format:
     size: RelativeSize | FixedRate
     sidecar: SidecarKind | None
     picture: Callable[[VideoInfo], Picture] = as_in_source
+    bits: Callable[[EncodingSettings], int] = lambda encoding: 8
+    mastering: Callable[[EncodingSettings], bool] = lambda encoding: False
     needs: frozenset[str] = frozenset({"rgb", "alpha"})
     from_gpu: bool = False
     read_back: str | None = None
@@ -138,6 +142,10 @@ class Format:
     def shows_alpha(self) -> bool:
         """Whether alpha can be read off its pictures, pixel by pixel."""
         return self.is_transparent or self.alpha == "grey"
+
+    def bits_of(self, video: VideoInfo, encoding: EncodingSettings) -> int:
+        """Bits of that video's samples that its pictures keep."""
+        return max(8, min(video.bit_depth, self.bits(encoding)))
 
     def codec_for(self, encoding: EncodingSettings) -> str:
         """FFmpeg's name of its codec under these settings."""

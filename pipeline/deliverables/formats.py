@@ -34,6 +34,22 @@ def _memory_by_codec(encoding: EncodingSettings) -> int:
     return 180 if encoding.codec == "hevc" and point.hevc_preset in _SLOW else 165
 
 
+def _bits_by_codec(encoding: EncodingSettings) -> int:
+    """No player in a headset or a browser takes H.264 of 10 bits."""
+    return 8 if encoding.codec == "h264" else 10
+
+
+def _bits_of_greenscreen(encoding: EncodingSettings) -> int:
+    """TorchCodec hands 8 bits to NVENC."""
+    in_gpu = encoding.encoder == "nvenc" and encoding.nvenc_input == "gpu"
+    return 8 if in_gpu else _bits_by_codec(encoding)
+
+
+def _mastering_by_codec(encoding: EncodingSettings) -> bool:
+    """ffmpeg's NVENC takes them from frames only, and planes in a pipe have none."""
+    return encoding.encoder != "nvenc" and encoding.codec != "h264"
+
+
 def _memory_of_two_layers(encoding: EncodingSettings) -> int:
     return 310 if encoding.point().hevc_preset in _SLOW else 250
 
@@ -99,6 +115,8 @@ GREENSCREEN = Format(
     encoder_memory=_memory_by_codec,
     size=RelativeSize(1.0),
     sidecar="green",
+    bits=_bits_of_greenscreen,
+    mastering=_mastering_by_codec,
     from_gpu=True,
 )
 
@@ -115,6 +133,8 @@ ALPHAPACK = Format(
     size=RelativeSize(1.0),
     sidecar="alpha-packed",
     picture=packed_picture,
+    bits=_bits_by_codec,
+    mastering=_mastering_by_codec,
 )
 
 MATTE = Format(
@@ -128,6 +148,8 @@ MATTE = Format(
     encoder_memory=_memory_by_codec,
     size=RelativeSize(0.5),
     sidecar="mask",
+    bits=_bits_by_codec,
+    needs=frozenset({"alpha"}),
 )
 
 PRORES = Format(
@@ -143,6 +165,7 @@ PRORES = Format(
     # The subject of the demo clip 0.37; test patterns all over 0.23; an empty picture 0.015.
     size=FixedRate(expected=0.4, least=0.01),
     sidecar="alpha",
+    bits=lambda encoding: 10,
 )
 
 HEVC_ALPHA = Format(
@@ -157,6 +180,8 @@ HEVC_ALPHA = Format(
     encoder_memory=_memory_of_two_layers,
     size=RelativeSize(1.5),
     sidecar="alpha",
+    bits=lambda encoding: 10,
+    mastering=lambda encoding: True,
 )
 
 TIFF = Format(
@@ -171,6 +196,7 @@ TIFF = Format(
     encoder_memory=lambda encoding: 5,  # a page at a time
     size=RelativeSize(3.0),
     sidecar=None,
+    needs=frozenset({"alpha"}),
     read_back="pipeline.deliverables.tiff:read_back",
 )
 

@@ -19,7 +19,7 @@ from pipeline.deliverables.movie import Movie
 from pipeline.encode.choice import encoder_options
 from pipeline.encode.ffmpeg_pipe import Encoder
 from pipeline.encode.nvenc import DeviceEncoder
-from pipeline.pixels.color import YuvFormat, rgb_planes
+from pipeline.pixels.color import rgb_planes
 from pipeline.pixels.layers import Layers
 from pipeline.verify.selfcheck import Decoded, Sample, grid
 
@@ -37,27 +37,26 @@ class GreenScreen(Movie):
     def __init__(self, video: VideoInfo, settings: VideoSettings) -> None:
         super().__init__(video, settings)
         self._color = parse_color(settings.encoding.screen_color)
-        self._form = YuvFormat(self._tags.matrix, full_range=False)
         #: Its planes are red, green and blue, and its encoder takes them from the GPU's memory.
         self.stays_on_device = (
             settings.encoding.encoder == "nvenc" and settings.encoding.nvenc_input == "gpu"
         )
 
     def planes(self, layers: Layers) -> Tensor:
-        rgb, alpha = self._eyes_joined(layers)
+        (rgb, alpha), fine = self._eyes_joined(layers), self._fine(layers)
+        form = self._yuv()
         # Filled, not brought over, for which the thread would wait.
         behind = torch.stack([rgb.new_full((1, 1), c, dtype=torch.float32) for c in self._color])
         count, _, height, width = rgb.shape
-        num_bytes = height * width * 3 if self.stays_on_device else height * width * 3 // 2
-        out = torch.empty(count, num_bytes, dtype=torch.uint8, device=rgb.device)
+        samples = height * width * 3 if self.stays_on_device else height * width * 3 // 2
+        out = torch.empty(count, samples, dtype=form.kind, device=rgb.device)
         for t in range(count):  # one frame at a time: at 8K a batch of floats would be gigabytes
-            colour = rgb[t].float().div_(255) if rgb.dtype == torch.uint8 else rgb[t].float()
-            shown = torch.lerp(behind, colour, alpha[t].float().clamp(0, 1))
+            shown = torch.lerp(behind, self._one_colour(rgb, fine, t), alpha[t].float().clamp(0, 1))
             if self.stays_on_device:  # half is added because the cast cuts off
                 out[t].copy_(shown.mul_(255).add_(0.5).clamp_(0, 255).view(-1))
             else:
-                rgb_planes(shown, self._form, out[t])
-        return out
+                rgb_planes(shown, form, out[t])
+        return out.view(torch.uint8)
 
     def open_segment(self, path: Path) -> Encoder:
         if not self.stays_on_device:
@@ -68,7 +67,12 @@ class GreenScreen(Movie):
         return DeviceEncoder(path, self._size(), rate, options, container=self.container)
 
     def _encoder_options(self) -> list[str]:
-        return encoder_options(self._settings.encoding, self._keyframe_interval)
+        return encoder_options(
+            self._settings.encoding,
+            self._keyframe_interval,
+            deep=self._deep,
+            mastering=self._video.mastering,
+        )
 
     def _expected(self, sample: Sample) -> Tensor:
         return sample.subject + (1 - sample.alpha) * self._screen()

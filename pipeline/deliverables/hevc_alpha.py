@@ -24,8 +24,9 @@ from pipeline.deliverables.alpha_layer import (
 from pipeline.deliverables.format import Format
 from pipeline.deliverables.formats import HEVC_ALPHA
 from pipeline.deliverables.movie import Coded, Transparent
+from pipeline.encode.hdr import x265_parameters
 from pipeline.errors import EncodeError
-from pipeline.pixels.color import YuvFormat, rgba_planes
+from pipeline.pixels.color import rgba_planes
 from pipeline.pixels.layers import Layers
 
 
@@ -38,8 +39,7 @@ class HevcAlpha(Transparent):
     pixel_formats: ClassVar[tuple[str, ...]] = ("yuva420p", "yuv420p")
 
     def planes(self, layers: Layers) -> Tensor:
-        form = YuvFormat(self._tags.matrix, full_range=False)
-        return rgba_planes(*self._eyes_by_rows(layers), form)
+        return rgba_planes(*self._eyes_by_rows(layers), self._yuv(), self._fine(layers))
 
     def _encoder_options(self) -> list[str]:
         encoding = self._settings.encoding
@@ -49,10 +49,12 @@ class HevcAlpha(Transparent):
         parameters = (
             f"log-level=error:info=0:pools={encoding.encoder_threads}:frame-threads=1:bframes=0"
             f":keyint={interval}:min-keyint={interval}:scenecut=0:open-gop=0"
+            f"{x265_parameters(self._video.mastering)}"
         )
         return [
             *("-c:v", "libx265", "-preset", point.hevc_preset, "-crf", str(point.hevc_crf)),
-            *("-x265-params", parameters, "-tag:v", "hvc1", "-pix_fmt", "yuva420p"),
+            *("-x265-params", parameters, "-tag:v", "hvc1"),
+            *("-pix_fmt", self._pixel_formats()[0]),
         ]
 
     def _sampled(self, path: Path, numbers: set[int]) -> Iterator[tuple[int, Any]]:

@@ -3,7 +3,8 @@
 Grey as it is shown, over the full 0..255, is alpha: black is background, white is subject. In the
 file that is luma of limited range (16 is alpha 0, 235 is alpha 1) and tagged so, because players
 and editors take untagged and tagged H.264, HEVC and AV1 for that, but not all of them know the
-other. Steps are 1/219. Frame k is frame k of every other format, and of the range of the source.
+other. Steps are 1/219, and 1/876 where the source has 10 bits. Frame k is frame k of every other
+format, and of the range of the source.
 """
 
 from __future__ import annotations
@@ -21,8 +22,6 @@ from pipeline.pixels.eyes import join_eyes
 from pipeline.pixels.layers import Layers
 from pipeline.verify.selfcheck import Decoded, Sample, grid
 
-_BLACK, _STEPS, _NO_COLOUR = 16, 219, 128  # Rec. ITU-T H.273, section 8.3, 8 bit limited range
-
 
 class Matte(Movie):
     """See `pipeline.deliverables.base.Deliverable`."""
@@ -36,13 +35,15 @@ class Matte(Movie):
         alpha = join_eyes(layers.matte.alpha, self._video.layout, self._video.right_first)
         count, _, height, width = alpha.shape
         pixels = height * width
+        form = self._yuv()
+        (steps, black), (_, no_colour) = form.luma, form.chroma
         out = torch.full(
-            (count, pixels * 3 // 2), _NO_COLOUR, dtype=torch.uint8, device=alpha.device
+            (count, pixels * 3 // 2), int(no_colour), dtype=form.kind, device=alpha.device
         )
         for t in range(count):
-            luma = alpha[t].float().clamp(0, 1).mul_(_STEPS).add_(_BLACK + 0.5)
+            luma = alpha[t].float().clamp(0, 1).mul_(steps).add_(black + 0.5)
             out[t, :pixels].copy_(luma.view(-1))
-        return out
+        return out.view(torch.uint8)
 
     def _expected(self, sample: Sample) -> Tensor:
         return sample.alpha
@@ -51,4 +52,4 @@ class Matte(Movie):
         return grid(picture.rgb[:, :1])
 
     def _encoder_options(self) -> list[str]:
-        return encoder_options(self._settings.encoding, self._keyframe_interval)
+        return encoder_options(self._settings.encoding, self._keyframe_interval, deep=self._deep)

@@ -27,9 +27,11 @@ from pipeline.encode.ffmpeg_pipe import Encoder, PipeEncoder, ffmpeg_command, ru
 from pipeline.encode.keyframes import keyframe_interval
 from pipeline.errors import EncodeError
 from pipeline.files.disk import writing
-from pipeline.pixels.color import output_tags
+from pipeline.pixels.color import YuvFormat, output_tags
 from pipeline.pixels.eyes import JoinedEyes, join_eyes
+from pipeline.pixels.fine import with_fine
 from pipeline.pixels.layers import Layers
+from pipeline.source.timecode import counted_on
 from pipeline.verify.readback import FileFacts, inspect_file, sampled_frames
 from pipeline.verify.selfcheck import (
     Decoded,
@@ -67,7 +69,7 @@ class Movie(ABC):
     Attributes:
         format: its row in the catalogue.
         pixel_formats: FFmpeg's names: the one of the raw frames, then others that decoders may
-            make of them.
+            make of them; of a source of 8 bits, if its format can hold more.
         channels: what a picture of it shows, as the self-check names it.
     """
 
@@ -83,6 +85,8 @@ class Movie(ABC):
         self._ticks = ticks_per_second(video.frame_rate)
         self._keyframe_interval = keyframe_interval(video, settings)
         self._picture = self.format.picture(video)
+        #: Whether the source's samples have more than 8 bits, and the pictures too.
+        self._deep = self.format.bits_of(video, settings.encoding) > 8
 
     @property
     def name(self) -> str:
@@ -116,6 +120,14 @@ class Movie(ABC):
         """(width, height) of its pictures."""
         return self._picture.width, self._picture.height
 
+    def _pixel_formats(self) -> tuple[str, ...]:
+        """`pixel_formats` of this video."""
+        return tuple(f"{k}10le" for k in self.pixel_formats) if self._deep else self.pixel_formats
+
+    def _yuv(self) -> YuvFormat:
+        """How its planes mean colours."""
+        return YuvFormat(self._tags.matrix, full_range=False, bit_depth=10 if self._deep else 8)
+
     def _is_hevc(self) -> bool:
         return self.format.codec_for(self._settings.encoding) == "hevc"
 
@@ -126,7 +138,7 @@ class Movie(ABC):
         """What makes the file of raw frames that it is given."""
         width, height = self._size()
         return ffmpeg_command(
-            *("-f", "rawvideo", "-pix_fmt", self.pixel_formats[0]),
+            *("-f", "rawvideo", "-pix_fmt", self._pixel_formats()[0]),
             *("-video_size", f"{width}x{height}"),
             *("-framerate", str(self._video.frame_rate), *self._color_options(), "-i", "pipe:0"),
             *("-an", *self._encoder_options(), *self._color_options(), *self._time_scale()),
@@ -233,7 +245,27 @@ class Movie(ABC):
             options += ["-tag:v", "hvc1"]
         if self._video.title:
             options += ["-metadata", f"title={self._video.title}"]
+        if self._timecode:
+            options += ["-timecode", self._timecode]
+        if self._sample_aspect != 1:
+            width, height = self._size()
+            shape = Fraction(width, height) * self._sample_aspect
+            options += ["-aspect", f"{shape.numerator}:{shape.denominator}"]
         return options
+
+    @property
+    def _timecode(self) -> str:
+        """Of its first frame; empty where the source or its container has none."""
+        video = self._video
+        if self.container != "mov" or not video.timecode:
+            return ""
+        frames = video.phase + self._settings.first_frame * video.every
+        return counted_on(video.timecode, video.frame_rate * video.every, frames, video.every)
+
+    @property
+    def _sample_aspect(self) -> Fraction:
+        """Of its pixels; players spread what is not flat by pixels alone."""
+        return self._video.sample_aspect if self._picture.projection == "flat" else Fraction(1)
 
     def _spherical(self) -> SphericalTags:
         """What players are told of its pictures."""
@@ -268,8 +300,8 @@ class Movie(ABC):
         if not found.ends or "" in found.ends:
             return "a first or last frame that does not decode"
         for kind in found.ends:
-            if kind not in self.pixel_formats:
-                return f"{kind} pictures instead of {self.pixel_formats[0]}"
+            if kind not in self._pixel_formats():
+                return f"{kind} pictures instead of {self._pixel_formats()[0]}"
         if self._is_hevc() and found.codec_tag != "hvc1":
             return f"the tag {found.codec_tag} instead of hvc1"
         # Matroska's time stamps are in milliseconds.
@@ -277,6 +309,10 @@ class Movie(ABC):
             return f"a frame {late * 1000:.1f} ms off its time"
         if problem := self._sound_problem(found, float(num_frames / rate)):
             return problem
+        if abs(found.sample_aspect / self._sample_aspect - 1) > Fraction(1, size[0]):
+            return f"pixels of {found.sample_aspect} instead of {self._sample_aspect}"
+        if found.timecode != self._timecode:
+            return f"the time code {found.timecode!r} instead of {self._timecode!r}"
         if found.tags != readable(self.container, self._spherical()):
             return "stereo or projection tags that do not read back"
         return None
@@ -337,6 +373,19 @@ class Movie(ABC):
         alpha = join_eyes(layers.matte.alpha, layout, swapped)
         colour = layers.rgb if layers.foreground is None else layers.foreground
         return join_eyes(colour, layout, swapped), alpha
+
+    def _fine(self, layers: Layers) -> Tensor | None:
+        """What 8 bits leave out of the colour of whole pictures, where the file holds more."""
+        if layers.fine is None or not self._deep:
+            return None
+        return join_eyes(layers.fine, self._video.layout, self._video.right_first)
+
+    def _one_colour(self, rgb: Tensor, fine: Tensor | None, t: int) -> Tensor:
+        """float32 ``[3, H, W]``, 0..1, of picture `t`."""
+        colour = rgb[t].float()
+        if rgb.dtype == torch.uint8:
+            colour.div_(255)
+        return colour if fine is None else with_fine(colour, fine[t])
 
 
 class Transparent(Movie):

@@ -25,13 +25,16 @@ class ProRes(Transparent):
     container: ClassVar[Literal["webm", "mp4", "mov"]] = "mov"
     pixel_formats: ClassVar[tuple[str, ...]] = ("yuva444p10le", "yuva444p12le")
 
+    def _pixel_formats(self) -> tuple[str, ...]:
+        return self.pixel_formats  # of any source
+
     def planes(self, layers: Layers) -> Tensor:
-        rgb, alpha = self._eyes_joined(layers)
+        (rgb, alpha), fine = self._eyes_joined(layers), self._fine(layers)
         form = YuvFormat(self._tags.matrix, full_range=False, bit_depth=10)
         count, _, height, width = rgb.shape
         out = torch.empty(count, height * width * 4, dtype=torch.int16, device=rgb.device)
         for t in range(count):
-            colour = rgb[t].float().div_(255) if rgb.dtype == torch.uint8 else rgb[t].float()
+            colour = self._one_colour(rgb, fine, t)
             rgba_planes_444(colour, alpha[t, 0].float(), form, out[t])
         return out.view(torch.uint8)
 

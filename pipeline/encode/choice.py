@@ -12,8 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from pipeline.contract import EncodingSettings
+from pipeline.contract import EncodingSettings, MasteringData
 from pipeline.encode.ffmpeg_pipe import ffmpeg_command
+from pipeline.encode.hdr import svt_parameters, x265_parameters
 from pipeline.files.child import tied
 
 Codec = Literal["h264", "hevc", "av1"]
@@ -105,13 +106,23 @@ def _fits(limit: SizeLimit, width: int, height: int) -> bool:
     return width <= limit.width and height <= limit.height and width * height <= limit.area
 
 
-def encoder_options(encoding: EncodingSettings, keyframe_interval: int) -> list[str]:
+def encoder_options(
+    encoding: EncodingSettings,
+    keyframe_interval: int,
+    *,
+    deep: bool = False,
+    mastering: MasteringData | None = None,
+) -> list[str]:
     """ffmpeg's options for one segment of 4:2:0 pictures, such that segments can be joined.
 
     Every group of pictures is closed and as long as asked for, so that frame k * interval is a
     keyframe; parameter sets follow from the settings alone. There are no B frames: time stamps are
     then those of decoding, a segment may have one frame only, no edit list shifts the picture
     against the sound in players that ignore it, and a decoder in a headset holds fewer pictures.
+
+    Args:
+        deep: 10 bits a sample instead of 8.
+        mastering: written where the encoder can, which the format's row says.
     """
     gop = str(keyframe_interval)
     if family(encoding) == "nvenc":
@@ -122,13 +133,18 @@ def encoder_options(encoding: EncodingSettings, keyframe_interval: int) -> list[
             *("-bf", "0", "-g", gop, "-no-scenecut", "1", "-forced-idr", "1", "-strict_gop", "1"),
         ]
     else:
-        options = ["-c:v", _SOFTWARE[encoding.codec], *_software_options(encoding, gop)]
+        options = ["-c:v", _SOFTWARE[encoding.codec], *_software_options(encoding, gop, mastering)]
     if encoding.codec == "hevc":
         options += ["-tag:v", "hvc1"]  # players of Apple take no other
-    return [*options, "-pix_fmt", "yuv420p"]
+    planes = "yuv420p"
+    if deep:  # NVENC takes no other of 10 bits
+        planes = "p010le" if family(encoding) == "nvenc" else "yuv420p10le"
+    return [*options, "-pix_fmt", planes]
 
 
-def _software_options(encoding: EncodingSettings, gop: str) -> list[str]:
+def _software_options(
+    encoding: EncodingSettings, gop: str, mastering: MasteringData | None
+) -> list[str]:
     threads = str(encoding.encoder_threads)
     point = encoding.point()
     if encoding.codec == "h264":
@@ -140,13 +156,14 @@ def _software_options(encoding: EncodingSettings, gop: str) -> list[str]:
         # Frame threads would follow from the machine where they are not given.
         parameters = (
             f"log-level=error:info=0:pools={threads}:frame-threads=2:bframes=0"
-            f":keyint={gop}:min-keyint={gop}:scenecut=0:open-gop=0"
+            f":keyint={gop}:min-keyint={gop}:scenecut=0:open-gop=0{x265_parameters(mastering)}"
         )
         quality = ["-preset", point.hevc_preset, "-crf", str(point.hevc_crf)]
         return [*quality, "-x265-params", parameters]
     quality = ["-preset", str(_SVT_PRESETS[point.av1_preset]), "-crf", str(point.av1_crf)]
     # irefresh-type 2: keyframes close their group; scd: none besides the regular ones.
-    return [*quality, "-g", gop, "-svtav1-params", f"lp={threads}:irefresh-type=2:scd=0"]
+    parameters = f"lp={threads}:irefresh-type=2:scd=0{svt_parameters(mastering)}"
+    return [*quality, "-g", gop, "-svtav1-params", parameters]
 
 
 _TRIALS: dict[tuple[Codec, int, int], bool] = {}

@@ -33,11 +33,12 @@ def pack(rgb: Tensor, alpha: Tensor) -> Tensor:
     corners bleeds into their rim.
 
     Args:
-        rgb: uint8 ``[T, 3, H, 2H]``, two fisheye eyes, the left one on the left; H even.
+        rgb: uint8 or floating 0..1 ``[T, 3, H, 2H]``, two fisheye eyes, the left one on the left; H
+            even.
         alpha: floating ``[T, 2, 1, H, H]``, 0..1, in the same projection, left eye first.
 
     Returns:
-        uint8 ``[T, 3, H, 2H]``; inside the two circles as `rgb`.
+        ``[T, 3, H, 2H]`` of the same dtype; inside the two circles as `rgb`.
 
     Raises:
         ValueError: shapes or dtypes do not fit.
@@ -56,7 +57,9 @@ def pack(rgb: Tensor, alpha: Tensor) -> Tensor:
     for frame, mattes in zip(out, alpha, strict=True):
         for eye, tiles in enumerate(_tiles(height, half)):
             small = _shrink(mattes[eye, 0].float(), half)
-            grey = small.mul(255).add_(0.5).clamp_(0, 255).mul_(opaque).to(torch.uint8)
+            grey = small.clamp(0, 1) * opaque
+            if rgb.dtype == torch.uint8:
+                grey = small.mul(255).add_(0.5).clamp_(0, 255).mul_(opaque).to(torch.uint8)
             for in_frame, in_matte in tiles:
                 place = frame[:, in_frame[0], in_frame[1]]
                 place.copy_(torch.where(written[in_matte], grey[in_matte], place))
@@ -82,6 +85,8 @@ def unpack(packed: Tensor, size: int | None = None) -> Tensor:
     Raises:
         ValueError: shape or dtype do not fit.
     """
+    if packed.dtype != torch.uint8:
+        raise ValueError(f"packed must be uint8, got {packed.dtype}")
     height = _check(packed)
     size = packed_size(height) if size is None else size
     at = (torch.arange(size, device=packed.device, dtype=torch.float64) + 0.5) / size
@@ -104,9 +109,10 @@ def packed_size(height: int) -> int:
 
 def _check(rgb: Tensor) -> int:
     """The height of a frame that is what it should be."""
-    fits = rgb.ndim == 4 and rgb.shape[1] == 3 and rgb.dtype == torch.uint8
+    kind = rgb.dtype == torch.uint8 or rgb.is_floating_point()
+    fits = kind and rgb.ndim == 4 and rgb.shape[1] == 3
     if not fits or rgb.shape[3] != 2 * rgb.shape[2] or rgb.shape[2] % 2 or not rgb.shape[2]:
-        raise ValueError(f"need uint8 [T,3,H,2H] with H even, got {rgb.dtype} {list(rgb.shape)}")
+        raise ValueError(f"need pictures [T,3,H,2H] with H even, got {rgb.dtype} {list(rgb.shape)}")
     return rgb.shape[2]
 
 

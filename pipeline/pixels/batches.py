@@ -17,6 +17,13 @@ def describe(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}@{tensor.device}"
 
 
+def require_fine(fine: Tensor | None, rgb: Tensor) -> None:
+    """Raises ValueError unless `fine` fits to a picture of 8 bits (`pipeline.pixels.fine`)."""
+    if fine is not None:
+        fits = fine.shape == rgb.shape and fine.dtype == torch.int8 and rgb.dtype == torch.uint8
+        require(fits, f"fine must be int8 of the shape of {describe(rgb)}", fine)
+
+
 def require(condition: bool, what: str, tensor: Tensor) -> None:
     """Raises ValueError with `what` and the tensor's shape unless `condition` holds."""
     if not condition:
@@ -32,17 +39,21 @@ class FrameBatch:
         start: number of the first frame.
         seen: bool ``[E, 1, H', W']``: where the file shows anything in each eye, the same in all
             frames of a video; None: everywhere.
+        fine: int8 ``[T, 3, H, W]``, what `rgb` leaves out of a source of more bits
+            (`pipeline.pixels.fine`); None where no format wants it.
     """
 
     rgb: Tensor
     start: int
     seen: Tensor | None = None
+    fine: Tensor | None = None
 
     def __post_init__(self) -> None:
         shape_ok = self.rgb.ndim == 4 and self.rgb.shape[1] == 3 and self.rgb.dtype == torch.uint8
         require(shape_ok, "rgb must be uint8 [T,3,H,W]", self.rgb)
         even = self.rgb.shape[2] % 2 == 0 and self.rgb.shape[3] % 2 == 0
         require(even, "rgb must have even height and width", self.rgb)
+        require_fine(self.fine, self.rgb)
 
     def __len__(self) -> int:
         return self.rgb.shape[0]
@@ -63,11 +74,13 @@ class EyeBatch:
         rgb: uint8 ``[T, E, 3, H, W]``, 0..255.
         start: number of the first frame.
         seen: as in `FrameBatch`.
+        fine: int8 ``[T, E, 3, H, W]``, as in `FrameBatch`; models are never given it.
     """
 
     rgb: Tensor
     start: int
     seen: Tensor | None = None
+    fine: Tensor | None = None
 
     def __post_init__(self) -> None:
         shape_ok = (
@@ -77,6 +90,7 @@ class EyeBatch:
             and self.rgb.dtype == torch.uint8
         )
         require(shape_ok, "rgb must be uint8 [T,E,3,H,W] with E 1 or 2", self.rgb)
+        require_fine(self.fine, self.rgb)
 
     def __len__(self) -> int:
         return self.rgb.shape[0]

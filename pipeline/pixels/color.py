@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from pipeline.contract import ColorTags, VideoInfo
+from pipeline.pixels.fine import split_levels, whole, with_fine
 
 _LUMA_WEIGHTS = {  # FFmpeg's name of the matrix -> (Kr, Kb)
     "bt709": (0.2126, 0.0722),
@@ -85,6 +86,16 @@ class YuvFormat:
         return _LUMA_WEIGHTS[self.matrix]
 
     @property
+    def top(self) -> int:
+        """The highest sample."""
+        return int(2**self.bit_depth - 1)
+
+    @property
+    def kind(self) -> torch.dtype:
+        """Of the planes that are made of it: in 16 bits the low ones are meaningful."""
+        return torch.uint8 if self.bit_depth == 8 else torch.int16
+
+    @property
     def luma(self) -> tuple[float, float]:
         """(scale, offset): the sample is luma * scale + offset, luma in 0..1."""
         if self.full_range:
@@ -100,13 +111,16 @@ class YuvFormat:
         return 224.0 * 2 ** (self.bit_depth - 8), middle
 
 
-def yuv_to_rgb(planes: tuple[Tensor, Tensor, Tensor], form: YuvFormat, out: Tensor) -> None:
+def yuv_to_rgb(
+    planes: tuple[Tensor, Tensor, Tensor], form: YuvFormat, out: Tensor, fine: Tensor | None = None
+) -> None:
     """Convert the planes of one frame, rounding to nearest.
 
     Args:
         planes: Y ``[H, W]`` and U, V ``[ceil(H/sy), ceil(W/sx)]``, uint8 or uint16, sx, sy 1, 2
             or 4.
         out: uint8 ``[3, H, W]``, 0..255, written to; may be a view.
+        fine: int8 ``[3, H, W]``, what `out` leaves out (`pipeline.pixels.fine`), written to.
     """
     y, u, v = planes
     height, width = y.shape
@@ -115,9 +129,9 @@ def yuv_to_rgb(planes: tuple[Tensor, Tensor, Tensor], form: YuvFormat, out: Tens
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
         strip = slice(top // step_y, -(-bottom // step_y))
-        _convert_strip(
-            y[top:bottom], u[strip], v[strip], (step_y, step_x), form, out[:, top:bottom]
-        )
+        part = y[top:bottom], u[strip], v[strip]
+        rest = None if fine is None else fine[:, top:bottom]
+        _convert_strip(*part, (step_y, step_x), form, out[:, top:bottom], rest)
 
 
 def _subsampling(full: int, part: int) -> int:
@@ -125,7 +139,13 @@ def _subsampling(full: int, part: int) -> int:
 
 
 def _convert_strip(
-    y: Tensor, u: Tensor, v: Tensor, step: tuple[int, int], form: YuvFormat, out: Tensor
+    y: Tensor,
+    u: Tensor,
+    v: Tensor,
+    step: tuple[int, int],
+    form: YuvFormat,
+    out: Tensor,
+    fine: Tensor | None,
 ) -> None:
     luma_scale, luma_offset = form.luma
     chroma_scale, middle = form.chroma
@@ -135,9 +155,9 @@ def _convert_strip(
     cb = u.float().sub_(middle).mul_(unit)
     cr = v.float().sub_(middle).mul_(unit)
     height, width = y.shape
-    for channel, difference in zip(out, _rgb_less_luma(cb, cr, form), strict=True):
+    for number, difference in enumerate(_rgb_less_luma(cb, cr, form)):
         full = _repeat(difference, step)[:height, :width]
-        channel.copy_(_whole((luma + full).clamp_(0, 255)))
+        split_levels(luma + full, out[number], None if fine is None else fine[number])
 
 
 def _rgb_less_luma(cb: Tensor, cr: Tensor, form: YuvFormat) -> tuple[Tensor, Tensor, Tensor]:
@@ -151,15 +171,6 @@ def _rgb_less_luma(cb: Tensor, cr: Tensor, form: YuvFormat) -> tuple[Tensor, Ten
         (cb * (-2 * kb * (1 - kb) / kg)).add_(cr, alpha=-2 * kr * (1 - kr) / kg),
         cb * (2 * (1 - kb)),
     )
-
-
-def _whole(values: Tensor) -> Tensor:
-    """Floats of 0..255 without their fractions, to be copied to bytes.
-
-    On a CPU PyTorch casts floats to bytes one by one, to 16 bits and from there to bytes eight at a
-    time: 0.1 ms for 1280x720 instead of 0.5.
-    """
-    return values.to(torch.int16) if values.device.type == "cpu" else values
 
 
 def _repeat(plane: Tensor, step: tuple[int, int]) -> Tensor:
@@ -202,8 +213,13 @@ def _rows(pictures: Tensor | Pictures, number: int, top: int, bottom: int) -> Te
     return pictures.rows(number, top, bottom)
 
 
-def rgba_planes(rgb: Tensor | Pictures, alpha: Tensor | Pictures, form: YuvFormat) -> Tensor:
-    """Planar 4:2:0 with alpha (``yuva420p``) of a batch, as the encoder reads it.
+def rgba_planes(
+    rgb: Tensor | Pictures,
+    alpha: Tensor | Pictures,
+    form: YuvFormat,
+    fine: Tensor | Pictures | None = None,
+) -> Tensor:
+    """Planar 4:2:0 with alpha (``yuva420p`` and its like) of a batch, as the encoder reads it.
 
     Colour where alpha is 0 becomes black: what was cut out is not in the file. Chroma is averaged
     with alpha as weight, so that the black does not bleed into the subject's edge.
@@ -211,13 +227,15 @@ def rgba_planes(rgb: Tensor | Pictures, alpha: Tensor | Pictures, form: YuvForma
     Args:
         rgb: ``[T, 3, H, W]``, uint8 0..255 or floating 0..1, H and W even.
         alpha: floating ``[T, 1, H, W]``, 0..1.
+        fine: int8 ``[T, 3, H, W]``, added to the colours; None: nothing is.
 
     Returns:
-        uint8 ``[T, H*W*5/2]``: Y, U, V, A of each frame, contiguous.
+        uint8 ``[T, bytes of a frame]``: Y, U, V, A of each frame, contiguous, of one byte each or,
+        with more than 8 bits, of two.
     """
     frames, _, height, width = rgb.shape
-    pixels = height * width
-    out = torch.empty(frames, pixels * 5 // 2, dtype=torch.uint8, device=rgb.device)
+    pixels, most = height * width, form.top
+    out = torch.empty(frames, pixels * 5 // 2, dtype=form.kind, device=rgb.device)
     rows = _strip_rows(height, width, rgb.device)
     for t in range(frames):  # by strips: at 8K the floats of a frame would be a gigabyte
         y_out, u_out, v_out = _planes_420(out[t], height, width)
@@ -227,17 +245,20 @@ def rgba_planes(rgb: Tensor | Pictures, alpha: Tensor | Pictures, form: YuvForma
             colour = _rows(rgb, t, top, top + rows).float()
             if rgb.dtype == torch.uint8:
                 colour.div_(255)
-            opacity = _rows(alpha, t, top, top + rows)[0].float().mul(255).add_(0.5).clamp_(0, 255)
-            a_out[strip].copy_(_whole(opacity))
+            if fine is not None:
+                colour = with_fine(colour, _rows(fine, t, top, top + rows))
+            opacity = _rows(alpha, t, top, top + rows)[0].float()
+            opacity = opacity.mul(most).add_(0.5).clamp_(0, most)
+            a_out[strip].copy_(whole(opacity))
             y, u, v = _yuv420(colour, a_out[strip].float(), form)
-            y_out[strip].copy_(_whole(y))
-            u_out[half].copy_(_whole(u))
-            v_out[half].copy_(_whole(v))
-    return out
+            y_out[strip].copy_(whole(y))
+            u_out[half].copy_(whole(u))
+            v_out[half].copy_(whole(v))
+    return out.view(torch.uint8)
 
 
 def _planes_420(flat: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Views of Y, U and V in the bytes of a picture."""
+    """Views of Y, U and V in the samples of a picture."""
     pixels, half = height * width, (height // 2, width // 2)
     y = flat[:pixels].view(height, width)
     u = flat[pixels : pixels * 5 // 4].view(half)
@@ -252,11 +273,11 @@ def _strip_rows(height: int, width: int, device: torch.device) -> int:
 
 
 def rgb_planes(rgb: Tensor, form: YuvFormat, out: Tensor) -> None:
-    """Planar 4:2:0 (``yuv420p``) of one opaque picture.
+    """Planar 4:2:0 (``yuv420p`` and its like) of one opaque picture.
 
     Args:
         rgb: floating ``[3, H, W]``, 0..1, H and W even.
-        out: uint8 ``[H*W*3/2]``, written to: Y, U, V.
+        out: `form.kind` ``[H*W*3/2]``, written to: Y, U, V.
     """
     kr, kb = form.weights
     kg = 1 - kr - kb
@@ -270,14 +291,14 @@ def rgb_planes(rgb: Tensor, form: YuvFormat, out: Tensor) -> None:
         part = rgb[:, strip]
         y = (part[0] * kr).add_(part[1], alpha=kg).add_(part[2], alpha=kb)
         # Half is added because the cast to uint8 cuts off.
-        y = y.mul_(luma_scale).add_(luma_offset + 0.5).clamp_(0, 255)
-        y_out[strip].copy_(_whole(y))
+        y = y.mul_(luma_scale).add_(luma_offset + 0.5).clamp_(0, form.top)
+        y_out[strip].copy_(whole(y))
         mean = _halved(part)
         low_y = (mean[0] * kr).add_(mean[1], alpha=kg).add_(mean[2], alpha=kb)
         for plane, channel, weight in ((u_out, 2, kb), (v_out, 0, kr)):
             difference = (mean[channel] - low_y).mul_(chroma_scale / (2 * (1 - weight)))
-            chroma = difference.add_(middle + 0.5).clamp_(0, 255)
-            plane[half].copy_(_whole(chroma))
+            chroma = difference.add_(middle + 0.5).clamp_(0, form.top)
+            plane[half].copy_(whole(chroma))
 
 
 def rgba_planes_444(rgb: Tensor, alpha: Tensor, form: YuvFormat, out: Tensor) -> None:
@@ -294,7 +315,7 @@ def rgba_planes_444(rgb: Tensor, alpha: Tensor, form: YuvFormat, out: Tensor) ->
     kg = 1 - kr - kb
     luma_scale, luma_offset = form.luma
     chroma_scale, middle = form.chroma
-    top = 2**form.bit_depth - 1
+    top = form.top
     y_out, u_out, v_out, a_out = out.view(4, *alpha.shape)
     a_out.copy_(alpha.mul(top).add_(0.5).clamp_(0, top))
     shown = rgb * (a_out > 0)
@@ -306,7 +327,7 @@ def rgba_planes_444(rgb: Tensor, alpha: Tensor, form: YuvFormat, out: Tensor) ->
 
 
 def _yuv420(rgb: Tensor, opacity: Tensor, form: YuvFormat) -> tuple[Tensor, Tensor, Tensor]:
-    """Floats ``[3, H, W]`` 0..1 and ``[H, W]`` 0..255, whole -> floats that a cast rounds."""
+    """Floats ``[3, H, W]`` 0..1 and ``[H, W]`` 0..top, whole -> floats that a cast rounds."""
     kr, kb = form.weights
     kg = 1 - kr - kb
     luma_scale, luma_offset = form.luma
@@ -319,4 +340,4 @@ def _yuv420(rgb: Tensor, opacity: Tensor, form: YuvFormat) -> tuple[Tensor, Tens
     low_y = (mean[0] * kr).add_(mean[1], alpha=kg).add_(mean[2], alpha=kb)
     cb = (mean[2] - low_y).mul_(chroma_scale / (2 * (1 - kb))).add_(middle + 0.5)
     cr = (mean[0] - low_y).mul_(chroma_scale / (2 * (1 - kr))).add_(middle + 0.5)
-    return y.clamp_(0, 255), cb.clamp_(0, 255), cr.clamp_(0, 255)
+    return y.clamp_(0, form.top), cb.clamp_(0, form.top), cr.clamp_(0, form.top)

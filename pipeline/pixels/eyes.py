@@ -20,7 +20,9 @@ def eye_corner(
 
 def split_eyes(frames: FrameBatch, layout: Layout, right_first: bool = False) -> EyeBatch:
     """The eyes of each frame, the left one first; see `split`."""
-    return EyeBatch(split(frames.rgb, layout, right_first), frames.start, frames.seen)
+    fine = None if frames.fine is None else split(frames.fine, layout, right_first)
+    rgb = split(frames.rgb, layout, right_first)
+    return EyeBatch(rgb, frames.start, frames.seen, fine)
 
 
 def split(pictures: Tensor, layout: Layout, right_first: bool = False) -> Tensor:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from pipeline.pixels.batches import EyeBatch, MatteBatch, describe, require
+from pipeline.pixels.batches import EyeBatch, MatteBatch, describe, require, require_fine
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -27,6 +27,9 @@ class Layers:
         objects: floating ``[T, E, N, h, w]`` of any h and w, N at most 255: how surely object n+1
             is there. None where the subject is one object.
         figures: numbers of each frame that one stage leaves to later ones, by name, T of each.
+        fine: int8 ``[T, E, 3, H, W]``, what 8 bits leave out of `rgb`, and so of `foreground`,
+            which is made of it (`pipeline.pixels.fine`); None where no format wants it, and after a
+            stage that made other pictures.
     """
 
     start: int
@@ -35,12 +38,14 @@ class Layers:
     foreground: Tensor | None = None
     objects: Tensor | None = None
     figures: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    fine: Tensor | None = None
 
     def __post_init__(self) -> None:
         rgb = self.rgb
         shape_ok = rgb.ndim == 5 and rgb.shape[1] in (1, 2) and rgb.shape[2] == 3
         kind_ok = rgb.dtype == torch.uint8 or rgb.is_floating_point()
         require(shape_ok and kind_ok, "rgb must be uint8 or floating [T,E,3,H,W], E 1 or 2", rgb)
+        require_fine(self.fine, rgb)
         for name, layer, channels in (("alpha", self.alpha, 1), ("foreground", self.foreground, 3)):
             if layer is not None:
                 expected = (*rgb.shape[:2], channels, *rgb.shape[3:])
@@ -99,10 +104,11 @@ class Layers:
             None if self.foreground is None else self.foreground[cut],
             None if self.objects is None else self.objects[cut],
             {name: values[cut] for name, values in self.figures.items()},
+            None if self.fine is None else self.fine[cut],
         )
 
     def __repr__(self) -> str:
-        layers = ("rgb", "alpha", "foreground", "objects")
+        layers = ("rgb", "fine", "alpha", "foreground", "objects")
         there = [(name, getattr(self, name)) for name in layers]
         shown = ", ".join(f"{name}={describe(t)}" for name, t in there if t is not None)
         return f"Layers({self.start}..{self.stop}, {shown})"

@@ -23,6 +23,8 @@ from pipeline.errors import DecodeError, InputError
 from pipeline.flow.device_copies import to_device
 from pipeline.pixels.batches import FrameBatch
 from pipeline.pixels.color import YuvFormat, resolve_matrix, yuv_to_rgb
+from pipeline.pixels.fine import split_levels
+from pipeline.source.deinterlace import BEFORE, WholeFrame, deinterlaced
 from pipeline.source.frame_index import FrameIndex
 from pipeline.source.plain_read import require_readable
 from pipeline.source.positions import Positions
@@ -73,6 +75,7 @@ class FrameReader:
         device: where the frames shall be.
         threads: CPU threads of a CPU decoder; does not alter the frames.
         cpu_decode: do not try the GPU's decoder.
+        fine: also give what 8 bits leave out of the pictures.
 
     Raises:
         InputError: the file is not the one that was probed.
@@ -91,6 +94,7 @@ class FrameReader:
         *,
         threads: int = 2,
         cpu_decode: bool = False,
+        fine: bool = False,
     ) -> None:
         # TorchCodec takes addresses, and any format: it is given nothing but what the probe saw.
         require_unchanged(video)
@@ -99,10 +103,13 @@ class FrameReader:
         self._index = index
         self._device = device
         self._threads = threads
+        self._fine = fine
         self._resampler = resampler_of(video, device)
         self._decode_device = torch.device("cpu")
         self.decoder = "CPU"
-        if device.type == "cuda" and video.color.matrix not in _NVDEC_MATRICES:
+        if device.type == "cuda" and video.first_field is not None:
+            self.decoder = "CPU: the pictures are interlaced"
+        elif device.type == "cuda" and video.color.matrix not in _NVDEC_MATRICES:
             self.decoder = f"CPU: colours in {video.color.matrix}"
         elif device.type == "cuda" and not cpu_decode:
             try:
@@ -127,20 +134,22 @@ class FrameReader:
             count = min(size, stop - first)
             shape = (count, 3, self._video.even_height, self._video.even_width)
             rgb = torch.empty(shape, dtype=torch.uint8, device=self._device)
-            for slot in rgb:
-                self._render(next(pictures), slot)
-            yield FrameBatch(rgb, first, None if self._resampler is None else self._resampler.seen)
-            del rgb, slot  # not to be held beside the next batch
+            fine = torch.empty_like(rgb, dtype=torch.int8) if self._fine else None
+            for slot in range(count):
+                self._render(next(pictures), rgb[slot], None if fine is None else fine[slot])
+            seen = None if self._resampler is None else self._resampler.seen
+            yield FrameBatch(rgb, first, seen, fine)
+            del rgb, fine  # not to be held beside the next batch
 
     def picture(self, frame: int) -> Tensor:
         """One output frame, uint8 ``[3, H, W]`` on the device; not cheap: it seeks."""
         (batch,) = self.batches(frame, frame + 1, 1)
         return batch.rgb[0]
 
-    def _pictures(self, start: int, stop: int) -> Iterator[decoders.RawFrame]:
+    def _pictures(self, start: int, stop: int) -> Iterator[decoders.RawFrame | WholeFrame]:
         """The raw frame to show for each output frame; the same object again where one repeats."""
         wanted = self._index.source_frames(start, stop).tolist()
-        frames = self._frames_from(wanted[0])
+        frames = self._whole_from(wanted[0])
         position, current = next(frames, (-1, None))
         if current is None:
             raise DecodeError(f"no frame of {self._video.path} can be decoded at frame {start}")
@@ -162,6 +171,13 @@ class FrameReader:
                     )
                 self.concealed_frames.append(frame)
             yield current
+
+    def _whole_from(self, number: int) -> Iterator[tuple[int, decoders.RawFrame | WholeFrame]]:
+        """As `_frames_from`, deinterlaced where they have fields."""
+        if self._video.first_field is None:
+            return self._frames_from(number)
+        frames = self._frames_from(max(0, number - BEFORE))
+        return deinterlaced(frames, number, self._video.first_field)
 
     def _frames_from(self, number: int) -> Iterator[tuple[int, decoders.RawFrame]]:
         """(position in the index, raw frame), beginning at or before source frame `number`.
@@ -243,17 +259,25 @@ class FrameReader:
             raise DecodeError(f"cannot open {self._video.path}: {reason_of(error)}") from error
         return demuxer, decoder
 
-    def _render(self, raw: decoders.RawFrame, out: Tensor) -> None:
-        """Write a raw frame into uint8 ``[3, H, W]``: upright, in the video's own projection."""
+    def _render(
+        self, raw: decoders.RawFrame | WholeFrame, out: Tensor, fine: Tensor | None
+    ) -> None:
+        """Write a raw frame into uint8 ``[3, H, W]``: upright, in the video's own projection.
+
+        Args:
+            fine: int8 of that shape, for what 8 bits leave out of it; None where it is resampled.
+        """
         if self._resampler is None:
-            self._render_upright(raw, out)
+            self._render_upright(raw, out, fine)
             return
         width, height = self._video.stored_size
         picture = torch.empty(3, height, width, dtype=torch.uint8, device=self._device)
-        self._render_upright(raw, picture)
+        self._render_upright(raw, picture, None)
         self._resampler.draw(picture, out)
 
-    def _render_upright(self, raw: decoders.RawFrame, out: Tensor) -> None:
+    def _render_upright(
+        self, raw: decoders.RawFrame | WholeFrame, out: Tensor, fine: Tensor | None
+    ) -> None:
         """Write a raw frame into uint8 ``[3, H, W]``: upright, padded to that size."""
         video = self._video
         stored = raw.height, raw.width
@@ -262,29 +286,41 @@ class FrameReader:
                 f"{video.path} changes its picture size to {raw.width}x{raw.height} on the way",
                 "split it at the change",
             )
-        if not self._is_own_format(raw):
-            picture = _convert_elsewhere(raw, self._decode_device)
-        elif out.shape[1:] == stored and not (video.rotation or video.mirrored):
-            self._convert(raw, out)
+        turned = video.rotation or video.mirrored
+        if self._is_own_format(raw) and not turned and out.shape[1:] == stored:
+            self._convert(raw, out, fine)
             return
-        else:
-            picture = torch.empty(3, *stored, dtype=torch.uint8, device=self._device)
-            self._convert(raw, picture)
-        upright = _upright(picture, video)
-        pad = (0, out.shape[2] - upright.shape[2], 0, out.shape[1] - upright.shape[1])
-        out.copy_(F.pad(upright[None].float(), pad, mode="replicate")[0])
+        for layer, target in zip(self._layers(raw, stored, fine), (out, fine), strict=True):
+            if layer is not None and target is not None:
+                upright = _upright(layer, video)
+                pad = (0, out.shape[2] - upright.shape[2], 0, out.shape[1] - upright.shape[1])
+                target.copy_(F.pad(upright[None].float(), pad, mode="replicate")[0])
 
-    def _is_own_format(self, raw: decoders.RawFrame) -> bool:
+    def _layers(
+        self, raw: decoders.RawFrame | WholeFrame, stored: tuple[int, int], wanted: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The stored picture, and what its 8 bits leave out of it if that is `wanted`."""
+        rgb = torch.empty(3, *stored, dtype=torch.uint8, device=self._device)
+        fine = None if wanted is None else torch.empty_like(rgb, dtype=torch.int8)
+        if isinstance(raw, WholeFrame) or self._is_own_format(raw):
+            self._convert(raw, rgb, fine)
+        else:
+            split_levels(_convert_elsewhere(raw, self._decode_device), rgb, fine)
+        return rgb, fine
+
+    def _is_own_format(self, raw: decoders.RawFrame | WholeFrame) -> bool:
         if _OWN_8_BIT.fullmatch(raw.pixel_format):
             return True
         by_cpu = self._decode_device.type == "cpu"
         return by_cpu and _OWN_DEEP.fullmatch(raw.pixel_format) is not None
 
-    def _convert(self, raw: decoders.RawFrame, out: Tensor) -> None:
+    def _convert(
+        self, raw: decoders.RawFrame | WholeFrame, out: Tensor, fine: Tensor | None
+    ) -> None:
         matrix = resolve_matrix(self._video)
         form = YuvFormat(matrix, self._video.color.full_range, raw.bit_depth)
         y, u, v = (to_device(plane, out.device) for plane in raw.planes[:3])
-        yuv_to_rgb((y, u, v), form, out)
+        yuv_to_rgb((y, u, v), form, out, fine)
 
 
 def _stored_size(video: VideoInfo) -> tuple[int, int]:
@@ -309,10 +345,10 @@ def _convert_elsewhere(raw: decoders.RawFrame, device: torch.device) -> Tensor:
     """Any other format (RGB, grey, NVDEC's 16-bit surfaces) by TorchCodec's own conversion.
 
     In float, because it cuts deep samples off otherwise. It turns pictures, but knows no mirror:
-    the result is turned back, as the file holds it.
+    the result is turned back, as the file holds it, and is in levels of 0..255 plus a half.
     """
     from pipeline.torchcodec_import import decoders
 
     picture: Tensor = decoders.ColorConverter(device, output_dtype=torch.float32).convert(raw).data
     stored = torch.rot90(picture, -round(raw.rotation / 90), (1, 2))
-    return stored.mul(255).add_(0.5).clamp_(0, 255).to(torch.uint8)
+    return stored.mul(255).add_(0.5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
 from operator import add
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,15 @@ from typing import Any
 from pipeline.contract import AudioTrack, Layout, ProjectionName, VideoInfo
 from pipeline.source.color_tags import color_tags, require_known_colors
 from pipeline.source.container import open_container, require_container
+from pipeline.source.fields import first_field
+from pipeline.source.hdr_tags import dynamic_notes, mastering_data
 from pipeline.source.packets import Packets, frames_of, index_of_frames, scan_packets
 from pipeline.source.presentation import find_presentation
 from pipeline.source.recordings import Frames
 from pipeline.source.signature import Container, find_container
 from pipeline.source.stored_view import find_sphere
 from pipeline.source.time_notes import of_time
+from pipeline.source.timecode import timecode_of
 from pipeline.source.unchanged import fingerprint
 from pipeline.source.video_tracks import choose_track
 from pipeline.text import printable
@@ -91,6 +95,10 @@ def read_video(
             right_first=view.right_first,
             projection=view.projection,
             projection_reason=view.projection_reason,
+            sample_aspect=_sample_aspect(stream, turned=shown_as.rotation in (90, 270)),
+            timecode=timecode_of(container, stream, index.frame_rate),
+            mastering=mastering_data(frame),
+            first_field=first_field(path, stream, shown),
             title=printable(container.metadata.get("title", ""), _TITLE_CHARACTERS),
             notes=(
                 *([view.doubt] if view.doubt else []),
@@ -101,6 +109,7 @@ def read_video(
                 *_notes(upright),
                 *of_time(path, packets, frames, index, container, stream),
                 *_silent_tracks(container, packets),
+                *dynamic_notes(frame),
             ),
             stream=stream.index,
             begin_s=begin_s,
@@ -124,6 +133,14 @@ def _spherical_tags(path: Path, container: Container, frame: Any, stream: Any) -
     if stored_stereo_mode(path, stream.id) == RIGHT_LEFT:
         return replace(tags, layout="sbs", right_first=True)
     return tags
+
+
+def _sample_aspect(stream: Any, turned: bool) -> Fraction:
+    """Of the upright picture; square where the file is silent, or says what nobody means."""
+    said = stream.sample_aspect_ratio or Fraction(1)
+    if not Fraction(1, 8) <= said <= 8:
+        return Fraction(1)
+    return Fraction(1 / said) if turned else Fraction(said)
 
 
 def _audio_tracks(

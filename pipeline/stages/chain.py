@@ -154,7 +154,7 @@ class ChainRun:
     def _through(self, batches: Iterable[EyeBatch]) -> Iterator[Layers]:
         for batch in batches:
             self._seen = batch.seen
-            layers = self._onwards(Layers(batch.start, batch.rgb), 0)
+            layers = self._onwards(Layers(batch.start, batch.rgb, fine=batch.fine), 0)
             del batch
             if layers is not None:
                 yield layers

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ class FileFacts:
         codec: by FFmpeg's name.
         codec_tag: the container's four letters ("hvc1"), where it has such.
         alpha_mode: whether the container says that the pictures have alpha (WebM's tag).
+        sample_aspect: width of a pixel, as a share of its height.
+        timecode: of the first picture; empty where there is none.
         audio_s: (begin, end) of each audio track, seconds.
         sound: sha256 of the coded sound of each audio track, hexadecimal.
         tags: what it says of stereo and projection, seen on its first picture; None if not tried.
@@ -50,6 +53,8 @@ class FileFacts:
     codec_tag: str
     alpha_mode: bool
     size: tuple[int, int]
+    sample_aspect: Fraction
+    timecode: str
     audio_s: tuple[tuple[float, float], ...]
     sound: tuple[str, ...]
     tags: FoundTags | None
@@ -118,6 +123,8 @@ def inspect_file(path: Path, *, decode_ends: bool = False, hashed: bool = False)
             str(context.codec_tag),
             tags.get("alpha_mode") == "1",
             (context.width, context.height),
+            Fraction(stream.sample_aspect_ratio or 1),
+            tags.get("timecode", ""),
             tuple(audio.get(index, (0.0, 0.0)) for index in tracks),
             sound.found(),
             said,

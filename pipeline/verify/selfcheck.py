@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -21,6 +20,7 @@ from pipeline.pixels.color import YuvFormat, knows_matrix, yuv_to_rgb
 from pipeline.pixels.eyes import split
 from pipeline.pixels.labels import object_labels
 from pipeline.pixels.layers import Layers
+from pipeline.pixels.planes import frame_planes
 from pipeline.source.color_tags import color_tags
 
 #: One frame out of so many seconds is decoded again; a keyframe, so that no others are.
@@ -136,16 +136,6 @@ def shown_picture(frame: Any, layout: Layout, right_first: bool) -> Decoded:
         return Decoded(rgb, None)
     alpha = rest[0].float() * (1 / (2**depth - 1))
     return Decoded(rgb, split(alpha[None, None], layout, right_first)[0])
-
-
-def frame_planes(frame: Any) -> list[Tensor]:
-    """Views of a decoded frame's planes, without their padding: uint8 or uint16 ``[h, w]``."""
-    kind = np.uint8 if frame.format.components[0].bits == 8 else np.uint16
-    planes = []
-    for plane in frame.planes:
-        rows = np.frombuffer(bytes(plane), dtype=np.uint8).reshape(plane.height, plane.line_size)
-        planes.append(torch.from_numpy(rows.view(kind)[:, : plane.width].copy()))
-    return planes
 
 
 #: Mean difference of the cells of a channel of one eye, of full scale. Colours at the worst quality

@@ -43,7 +43,7 @@ class _State:
     """Of one segment of large eyes.
 
     Attributes:
-        held: frames that wait, uint8 ``[E, 3, H, W]``.
+        held: frames that wait, uint8 ``[E, 3, H, W]``, with what their 8 bits leave out.
         looks: by the frame's number, float32 ``[h, w]``, both eyes' alpha together.
         most: frames that came in at once.
         window: frames from one look to the next, by their number, for which `followed` are.
@@ -52,7 +52,7 @@ class _State:
     eyes: int
     planner: Planner
     looking: Any
-    held: deque[tuple[int, Tensor]] = field(default_factory=deque)
+    held: deque[tuple[int, Tensor, Tensor | None]] = field(default_factory=deque)
     looks: dict[int, Any] = field(default_factory=dict)
     most: int = 1
     newest: int = -1
@@ -98,10 +98,11 @@ class RegionMatting(Stage):
         state.most = max(state.most, len(layers))
         for t, picture in enumerate(layers.rgb):
             state.newest = layers.start + t
-            state.held.append((state.newest, picture))
+            fine = None if layers.fine is None else layers.fine[t]
+            state.held.append((state.newest, picture, fine))
             if state.newest % LOOK_EVERY == 0 or not state.looks:
                 self._look(picture, state)
-        ready = sum(_next_look(number) <= state.newest for number, _ in state.held)
+        ready = sum(_next_look(number) <= state.newest for number, *_ in state.held)
         return self._give(min(ready, len(layers)), state)
 
     def flush(self, state: _State | _Small) -> Layers | None:
@@ -119,8 +120,9 @@ class RegionMatting(Stage):
         if not count:
             return None
         given = [state.held.popleft() for _ in range(count)]
-        rgb = torch.stack([picture for _, picture in given])
-        layers = Layers(given[0][0], rgb)
+        rgb = torch.stack([picture for _, picture, _ in given])
+        fine = [rest for *_, rest in given if rest is not None]
+        layers = Layers(given[0][0], rgb, fine=torch.stack(fine) if fine else None)
         pieces: list[_Piece] = []
         for first, stop in _windows(layers.start, layers.stop):
             self._enter(first, state)
