@@ -18,6 +18,7 @@ from pipeline.contract import (
     chunk_frames,
 )
 from pipeline.deliverables.formats import FORMATS
+from pipeline.deliverables.kept import needs_fine
 from pipeline.stages.catalogue import chosen_rows, output_video
 from pipeline.stages.matting.catalogue import by_boxes, candidates, facts_of
 
@@ -34,6 +35,9 @@ _HELD_BYTES_PER_PIXEL = 3
 
 #: Where decoding resamples a picture: its grids (25), one eye as floats twice, the stored picture.
 _RESAMPLING_BYTES_PER_PIXEL = 45
+#: Of a frame of a chunk where 8 bits are not enough: what they leave out, in the batches that wait,
+#: and planes of two bytes a sample instead of one.
+_FINE_BYTES_PER_PIXEL = 20
 
 #: On a GPU: the surfaces of its decoder, which PyTorch does not know of (20 of 8 bit).
 _SURFACE_BYTES_PER_PIXEL = 30
@@ -144,7 +148,11 @@ def segment_bytes(
     pixels_out = shown.even_width * shown.even_height
     rows = chosen_rows(settings)
     stages = sum(row.bytes_per_pixel for row in rows) * pixels_out
-    held = sum(row.held_frames(settings) for row in rows) * _HELD_BYTES_PER_PIXEL * pixels_out
+    fine = needs_fine(info, settings)
+    held_bytes = _HELD_BYTES_PER_PIXEL * (2 if fine else 1)
+    held = sum(row.held_frames(settings) for row in rows) * held_bytes * pixels_out
+    if fine:
+        stages += _FINE_BYTES_PER_PIXEL * pixels
     frame = _CHUNK_FRAME_BYTES + _CHUNK_FRAME_BYTES_PER_PIXEL * pixels + stages
     model = _SEGMENT_BYTES + chunk * frame
     encoders = encoders_bytes_per_pixel(settings) * pixels_out
