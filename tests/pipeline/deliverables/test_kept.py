@@ -25,7 +25,8 @@ X265 = (
     ":master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
     ":max-cll=1000,400"
 )
-PQ = ("-color_primaries", "bt2020", "-color_trc", "smpte2084", "-colorspace", "bt2020nc")
+BT2020 = ",format=yuv420p10le,setparams=color_primaries=bt2020:colorspace=bt2020nc:color_trc="
+QUIET = "log-level=error:info=0:keyint=4:pools=2:frame-threads=1"
 
 
 def film(made_once: MadeOnce, name: str, *options: str, filters: str = "") -> Path:
@@ -150,8 +151,9 @@ def test_a_film_without_time_code_gets_none(made_once: MadeOnce, tmp_path: Path)
 def test_hdr10_is_kept_where_the_encoder_writes_it(
     made_once: MadeOnce, tmp_path: Path, format_name: str, codec: str, kept: MasteringData | None
 ) -> None:
-    options = ("-c:v", "libx265", "-x265-params", X265, *PQ, "-pix_fmt", "yuv420p10le")
-    video, shown = made(film(made_once, "pq.mp4", *options), tmp_path, format_name, codec=codec)
+    options = ("-c:v", "libx265", "-x265-params", X265)
+    source = film(made_once, "pq.mp4", *options, filters=f"{BT2020}smpte2084")
+    video, shown = made(source, tmp_path, format_name, codec=codec)
     assert (video.mastering, video.bit_depth) == (HDR10, 10)
     assert (shown.transfer, shown.primaries) == (16, 9)
     assert "10" in shown.pixels or "12" in shown.pixels
@@ -171,9 +173,8 @@ def test_hdr10_is_kept_where_the_encoder_writes_it(
 
 
 def test_hlg_is_tagged_in_every_film(made_once: MadeOnce, tmp_path: Path) -> None:
-    tags = ("-color_primaries", "bt2020", "-color_trc", "arib-std-b67", "-colorspace", "bt2020nc")
-    quiet = ("-x265-params", "log-level=error:info=0:keyint=4:pools=2:frame-threads=1")
-    source = film(made_once, "hlg.mp4", "-c:v", "libx265", *quiet, *tags, "-pix_fmt", "yuv420p10le")
+    options = ("-c:v", "libx265", "-x265-params", QUIET)
+    source = film(made_once, "hlg.mp4", *options, filters=f"{BT2020}arib-std-b67")
     for name in ("webm", "prores", "greenscreen"):
         _, shown = made(source, tmp_path / name, name)
         assert (shown.transfer, shown.primaries) == (18, 9)
