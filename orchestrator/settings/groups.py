@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from orchestrator.words import TIME_FORMS, seconds_of
-from pipeline.contract import ProjectionName
+from pipeline.contract import AutoOrOff, ProjectionName
 
 
 def _time_text(value: Any) -> Any:
@@ -72,7 +72,7 @@ class InputSettings:
         ),
     ] = 1
     deinterlace: Annotated[
-        Literal["auto", "off"],
+        AutoOrOff,
         Field(
             description="interlaced videos: auto makes each picture whole from its fields and"
             " their neighbours (bwdif); off leaves the fields woven"

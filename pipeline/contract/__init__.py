@@ -9,7 +9,7 @@ from pipeline.contract.encoding import EncodingSettings
 from pipeline.contract.fingerprint import PIXEL_VERSION
 from pipeline.contract.jobs import AS_ASKED, Concession, FinishJob, SegmentJob
 from pipeline.contract.matting import OPTIONS_CLASS, MattingSettings, ModelOptions
-from pipeline.contract.processing import AdaptiveScaling, ProcessingSettings
+from pipeline.contract.processing import AdaptiveScaling, AutoOrOff, ProcessingSettings
 from pipeline.contract.results import Finding, OutputFile, SegmentResult
 from pipeline.contract.settings import VideoSettings
 from pipeline.contract.stereo import StereoSettings
@@ -35,6 +35,7 @@ __all__ = [
     "PIXEL_VERSION",
     "AdaptiveScaling",
     "AudioTrack",
+    "AutoOrOff",
     "Bounds",
     "ColorTags",
     "Concession",

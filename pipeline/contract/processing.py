@@ -5,9 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from pipeline.contract.fingerprint import NO_PIXELS
+
+
+def _off(value: object) -> object:
+    """YAML reads ``off`` as false."""
+    return "off" if value is False else value
+
+
+AutoOrOff = Annotated[Literal["auto", "off"], BeforeValidator(_off)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +59,7 @@ class ProcessingSettings:
         Field(description="what runs rvm; auto: openvino on a CPU where it is installed"),
     ] = "auto"
     cuda_graphs: Annotated[
-        Literal["auto", "off"],
+        AutoOrOff,
         Field(description="rvm on a GPU: launch its network as a whole where that alters no bit"),
     ] = field(default="auto", metadata=NO_PIXELS)
     stages: Annotated[

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.contract import EncodingSettings, VideoSettings
+from pipeline.contract import EncodingSettings, VideoInfo, VideoSettings
 from pipeline.deliverables.fit import with_encoder
+from pipeline.deliverables.formats import FORMATS
 from pipeline.encode import choice as encoders
 from pipeline.encode.choice import (
     LIMITS,
@@ -80,6 +81,28 @@ def test_nvenc_that_is_asked_for_and_does_not_work_is_told_before_anything_is_ma
     with pytest.raises(InputError, match="NVENC does not encode hevc") as caught:
         with_encoder(make_job().info, asked, Trials(False))
     assert "auto" in caught.value.advice
+
+
+def test_ten_bits_reach_nvenc_by_the_pipe_unless_a_person_says_otherwise() -> None:
+    """TorchCodec takes 8 bits from the GPU's memory."""
+    asked = replace(GREEN, encoding=EncodingSettings(encoder="nvenc"))
+    eight = make_job().info
+    ten = replace(eight, bit_depth=10)
+
+    def input_of(video: VideoInfo, settings: VideoSettings) -> tuple[str, int]:
+        made = with_encoder(video, settings, Trials(True), lambda options, w, h: None).encoding
+        return made.nvenc_input, FORMATS["greenscreen"].bits_of(video, made)
+
+    assert input_of(eight, asked) == ("gpu", 8)
+    assert input_of(ten, asked) == ("pipe", 10)
+    forced = replace(asked, encoding=replace(asked.encoding, nvenc_input="gpu"))
+    assert input_of(ten, forced) == ("gpu", 8)
+    h264 = replace(asked, encoding=replace(asked.encoding, codec="h264"))
+    assert input_of(ten, h264) == ("gpu", 8)
+    for encoder, planes in (("nvenc", "p010le"), ("software", "yuv420p10le")):
+        encoding = EncodingSettings(encoder=encoder)  # type: ignore[arg-type]
+        assert encoder_options(encoding, 60, deep=True)[-1] == planes
+        assert encoder_options(encoding, 60)[-1] == "yuv420p"
 
 
 def test_nobody_who_is_not_told_looks_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

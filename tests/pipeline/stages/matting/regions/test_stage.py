@@ -246,6 +246,18 @@ def test_a_clip_shorter_than_from_look_to_look_is_whole() -> None:
     assert len(made(RegionMatting(Bright(), 384), rgb)) == 5
 
 
+def test_what_8_bits_leave_out_waits_with_its_frame() -> None:
+    rgb = clip(40, walking)
+    numbers = torch.arange(40, dtype=torch.int8).view(-1, 1, 1, 1, 1)
+    fine = numbers.expand(rgb.shape).contiguous()
+    chain = Chain([RegionMatting(Bright(), 384)])
+    passing = chain.start(EyeShape(2, HEIGHT, WIDTH, "equirect180", RATE), {})
+    batches = (EyeBatch(rgb[k : k + 7], k, fine[k : k + 7]) for k in range(0, 40, 7))
+    for part in passing.layers(batches, 3, 37):
+        assert part.fine is not None
+        assert torch.equal(part.fine, fine[part.start : part.stop])
+
+
 def test_eyes_that_the_network_sees_at_their_own_size_are_matted_as_a_whole() -> None:
     rgb = clip(20, walking)[..., :512].contiguous()
     model = Bright()
