@@ -15,7 +15,10 @@ def _off(value: object) -> object:
     return "off" if value is False else value
 
 
-AutoOrOff = Annotated[Literal["auto", "off"], BeforeValidator(_off)]
+AutoOrOff = Annotated[
+    Literal["auto", "off"],
+    BeforeValidator(_off, json_schema_input_type=Literal["auto", "off", False]),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

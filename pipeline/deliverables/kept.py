@@ -52,8 +52,11 @@ def losses(video: VideoInfo, settings: VideoSettings) -> Iterator[str]:
             "mastering data (HDR10) are not kept", pictures, lambda row: row.mastering(encoding)
         )
     if video.timecode:
+        counted = round(video.frame_rate) >= 1
         yield from _missing(
-            f"the time code {video.timecode} is not kept", rows, lambda row: row.suffix == ".mov"
+            f"the time code {video.timecode} is not kept",
+            rows,
+            lambda row: counted and row.suffix == ".mov",
         )
     aspect = f"{video.sample_aspect.numerator}:{video.sample_aspect.denominator}"
     if video.sample_aspect != 1 and video.projection != "flat":

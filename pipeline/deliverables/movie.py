@@ -255,9 +255,10 @@ class Movie(ABC):
 
     @property
     def _timecode(self) -> str:
-        """Of its first frame; empty where the source or its container has none."""
+        """Of its first frame; empty where the source or its container has none, and where there are
+        so few frames that a second has no number for each."""
         video = self._video
-        if self.container != "mov" or not video.timecode:
+        if self.container != "mov" or not video.timecode or round(video.frame_rate) < 1:
             return ""
         frames = video.phase + self._settings.first_frame * video.every
         return counted_on(video.timecode, video.frame_rate * video.every, frames, video.every)

@@ -49,6 +49,8 @@ class Stage:
     frame farther away than that. Both ends are dropped by the chain, which is why any way to cut a
     video into segments gives the same frames.
 
+    A stage that gives other pictures than it was given leaves their layer `fine` out.
+
     Attributes:
         name: of its row in `pipeline/stages/catalogue.py`.
         warmup_frames: frames before a segment that its state needs.

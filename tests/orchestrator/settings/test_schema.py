@@ -37,6 +37,7 @@ def problems(schema: dict[str, Any], text: str) -> list[str]:
         "",
         "streaming:\n",
         "preset: quest\n",
+        "input: {deinterlace: off}\nprocessing: {cuda_graphs: off}\n",
         'overrides: [{match: "*green*", model: chroma}]\n',
         'overrides:\n- {match: "*", format: prores, dlc-parts: [nose], preset: fast}\n',
         'overrides:\n- match: "*"\n  matting: {model: sam2}\n  processing:\n'

@@ -79,6 +79,7 @@ def made(
     return video, found(target)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_name", ["webm", "prores", "hevc-alpha", "greenscreen"])
 def test_the_shape_of_pixels_of_a_flat_film_is_kept(
     made_once: MadeOnce, tmp_path: Path, format_name: str
@@ -132,6 +133,15 @@ def test_time_code_goes_on_in_mov(
     ]
 
 
+def test_too_few_frames_a_second_have_no_time_code(made_once: MadeOnce, tmp_path: Path) -> None:
+    timecode = ("-timecode", "01:00:00:05")
+    source = film(made_once, "take.mov", "-c:v", "libx264", "-g", "4", *timecode)
+    video, shown = made(source, tmp_path, "prores", every=70)
+    assert (video.num_frames, shown.timecode) == (1, "")
+    settings = VideoSettings(deliverables=("prores",))
+    assert list(losses(video, settings)) == ["the time code 01:00:00:05 is not kept in prores"]
+
+
 def test_a_film_without_time_code_gets_none(made_once: MadeOnce, tmp_path: Path) -> None:
     source = film(made_once, "plain.mov", "-c:v", "libx264", "-g", "4")
     video, shown = made(source, tmp_path, "prores")
@@ -172,6 +182,7 @@ def test_hdr10_is_kept_where_the_encoder_writes_it(
     ]
 
 
+@pytest.mark.slow
 def test_hlg_is_tagged_in_every_film(made_once: MadeOnce, tmp_path: Path) -> None:
     options = ("-c:v", "libx265", "-x265-params", QUIET)
     source = film(made_once, "hlg.mp4", *options, filters=f"{BT2020}arib-std-b67")

@@ -86,7 +86,9 @@ def made(
 ) -> tuple[VideoInfo, dict[str, Path]]:
     """The finished files by format."""
     index = folder / "index.json"
-    video = read_video(source, index, "mono")
+    packed = formats == ("alphapack",)
+    view = ("sbs", "equirect180") if packed else ("mono", None)
+    video = read_video(source, index, *view)  # type: ignore[arg-type]
     encoding = EncodingSettings(
         codec=codec,  # type: ignore[arg-type]
         encoder="software",
@@ -153,6 +155,21 @@ def test_hevc_with_alpha(made_once: MadeOnce, tmp_path: Path) -> None:
     assert len(np.unique(alpha[RAMP])) > 800
 
 
+@pytest.mark.slow
+def test_the_middle_of_an_alpha_packed_fisheye(made_once: MadeOnce, tmp_path: Path) -> None:
+    """There a fisheye of 180 degrees has the columns of a half sphere."""
+    _, files = made(gradient(made_once, 10), tmp_path, ("alphapack",))
+    luma = shown(files["alphapack"])[0]
+    assert luma.shape == (512, 1024)
+    middle = (luma[254:258] - 64) / 876
+    inside = slice(128, 896)
+    assert len(np.unique(middle[:, inside])) > 500
+    off = np.abs(middle - np.arange(LEVELS) * STEP)
+    assert off[:, 128:384].mean() < 1.5 * STEP
+    assert off[:, 640:896].mean() < 1.5 * STEP
+
+
+@pytest.mark.slow
 def test_formats_of_8_bits_do_not_change_with_their_neighbours(
     made_once: MadeOnce, tmp_path: Path
 ) -> None:
