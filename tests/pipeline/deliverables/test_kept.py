@@ -121,7 +121,7 @@ def test_a_turned_film_has_turned_pixels(made_once: MadeOnce, tmp_path: Path) ->
     ],
 )
 def test_time_code_goes_on_in_mov(
-    made_once: MadeOnce, tmp_path: Path, timecode: str, frames: dict[str, int], expected: str
+    made_once: MadeOnce, tmp_path: Path, timecode: str, frames: dict[str, Any], expected: str
 ) -> None:
     source = film(made_once, "take.mov", "-c:v", "libx264", "-g", "4", "-timecode", timecode)
     video, shown = made(source, tmp_path, "prores", **frames)

@@ -41,7 +41,7 @@ class Halves:
 
     colours: bool
     name: ClassVar[str] = "halves"
-    warmup_frames: ClassVar[int] = 0
+    warmup_frames: int = 0
 
     def prepare(self, clip: ClipSampler) -> Prepared:
         return {}
@@ -88,7 +88,7 @@ def made(
     index = folder / "index.json"
     packed = formats == ("alphapack",)
     view = ("sbs", "equirect180") if packed else ("mono", None)
-    video = read_video(source, index, *view)  # type: ignore[arg-type]
+    video = read_video(source, index, *view)
     encoding = EncodingSettings(
         codec=codec,  # type: ignore[arg-type]
         encoder="software",
