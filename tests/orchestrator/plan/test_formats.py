@@ -124,7 +124,7 @@ def test_what_a_format_does_not_keep_is_a_note_in_the_plan_once(tmp_path: Path) 
 def test_ten_bits_take_more_memory_only_where_they_are_carried() -> None:
     job = make_job()
     ten = replace(job, info=replace(job.info, bit_depth=10))
-    for format_name, more in (("webm", False), ("matte", False), ("prores", True)):
+    for format_name, more in (("webm", False), ("tiff", False), ("matte", True), ("prores", True)):
         settings = replace(job.settings, deliverables=(format_name,))
         needs = [with_needs(replace(j, settings=settings), False).ram_bytes for j in (job, ten)]
         assert (needs[1] > needs[0]) == more
