@@ -21,6 +21,8 @@ from pipeline.finish import finish_video
 from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.pixels.planes import frame_planes
 from pipeline.segment import run_segment
+from pipeline.source.decode import FrameReader
+from pipeline.source.frame_index import FrameIndex
 from pipeline.source.video_info import read_video
 from pipeline.stages.matting.base import ClipSampler, Prepared
 from pipeline.verify.readback import sampled_frames
@@ -199,3 +201,32 @@ def test_a_source_of_8_bits_is_delivered_in_8(made_once: MadeOnce, tmp_path: Pat
     ((_, frame),) = sampled_frames(files["greenscreen"], {0})
     assert frame.format.name == "yuv420p"
     assert not needs_fine(video, VideoSettings(deliverables=("prores", "greenscreen")))
+
+
+@pytest.mark.parametrize("pixels", ["yuv420p10le", "gbrp10le"])
+def test_turned_pictures_with_an_odd_side(tmp_path: Path, pixels: str) -> None:
+    """The first row of an upright picture is the last column of the stored one."""
+    stored, path = tmp_path / "stored.mkv", tmp_path / "turned.mkv"
+    ramp = f"color=black:size=96x65:rate=25,format={pixels}"
+    run_ffmpeg(
+        ffmpeg_command(
+            *("-f", "lavfi", "-i", f"{ramp},noise=alls=30:all_seed=1,gblur=9", "-frames:v", "1"),
+            *("-c:v", "ffv1", str(stored)),
+        )
+    )
+    copied = ("-i", str(stored), "-c", "copy", str(path))
+    run_ffmpeg(ffmpeg_command("-display_rotation", "90", *copied))
+    shown = []
+    for name in (stored, path):
+        video = read_video(name, tmp_path / "index.json", "mono")
+        index = FrameIndex.load(tmp_path / "index.json")
+        (deep,) = FrameReader(video, index, CPU, fine=True).batches(0, 1, 1)
+        (plain,) = FrameReader(video, index, CPU).batches(0, 1, 1)
+        assert plain.fine is None
+        assert deep.fine is not None
+        assert torch.equal(deep.rgb, plain.rgb)
+        shown.append((deep.rgb[0], deep.fine[0]))
+    assert shown[1][0].shape == (3, 96, 66)
+    for straight, turned in zip(*shown, strict=True):
+        assert len(straight.unique()) > 1
+        assert torch.equal(straight[:, :65].rot90(1, (1, 2)), turned[..., :65])
