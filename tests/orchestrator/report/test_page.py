@@ -572,11 +572,18 @@ def test_the_schema_in_the_documents_is_that_of_the_report() -> None:
 
 
 def test_a_report_keeps_to_its_schema_and_is_read_back_as_it_was(tmp_path: Path) -> None:
-    made: Report = every_kind().report
-    write_report(made, tmp_path / "report.json")
-    said = json.loads((tmp_path / "report.json").read_text())
+    out = tmp_path / "out"
+    out.mkdir()
+    made: Report = every_kind(str(out)).report
+    write_report(made, out / "report.json")
+    said = json.loads((out / "report.json").read_text())
     jsonschema.validate(said, report_schema(), cls=jsonschema.Draft202012Validator)
-    assert read_report(tmp_path / "report.json") == made
+    assert read_report(out / "report.json") == made
+    paths = [Path(output["path"]) for video in said["videos"] for output in video["outputs"]]
+    assert paths
+    assert not any(path.is_absolute() for path in paths)
+    moved = out.rename(tmp_path / "moved")
+    assert read_report(moved / "report.json") == every_kind(str(moved)).report
 
 
 def test_every_field_of_the_report_is_in_the_documents() -> None:
