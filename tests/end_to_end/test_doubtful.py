@@ -71,7 +71,7 @@ def test_a_run_its_report_and_its_status_agree(videos: Path, tmp_path: Path) -> 
     assert nobody["result"] == "doubtful"
     assert [doubt["kind"] for doubt in nobody["doubts"]] == ["nothing_found"]
     assert nobody["subject_depth_m"] is None
-    assert all(Path(output["path"]).is_file() for output in nobody["outputs"])
+    assert all((run.out / output["path"]).is_file() for output in nobody["outputs"])
     seen = f"nothing was found in {FRAMES} of {FRAMES} frames"
     line = f"nobody_LR_180.mp4: doubtful: {seen} ({nobody['doubts'][0]['advice']})"
     said = run.said.getvalue()
