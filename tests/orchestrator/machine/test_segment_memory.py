@@ -23,6 +23,7 @@ from orchestrator.settings.settings import load_settings, video_settings
 from pipeline.contract import (
     EncodingSettings,
     MattingSettings,
+    StoredView,
     StreamingSettings,
     VideoInfo,
     VideoSettings,
@@ -57,6 +58,13 @@ def test_8k_fits_into_6_gb_of_a_gpu_as_it_is() -> None:
         of_gpu.vram_for_segments
     )
     assert fitted(EIGHT_K, OPEN, Share(None, 6 * GB), True) == OPEN
+
+
+def test_pictures_that_are_resampled_are_planned_with_more() -> None:
+    stored = replace(EIGHT_K, stored=StoredView(4096, 4096, "tb", False, 2, mesh_sha256="00"))
+    for on_gpu in (False, True):
+        plain, more = (segment_bytes(v, OPEN, 1, on_gpu)[on_gpu] for v in (EIGHT_K, stored))
+        assert more - plain > 25 * 8192 * 4096 * (0.6 if on_gpu else 1), "its grids at least"
 
 
 def test_frames_that_wait_for_boxes_are_planned_with_and_given_up_where_they_do_not_fit() -> None:

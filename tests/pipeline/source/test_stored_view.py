@@ -39,6 +39,7 @@ from tests.pipeline.meshes import (
     waves,
     xml_box,
 )
+from tests.pipeline.mutations import mutants
 from tests.pipeline.spheres import pixel_centres
 
 CPU = torch.device("cpu")
@@ -244,6 +245,21 @@ def test_a_mesh_that_changes_under_a_worker_is_noticed(tmp_path: Path) -> None:
         decoded(info)
 
 
+@pytest.mark.parametrize("container", ["mov", "matroska"])
+def test_a_damaged_header_says_something_or_nothing(container: str, tmp_path: Path) -> None:
+    boxes = sphere_boxes(mshp([lens_mesh(cells=3)]), stereo_mode=SBS)
+    path = sphere_file(tmp_path / "talk.mp4", grey(32, 64), in_entry=boxes, in_track=xml_box())
+    if container == "matroska":
+        path = matroska(path, 3, mshp([lens_mesh(cells=3)]), stereo="left_right")
+    sound = path.read_bytes()
+    said = set()
+    for _, content in mutants(sound, 5, 12):
+        path.write_bytes(content)
+        found = read_stored(path, container, 1 if container == "mov" else 0)
+        said.add(found.mesh is not None)
+    assert said == {True, False}
+
+
 def test_matroska_holds_the_same_mesh(tmp_path: Path) -> None:
     boxes = sphere_boxes(mshp([LEFT, RIGHT], b"dfl8"), stereo_mode=SBS)
     mp4 = sphere_file(tmp_path / "talk.mp4", painted([LEFT, RIGHT]), in_entry=boxes, fine=True)
@@ -365,6 +381,7 @@ def test_an_eye_that_does_not_fit_its_projection_is_named(tmp_path: Path) -> Non
 # -- a real camera's file
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.environ.get("VRMATTE_MEDIA"), reason="VRMATTE_MEDIA is not set")
 def test_a_camera_s_mesh_on_a_known_picture(tmp_path: Path) -> None:
     camera = Path(os.environ["VRMATTE_MEDIA"]) / "vr180_camera_mesh.mp4"
