@@ -37,7 +37,7 @@ OPAQUE = slice(4, HEIGHT // 2 - 4)
 RAMP = slice(HEIGHT // 2 + 4, HEIGHT - 4)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class Halves:
     """See `pipeline.stages.matting.base.MattingModel`."""
 
