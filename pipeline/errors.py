@@ -6,6 +6,7 @@ Every error a person can cause says what is wrong, where, and what to do, in one
 from __future__ import annotations
 
 import traceback
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -84,6 +85,26 @@ class EncodeError(VrmatteError):
     """The encoder failed, or what it wrote is not what it was given."""
 
     kind = "encode"
+
+
+class SoundFault(EncodeError):
+    """A track of the source cannot be had; the picture and the other tracks can.
+
+    Args:
+        streams: why streams of the source are to be left out, by their indexes.
+        shorter: of those that end earlier than their packets do, because the last ones are damaged.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        advice: str = "",
+        streams: Mapping[int, str] | None = None,
+        shorter: Collection[int] = (),
+    ) -> None:
+        super().__init__(message, advice)
+        self.streams = dict(streams or {})
+        self.shorter = frozenset(shorter)
 
 
 class SegmentsDamaged(VrmatteError):

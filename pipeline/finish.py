@@ -5,11 +5,20 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
-from pipeline.contract import FinishJob, OutputFile, SegmentResult
-from pipeline.deliverables.base import Deliverable, make_deliverable
-from pipeline.errors import DiskError, EncodeError, OutputError, SegmentsDamaged, Stopped
+from pipeline.contract import FinishJob, OutputFile, SegmentResult, VideoInfo
+from pipeline.deliverables.base import Deliverable, Joined, make_deliverable
+from pipeline.deliverables.sound import without
+from pipeline.errors import (
+    DiskError,
+    EncodeError,
+    OutputError,
+    SegmentsDamaged,
+    SoundFault,
+    Stopped,
+)
 from pipeline.files.disk import writing
 from pipeline.files.publish import file_digest, publish
 from pipeline.files.receipts import has_receipt, leave_receipt
@@ -29,39 +38,71 @@ def finish_video(
     Args:
         should_stop: asked between files.
 
+    A track of sound that cannot be had is left out of a file, with a note. A format that fails
+    takes no other one with it.
+
     Raises:
         Stopped: `should_stop` said yes.
         InputError: the source is not what was probed, so that its sound would not fit.
         SegmentsDamaged: segments are gone, or not what they were when they were committed.
-        EncodeError: a joined file is not what it should be.
+        EncodeError: a joined file is not what it should be; those of other formats are published.
         OutputError: a file cannot get its name, or a file that is not ours bears it.
         DiskError: it cannot be written.
     """
     require_unchanged(job.video)
     _require_whole(job, should_stop)
     video = output_video(job.video, job.settings)
-    frames = [segment.num_frames for segment in job.segments]
     outputs = []
+    failed: list[EncodeError] = []
     for position, name in enumerate(job.settings.deliverables):
         _stop_if(should_stop)
-        deliverable = make_deliverable(name, video, job.settings)
-        target = Path(job.outputs[position])
-        draft = Path(job.work_dir) / f".joined-{name}{deliverable.suffix}.part"
-        parts = [Path(segment.files[position]) for segment in job.segments]
         try:
-            _require_room(parts, deliverable.overhead_bytes(sum(frames)), draft)
-            joined = deliverable.join(parts, frames, draft)
-            require_unchanged(job.video)
-            with writing(draft):
-                size = draft.stat().st_size
-            digest = _verified(deliverable, draft, sum(frames), joined)
-            _publish(job, name, draft, target, digest)
-        except BaseException:
-            with suppress(OSError):
-                draft.unlink()
-            raise
-        outputs.append(OutputFile(name, str(target), size, sum(frames), digest))
+            outputs.append(_make_file(job, video, position, name))
+        except EncodeError as error:  # the other formats can be had
+            failed.append(error)
+    if failed:
+        raise failed[0]
     return tuple(outputs)
+
+
+def _make_file(job: FinishJob, video: VideoInfo, position: int, name: str) -> OutputFile:
+    """One deliverable, without the tracks of the source that cannot be had."""
+    notes: list[str] = []
+    while True:
+        try:
+            return _join(job, video, position, name, notes)
+        except SoundFault as fault:
+            audio = without(video.audio, fault)
+            if audio == video.audio:
+                raise
+            notes += [
+                f"audio stream {stream} is left out: {why}" for stream, why in fault.streams.items()
+            ]
+            video = replace(video, audio=audio)
+
+
+def _join(
+    job: FinishJob, video: VideoInfo, position: int, name: str, notes: list[str]
+) -> OutputFile:
+    deliverable = make_deliverable(name, video, job.settings)
+    draft = Path(job.work_dir) / f".joined-{name}{deliverable.suffix}.part"
+    parts = [Path(segment.files[position]) for segment in job.segments]
+    frames = [segment.num_frames for segment in job.segments]
+    target = Path(job.outputs[position])
+    try:
+        _require_room(parts, deliverable.overhead_bytes(sum(frames)), draft)
+        joined = deliverable.join(parts, frames, draft) or Joined()
+        require_unchanged(job.video)
+        with writing(draft):
+            size = draft.stat().st_size
+        digest = _verified(deliverable, draft, sum(frames), joined.digest)
+        _publish(job, name, draft, target, digest)
+    except BaseException:
+        with suppress(OSError):
+            draft.unlink()
+        raise
+    said = (*notes, *joined.notes)
+    return OutputFile(name, str(target), size, sum(frames), digest, said, job.settings.audio)
 
 
 def _verified(deliverable: Deliverable, draft: Path, frames: int, joined: str | None) -> str:

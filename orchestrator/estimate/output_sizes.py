@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from orchestrator.estimate.trial import CodedBytes, Stages
 from orchestrator.fleet.jobs import VideoJob
 from orchestrator.out.room import output_bytes
+from pipeline.deliverables.audio import plan_sound
 from pipeline.deliverables.formats import FORMATS
 from pipeline.encode.keyframes import count_keyframes, keyframe_interval
 
@@ -65,6 +66,7 @@ def sound_bytes(job: VideoJob, name: str) -> int:
     form = FORMATS[name].sound
     if form is None:
         return 0
-    channels = sum(track.channels for track in job.info.audio)
+    plan = plan_sound(job.info, job.settings, job.num_frames, form)
+    channels = sum(track.channels for track in plan.tracks)
     seconds = float(job.num_frames / job.info.frame_rate)
     return round(seconds * channels * form.kbps_per_channel(job.settings.encoding) * 125)

@@ -165,9 +165,10 @@ def _sound(
     info = _source(finished, output)
     if info is None:
         return f"{said} of sound (the source is no longer known)"
-    if tracks != len(info.audio):
+    all_kept = output.audio == "keep" and not output.notes
+    if tracks > len(info.audio) or (all_kept and tracks != len(info.audio)):
         raise CheckFailed(f"{said} of sound, the source has {len(info.audio)}", advice)
-    if info.audio and output.num_frames == info.num_frames:  # not a range of it
+    if tracks and output.num_frames == info.num_frames:  # not a range of it
         expected = min(info.audio[0].end_s, info.duration_s)
         if abs(figures["sound_end"] - expected) > 1 / info.frame_rate + _SOUND_SLACK_S:
             raise CheckFailed(

@@ -134,9 +134,12 @@ class Journal:
         self._file.close()
 
     def published(self, job: VideoJob) -> tuple[OutputFile, ...] | None:
-        """The deliverables of a video that is done: journaled, there, and of the recorded size."""
+        """The deliverables of a video that is done: journaled, there, and of the recorded size.
+
+        They have the sound that is asked for now.
+        """
         entry = self._done.get((job.id, job.settings.fingerprint()))
-        if entry is None:
+        if entry is None or any(each.audio != job.settings.audio for each in entry.outputs):
             return None
         sizes = tuple(output.size_bytes for output in entry.outputs)
         if measure(job.outputs) != sizes:

@@ -12,6 +12,7 @@ from orchestrator.estimate.before_run import TRIAL_FRAMES, Forecast
 from orchestrator.estimate.output_sizes import Size, foretold
 from orchestrator.fleet.jobs import Plan, VideoJob
 from orchestrator.plan.part import part_in_words
+from orchestrator.plan.sound_notes import sound_notes
 from orchestrator.words import about, counted, readable_size
 from pipeline.deliverables.formats import FORMATS
 from pipeline.encode.choice import encoder_words
@@ -186,7 +187,6 @@ def plan_fields(found: DryRun) -> dict[str, Any]:
                 "layout_reason": printable(job.info.layout_reason),
                 "projection": job.info.projection,
                 "projection_reason": printable(job.info.projection_reason),
-                "notes": [printable(note) for note in job.info.notes],
                 "frames": job.num_frames,
                 "start_frame": job.settings.start_frame,
                 "max_frames": job.settings.max_frames,
@@ -202,6 +202,7 @@ def plan_fields(found: DryRun) -> dict[str, Any]:
                 "fps": told.frames_per_second.get(job.id),
                 "done": job.id in found.done,
                 "problem": told.problems.get(job.id),
+                "notes": [printable(note) for note in (*job.info.notes, *sound_notes(job))],
                 "doubts": [asdict(doubt) for doubt in told.doubts.get(job.id, ())],
             }
             for place, job in enumerate(found.plan.jobs)

@@ -10,6 +10,7 @@ from orchestrator.fleet.jobs import Plan, SetAside, VideoJob
 from orchestrator.fleet.journal_entries import Entry, RunStarted, TaskLost
 from orchestrator.fleet.snapshot import Snapshot, VideoState
 from orchestrator.plan.part import part_in_words
+from orchestrator.plan.sound_notes import sound_notes
 from orchestrator.report.findings import VideoFindings, in_words, read_findings
 from orchestrator.report.report import (
     SCHEMA_VERSION,
@@ -153,9 +154,11 @@ def _video_report(
         decoders=state.decoders,
         notes=(
             *job.info.notes,
+            *sound_notes(job),
             *_part(job),
             *_region(job),
             *_notes(state, found, earlier),
+            *_joined(state),
             *_looks(found),
         ),
         error=_told(state.error),
@@ -213,6 +216,12 @@ def _notes(state: VideoState, found: VideoFindings, earlier: int) -> Iterator[st
     if state.retries:
         yield f"{counted(state.retries, 'attempt')} lost and made again"
     yield from found.notes
+
+
+def _joined(state: VideoState) -> Iterator[str]:
+    for output in state.outputs:
+        for note in output.notes:
+            yield f"{output.deliverable}: {note}"
 
 
 def _looks(found: VideoFindings) -> Iterator[str]:

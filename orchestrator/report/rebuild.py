@@ -42,6 +42,7 @@ from orchestrator.report.state import PageState, all_ended
 from orchestrator.watch.device_load_file import read_load
 from orchestrator.watch.standing import read_standing
 from pipeline.contract import PIXEL_VERSION, MattingSettings, VideoInfo, VideoSettings
+from pipeline.deliverables.formats import FORMATS
 from pipeline.errors import ErrorRecord, MachineError
 from pipeline.foreign.files import decoded, read_bytes
 from pipeline.foreign.json_text import read_json
@@ -201,6 +202,8 @@ def _job(record: Mapping[str, Any], video: Mapping[str, Any], info: VideoInfo) -
         name=video["name"],
         info=replace(info, notes=tuple(video.get("notes", info.notes))),
         settings=VideoSettings(
+            deliverables=tuple(name for name in video.get("formats", ()) if name in FORMATS),
+            audio=video.get("audio", "keep"),
             start_frame=video.get("start_frame", 0),
             max_frames=video.get("max_frames"),
             every=video.get("every", 1),

@@ -75,6 +75,8 @@ def _record(
                 "start_frame": job.settings.start_frame,
                 "max_frames": job.settings.max_frames,
                 "every": job.settings.every,
+                "formats": list(job.settings.deliverables),
+                "audio": job.settings.audio,
                 "segments": [list(segment) for segment in job.segments],
                 "outputs": list(job.outputs),
             }

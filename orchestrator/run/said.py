@@ -19,6 +19,7 @@ from orchestrator.exit_status import STOPPED
 from orchestrator.fleet.events_actions import WorkerSpec
 from orchestrator.fleet.jobs import Plan
 from orchestrator.plan.dry_run_text import DryRun, plan_lines
+from orchestrator.plan.sound_notes import sound_notes
 from orchestrator.report.report import Report
 from orchestrator.report.summary_table import remarks, summary_table
 from orchestrator.run.context import RunContext, Work
@@ -142,7 +143,7 @@ def plan_remarks(plan: Plan) -> Iterator[str]:
         if job.differing:
             own = "; ".join(f"{key}: {_plain(value)}" for key, value in job.differing)
             said.append((job.name, own))
-        said += [(job.name, note) for note in job.info.notes]
+        said += [(job.name, note) for note in (*job.info.notes, *sound_notes(job))]
     aside = [(each.name, f"set aside: {each.error}") for each in plan.set_aside]
     yield from map(printable, [*gathered(said), *gathered(aside)])
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from orchestrator.words import TIME_FORMS, seconds_of
-from pipeline.contract import AutoOrOff, ProjectionName
+from pipeline.contract import AudioMode, AutoOrOff, ProjectionName
 
 
 def _time_text(value: Any) -> Any:
@@ -94,6 +94,13 @@ class OutputSettings:
     formats: Annotated[
         tuple[str, ...], Field(min_length=1, description="list of formats to make")
     ] = ("webm",)
+    audio: Annotated[
+        AudioMode,
+        Field(
+            description="sound of formats that have it: keep (copied, or converted where the format"
+            " asks for it), copy (only what can be copied byte by byte), or none"
+        ),
+    ] = "keep"
     sidecar: Annotated[
         bool, Field(description="write a JSON file beside each output, for DeoVR and HereSphere")
     ] = False

@@ -86,6 +86,7 @@ def video_settings(settings: Settings) -> VideoSettings:
         max_frames=settings.input.max_frames,
         every=settings.input.every,
         deinterlace=settings.input.deinterlace,
+        audio=settings.output.audio,
         streaming=settings.streaming,
         processing=settings.processing,
         matting=narrowed(settings.matting),

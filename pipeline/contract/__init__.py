@@ -11,10 +11,11 @@ from pipeline.contract.jobs import AS_ASKED, Concession, FinishJob, SegmentJob
 from pipeline.contract.matting import OPTIONS_CLASS, MattingSettings, ModelOptions
 from pipeline.contract.processing import AdaptiveScaling, AutoOrOff, ProcessingSettings
 from pipeline.contract.results import Finding, OutputFile, SegmentResult
-from pipeline.contract.settings import VideoSettings
+from pipeline.contract.settings import AudioMode, VideoSettings
 from pipeline.contract.stereo import StereoSettings
 from pipeline.contract.streaming import StreamingSettings, chunk_frames, is_huge, segment_frames
 from pipeline.contract.video import (
+    Ambisonics,
     AudioTrack,
     Bounds,
     ColorTags,
@@ -34,6 +35,8 @@ __all__ = [
     "OPTIONS_CLASS",
     "PIXEL_VERSION",
     "AdaptiveScaling",
+    "Ambisonics",
+    "AudioMode",
     "AudioTrack",
     "AutoOrOff",
     "Bounds",

@@ -65,6 +65,8 @@ class OutputFile:
 
     Attributes:
         digest: sha256 when it was verified, hexadecimal; empty for files of earlier versions.
+        notes: what was given up when it was joined, one line each.
+        audio: `VideoSettings.audio` of the time.
     """
 
     deliverable: str
@@ -72,3 +74,5 @@ class OutputFile:
     size_bytes: int
     num_frames: int
     digest: str = ""
+    notes: tuple[str, ...] = ()
+    audio: str = "keep"

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pipeline.contract.encoding import EncodingSettings
-from pipeline.contract.fingerprint import pixel_fingerprint
+from pipeline.contract.fingerprint import NO_PIXELS, pixel_fingerprint
 from pipeline.contract.matting import MattingSettings
 from pipeline.contract.processing import ProcessingSettings
 from pipeline.contract.stereo import StereoSettings
 from pipeline.contract.streaming import StreamingSettings
+
+#: Which sound outputs get: all of the source's; what can be copied byte by byte; none.
+AudioMode = Literal["keep", "copy", "none"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +26,8 @@ class VideoSettings:
         start_frame, max_frames: the range, in frames of the whole video; None means to the end.
         every: of that range, every so many frames one is taken.
         deinterlace: whether the pictures of an interlaced video are made whole.
+        audio: which sound the outputs get. Segments have none, so that they do not depend on it;
+            `OutputFile.audio` says which the finished file got.
         prompts_sha256: of what is said of the subject (`pipeline/prompts/store.py`); None: nothing.
     """
 
@@ -31,6 +36,7 @@ class VideoSettings:
     max_frames: int | None = None
     every: int = 1
     deinterlace: Literal["auto", "off"] = "auto"
+    audio: AudioMode = field(default="keep", metadata=NO_PIXELS)
     streaming: StreamingSettings = field(default_factory=StreamingSettings)
     processing: ProcessingSettings = field(default_factory=ProcessingSettings)
     matting: MattingSettings = field(default_factory=MattingSettings)
@@ -49,5 +55,5 @@ class VideoSettings:
         return self.start_frame // self.every
 
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that change when the output would."""
+        """16 hexadecimal digits that change when the pictures of the output would."""
         return pixel_fingerprint(dataclasses.replace(self, encoding=self.encoding.spelled_out()))

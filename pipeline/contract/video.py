@@ -92,6 +92,26 @@ class MasteringData:
 
 
 @dataclass(frozen=True, slots=True)
+class Ambisonics:
+    """A sound field: what channels mean that belong to no loudspeakers (ACN order, SN3D).
+
+    Attributes:
+        order: its ``(order + 1) ** 2`` components come first.
+        head_locked: two more channels are a stereo sound that does not turn with the head.
+        channel_map: as an `SA3D` box has it, one number a channel.
+    """
+
+    order: int
+    head_locked: bool
+    channel_map: tuple[int, ...]
+
+    @property
+    def in_order(self) -> bool:
+        """Whether the channels are in the order that Opus and FFmpeg know."""
+        return self.channel_map == tuple(range(len(self.channel_map)))
+
+
+@dataclass(frozen=True, slots=True)
 class AudioTrack:
     """One audio stream.
 
@@ -101,6 +121,12 @@ class AudioTrack:
         end_s: when its last packet ends, on the same clock.
         shifts_s: of each stretch of it in which the file's clock does not leap, what brings its
             times into line with the picture's; empty where they need nothing.
+        layout: FFmpeg's name of the places of its channels ("5.1"); empty where the file names
+            none, or none that has a name.
+        ambisonics: the sound field that its channels are; None: they are no such.
+        last_s: up to where at least it can be read, on the clock of `start_s`: its last packets
+            begin then. None: it may end earlier.
+        packets: how many it has; 0: not counted.
     """
 
     stream: int
@@ -112,6 +138,17 @@ class AudioTrack:
     language: str = ""
     title: str = ""
     shifts_s: tuple[float, ...] = ()
+    layout: str = ""
+    ambisonics: Ambisonics | None = None
+    last_s: float | None = None
+    packets: int = 0
+
+    def later(self, seconds: float) -> AudioTrack:
+        """The same track on a clock that begins so much later."""
+        last_s = None if self.last_s is None else self.last_s - seconds
+        return replace(
+            self, start_s=self.start_s - seconds, end_s=self.end_s - seconds, last_s=last_s
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,10 +286,7 @@ class VideoInfo:
             frame_rate=self.frame_rate / every,
             num_frames=-(-(self.num_frames - phase) // every),
             begin_s=self.begin_s + skipped_s,
-            audio=tuple(
-                replace(track, start_s=track.start_s - skipped_s, end_s=track.end_s - skipped_s)
-                for track in self.audio
-            ),
+            audio=tuple(track.later(skipped_s) for track in self.audio),
             every=every,
             phase=phase,
         )

@@ -7,6 +7,7 @@ opens that encoder for one segment, and joins finished segments into one file.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +21,20 @@ from pipeline.encode.ffmpeg_pipe import Encoder
 from pipeline.errors import SettingsError
 from pipeline.pixels.layers import Layers
 from pipeline.verify.selfcheck import Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A file that was made of segments.
+
+    Attributes:
+        digest: sha256 of the file as it was compared with its segments, hexadecimal; None where no
+            such comparison read all of it.
+        notes: what was given up for it, one line each.
+    """
+
+    digest: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Deliverable(Protocol):
@@ -48,12 +63,15 @@ class Deliverable(Protocol):
         the model gave of those in `samples`."""
         ...
 
-    def join(self, segments: Sequence[Path], frames: Sequence[int], target: Path) -> str | None:
+    def join(self, segments: Sequence[Path], frames: Sequence[int], target: Path) -> Joined | None:
         """Make one file of the segments (`frames` are their lengths), with sound and tags.
 
         Returns:
-            sha256 of the file as it was compared with its segments, hexadecimal; None where no such
-            comparison read all of it.
+            None: nothing is known of it, and nothing was given up.
+
+        Raises:
+            SoundFault: a track of the source cannot be had. It is joined again without it.
+            EncodeError: the file cannot be made.
         """
         ...
 

@@ -20,8 +20,10 @@ import torch
 from torch import Tensor
 
 from pipeline.contract import VideoInfo, VideoSettings
-from pipeline.deliverables.audio import AudioPlan, SoundForm, plan_audio
+from pipeline.deliverables.audio import KNOWN_PLACES_ONLY, AudioPlan, SoundForm, plan_sound
+from pipeline.deliverables.base import Joined
 from pipeline.deliverables.format import Format
+from pipeline.deliverables.sound import make_sound
 from pipeline.deliverables.sound_in_line import sound_in_line
 from pipeline.encode.ffmpeg_pipe import Encoder, PipeEncoder, ffmpeg_command, run_ffmpeg
 from pipeline.encode.keyframes import keyframe_interval
@@ -41,6 +43,8 @@ from pipeline.verify.selfcheck import (
     shown_picture,
 )
 from pipeline.vr_tags.in_files import SphericalTags, placeholder_options, readable, write_tags
+from pipeline.vr_tags.mp4 import stored_sound_fields
+from pipeline.vr_tags.sa3d import ambisonics_of, sa3d_box
 
 _FINEST_TICKS = 1_000_000  # a second; a rate that needs more has odd numbers, and is rounded
 _INDEX_BYTES = 64  # of the container, for a frame and for a packet of sound, at the most
@@ -186,43 +190,64 @@ class Movie(ABC):
         """What is wrong with a picture, in words."""
         return difference(self._expected(sample), self._shown(picture), self.channels)
 
-    def join(self, segments: Sequence[Path], frames: Sequence[int], target: Path) -> str | None:
+    def join(self, segments: Sequence[Path], frames: Sequence[int], target: Path) -> Joined:
         expected = self._coded_pictures(segments)
-        folder, wanted = segments[0].parent, self.sound is not None
-        with sound_in_line(self._video, folder, target.name, wanted=wanted) as video:
-            sound = self._joined(video, segments, frames, target)
-        write_tags(target, self.container, self._spherical())
+        folder, plan = segments[0].parent, self._audio(sum(frames))
+        names = (f"{target.name}.txt", f"{target.name}.sound.txt", f".sound-{target.name}")
+        concat, heard, sound = (folder / name for name in names)
+        notes: tuple[str, ...] = ()
+        try:
+            if plan.tracks:
+                notes = self._make_sound(sum(frames), sound)
+            with writing(concat):
+                concat.write_bytes(concat_list(segments, frames, self._video.frame_rate).encode())
+            run_ffmpeg(self._join_command(concat, sound, heard, plan, target), cwd=folder)
+            digests = _read_digests(heard) if plan.tracks else ()
+        finally:
+            for made in (concat, heard, sound):
+                with suppress(OSError):  # what it cost is told by then
+                    made.unlink(missing_ok=True)
+        write_tags(target, self.container, self._spherical(), self._sound_tags(plan))
         found = self._coded(target, hashed=True)
         if (found.said, found.pictures) != (expected.said, expected.pictures):
             raise EncodeError(f"{target.name} does not hold the pictures of its segments")
-        if found.sound != sound:
+        if found.sound != digests:
             raise EncodeError(f"{target.name} does not hold the sound that was made for it")
-        return found.digest
+        return Joined(found.digest, notes)
 
-    def _joined(
-        self, video: VideoInfo, segments: Sequence[Path], frames: Sequence[int], target: Path
-    ) -> tuple[str, ...]:
-        """Have ffmpeg join them with the sound of `video`; the digests of that."""
-        folder = segments[0].parent
-        concat, heard = (folder / f"{target.name}{suffix}.txt" for suffix in ("", ".sound"))
-        audio = self._audio(video, sum(frames))
-        command = ffmpeg_command(
-            *("-f", "concat", "-safe", "1", "-auto_convert", "0", "-i", concat.name, *audio.input),
-            *_sound_digests(audio, heard.name),
-            *("-map", "0:v:0", "-c:v", "copy", *self._copy_options()),
-            *(*self._metadata(), *audio.output),
+    def _make_sound(self, num_frames: int, path: Path) -> tuple[str, ...]:
+        """Write the tracks, as `make_sound` does."""
+        assert self.sound is not None
+        with sound_in_line(self._video, path.parent, path.name) as source:
+            plan = plan_sound(source, self._settings, num_frames, self.sound)
+            return make_sound(self._video, plan, self.sound, self.container, path)
+
+    def _join_command(
+        self, concat: Path, sound: Path, heard: Path, plan: AudioPlan, target: Path
+    ) -> list[str]:
+        inputs = ["-f", "concat", "-safe", "1", "-auto_convert", "0", "-i", concat.name]
+        output = ["-map", "0:v:0", "-c:v", "copy", *self._copy_options(), *self._metadata(plan)]
+        digests: list[str] = []
+        if plan.tracks:
+            # Its clock is the picture's: it must not be moved to begin at 0. To seek would cost its
+            # first packet, and channels without places must not be given any.
+            inputs = ["-copyts", *inputs, *KNOWN_PLACES_ONLY, "-i", f"file:{sound.name}"]
+            copied = ["-map", "1:a", "-c:a", "copy"]
+            output += [*copied, *plan.labels]
+            # What goes into the file, to be compared with what comes out of it.
+            digests = [*copied, "-fflags", "+bitexact", "-f", "streamhash", "-hash", "sha256"]
+            digests.append(heard.name)
+        return ffmpeg_command(
+            *(*inputs, *digests, *output),
             *(*self._time_scale(), *(("-movflags", "+faststart") if self._ticked else ())),
             *("-fflags", "+bitexact", "-f", self.container, f"file:{target}"),
         )
-        try:
-            with writing(concat):
-                concat.write_bytes(concat_list(segments, frames, self._video.frame_rate).encode())
-            run_ffmpeg(command, cwd=folder)
-            return _read_digests(heard) if audio.output else ()
-        finally:
-            for path in (concat, heard):
-                with suppress(OSError):  # what it cost is told by then
-                    path.unlink(missing_ok=True)
+
+    def _sound_tags(self, plan: AudioPlan) -> tuple[bytes, ...]:
+        """The box of each audio track that says that it is a sound field; WebM has no such box."""
+        if not self._ticked:
+            return ()
+        return tuple(b"" if said is None else sa3d_box(said) for said in plan.sound_fields)
 
     def _coded_pictures(self, segments: Sequence[Path]) -> Coded:
         """What the segments hold, one after the other.
@@ -239,8 +264,9 @@ class Movie(ABC):
         pictures = tuple(picture for coded in found for picture in coded.pictures)
         return Coded(found[0].said, pictures)
 
-    def _metadata(self) -> list[str]:
-        options = ["-map_metadata", "-1", *placeholder_options(self.container, self._spherical())]
+    def _metadata(self, plan: AudioPlan) -> list[str]:
+        tags = placeholder_options(self.container, self._spherical(), self._sound_tags(plan))
+        options = ["-map_metadata", "-1", *tags]
         if self._is_hevc():
             options += ["-tag:v", "hvc1"]
         if self._video.title:
@@ -274,18 +300,18 @@ class Movie(ABC):
         return SphericalTags(shown.layout, shown.right_first, shown.projection, self._video.pose)
 
     def overhead_bytes(self, num_frames: int) -> int:
-        """What the joined file takes besides the coded pictures, at the most: sound and index."""
+        """What joining takes besides the coded pictures, at the most: index, and sound twice."""
         seconds = float(num_frames / self._video.frame_rate)
         total = _INDEX_BYTES * num_frames + 1_000_000.0
         if self.sound is not None:
             kbps = self.sound.kbps_per_channel(self._settings.encoding)
-            for track in self._video.audio:
-                total += seconds * (track.channels * kbps * 125 + 100 * _INDEX_BYTES)
+            for track in self._audio(num_frames).tracks:
+                total += 2 * seconds * (track.channels * kbps * 125 + 100 * _INDEX_BYTES)
         return round(total)
 
     def verify(self, path: Path, num_frames: int) -> str:
         found = inspect_file(path, decode_ends=True, hashed=True)
-        if wrong := self._wrong(found, num_frames):
+        if wrong := self._wrong(found, num_frames) or self._sound_tag_problem(path, num_frames):
             raise EncodeError(f"the joined file for {self._video.path} has {wrong}")
         assert found.digest is not None
         return found.digest
@@ -308,7 +334,7 @@ class Movie(ABC):
         # Matroska's time stamps are in milliseconds.
         if late > (1.5 / self._ticks if self._ticked else 0.002):
             return f"a frame {late * 1000:.1f} ms off its time"
-        if problem := self._sound_problem(found, float(num_frames / rate)):
+        if problem := self._sound_problem(found, num_frames):
             return problem
         if abs(found.sample_aspect / self._sample_aspect - 1) > Fraction(1, size[0]):
             return f"pixels of {found.sample_aspect} instead of {self._sample_aspect}"
@@ -318,27 +344,26 @@ class Movie(ABC):
             return "stereo or projection tags that do not read back"
         return None
 
-    def _sound_problem(self, found: FileFacts, picture_s: float) -> str | None:
-        tracks = len(self._video.audio) if self.sound else 0
-        if len(found.audio_s) != tracks:
-            return f"{len(found.audio_s)} audio tracks instead of {tracks}"
+    def _sound_problem(self, found: FileFacts, num_frames: int) -> str | None:
+        plan = self._audio(num_frames)
+        if len(found.audio_s) != len(plan.tracks):
+            return f"{len(found.audio_s)} audio tracks instead of {len(plan.tracks)}"
         # An audio packet is a whole one.
         slack_s = float(1 / self._video.frame_rate) + (self.sound.packet_s if self.sound else 0.0)
         for begin, end in found.audio_s:
-            if abs(begin) > slack_s or abs(end - picture_s) > slack_s:
-                return f"sound from {begin:.3f} to {end:.3f} s, picture to {picture_s:.3f} s"
+            if abs(begin) > slack_s or abs(end - plan.length_s) > slack_s:
+                return f"sound from {begin:.3f} to {end:.3f} s, picture to {plan.length_s:.3f} s"
         return None
 
-    def _audio(self, video: VideoInfo, num_frames: int) -> AudioPlan:
-        if self.sound is None:
-            return AudioPlan()
-        return plan_audio(
-            video,
-            self._settings.first_frame,
-            num_frames,
-            self._settings.encoding,
-            self.sound,
-        )
+    def _sound_tag_problem(self, path: Path, num_frames: int) -> str | None:
+        fields = self._audio(num_frames).sound_fields
+        if not self._ticked or not any(fields):
+            return None
+        stored = tuple(ambisonics_of(content) for content in stored_sound_fields(path))
+        return None if stored == fields else "tags of a sound field that do not read back"
+
+    def _audio(self, num_frames: int) -> AudioPlan:
+        return plan_sound(self._video, self._settings, num_frames, self.sound)
 
     @property
     def _ticked(self) -> bool:
@@ -413,19 +438,8 @@ def ticks_per_second(rate: Fraction) -> int:
     return ticks
 
 
-def _sound_digests(audio: AudioPlan, name: str) -> list[str]:
-    """ffmpeg's options for a first output: a digest of each track of sound, as it is made.
-
-    Copied sound is read once, for both outputs. What is converted is encoded twice, which gives the
-    same bytes.
-    """
-    if not audio.output:
-        return []
-    return [*audio.output, "-fflags", "+bitexact", "-f", "streamhash", "-hash", "sha256", name]
-
-
 def _read_digests(path: Path) -> tuple[str, ...]:
-    """Of a file as `_sound_digests` has it written: lines of ``0,a,SHA256=...``, in order."""
+    """Of a file that ffmpeg wrote as `streamhash`: lines of ``0,a,SHA256=...``, in order."""
     with writing(path):
         lines = path.read_text(encoding="ascii", errors="replace").splitlines()
     return tuple(line.rpartition("=")[2].lower() for line in lines if not line.startswith("#"))

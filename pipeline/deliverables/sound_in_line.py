@@ -25,24 +25,21 @@ _BEGIN_S = 10  # where the picture begins in the copy: sound may begin before it
 
 
 @contextmanager
-def sound_in_line(
-    video: VideoInfo, folder: Path, name: str, *, wanted: bool = True
-) -> Iterator[VideoInfo]:
+def sound_in_line(video: VideoInfo, folder: Path, name: str) -> Iterator[VideoInfo]:
     """The video whose sound is to be read: itself, or a copy of its tracks in `folder`, for a time.
 
     Raises:
         EncodeError: a track cannot be copied.
         DiskError: the copy cannot be written.
     """
-    if not wanted or not any(track.shifts_s for track in video.audio):
+    if not any(track.shifts_s for track in video.audio):
         yield video
         return
     copy = folder / f"{name}.sound.mkv"
     try:
         with writing(copy):
             _copy(video, copy)
-        tracks = (replace(t, stream=n) for n, t in enumerate(video.audio))
-        yield replace(video, path=str(copy), begin_s=float(_BEGIN_S), audio=tuple(tracks))
+        yield replace(video, path=str(copy), begin_s=float(_BEGIN_S))
     finally:
         with suppress(OSError):
             copy.unlink()
@@ -60,7 +57,10 @@ def _copy(video: VideoInfo, target: Path) -> None:
             av.open(str(target), "w", format="matroska") as out,
         ):
             tracks = [source.streams[track.stream] for track in video.audio]
-            copies = {track.index: out.add_stream_from_template(track) for track in tracks}
+            # Streams keep their numbers, by which messages name them; others stay empty.
+            numbers = range(max(clocks) + 1)
+            like = {n: source.streams[n] if n in clocks else tracks[0] for n in numbers}
+            copies = {n: out.add_stream_from_template(like[n]) for n in numbers}
             for packet in source.demux(tracks):
                 stamp = packet.pts if packet.pts is not None else packet.dts
                 if stamp is None or not packet.size or packet.time_base is None:

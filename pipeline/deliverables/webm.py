@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from pipeline.deliverables.audio import AudioPlan
 from pipeline.deliverables.format import Format
 from pipeline.deliverables.formats import WEBM
 from pipeline.deliverables.movie import Transparent
@@ -48,8 +49,8 @@ class WebM(Transparent):
             *("-tile-columns", str(tile_columns(self._video.even_width))),
         ]
 
-    def _metadata(self) -> list[str]:
-        return [*super()._metadata(), "-metadata:s:v:0", "alpha_mode=1"]
+    def _metadata(self, plan: AudioPlan) -> list[str]:
+        return [*super()._metadata(plan), "-metadata:s:v:0", "alpha_mode=1"]
 
     def _wrong(self, found: FileFacts, num_frames: int) -> str | None:
         if not found.alpha_mode:

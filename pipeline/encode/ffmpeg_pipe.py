@@ -9,10 +9,11 @@ import contextlib
 import errno
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Protocol
 
+from pipeline.encode.ffmpeg_cause import cause_of
 from pipeline.errors import EncodeError, VrmatteError
 from pipeline.files.child import own_environment, tied
 from pipeline.files.child_failure import ChildFailure
@@ -22,6 +23,10 @@ if TYPE_CHECKING:  # the process that leads a run asks for encoders, and loads n
     from torch import Tensor
 
 _CLOSE_TIMEOUT_S = 600.0
+
+#: Of what ffmpeg says so much is kept at the most; it has a line for every damaged packet.
+_KEPT_BYTES = 8192
+_LINE_BYTES = 4096
 
 #: ffmpeg can only mean the file that it writes: it says them last, and ends with their number.
 _DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
@@ -123,31 +128,55 @@ class PipeEncoder:
         return _error(failure)
 
 
-def run_ffmpeg(command: Sequence[str], *, cwd: Path | None = None) -> None:
+def run_ffmpeg(
+    command: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    on_message: Callable[[str], object] = lambda line: None,
+) -> None:
     """Run ffmpeg to its end.
 
     Args:
         command: see `ffmpeg_command`.
+        on_message: called with each line that it says.
 
     Raises:
         EncodeError: ffmpeg failed.
         DiskError: the disk of the file is full, or cannot be written any more.
     """
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             tied(command),
             cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            check=False,
         )
     except OSError as error:
         if cwd is not None and not cwd.is_dir():
             raise disk_error(error, cwd / _written(command)) from error
         raise _not_started(error) from error
-    if done.returncode != 0:
-        raise _error(ChildFailure.of(command, done.returncode, done.stderr), cwd)
+    assert process.stderr is not None
+    with process:
+        try:
+            messages = _read_messages(process.stderr, on_message)
+            status = process.wait()
+        except BaseException:
+            process.kill()
+            raise
+    if status != 0:
+        raise _error(ChildFailure.of(command, status, messages), cwd)
+
+
+def _read_messages(stderr: IO[bytes], on_message: Callable[[str], object]) -> bytes:
+    """The end of what is said."""
+    kept = bytearray()
+    while line := stderr.readline(_LINE_BYTES):
+        on_message(line.decode(errors="replace").rstrip())
+        kept += line
+        if len(kept) > 2 * _KEPT_BYTES:
+            del kept[:-_KEPT_BYTES]
+    return bytes(kept)
 
 
 def _not_started(error: OSError) -> EncodeError:
@@ -165,7 +194,8 @@ def _error(failure: ChildFailure, cwd: Path | None = None) -> VrmatteError:
     target = (cwd or Path()) / _written(failure.command)
     if (trouble := _disk_trouble(target, failure)) is not None:
         return failure.noted(disk_error(trouble, target))
-    return failure.noted(EncodeError(failure.sentence("ffmpeg failed")))
+    cause = cause_of(failure.messages)
+    return failure.noted(EncodeError(failure.sentence("ffmpeg failed", cause)))
 
 
 def _disk_trouble(target: Path, failure: ChildFailure) -> OSError | None:

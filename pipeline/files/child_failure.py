@@ -55,10 +55,15 @@ class ChildFailure:
         """The last line of the messages, which says why as a rule; may be empty."""
         return printable((self.messages.splitlines() or [""])[-1].strip(), _REASON_CHARACTERS)
 
-    def sentence(self, event: str) -> str:
-        """``EVENT (killed by SIGSEGV): the last line``, such as EVENT = "ffmpeg failed"."""
+    def sentence(self, event: str, reason: str = "") -> str:
+        """``EVENT (killed by SIGSEGV): the reason``, such as EVENT = "ffmpeg failed".
+
+        Args:
+            reason: a line of the messages that says why; by default the last one.
+        """
         said = f"{event} ({how_it_ended(self.status)})"
-        return f"{said}: {self.reason}" if self.reason else said
+        reason = printable(reason, _REASON_CHARACTERS) or self.reason
+        return f"{said}: {reason}" if reason else said
 
     def noted(self, error: _Error) -> _Error:
         """`error` with the command and the messages, which the logs then show."""

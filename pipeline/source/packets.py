@@ -22,7 +22,8 @@ from pipeline.source.recordings import (
     in_recordings,
     without_doubles,
 )
-from pipeline.source.sound_clock import SoundClock
+from pipeline.source.sound_packets import SoundPackets
+from pipeline.source.sound_trial import Room, Samples
 from pipeline.source.two_pictures import two_pictures
 
 _LONGEST_GAP_S = 3600.0
@@ -45,13 +46,12 @@ class Packets:
     Attributes:
         picture: those that hold pictures, in the order of the file.
         count: all packets of the picture's stream, with those that are not shown.
-        sound: by stream, those that hold sound; streams without a packet, or of an unknown codec,
-            are not in it.
+        sounds: by stream; streams without a packet, or of an unknown codec, are not in it.
     """
 
     picture: list[Packet]
     count: int
-    sound: dict[int, SoundClock] = field(default_factory=dict)
+    sounds: dict[int, SoundPackets] = field(default_factory=dict)
 
 
 def scan_packets(path: Path, container: Any, stream: Any, shown: str) -> Packets:
@@ -64,8 +64,9 @@ def scan_packets(path: Path, container: Any, stream: Any, shown: str) -> Packets
         InputError: there is none of the picture's, or the file cannot be read to its end.
     """
     picture: list[Packet] = []
-    clocks = {s.index: SoundClock() for s in container.streams.audio if s.codec_context is not None}
-    sound = [container.streams[index] for index in clocks]
+    sounds: dict[int, SoundPackets] = {}
+    room = Room()
+    sound = [s for s in container.streams.audio if s.codec_context is not None]
     time_base = stream.time_base or Fraction(1, 1000)
     count = ends_at = 0
     tick = 0
@@ -77,7 +78,9 @@ def scan_packets(path: Path, container: Any, stream: Any, shown: str) -> Packets
                 if stamp is not None and packet.size:
                     begin = float(stamp * packet.time_base)
                     length = float((packet.duration or 0) * packet.time_base)
-                    clocks[packet.stream_index].note(begin, begin + length)
+                    if packet.stream_index not in sounds:
+                        sounds[packet.stream_index] = SoundPackets(Samples(room))
+                    sounds[packet.stream_index].add(begin, begin + length, packet)
                 continue
             if packet.size:
                 count += 1
@@ -104,7 +107,7 @@ def scan_packets(path: Path, container: Any, stream: Any, shown: str) -> Packets
     require_readable(path, ends_at)
     if not picture:
         raise InputError(f"{shown} holds no frames", "leave it out of the input")
-    return Packets(picture, count, {index: clock for index, clock in clocks.items() if clock})
+    return Packets(picture, count, sounds)
 
 
 def frames_of(packets: Packets, path: Path, container: Any, stream: Any, shown: str) -> Frames:
@@ -119,7 +122,7 @@ def frames_of(packets: Packets, path: Path, container: Any, stream: Any, shown: 
         packets.picture,
         time_base,
         resets=any(name in _CLOCKS_THAT_LEAP for name in container.format.name.split(",")),
-        sound_leaps=[clock.leaps for clock in packets.sound.values()],
+        sound_leaps=[sound.clock.leaps for sound in packets.sounds.values()],
     )
     if (pair := doubled(parts)) and not two_pictures(path, stream.index, parts, pair):
         parts = without_doubles(parts)

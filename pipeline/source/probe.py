@@ -1,25 +1,28 @@
 """Probes files in child processes: the `VideoInfo` of each and its frame index, by PyAV.
 
 Each file has a deadline and limits of its own for memory, CPU time and output: one that hangs,
-bloats or crashes the demuxer takes a child with it, not the run.
+bloats or crashes the demuxer takes a child with it, not the run. If that happens while its sound is
+tried, the picture is known already, and the sound is left out.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from glob import escape
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from pydantic import TypeAdapter
 
 from pipeline.contract import Layout, ProjectionName, VideoInfo
 from pipeline.errors import DiskError, InputError, MachineError
-from pipeline.files.child_failure import ChildFailure
+from pipeline.files.child_failure import ChildFailure, how_it_ended
 from pipeline.source.probe_processes import (
     Reader,
     RefusedError,
@@ -148,6 +151,12 @@ class Prober:
             used = reader.files > 0
             try:
                 info = _read_by(reader, asked, shown, deadline_s)
+            except _SoundLostError as lost:
+                reader.end()
+                if lost.in_time and used:  # by what it read before, perhaps
+                    used = False
+                    continue
+                return lost.info
             except TimeoutError:
                 reader.end()
                 raise InputError(
@@ -200,13 +209,48 @@ class Prober:
 def _read_by(reader: Reader, asked: Asked, shown: str, deadline_s: float) -> VideoInfo:
     # Files, not pipes: a child that babbles fills neither this process's memory nor a pipe.
     with memory_file() as answer, memory_file() as messages:
-        status = reader.read(asked, deadline_s, answer, messages)
-        if status != 0:
-            failure = ChildFailure.of(("probe", asked.path), status, messages)
-            crash = failure.sentence(f"reading {shown} crashed")
-            raise failure.noted(InputError(crash, "the file may be damaged"))
-        answer.seek(0)
-        return info_of(answer.read(_ANSWER_BYTES), shown)
+        try:
+            status = reader.read(asked, deadline_s, answer, messages)
+        except TimeoutError:
+            if without := _answers(answer):
+                how = f"no end within {deadline_s:.0f} s"
+                info = _without_sound(info_of(without[0], shown), how)
+                raise _SoundLostError(info, in_time=False) from None
+            raise
+        said = _answers(answer)
+        if status == 0:
+            return info_of(said[-1] if said else b"", shown)
+        # A kill is no fault of the file's.
+        if said and status != -signal.SIGKILL:
+            info = _without_sound(info_of(said[0], shown), how_it_ended(status))
+            raise _SoundLostError(info, in_time=True)
+        failure = ChildFailure.of(("probe", asked.path), status, messages)
+        crash = failure.sentence(f"reading {shown} crashed")
+        raise failure.noted(InputError(crash, "the file may be damaged"))
+
+
+class _SoundLostError(Exception):
+    """A reader ended while it tried the sound.
+
+    Attributes:
+        info: the video without it.
+        in_time: it ended by itself.
+    """
+
+    def __init__(self, info: VideoInfo, *, in_time: bool) -> None:
+        super().__init__(info)
+        self.info, self.in_time = info, in_time
+
+
+def _answers(answer: IO[bytes]) -> list[bytes]:
+    """The whole lines of what a reader has written."""
+    answer.seek(0)
+    return answer.read(2 * _ANSWER_BYTES).split(b"\n")[:-1]
+
+
+def _without_sound(info: VideoInfo, how: str) -> VideoInfo:
+    note = f"its sound is left out: its decoder crashed or hung ({how})"
+    return replace(info, notes=(*info.notes, note))
 
 
 def info_of(answer: bytes, shown: str) -> VideoInfo:

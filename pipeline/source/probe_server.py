@@ -195,14 +195,26 @@ def _answer_all(questions: socket.socket) -> None:
 
 
 def answer_to(asked: Asked, answer: IO[str]) -> None:
-    """Read the file and write one JSON object: the info, or the error."""
+    """Read the file and write one JSON object on a line of its own: the info, or the error.
+
+    If there is sound, the info without it comes before, on another line.
+    """
     from pipeline.source.video_info import read_video
 
     path = Path(asked.path)
     damaged = "the file may be damaged; try to play it or to remux it"
     said: dict[str, Any]
+
+    def tell(said: dict[str, Any]) -> None:
+        answer.write(json.dumps(said) + "\n")
+        answer.flush()
+
+    def before_sound(info: VideoInfo) -> None:
+        tell({"info": _VIDEO_INFO.dump_python(info, mode="json")})
+
+    index_path = Path(asked.index_path)
     try:
-        info = read_video(path, Path(asked.index_path), asked.layout, asked.projection)
+        info = read_video(path, index_path, asked.layout, asked.projection, before_sound)
         said = {"info": _VIDEO_INFO.dump_python(info, mode="json")}
     except EncodeError:  # the index is larger than a file of this process may be
         what = f"{printable(str(path))} has more time stamps than any film"
@@ -212,7 +224,7 @@ def answer_to(asked: Asked, answer: IO[str]) -> None:
     except MemoryError:
         what = f"reading {printable(str(path))} takes more than {_MEMORY_BYTES >> 30} GiB"
         said = {"kind": InputError.kind, "error": what, "advice": damaged}
-    json.dump(said, answer)
+    tell(said)
 
 
 def limit_this_process(cpu_s: int) -> None:

@@ -67,7 +67,7 @@ def cut_off(packets: Packets, container: Any, stream: Any) -> Iterator[str]:
         promised_s = container.duration / 1_000_000
     elif "avi" in names:  # it counts in ticks, with those in which no frame begins
         promised_s = float(stream.frames * stream.time_base)
-    last_s = [clock.end_s[-1] for clock in packets.sound.values()]
+    last_s = [sound.clock.end_s[-1] for sound in packets.sounds.values()]
     last_s.append(max(p.tick + p.duration for p in packets.picture) * float(stream.time_base))
     if promised_s - max(last_s) > _SHORT_S:
         yield f"{CUT_OFF}: it holds {max(last_s):.1f} of {promised_s:.1f} s"

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
-from operator import add
 from pathlib import Path
 from typing import Any
 
-from pipeline.contract import AudioTrack, Layout, ProjectionName, VideoInfo
+from pipeline.contract import Layout, ProjectionName, VideoInfo
 from pipeline.source.color_tags import color_tags, require_known_colors
 from pipeline.source.container import open_container, require_container
 from pipeline.source.fields import first_field
 from pipeline.source.hdr_tags import dynamic_notes, mastering_data
-from pipeline.source.packets import Packets, frames_of, index_of_frames, scan_packets
+from pipeline.source.packets import frames_of, index_of_frames, scan_packets
 from pipeline.source.presentation import find_presentation
-from pipeline.source.recordings import Frames
 from pipeline.source.signature import Container, find_container
+from pipeline.source.sounds import TITLE_CHARACTERS, Sounds
 from pipeline.source.stored_view import find_sphere
 from pipeline.source.time_notes import of_time
 from pipeline.source.timecode import timecode_of
@@ -27,17 +26,19 @@ from pipeline.text import printable
 from pipeline.vr_tags.in_files import FoundTags, tags_of_frame
 from pipeline.vr_tags.mp4 import RIGHT_LEFT, stored_stereo_mode
 
-_TITLE_CHARACTERS = 200
-_LANGUAGE_CHARACTERS = 16
-
 
 def read_video(
     path: Path,
     index_path: Path,
     layout: Layout | None,
     projection: ProjectionName | None = None,
+    before_sound: Callable[[VideoInfo], object] = lambda info: None,
 ) -> VideoInfo:
     """Do the probe in this process.
+
+    Args:
+        before_sound: called with the video without its sound, if it has any, before that is tried:
+            a decoder of sound that crashes or hangs shall not cost the picture.
 
     Raises:
         InputError: the file holds no video that can be matted.
@@ -70,7 +71,8 @@ def read_video(
         )
         view = sphere.view
         begin_s = float(frames.pts[0] * frames.time_base)
-        return VideoInfo(
+        sounds = Sounds(path, expected, container, packets, frames)
+        info = VideoInfo(
             path=str(path),
             size_bytes=stat.st_size,
             mtime_ns=stat.st_mtime_ns,
@@ -89,7 +91,7 @@ def read_video(
             rotation=shown_as.rotation,
             crop=shown_as.crop,
             mirrored=shown_as.mirrored,
-            audio=tuple(_audio_tracks(container, packets, frames, begin_s)),
+            audio=(),
             layout=view.layout,
             layout_reason=view.layout_reason,
             right_first=view.right_first,
@@ -99,7 +101,7 @@ def read_video(
             timecode=timecode_of(container, stream, index.frame_rate),
             mastering=mastering_data(frame),
             first_field=first_field(path, stream, shown),
-            title=printable(container.metadata.get("title", ""), _TITLE_CHARACTERS),
+            title=printable(container.metadata.get("title", ""), TITLE_CHARACTERS),
             notes=(
                 *([view.doubt] if view.doubt else []),
                 *track.notes,
@@ -108,7 +110,6 @@ def read_video(
                 *sphere.notes,
                 *_notes(upright),
                 *of_time(path, packets, frames, index, container, stream),
-                *_silent_tracks(container, packets),
                 *dynamic_notes(frame),
             ),
             stream=stream.index,
@@ -116,6 +117,10 @@ def read_video(
             pose=sphere.pose,
             stored=sphere.stored,
         )
+        if sounds:
+            before_sound(info)
+        tracks, notes = sounds.tracks()
+        return replace(info, audio=tracks, notes=(*info.notes, *notes))
 
 
 def _track(container: Any, stream: Any, kind: Container) -> int:
@@ -143,34 +148,7 @@ def _sample_aspect(stream: Any, turned: bool) -> Fraction:
     return Fraction(1 / said) if turned else Fraction(said)
 
 
-def _audio_tracks(
-    container: Any, packets: Packets, frames: Frames, begin_s: float
-) -> Iterator[AudioTrack]:
-    for stream in container.streams.audio:
-        if stream.index in packets.sound:
-            clock = packets.sound[stream.index]
-            shifts_s = clock.shifts(frames.recordings_s, frames.shifts_s)
-            codec = stream.codec_context
-            yield AudioTrack(
-                stream=stream.index,
-                codec=codec.codec.canonical_name,
-                channels=codec.channels,
-                sample_rate=codec.sample_rate,
-                start_s=min(map(add, clock.begin_s, shifts_s)) - begin_s,
-                end_s=max(map(add, clock.end_s, shifts_s)) - begin_s,
-                language=printable(stream.metadata.get("language", ""), _LANGUAGE_CHARACTERS),
-                title=printable(stream.metadata.get("title", ""), _TITLE_CHARACTERS),
-                shifts_s=tuple(shifts_s) if any(shifts_s) else (),
-            )
-
-
 def _notes(upright: tuple[int, int]) -> Iterator[str]:
     if upright[0] % 2 or upright[1] % 2:
         even = tuple(side + side % 2 for side in upright)
         yield f"odd size {upright[0]}x{upright[1]} is padded to {even[0]}x{even[1]}"
-
-
-def _silent_tracks(container: Any, packets: Packets) -> Iterator[str]:
-    for stream in container.streams.audio:
-        if stream.index not in packets.sound:
-            yield f"audio stream {stream.index} is left out: no packets, or an unknown codec"

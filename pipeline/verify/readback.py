@@ -92,13 +92,10 @@ def inspect_file(path: Path, *, decode_ends: bool = False, hashed: bool = False)
             if packet.is_corrupt:
                 raise EncodeError(f"{path.name} is cut off")
             sound.feed(packet)
-            seconds = float(packet.pts * packet.time_base)
             if packet.stream_index in tracks:
-                end = seconds + float((packet.duration or 0) * packet.time_base)
-                old = audio.get(packet.stream_index, (seconds, end))
-                audio[packet.stream_index] = (min(old[0], seconds), max(old[1], end))
+                _note_times(audio, packet)
             elif packet.stream_index == stream.index:
-                pts.append(seconds)
+                pts.append(float(packet.pts * packet.time_base))
                 packets.append(_digest_of(packet))
                 if decode_ends:
                     if packet.is_keyframe:
@@ -170,6 +167,31 @@ def _digest_of(packet: Any) -> bytes:
         digest.update(part.buffer_size.to_bytes(8, "big"))
         digest.update(part)
     return digest.digest()
+
+
+def sound_times(path: Path) -> tuple[tuple[float, float], ...]:
+    """(begin, end) of each audio track of a file, seconds, by its packets.
+
+    Raises:
+        EncodeError: FFmpeg cannot read it, or it is cut off.
+    """
+    audio: dict[int, tuple[float, float]] = {}
+    with opened(path) as (container, _):
+        tracks = [stream.index for stream in container.streams.audio]
+        for packet in container.demux(container.streams.audio) if tracks else ():
+            if packet.is_corrupt:
+                raise EncodeError(f"{path.name} is cut off")
+            _note_times(audio, packet)
+    return tuple(audio.get(index, (0.0, 0.0)) for index in tracks)
+
+
+def _note_times(audio: dict[int, tuple[float, float]], packet: Any) -> None:
+    if packet.pts is None or packet.size == 0 or packet.time_base is None:
+        return
+    begin = float(packet.pts * packet.time_base)
+    end = begin + float((packet.duration or 0) * packet.time_base)
+    old = audio.get(packet.stream_index, (begin, end))
+    audio[packet.stream_index] = (min(old[0], begin), max(old[1], end))
 
 
 def packet_sizes(path: Path) -> list[tuple[int, bool]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -122,9 +122,11 @@ class FoundTags:
     mixed: str = ""
 
 
-def placeholder_options(container: TagContainer, tags: SphericalTags) -> list[str]:
+def placeholder_options(
+    container: TagContainer, tags: SphericalTags, sounds: Sequence[bytes] = ()
+) -> list[str]:
     """ffmpeg's options for an output that `write_tags` is to tag."""
-    text = _PLACEHOLDER.decode()
+    text = _placeholder(sounds).decode()
     if container != "webm":
         return ["-metadata", f"comment={text}"]
     # WebM's frames are half as wide on the screen with it: that is left to ffmpeg.
@@ -132,11 +134,21 @@ def placeholder_options(container: TagContainer, tags: SphericalTags) -> list[st
     return ["-metadata:s:v:0", f"title={text}", "-metadata:s:v:0", mode]
 
 
-def write_tags(path: Path, container: TagContainer, tags: SphericalTags) -> None:
+def _placeholder(sounds: Sequence[bytes]) -> bytes:
+    """With room for the tags of the sounds as well."""
+    return _PLACEHOLDER + b"." * sum(map(len, sounds))
+
+
+def write_tags(
+    path: Path, container: TagContainer, tags: SphericalTags, sounds: Sequence[bytes] = ()
+) -> None:
     """Put `tags` in the place of the placeholder in a finished file, and move nothing else.
 
     A right eye on top cannot be said in MP4 and MOV: nothing is said of the eyes then. A flat
     picture of one eye gets no tags, but the placeholder goes. Nothing is forced to the disk.
+
+    Args:
+        sounds: the `SA3D` box of each audio track, or nothing; of no use in WebM.
 
     Raises:
         EncodeError: the file has no placeholder, or is not built as ffmpeg builds it.
@@ -151,7 +163,7 @@ def write_tags(path: Path, container: TagContainer, tags: SphericalTags) -> None
                 mode = _MATROSKA_STEREO[tags.eyes][0]
                 write_projection(file, _PLACEHOLDER, mode, equi, tags.pose)
             else:
-                write_boxes(file, _PLACEHOLDER, _st3d(tags), equi, tags.pose)
+                write_boxes(file, _placeholder(sounds), _st3d(tags), equi, tags.pose, sounds)
     except EncodeError as error:
         raise EncodeError(f"{path.name} cannot be tagged: {error.message}", error.advice) from error
 

@@ -1,9 +1,10 @@
-"""Writes `st3d` and `sv3d` into the header of a finished MP4 or MOV; reads what FFmpeg does not.
+"""Writes `st3d`, `sv3d` and `SA3D` into the header of a finished MP4 or MOV; reads what FFmpeg
+does not.
 
 The tags take the place of a placeholder. All of `moov` is written again at the same size: what the
 tags leave of the placeholder's room becomes a `free` box at its end, so that the pictures stay
 where the tables in it say. Boxes are those of ISO/IEC 14496-12; `st3d` and `sv3d` are of Google's
-Spherical Video V2 RFC.
+Spherical Video V2 RFC, `SA3D` is of its Spatial Audio RFC.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from io import FileIO
 from pathlib import Path
 
 from pipeline.errors import EncodeError
+from pipeline.vr_tags.sa3d import SA3D
 
 #: A day at 60 frames/s has tables of 100 MB.
 _MOST_MOOV_BYTES = 256 << 20
@@ -27,6 +29,9 @@ _MOST_BOXES = 10_000
 _HEADER_BYTES = 8
 #: Of a VisualSampleEntry, behind its header and before the boxes in it.
 _ENTRY_BYTES = 78
+#: Of an AudioSampleEntry the same, by its version. QuickTime's first version has 16 bytes more than
+#: that of MP4.
+_SOUND_ENTRY_BYTES = {0: (28,), 1: (44, 28), 2: (64,)}
 _STSD_BYTES = 8
 _TO_DESCRIPTIONS = (b"mdia", b"minf", b"stbl", b"stsd")
 #: How the decoder is set up; the RFC wants its boxes behind these and before all others.
@@ -54,8 +59,9 @@ def write_boxes(
     stereo_mode: int | None,
     equi: bytes | None,
     pose: tuple[float, float, float],
+    sounds: Sequence[bytes] = (),
 ) -> None:
-    """Write the tags of the one video track over the placeholder.
+    """Write the tags of the one video track, and of the audio tracks, over the placeholder.
 
     Args:
         file: open to be read and written, unbuffered.
@@ -63,6 +69,7 @@ def write_boxes(
         stereo_mode: of `st3d`; None leaves the box out.
         equi: content of the `equi` box in `sv3d`; None leaves `sv3d` out.
         pose: yaw, pitch and roll in degrees, for `prhd`.
+        sounds: the `SA3D` box of each audio track; empty: of that none. No items: of no track.
 
     Raises:
         EncodeError: no placeholder, or no file as ffmpeg builds it.
@@ -76,8 +83,14 @@ def write_boxes(
     track = _video_track(boxes)
     tags = b"" if stereo_mode is None else _full_box(b"st3d", bytes([stereo_mode]))
     tags += b"" if equi is None else _spherical(equi, pose)
-    changed = {b"trak": _tagged(track, tags), b"udta": left}
-    new = b"".join(changed[b.kind] if b is track or b is udta else b.whole for b in boxes)
+    changed = {id(track): _tagged(track, tags), id(udta): left}
+    if any(sounds):
+        heard = _tracks(boxes, b"soun")
+        if len(heard) != len(sounds):
+            raise EncodeError(f"it has {len(heard)} audio tracks instead of {len(sounds)}")
+        pairs = zip(heard, sounds, strict=True)
+        changed |= {id(sound): _with_sound_tag(sound, box) for sound, box in pairs if box}
+    new = b"".join(changed.get(id(box), box.whole) for box in boxes)
     room = len(moov) - len(new)
     if room != 0:
         if room < _HEADER_BYTES:
@@ -240,6 +253,57 @@ def _track_id(track: _Box) -> int:
     return int.from_bytes(header[begin : begin + 4], "big")
 
 
+def stored_sound_fields(path: Path) -> list[bytes]:
+    """The content of the `SA3D` box of each audio track; empty where there is none.
+
+    Returns:
+        Nothing where it is no MP4, or a damaged one.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with suppress(EncodeError), path.open("rb", buffering=0) as file:
+        return [_sound_field(track) for track in _tracks(_boxes(_read_moov(file)[1]), b"soun")]
+    return []
+
+
+def _sound_field(track: _Box) -> bytes:
+    with suppress(EncodeError):
+        content = track.content
+        for kind in _TO_DESCRIPTIONS:
+            content = _the_only(_boxes(content), kind).content
+        for box in _sound_entry(content)[2]:
+            if box.kind == SA3D:
+                return bytes(box.content)
+    return b""
+
+
+def _with_sound_tag(track: _Box, tag: bytes) -> bytes:
+    """The track with `tag` in the description of its sound."""
+
+    def change(stsd: memoryview) -> bytes:
+        entry, head, boxes = _sound_entry(stsd)
+        if any(box.kind == SA3D for box in boxes):
+            raise EncodeError("its sound has tags of its own already")
+        content = b"".join([head, *(box.whole for box in boxes), tag])
+        return bytes(stsd[:_STSD_BYTES]) + _box(entry.kind, content)
+
+    return _box(track.kind, _changed(track.content, _TO_DESCRIPTIONS, change))
+
+
+def _sound_entry(stsd: memoryview) -> tuple[_Box, memoryview, list[_Box]]:
+    """The one description of a track's sound: itself, what comes before the boxes in it, those."""
+    entries = _boxes(stsd[_STSD_BYTES:])
+    if len(entries) != 1:
+        raise EncodeError(f"its sound is of {len(entries)} kinds instead of one")
+    content = entries[0].content
+    for size in _SOUND_ENTRY_BYTES.get(int.from_bytes(content[8:10], "big"), ()):
+        if size <= len(content):
+            with suppress(EncodeError):
+                return entries[0], content[:size], _boxes(content[size:])
+    raise EncodeError("its sound is described in a way that is not known")
+
+
 def _read_moov(file: FileIO) -> tuple[int, memoryview]:
     """(position, content) of the `moov` box of a whole file."""
     end = os.fstat(file.fileno()).st_size
@@ -345,15 +409,21 @@ def _is_comment(box: _Box, placeholder: bytes) -> bool:
 
 
 def _video_track(moov: Sequence[_Box]) -> _Box:
-    tracks = []
-    for box in moov:
-        if box.kind == b"trak":
-            media = _boxes(_the_only(_boxes(box.content), b"mdia").content)
-            if bytes(_the_only(media, b"hdlr").content[8:12]) == b"vide":
-                tracks.append(box)
+    tracks = _tracks(moov, b"vide")
     if len(tracks) != 1:
         raise EncodeError(f"it has {len(tracks)} video tracks instead of one")
     return tracks[0]
+
+
+def _tracks(moov: Sequence[_Box], handler: bytes) -> list[_Box]:
+    """The tracks of that kind, in order."""
+    found = []
+    for box in moov:
+        if box.kind == b"trak":
+            media = _boxes(_the_only(_boxes(box.content), b"mdia").content)
+            if bytes(_the_only(media, b"hdlr").content[8:12]) == handler:
+                found.append(box)
+    return found
 
 
 def _entry(stsd: memoryview) -> _Box:

@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -431,6 +432,9 @@ def test_a_video_is_done_only_with_its_line_its_files_and_their_sizes(tmp_path: 
     assert journal.published(job) is None
     journal.append(VideoDone(job.id, job.settings.fingerprint(), outputs))
     assert journal.published(job) == outputs
+    silent = replace(job, settings=replace(job.settings, audio="none"))
+    assert silent.settings.fingerprint() == job.settings.fingerprint()  # the segments are the same
+    assert journal.published(silent) is None
     target.write_bytes(b"123456")
     assert journal.published(job) is None
     target.unlink()
