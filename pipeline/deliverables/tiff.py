@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.contract import VideoInfo, VideoSettings
+from pipeline.deliverables.base import Joined
 from pipeline.deliverables.formats import TIFF
 from pipeline.encode.ffmpeg_pipe import Encoder
 from pipeline.errors import EncodeError
@@ -107,7 +108,7 @@ class Tiff:
                     what = f"{'labels' if self._labels else 'alpha'} off by {off:.3f}"
                     raise EncodeError(f"frame {number} of {path.name} is not what was made: {what}")
 
-    def join(self, segments: Sequence[Path], frames: Sequence[int], target: Path) -> str:
+    def join(self, segments: Sequence[Path], frames: Sequence[int], target: Path) -> Joined:
         from tifffile import TiffWriter
 
         total = 0
@@ -128,7 +129,7 @@ class Tiff:
                 _feed(found, strips)
             if found.digest() != expected.digest():
                 raise EncodeError(f"{target.name} does not hold the pages of its segments")
-            return hashed.digest()
+            return Joined(hashed.digest())
 
     def _description(self, num_frames: int) -> str:
         """What the first page of the joined file says."""

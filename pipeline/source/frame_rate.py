@@ -28,7 +28,8 @@ _ALIKE = Fraction(1002, 1000)
 
 def slots_of(pts: Int64, time_base: Fraction, rate: Fraction) -> npt.NDArray[np.float64]:
     """When each frame plays, in frames of that rate after the first one."""
-    return (pts - pts[0]) * float(time_base * rate)
+    slots: npt.NDArray[np.float64] = (pts - pts[0]) * float(time_base * rate)
+    return slots
 
 
 def constant_rate(pts: Int64, time_base: Fraction, declared: Sequence[Fraction]) -> Fraction | None:
@@ -98,7 +99,7 @@ def _grid(pts: Int64, time_base: Fraction, declared: Sequence[Fraction]) -> Frac
         for step in (steps.min(), np.median(steps))
         if step >= 1
     ]
-    fitting = []
+    fitting: list[Fraction] = []
     for rate in sorted({rate for rate in (*STANDARD_RATES, *declared, *own) if rate > 0}):
         if fitting and rate > fitting[0] * _ALIKE:
             break

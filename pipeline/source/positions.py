@@ -47,7 +47,7 @@ class Positions:
         after = begin + int(self._stamps[begin:end].searchsorted(seconds))
         before = max(begin, after - 1)
         after = min(after, end - 1)
-        nearer = abs(self._stamps[after] - seconds) < abs(self._stamps[before] - seconds)
+        nearer = bool(abs(self._stamps[after] - seconds) < abs(self._stamps[before] - seconds))
         return after if nearer else before
 
     def _next(self, seconds: float) -> int | None:
@@ -64,5 +64,6 @@ class Positions:
                 # Of frames at one time the first that is left.
                 same = self._stamps[begin : position + 1] == self._stamps[position]
                 self._recording = recording
-                return begin + int(same.argmax())
+                found: int = begin + int(same.argmax())
+                return found
         return None

@@ -64,10 +64,8 @@ class SoundClock:
                 # A clock that goes back is that of another recording, of the same times perhaps.
                 place = min(place + 1, len(recordings) - 1)
             # Of recordings that fit alike the first.
-            place = max(
-                range(place, len(recordings)),
-                key=lambda k, stretch=stretch: (_shared_s(recordings[k], *stretch), -k),
-            )
+            shared = [_shared_s(recording, *stretch) for recording in recordings[place:]]
+            place += shared.index(max(shared))
             found.append(shifts_s[place])
         return found
 

@@ -133,7 +133,9 @@ def inspect_file(path: Path, *, decode_ends: bool = False, hashed: bool = False)
 def _require_known(container: Any, path: Path) -> None:
     """Raises EncodeError: a track of the file is none that can be read back."""
     for stream in container.streams:
-        if stream.type not in ("video", "audio") or stream.codec_context is None:
+        # FFmpeg has no codec for QuickTime's time codes.
+        known = stream.type in ("video", "audio") and stream.codec_context is not None
+        if not known and stream.type != "data":
             raise EncodeError(f"track {stream.index} of {path.name} cannot be read back")
 
 

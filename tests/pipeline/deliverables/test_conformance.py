@@ -22,7 +22,7 @@ from pipeline.contract import (
     VideoInfo,
     VideoSettings,
 )
-from pipeline.deliverables.base import Deliverable, make_deliverable
+from pipeline.deliverables.base import Deliverable, Joined, make_deliverable
 from pipeline.deliverables.formats import FORMATS
 from pipeline.deliverables.movie import concat_list, ticks_per_second
 from pipeline.encode.ffmpeg_pipe import ffmpeg_command, run_ffmpeg
@@ -431,7 +431,7 @@ def test_a_flipped_bit_of_whatever_is_delivered_is_refused(
 def test_what_was_compared_is_what_is_verified(made: Made, tmp_path: Path) -> None:
     """Both digests are those of the file, so that a change in between is seen."""
     target = tmp_path / f"again{made.deliverable.suffix}"
-    joined = made.deliverable.join(made.parts, LENGTHS, target)
+    joined = (made.deliverable.join(made.parts, LENGTHS, target) or Joined()).digest
     assert joined == made.deliverable.verify(target, TOTAL) == file_digest(target)
 
 
@@ -648,7 +648,7 @@ def test_sound_with_headers_of_its_container_is_copied_without_them(
     encoder.write(made.planes(batch(0, TOTAL)))
     encoder.close()
     target = tmp_path / "joined.mp4"
-    assert made.join([part], [TOTAL], target) == made.verify(target, TOTAL)
+    assert (made.join([part], [TOTAL], target) or Joined()).digest == made.verify(target, TOTAL)
     with av.open(video.path) as source, av.open(str(target)) as joined:
         given, kept = (
             [bytes(packet) for packet in container.demux(audio=0) if packet.size]

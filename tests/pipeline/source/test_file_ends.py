@@ -17,7 +17,6 @@ import pytest
 
 from orchestrator.report.cards import reasons
 from pipeline.errors import InputError, ResourceError
-from pipeline.source import plain_read
 from pipeline.source.raw_frames import raw_frames
 from pipeline.source.video_info import read_video
 from tests.clips import X264, ClipSpec
@@ -140,8 +139,8 @@ def failing_disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_disk_that_fails_is_no_end(failing_disk: Path, clip: GetClip) -> None:
     """Neither for the probe, nor for what decodes a file that was whole when it was probed."""
     # Large enough that the failing part is not read with the file's head.
-    noise = {"eye": (384, 320), "filters": ("noise=alls=80:allf=t",)}
-    paths = [clip(replace(FILES[k], name=f"noise.{k}", **noise)) for k in ("mp4", "mkv", "ts")]
+    noise = replace(FILES["mp4"], eye=(384, 320), filters=("noise=alls=80:allf=t",))
+    paths = [clip(replace(noise, name=f"noise.{kind}")) for kind in ("mp4", "mkv", "ts")]
     assert min(path.stat().st_size for path in paths) > 3 << 20
     done = subprocess.run(
         [sys.executable, "-c", _READ, *map(str, paths)],
@@ -174,7 +173,7 @@ def test_a_demuxer_that_ends_at_an_error_is_looked_after(
 
     assert read_video(path, tmp_path / "i.json", None).num_frames < 60
     (tmp_path / "i.json").unlink()
-    monkeypatch.setattr(plain_read.os, "pread", fails_at_the_end)
+    monkeypatch.setattr(os, "pread", fails_at_the_end)
     with pytest.raises(InputError, match="cannot be read any further: Input/output error"):
         read_video(path, tmp_path / "i.json", None)
     assert not (tmp_path / "i.json").exists()

@@ -45,7 +45,7 @@ def beeps(path: Path) -> list[float]:
     with av.open(str(path)) as container:
         to_mono = av.AudioResampler("flt", "mono", 48_000)
         frames = [f for f in container.decode(container.streams.audio[0]) if f.pts is not None]
-        begin_s = float(frames[0].pts * frames[0].time_base)
+        begin_s = frames[0].time or 0.0
         samples = [g.to_ndarray().ravel() for f in frames for g in to_mono.resample(f)]
     loud = np.flatnonzero(np.abs(np.concatenate(samples)) > 0.02)
     first = np.append(True, np.diff(loud) > 4800)
