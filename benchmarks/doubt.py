@@ -36,7 +36,7 @@ from pipeline.judge.shape import ShapeMeter
 from pipeline.judge.sums import Shape
 from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.source.decode import FrameReader
-from pipeline.source.frame_index import index_of
+from pipeline.source.timing.frame_index import index_of
 from pipeline.source.video_info import read_video
 from pipeline.stages.chain import Chain, eyes_of
 from pipeline.stages.matting.catalogue import facts_of

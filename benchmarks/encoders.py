@@ -115,8 +115,8 @@ def material(
     from pipeline.deliverables.base import make_deliverable
     from pipeline.engines.choice import settled_engine
     from pipeline.source.decode import FrameReader
-    from pipeline.source.frame_index import FrameIndex
     from pipeline.source.probe import probe_video
+    from pipeline.source.timing.frame_index import FrameIndex
     from pipeline.stages.chain import Chain, eyes_of
     from pipeline.stages.matting.catalogue import facts_of
 

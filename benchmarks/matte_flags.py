@@ -37,7 +37,7 @@ from pipeline.judge.flags import (
 from pipeline.judge.meter import MatteMeter
 from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.source.decode import FrameReader
-from pipeline.source.frame_index import index_of
+from pipeline.source.timing.frame_index import index_of
 from pipeline.source.video_info import read_video
 from pipeline.stages.chain import Chain, eyes_of
 from pipeline.stages.matting.catalogue import facts_of

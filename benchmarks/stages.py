@@ -57,7 +57,7 @@ def measure(clip: Path, config: Path | None, model: str | None, threads: int, fr
     from pipeline.pixels.color import YuvFormat, resolve_matrix, yuv_to_rgb
     from pipeline.pixels.eyes import split_eyes
     from pipeline.source.decode import FrameReader
-    from pipeline.source.frame_index import FrameIndex
+    from pipeline.source.timing.frame_index import FrameIndex
     from pipeline.source.video_info import read_video
     from pipeline.stages.matting.base import load_model
     from pipeline.stages.matting.catalogue import facts_of

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline.contract import FinishJob, OutputFile, SegmentResult, VideoInfo
 from pipeline.deliverables.base import Deliverable, Joined, make_deliverable
-from pipeline.deliverables.sound import without
+from pipeline.deliverables.sound.make import without
 from pipeline.errors import (
     DiskError,
     EncodeError,

@@ -15,7 +15,7 @@ from pipeline.contract import Finding, SegmentJob
 from pipeline.judge.opinion import SecondOpinion
 from pipeline.pixels.eyes import join_eyes
 from pipeline.source.decode import FrameReader
-from pipeline.source.frame_index import index_of
+from pipeline.source.timing.frame_index import index_of
 from pipeline.stages.chain import Chain, eyes_of
 
 

@@ -30,7 +30,7 @@ from pipeline.flow.overlap import overlap
 from pipeline.flow.stage_clock import StageClock, device_marks
 from pipeline.pixels.layers import Layers
 from pipeline.source.decode import FrameReader
-from pipeline.source.frame_index import FrameIndex, index_of
+from pipeline.source.timing.frame_index import FrameIndex, index_of
 from pipeline.source.unchanged import require_unchanged
 from pipeline.stages.catalogue import output_video
 from pipeline.stages.chain import Chain, eyes_of

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from pipeline.source.frame_index import FrameIndex, Int64
+from pipeline.source.timing.frame_index import FrameIndex, Int64
 
 
 def plain_index(

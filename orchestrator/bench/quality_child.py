@@ -61,7 +61,7 @@ def judge(asked: Asked, device_name: str) -> Found:
     from pipeline.flow.cuda_streams import segment_stream
     from pipeline.pixels.eyes import join_eyes
     from pipeline.source.decode import FrameReader
-    from pipeline.source.frame_index import index_of
+    from pipeline.source.timing.frame_index import index_of
     from pipeline.stages.chain import Chain, eyes_of
 
     job, device = asked.job, torch.device(device_name)

@@ -100,7 +100,7 @@ def _loaded_library(name: str) -> str:
 def try_decode(trial: DecodeTrial, device: torch.device) -> Tried:
     """Words: decoder."""
     from pipeline.source.decode import FrameReader
-    from pipeline.source.frame_index import FrameIndex
+    from pipeline.source.timing.frame_index import FrameIndex
     from pipeline.source.video_info import read_video
 
     with tempfile.TemporaryDirectory(dir=trial.folder) as folder:

@@ -44,7 +44,7 @@ def try_each(trial: ModelTrial, device: torch.device, folder: Path) -> list[Trie
     from pipeline.clip import ClipReader
     from pipeline.contract import SegmentJob
     from pipeline.source.decode import FrameReader
-    from pipeline.source.frame_index import index_of
+    from pipeline.source.timing.frame_index import index_of
 
     video, first = trial.info, trial.candidates[0]
     torch.set_num_threads(first.processing.intra_op_threads)

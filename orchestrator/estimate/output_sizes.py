@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from orchestrator.estimate.trial import CodedBytes, Stages
 from orchestrator.fleet.jobs import VideoJob
 from orchestrator.out.room import output_bytes
-from pipeline.deliverables.audio import plan_sound
 from pipeline.deliverables.formats import FORMATS
+from pipeline.deliverables.sound.plan import plan_sound
 from pipeline.encode.keyframes import count_keyframes, keyframe_interval
 
 

@@ -106,7 +106,7 @@ def measure(request: StageRequest, folder: Path, device_name: str) -> Stages:
     from pipeline.deliverables.kept import needs_fine
     from pipeline.flow.cuda_streams import segment_stream
     from pipeline.source.decode import FrameReader
-    from pipeline.source.frame_index import index_of
+    from pipeline.source.timing.frame_index import index_of
     from pipeline.stages.chain import Chain
     from pipeline.torchcodec_import import decoders  # noqa: F401  what decoding imports
 

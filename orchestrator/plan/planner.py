@@ -45,8 +45,8 @@ from pipeline.errors import (
 from pipeline.files.disk import write_file, writing
 from pipeline.foreign.files import decoded, read_bytes
 from pipeline.prompts.store import digest_of, keep_prompts, pack
-from pipeline.source.frame_index import FrameIndex
 from pipeline.source.probe import info_from_json, info_to_json, probe_video
+from pipeline.source.timing.frame_index import FrameIndex
 from pipeline.source.unchanged import regular_file, seen_now
 from pipeline.stages.catalogue import output_video
 from pipeline.text import printable

@@ -20,7 +20,7 @@ from pipeline.prompts.prompts import (
     read_prompts,
     require_prompts_file,
 )
-from pipeline.source.frame_index import FrameIndex
+from pipeline.source.timing.frame_index import FrameIndex
 from pipeline.stages.matting.catalogue import candidates, facts_of, usable
 
 

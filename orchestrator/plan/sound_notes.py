@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from orchestrator.fleet.jobs import VideoJob
-from pipeline.deliverables.audio import plan_sound
 from pipeline.deliverables.formats import FORMATS
+from pipeline.deliverables.sound.plan import plan_sound
 
 
 def sound_notes(job: VideoJob) -> Iterator[str]:

@@ -16,7 +16,7 @@ class SegmentJob:
     Attributes:
         number: position of the segment in the video's list, from 0.
         start, stop: frames of the output that it delivers, half open.
-        index_path: the video's frame index (`pipeline/source/frame_index.py`).
+        index_path: the video's frame index (`pipeline/source/timing/frame_index.py`).
         work_dir: folder for this video under these settings; segment files and prepared data.
     """
 

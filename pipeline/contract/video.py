@@ -229,7 +229,7 @@ class VideoInfo:
             ``HH:MM:SS;FF`` with drop frames; empty where it has none.
         mastering: its data for HDR displays.
         first_field: of each picture, where two fields are woven into it that are to be made whole
-            (`pipeline/source/deinterlace.py`); None where it is whole.
+            (`pipeline/source/picture/deinterlace.py`); None where it is whole.
         every, phase: frame k is frame ``phase + k * every`` of the whole video; see `every_nth`.
         seen: the file in this run; None where no run has planned it.
     """

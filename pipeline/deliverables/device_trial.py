@@ -145,7 +145,7 @@ def _picture_problem(path: Path, shown: Tensor, options: dict[str, str]) -> str 
     import av
     import torch.nn.functional as F
 
-    from pipeline.source.color_tags import color_tags
+    from pipeline.source.picture.color_tags import color_tags
     from pipeline.verify.selfcheck import shown_picture
 
     with av.open(str(path)) as container:

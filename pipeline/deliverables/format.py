@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:  # the command line lists formats, and must not wait for pydantic
     from pipeline.contract import EncodingSettings, Layout, ProjectionName, VideoInfo
-    from pipeline.deliverables.audio import SoundForm
+    from pipeline.deliverables.sound.plan import SoundForm
     from pipeline.vr_tags.sidecar import SidecarKind
 
 #: Where alpha is in a file. plane: a fourth plane, which decoders give. layer: a second layer of

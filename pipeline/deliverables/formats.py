@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from pipeline.deliverables.audio import MOV_SOUND, MP4_SOUND, WEBM_SOUND
 from pipeline.deliverables.format import FixedRate, Format, Picture, RelativeSize
+from pipeline.deliverables.sound.plan import MOV_SOUND, MP4_SOUND, WEBM_SOUND
 from pipeline.errors import InputError, SettingsError
 from pipeline.plugins import Catalogue
 

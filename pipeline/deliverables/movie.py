@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from pipeline.contract import VideoInfo, VideoSettings
-from pipeline.deliverables.audio import KNOWN_PLACES_ONLY, AudioPlan, SoundForm, plan_sound
 from pipeline.deliverables.base import Joined
 from pipeline.deliverables.format import Format
-from pipeline.deliverables.sound import make_sound
-from pipeline.deliverables.sound_in_line import sound_in_line
+from pipeline.deliverables.sound.in_line import sound_in_line
+from pipeline.deliverables.sound.make import make_sound
+from pipeline.deliverables.sound.plan import KNOWN_PLACES_ONLY, AudioPlan, SoundForm, plan_sound
 from pipeline.encode.ffmpeg_pipe import Encoder, PipeEncoder, ffmpeg_command, run_ffmpeg
 from pipeline.encode.keyframes import keyframe_interval
 from pipeline.errors import EncodeError
@@ -33,7 +33,7 @@ from pipeline.pixels.color import YuvFormat, output_tags
 from pipeline.pixels.eyes import JoinedEyes, join_eyes
 from pipeline.pixels.fine import with_fine
 from pipeline.pixels.layers import Layers
-from pipeline.source.timecode import counted_on
+from pipeline.source.timing.timecode import counted_on
 from pipeline.verify.readback import FileFacts, inspect_file, sampled_frames
 from pipeline.verify.selfcheck import (
     Decoded,

@@ -11,10 +11,10 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from pipeline.deliverables.audio import AudioPlan
 from pipeline.deliverables.format import Format
 from pipeline.deliverables.formats import WEBM
 from pipeline.deliverables.movie import Transparent
+from pipeline.deliverables.sound.plan import AudioPlan
 from pipeline.encode import vp9_alpha
 from pipeline.pixels.color import YuvFormat, rgba_planes
 from pipeline.pixels.layers import Layers

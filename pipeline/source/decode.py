@@ -24,12 +24,12 @@ from pipeline.flow.device_copies import to_device
 from pipeline.pixels.batches import FrameBatch
 from pipeline.pixels.color import YuvFormat, resolve_matrix, yuv_to_rgb
 from pipeline.pixels.fine import split_levels
-from pipeline.source.deinterlace import BEFORE, WholeFrame, deinterlaced
-from pipeline.source.frame_index import FrameIndex
+from pipeline.source.picture.deinterlace import BEFORE, WholeFrame, deinterlaced
+from pipeline.source.picture.resample import resampler_of
 from pipeline.source.plain_read import require_readable
-from pipeline.source.positions import Positions
 from pipeline.source.raw_frames import raw_frames, reason_of
-from pipeline.source.resample import resampler_of
+from pipeline.source.timing.frame_index import FrameIndex
+from pipeline.source.timing.positions import Positions
 from pipeline.source.unchanged import require_unchanged
 
 if TYPE_CHECKING:

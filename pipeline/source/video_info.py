@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.contract import Layout, ProjectionName, VideoInfo
-from pipeline.source.color_tags import color_tags, require_known_colors
 from pipeline.source.container import open_container, require_container
-from pipeline.source.fields import first_field
-from pipeline.source.hdr_tags import dynamic_notes, mastering_data
-from pipeline.source.packets import frames_of, index_of_frames, scan_packets
-from pipeline.source.presentation import find_presentation
+from pipeline.source.picture.color_tags import color_tags, require_known_colors
+from pipeline.source.picture.fields import first_field
+from pipeline.source.picture.hdr_tags import dynamic_notes, mastering_data
+from pipeline.source.picture.presentation import find_presentation
+from pipeline.source.picture.stored_view import find_sphere
+from pipeline.source.picture.video_tracks import choose_track
 from pipeline.source.signature import Container, find_container
-from pipeline.source.sounds import TITLE_CHARACTERS, Sounds
-from pipeline.source.stored_view import find_sphere
-from pipeline.source.time_notes import of_time
-from pipeline.source.timecode import timecode_of
+from pipeline.source.sound.tracks import TITLE_CHARACTERS, Sounds
+from pipeline.source.timing.notes import of_time
+from pipeline.source.timing.packets import frames_of, index_of_frames, scan_packets
+from pipeline.source.timing.timecode import timecode_of
 from pipeline.source.unchanged import fingerprint
-from pipeline.source.video_tracks import choose_track
 from pipeline.text import printable
 from pipeline.vr_tags.in_files import FoundTags, tags_of_frame
 from pipeline.vr_tags.mp4 import RIGHT_LEFT, stored_stereo_mode

@@ -21,7 +21,7 @@ from pipeline.pixels.eyes import split
 from pipeline.pixels.labels import object_labels
 from pipeline.pixels.layers import Layers
 from pipeline.pixels.planes import frame_planes
-from pipeline.source.color_tags import color_tags
+from pipeline.source.picture.color_tags import color_tags
 
 #: One frame out of so many seconds is decoded again; a keyframe, so that no others are.
 _SAMPLE_S = 10.0

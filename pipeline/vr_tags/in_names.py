@@ -1,7 +1,7 @@
 """VR tags in file names, read and written: what players know a picture by.
 
 Any case, any order, set off by something that is neither letter nor digit. Knows no pictures: what
-a name leaves open is decided in `pipeline/source/layout.py`.
+a name leaves open is decided in `pipeline/source/picture/layout.py`.
 """
 
 from __future__ import annotations

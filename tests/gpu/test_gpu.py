@@ -28,7 +28,7 @@ from pipeline.contract import (
 from pipeline.pixels.eyes import split_eyes
 from pipeline.segment import run_segment
 from pipeline.source.decode import FrameReader
-from pipeline.source.frame_index import FrameIndex
+from pipeline.source.timing.frame_index import FrameIndex
 from pipeline.source.video_info import read_video
 from pipeline.stages.chain import Chain
 from pipeline.stages.matting.base import load_model

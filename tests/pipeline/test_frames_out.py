@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from pipeline.source.frame_index import FrameIndex
+from pipeline.source.timing.frame_index import FrameIndex
 from tests.clips import (
     SVT_AV1,
     VP9,

@@ -17,7 +17,7 @@ from orchestrator.plan.planner import Planner, Wanted
 from orchestrator.words import seconds_of
 from pipeline.contract import AudioTrack, VideoInfo, VideoSettings
 from pipeline.errors import InputError
-from pipeline.source.frame_index import index_of
+from pipeline.source.timing.frame_index import index_of
 from tests.indexes import plain_index
 from tests.orchestrator.snapshots import ProbeDouble, video_info
 

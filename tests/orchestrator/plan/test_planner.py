@@ -21,7 +21,7 @@ from orchestrator.plan.discover import discover
 from orchestrator.plan.planner import Planner, Probe, Wanted, segment_grid, source_id
 from pipeline.contract import Layout, StreamingSettings, VideoInfo, VideoSettings, segment_frames
 from pipeline.errors import DiskError
-from pipeline.source.frame_index import FrameIndex
+from pipeline.source.timing.frame_index import FrameIndex
 from tests.orchestrator.snapshots import ProbeDouble, video_info
 
 

@@ -13,7 +13,7 @@ import pytest
 from pipeline.contract import EncodingSettings, MasteringData, VideoInfo, VideoSettings
 from pipeline.deliverables.kept import losses
 from pipeline.encode.ffmpeg_pipe import ffmpeg_command, run_ffmpeg
-from pipeline.source.hdr_tags import mastering_data
+from pipeline.source.picture.hdr_tags import mastering_data
 from pipeline.source.video_info import read_video
 from tests.made_once import MadeOnce
 from tests.render import chroma_settings, render

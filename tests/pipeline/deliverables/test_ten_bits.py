@@ -22,7 +22,7 @@ from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.pixels.planes import frame_planes
 from pipeline.segment import run_segment
 from pipeline.source.decode import FrameReader
-from pipeline.source.frame_index import FrameIndex
+from pipeline.source.timing.frame_index import FrameIndex
 from pipeline.source.video_info import read_video
 from pipeline.stages.matting.base import ClipSampler, Prepared
 from pipeline.verify.readback import sampled_frames

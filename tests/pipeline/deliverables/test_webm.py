@@ -23,7 +23,7 @@ from pipeline.contract import (
     VideoInfo,
 )
 from pipeline.deliverables import webm
-from pipeline.deliverables.audio import WEBM_SOUND, plan_audio
+from pipeline.deliverables.sound.plan import WEBM_SOUND, plan_audio
 from pipeline.encode.ffmpeg_pipe import PipeEncoder, ffmpeg_command, run_ffmpeg
 from pipeline.errors import DiskError, EncodeError, InputError, SegmentsDamaged
 from pipeline.files.publish import file_digest

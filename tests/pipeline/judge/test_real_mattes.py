@@ -21,7 +21,7 @@ from pipeline.contract import Finding, MattingSettings, SegmentJob, VideoSetting
 from pipeline.judge.doubt import doubts_of
 from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.source.decode import FrameReader
-from pipeline.source.frame_index import index_of
+from pipeline.source.timing.frame_index import index_of
 from pipeline.source.video_info import read_video
 from pipeline.stages.base import ClipSampler, Prepared
 from pipeline.stages.chain import Chain, eyes_of

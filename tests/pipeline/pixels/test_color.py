@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pipeline.pixels import color
 from pipeline.pixels.color import YuvFormat, rgb_planes, rgba_planes, yuv_to_rgb
 from pipeline.source.decode import FrameReader
-from pipeline.source.frame_index import FrameIndex
+from pipeline.source.timing.frame_index import FrameIndex
 from tests.clips import X264, ClipSpec, read_frames
 from tests.render import CPU, chroma_settings, render
 

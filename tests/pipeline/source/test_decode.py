@@ -13,7 +13,7 @@ import torch
 from pipeline.encode.ffmpeg_pipe import ffmpeg_command, run_ffmpeg
 from pipeline.errors import DecodeError
 from pipeline.source.decode import FrameReader
-from pipeline.source.frame_index import FrameIndex
+from pipeline.source.timing.frame_index import FrameIndex
 from pipeline.source.video_info import read_video
 from tests.clips import SVT_AV1, VP9, X264, X265, ClipSpec, read_number
 from tests.render import CPU

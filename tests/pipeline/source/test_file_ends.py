@@ -97,7 +97,7 @@ from pathlib import Path
 import torch
 from pipeline.errors import VrmatteError
 from pipeline.source.decode import FrameReader
-from pipeline.source.frame_index import FrameIndex
+from pipeline.source.timing.frame_index import FrameIndex
 from pipeline.source.video_info import read_video
 
 said = []

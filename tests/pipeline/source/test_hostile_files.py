@@ -23,13 +23,13 @@ import pytest
 import torch
 
 from pipeline.contract import AudioTrack, EncodingSettings
-from pipeline.deliverables.audio import WEBM_SOUND, plan_audio
+from pipeline.deliverables.sound.plan import WEBM_SOUND, plan_audio
 from pipeline.errors import EncodeError, InputError
 from pipeline.source.container import LARGEST_SIDE
 from pipeline.source.decode import FrameReader
-from pipeline.source.frame_index import FrameIndex
 from pipeline.source.probe import probe_video
 from pipeline.source.signature import CONTAINERS, container_of, find_container
+from pipeline.source.timing.frame_index import FrameIndex
 from pipeline.source.video_info import read_video
 from pipeline.verify.readback import inspect_file
 from tests.clips import SVT_AV1, VP9, X264, X265, ClipSpec

@@ -15,7 +15,7 @@ import pytest
 from pipeline.contract import ColorTags
 from pipeline.encode.ffmpeg_pipe import ffmpeg_command, run_ffmpeg
 from pipeline.errors import InputError, MachineError
-from pipeline.source.layout import find_view
+from pipeline.source.picture.layout import find_view
 from pipeline.source.probe import info_from_json, info_to_json, probe_video
 from pipeline.source.video_info import read_video
 from pipeline.vr_tags.in_files import SphericalTags, placeholder_options, write_tags

@@ -21,7 +21,7 @@ from pipeline.contract import (
 from pipeline.pixels.batches import EyeBatch, FrameBatch, MatteBatch
 from pipeline.pixels.eyes import split_eyes
 from pipeline.segment import run_segment
-from pipeline.source.frame_index import FrameIndex
+from pipeline.source.timing.frame_index import FrameIndex
 from pipeline.source.video_info import read_video
 from pipeline.stages.matting.base import ClipSampler, Prepared
 from pipeline.stages.stereo.findings import mended_frames, subject_depth_m

@@ -21,7 +21,7 @@ from pipeline import segment
 from pipeline.contract import MattingSettings, ProcessingSettings, SegmentJob, VideoSettings
 from pipeline.pixels.batches import FrameBatch, MatteBatch
 from pipeline.source.decode import FrameReader
-from pipeline.source.frame_index import FrameIndex
+from pipeline.source.timing.frame_index import FrameIndex
 from pipeline.source.video_info import read_video
 from pipeline.stages.matting.base import load_model
 from pipeline.stages.matting.rvm.facts import RvmOptions

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pipeline.errors import DecodeError
 from pipeline.source.decode import FrameReader
-from pipeline.source.frame_index import FrameIndex
+from pipeline.source.timing.frame_index import FrameIndex
 from pipeline.source.video_info import read_video
 from pipeline.stages.matting.sam2.frames import EyePictures, LazyFrames
 from tests.clips import X264, ClipSpec, read_number
