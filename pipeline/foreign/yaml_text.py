@@ -29,6 +29,10 @@ _SCALARS = (
 )
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+#: libyaml refuses half a character, which is how Python writes a name that is no UTF-8. Where
+#: aliases are taken, in our own files, Python reads it.
+_HALF = "invalid Unicode character escape code"
+
 #: What begins with a star is an alias to YAML.
 QUOTES = """put what begins with * in quotes: match: "*green*\""""
 
@@ -61,12 +65,22 @@ def parse_yaml(text: str, bounds: Bounds = Bounds()) -> Any:
 
 def compose(text: str, bounds: Bounds = Bounds()) -> yaml.Node | None:
     """The nodes of a text of YAML, with their lines; None in an empty one. Raises Unreadable."""
-    building = _Building(bounds)
     try:
-        for event in yaml.parse(text, Loader=_LOADER):
-            building.take(event)
+        return _compose(text, bounds, _LOADER)
+    except yaml.YAMLError as error:
+        if not (bounds.aliases and _HALF in str(error)):
+            raise _no_yaml(error, text) from None
+    try:
+        return _compose(text, bounds, yaml.SafeLoader)
     except yaml.YAMLError as error:
         raise _no_yaml(error, text) from None
+
+
+def _compose(text: str, bounds: Bounds, loader: Any) -> yaml.Node | None:
+    building = _Building(bounds)
+    try:
+        for event in yaml.parse(text, Loader=loader):
+            building.take(event)
     except UnicodeEncodeError:  # half a character, which JSON may hold
         raise Unreadable("is not YAML: it holds a character that is none") from None
     return building.root

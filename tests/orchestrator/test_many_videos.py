@@ -303,12 +303,14 @@ def test_a_page_is_bounded_and_tells_of_what_it_leaves_out() -> None:
 def test_run_yaml_is_the_same_for_names_that_are_no_text(tmp_path: Path) -> None:
     out = OutFolder(tmp_path)
     out.create()
+    least = {"fingerprint": "f" * 16, "started": "2026-01-02", "videos": []}
     for name in ("talk.mp4", "видео: {a}\n.mp4", "tab\t\u2028'\"", "broken\udcff.mp4"):
-        out.write_run_file({"name": name, "number": 1.5, "none": None, "long": "word " * 90})
+        said = {"name": name, "number": 1.5, "none": None, "long": "word " * 90}
+        out.write_run_file(least | said)
         assert out.read_run_file()["name"] == name
         assert out.given_up() == ()
-    given_up = ["/out/видео.webm", "/out/a\ngiven_up: b.webm"]
-    out.write_run_file({"name": "\ngiven_up: [x]", "given_up": given_up})
+    given_up = [f"{tmp_path}/видео.webm", f"{tmp_path}/a\ngiven_up: b.webm"]
+    out.write_run_file(least | {"name": "\ngiven_up: [x]", "given_up": given_up})
     assert out.given_up() == tuple(given_up)
 
 

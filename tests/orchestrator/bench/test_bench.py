@@ -161,7 +161,7 @@ def test_what_a_person_can_get_wrong_is_one_line(
     missing, text = tmp_path / "missing.json", tmp_path / "text.json"
     text.write_text("{}")
     cases: list[tuple[list[str | Path], int, str]] = [
-        (["bench", "--compare", missing], 2, f"error: cannot read {missing}"),
+        (["bench", "--compare", missing], 2, f"error: {missing} cannot be read"),
         (["bench", "--compare", text], 2, f"error: {text} was not written by `vrmatte bench"),
         (["bench", "--json", tmp_path / "no" / "a.json"], 2, "error: there is no folder for"),
         (["bench", "--size", "2k"], 2, "error: Invalid value for '--size'"),

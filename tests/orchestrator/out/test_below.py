@@ -136,10 +136,11 @@ def test_an_out_that_is_reached_by_a_link_is_the_same(tmp_path: Path) -> None:
 
 def test_the_record_of_a_run_moves_with_it(out: OutFolder) -> None:
     output = str(out.path / "day 2/talk.webm")
-    record = {"videos": [{"id": VIDEO, "outputs": [output]}], "given_up": [output], "inputs": []}
-    out.write_run_file(record)
+    video = {"id": VIDEO, "name": "talk", "frames": 9, "segments": [[0, 9]], "outputs": [output]}
+    record = {"fingerprint": "f" * 16, "started": "2026-01-02", "videos": [video]}
+    out.write_run_file({**record, "inputs": [], "given_up": [output]})
     assert str(out.path) not in out.run_file.read_text()
-    assert out.read_run_file() == record
+    assert out.read_run_file()["videos"] == [video]
     assert out.given_up() == (output,)
     new = OutFolder(out.path.with_name("new"))
     out.path.rename(new.path)

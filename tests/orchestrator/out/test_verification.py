@@ -19,6 +19,8 @@ from orchestrator.out.journal import Journal
 from pipeline.contract import OutputFile
 from pipeline.files.publish import file_digest
 
+#: The least that a record of a run holds.
+RECORD = {"fingerprint": "f" * 16, "started": "2026-01-02", "videos": [], "set_aside": []}
 NAMES = ("a.webm", "day 2/b.webm", "day 2/c.webm")
 
 
@@ -27,7 +29,7 @@ def out(tmp_path: Path) -> OutFolder:
     """Three finished files; an earlier version made the last."""
     folder = OutFolder(tmp_path / "out")
     folder.create()
-    folder.write_run_file({"videos": [], "set_aside": []})
+    folder.write_run_file(RECORD)
     with closing(Journal.open(folder.journal)) as journal:
         for number, name in enumerate(NAMES):
             path = folder.path / name
@@ -104,7 +106,7 @@ def test_a_folder_in_which_nothing_is_done_is_told_so(tmp_path: Path) -> None:
     out = OutFolder(tmp_path / "out")
     assert verify(out)[0] == 2
     out.create()
-    out.write_run_file({"videos": []})
+    out.write_run_file(RECORD)
     done = CliRunner().invoke(main, ["verify", str(out.path)])
     assert done.exit_code == 2
     assert "no video is done in" in done.stderr

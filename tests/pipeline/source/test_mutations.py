@@ -86,7 +86,9 @@ def _probe(mutant: Mutant) -> VideoInfo | str:
             return probe_video(mutant.path, mutant.index, deadline_s=DEADLINE_S)
         status = _in_a_process(_probe_here, mutant)
         assert status == 0, f"{mutant.path.name} ended the probe with status {status}"
-        return info_of((mutant.folder / "answer").read_bytes(), str(mutant.path))
+        # If there is sound, what is known without it comes before.
+        answers = (mutant.folder / "answer").read_bytes().splitlines()
+        return info_of(answers[-1], str(mutant.path))
     except InputError as error:
         return str(error)
 

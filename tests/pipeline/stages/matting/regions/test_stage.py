@@ -252,7 +252,7 @@ def test_what_8_bits_leave_out_waits_with_its_frame() -> None:
     fine = numbers.expand(rgb.shape).contiguous()
     chain = Chain([RegionMatting(Bright(), 384)])
     passing = chain.start(EyeShape(2, HEIGHT, WIDTH, "equirect180", RATE), {})
-    batches = (EyeBatch(rgb[k : k + 7], k, fine[k : k + 7]) for k in range(0, 40, 7))
+    batches = (EyeBatch(rgb[k : k + 7], k, fine=fine[k : k + 7]) for k in range(0, 40, 7))
     for part in passing.layers(batches, 3, 37):
         assert part.fine is not None
         assert torch.equal(part.fine, fine[part.start : part.stop])

@@ -38,7 +38,7 @@ def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Serve:
         code.parent.mkdir(parents=True, exist_ok=True)
         code.touch()
         monkeypatch.setattr(rvm_weights, "repository_is_here", lambda repository: True)
-        monkeypatch.setattr(rvm_weights, "file_missing", lambda source, what: None)
+        monkeypatch.setattr(rvm_weights, "file_missing", lambda *_: None)
         return code.parent
 
     def package_is_there(*_: object) -> None:
