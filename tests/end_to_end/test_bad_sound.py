@@ -35,7 +35,7 @@ def test_a_bad_track_does_not_cost_the_picture(clip: GetClip, tmp_path: Path) ->
     [video] = report["videos"]
     assert (video["result"], video["retries"]) == ("done", 0)
     assert NOTE in video["notes"]
-    [webm, matte] = [Path(output["path"]) for output in video["outputs"]]
+    [webm, matte] = [tmp_path / "out" / output["path"] for output in video["outputs"]]
     assert [sound.language for sound in read_sounds(webm)] == ["eng"]
     assert read_sounds(matte) == []
     assert read_numbers(read_frames(webm))[0] == list(range(CLIP.num_frames))

@@ -69,7 +69,7 @@ def test_nvencs_options_are_ffmpegs_own() -> None:
 def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Green screens by x264 in this process; planes "leave the device" late, or stay."""
 
-    def options(encoding: EncodingSettings, interval: int) -> list[str]:
+    def options(encoding: EncodingSettings, interval: int, **_: object) -> list[str]:
         assert encoding.encoder == "nvenc"
         return [*OPTIONS[:-6], "-g", str(interval), *OPTIONS[-4:]]
 
