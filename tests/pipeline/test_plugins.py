@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -29,9 +30,9 @@ misnamed, no_row = Thing("somebody"), "zebra"
 """
 
 
-@pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    folder = tmp_path_factory.mktemp("packages")
+@pytest.fixture
+def packages(tmp_path: Path) -> Iterator[None]:
+    folder = tmp_path / "packages"
     own = {name: f"rows_of_a_test:{name}" for name in ("zebra", "mole", "misnamed", "no_row")}
     install(folder, "good-things", own, GROUP, rows_of_a_test=ROWS)
     install(folder, "thief", {"another": "rows_of_a_test:taken"}, GROUP)
