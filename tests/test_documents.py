@@ -136,12 +136,16 @@ def test_the_documents_hold_command_lines() -> None:
 
 @pytest.mark.parametrize("line", OURS, ids=str)
 def test_a_command_line_does_what_it_stands_for(
-    line: Line, world: Path, asked: list[Any], monkeypatch: pytest.MonkeyPatch
+    line: Line, world: Path, asked: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(world)
     words = [word.replace("/workspace", str(world / "workspace")) for word in line.words[1:]]
     if ">" in words:
         words = words[: words.index(">")]
+    if words[0] == "config":  # a file that one line writes and another one reads
+        monkeypatch.chdir(tmp_path)
+        if words[1] == "check":
+            Path(words[2]).write_text("matting:\n  model: chroma\n")
     if words[0] == "preview":
         words += ["--model", "chroma", "--gpus", "none"]
     done = CliRunner().invoke(main, words, prog_name="vrmatte")
