@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pipeline import segment
 from pipeline.contract import MattingSettings, ProcessingSettings, SegmentJob, VideoSettings
-from pipeline.pixels.batches import FrameBatch, MatteBatch
+from pipeline.pixels.layers import Layers
 from pipeline.source.decode import FrameReader
 from pipeline.source.timing.frame_index import FrameIndex
 from pipeline.source.video_info import read_video
@@ -57,9 +57,9 @@ class Recorder:
     def __init__(self) -> None:
         self.alpha: list[Tensor] = []
 
-    def planes(self, frames: FrameBatch, matte: MatteBatch) -> Tensor:
-        self.alpha.append(matte.alpha.clone())
-        return torch.zeros(len(frames), 1, dtype=torch.uint8)
+    def planes(self, layers: Layers) -> Tensor:
+        self.alpha.append(layers.matte.alpha.clone())
+        return torch.zeros(len(layers), 1, dtype=torch.uint8)
 
     def open_segment(self, path: Path) -> Recorder:
         path.touch()
@@ -75,7 +75,9 @@ class Recorder:
 def settings() -> VideoSettings:
     return VideoSettings(
         max_frames=NUM_FRAMES,
+        processing=ProcessingSettings(engine="torch"),
         matting=MattingSettings(
+            region="whole",
             options=(
                 RvmOptions(
                     repo=os.environ["VRMATTE_RVM_REPO"], weights=os.environ["VRMATTE_RVM_WEIGHTS"]
