@@ -82,7 +82,7 @@ def settings() -> VideoSettings:
                 RvmOptions(
                     repo=os.environ["VRMATTE_RVM_REPO"], weights=os.environ["VRMATTE_RVM_WEIGHTS"]
                 ),
-            )
+            ),
         ),
     )
 
