@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.deliverables.sound.in_line import sound_in_line
 from pipeline.encode.ffmpeg_pipe import ffmpeg_command, run_ffmpeg
+from pipeline.errors import DiskError
 from tests.clips import X264, ClipSpec, read_frames, read_number
 from tests.pipeline.source.test_decode import numbers, open_reader
 from tests.render import chroma_settings, render
@@ -89,6 +90,46 @@ def glued(clip: Path, offsets: tuple[float, ...], folder: Path) -> Path:
     path = folder / "glued_LR_180.ts"
     path.write_bytes(b"".join(part.read_bytes() for part in parts))
     return path
+
+
+@pytest.mark.parametrize(("codec", "tracks"), [("aac", 2), ("s302m", 1)])
+def test_a_track_that_cannot_be_copied_costs_no_picture(
+    codec: str, tracks: int, clip: GetClip, tmp_path: Path
+) -> None:
+    """Matroska holds no SMPTE 302M."""
+    parts = [recording(clip(SPEC), tmp_path / f"{k}.ts", s) for k, s in enumerate((0.0, 0.5, 0.2))]
+    for part in parts:
+        twice = (
+            "-map",
+            "0",
+            "-map",
+            "0:a",
+            "-c",
+            "copy",
+            "-c:a:1",
+            codec,
+            "-ac:a:1",
+            "2",
+            "-strict",
+            "-2",
+        )
+        run_ffmpeg(ffmpeg_command("-i", str(part), *twice, f"{part}.two.ts"))
+    path = tmp_path / "glued_LR_180.ts"
+    path.write_bytes(b"".join(Path(f"{part}.two.ts").read_bytes() for part in parts))
+    video, target = render(path, tmp_path / "out", chroma_settings())
+    assert len(video.audio) == 2
+    with av.open(str(target)) as made:
+        assert len(made.streams.audio) == tracks
+    assert len(read_frames(target)) == 90
+    assert beeps(target) == pytest.approx(ALL_BEEPS, abs=1 / 30)
+
+
+def test_a_full_disk_is_no_fault_of_the_sound(clip: GetClip, tmp_path: Path) -> None:
+    path = glued(clip(SPEC), (0.0, 0.5, 0.2), tmp_path)
+    video = open_reader(path, tmp_path)._video
+    (tmp_path / "sound.sound.mkv").symlink_to("/dev/full")
+    with pytest.raises(DiskError, match="no room left"), sound_in_line(video, tmp_path, "sound"):
+        pass
 
 
 def test_any_range_of_a_glued_file(clip: GetClip, tmp_path: Path) -> None:
