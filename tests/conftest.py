@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 from collections import defaultdict
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -31,6 +32,12 @@ from tests.shared_runs import GetClip, UndisturbedRun, VideosOf
 # How long an example takes says more of the machine than of the law.
 hypothesis.settings.register_profile("vrmatte", deadline=None)
 hypothesis.settings.load_profile("vrmatte")
+
+# In the background of a script, or under nohup, these are ignored, and all that tests start would
+# inherit that. With a handler of its own a process hands on the default.
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, lambda number, frame: None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
