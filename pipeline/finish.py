@@ -33,13 +33,11 @@ def finish_video(
     """Make the final file of every deliverable; the segments stay where they are.
 
     Nothing bears its final name before it is joined, read back and found right, and no file of
-    somebody else's loses its own.
+    somebody else's loses its own. A track of sound that cannot be had is left out of a file, with a
+    note. A format that fails takes no other one with it.
 
     Args:
         should_stop: asked between files.
-
-    A track of sound that cannot be had is left out of a file, with a note. A format that fails
-    takes no other one with it.
 
     Raises:
         Stopped: `should_stop` said yes.

@@ -202,9 +202,7 @@ class Planner:
         known = read_info(kept)
         if known is not None and _is_of(known, source.path):
             known = replace(known, seen=seen)
-            if known.path != str(
-                source.path
-            ):  # a link in this OUT, or in the one it was copied from
+            if known.path != str(source.path):  # a link, in this OUT or the one it came from
                 with writing(folder):
                     folder.mkdir(parents=True, exist_ok=True)
                 known = replace(known, path=str(_readable_path(source, folder)))

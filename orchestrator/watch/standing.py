@@ -35,9 +35,6 @@ WRITE_S, LONGEST_WRITE_S = 2.0, 20.0
 WRITE_VIDEOS = 2000
 _LONGEST_BYTES = 64 << 20
 
-#: The file is written no more often than that.
-WRITE_S = 2.0
-
 #: Findings grow with the length of a video, and the journal has them.
 _LEFT_OUT = {"snapshot": {"videos": {"__all__": {"findings"}}}}
 

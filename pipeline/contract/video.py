@@ -23,7 +23,6 @@ ProjectionName = Literal[
 #: How the note on a file that ends before its time begins: such a video deserves a look.
 CUT_OFF = "the file is cut off"
 
-
 #: The field of an interlaced picture that is shown first: its even rows, or its odd ones.
 FirstField = Literal["top", "bottom"]
 

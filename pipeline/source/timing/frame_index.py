@@ -26,16 +26,8 @@ from pipeline.text import printable
 
 Int64 = npt.NDArray[np.int64]
 
-#: Rates that cameras and editors use; a measured rate this close to one is taken to be it.
-STANDARD_RATES = (
-    *(Fraction(n) for n in (24, 25, 30, 48, 50, 60, 72, 75, 90, 100, 120, 144, 240)),
-    *(Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120, 240)),
-)
-_SNAP = 0.02  # share of a rate within which the nearest standard rate is meant
-
 _LONGEST_BYTES = 2 << 30
-
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True)
