@@ -43,7 +43,7 @@ from pipeline.verify.selfcheck import (
     shown_picture,
 )
 from pipeline.vr_tags.in_files import SphericalTags, placeholder_options, readable, write_tags
-from pipeline.vr_tags.mp4 import stored_sound_fields
+from pipeline.vr_tags.mp4_header import stored_sound_fields
 from pipeline.vr_tags.sa3d import ambisonics_of, sa3d_box
 
 _FINEST_TICKS = 1_000_000  # a second; a rate that needs more has odd numbers, and is rounded

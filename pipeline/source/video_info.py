@@ -24,7 +24,7 @@ from pipeline.source.timing.timecode import timecode_of
 from pipeline.source.unchanged import fingerprint
 from pipeline.text import printable
 from pipeline.vr_tags.in_files import FoundTags, tags_of_frame
-from pipeline.vr_tags.mp4 import RIGHT_LEFT, stored_stereo_mode
+from pipeline.vr_tags.mp4_header import RIGHT_LEFT, stored_stereo_mode
 
 
 def read_video(

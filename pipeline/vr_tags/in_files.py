@@ -172,7 +172,7 @@ def readable(container: TagContainer, tags: SphericalTags) -> FoundTags:
     """What `tags_of_frame` says of a file that was given `tags`.
 
     FFmpeg reads `st3d` values 0 to 2 only: a right eye on the left is told to players, but must be
-    read back by `pipeline.vr_tags.mp4.stored_stereo_mode`.
+    read back by `pipeline.vr_tags.mp4_header.stored_stereo_mode`.
     """
     layout, right_first = tags.eyes
     projection = tags.projection if tags.projection in _CUT_OFF else None

@@ -16,7 +16,7 @@ from pathlib import Path
 from pipeline.contract import Bounds
 from pipeline.errors import EncodeError
 from pipeline.vr_tags.matroska import read_projection
-from pipeline.vr_tags.mp4 import read_picture_boxes
+from pipeline.vr_tags.mp4_header import read_picture_boxes
 
 Pose = tuple[float, float, float]
 NO_POSE: Pose = (0.0, 0.0, 0.0)

@@ -17,7 +17,7 @@ from pipeline.source.container import SMALLEST_SIDE
 from pipeline.source.picture.video_tracks import ChosenTrack
 from pipeline.source.signature import Container
 from pipeline.vr_tags.matroska import stored_crop
-from pipeline.vr_tags.mp4 import stored_aperture
+from pipeline.vr_tags.mp4_header import stored_aperture
 
 #: Degrees by which a right angle may be missed: nobody sees it, and matrices hold rounded numbers.
 _SLACK = 0.5

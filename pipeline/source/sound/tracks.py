@@ -14,7 +14,7 @@ from pipeline.source.sound.trial import Trial, keep_alive, try_sound
 from pipeline.source.timing.packets import Packets
 from pipeline.source.timing.recordings import Frames
 from pipeline.text import printable
-from pipeline.vr_tags.mp4 import stored_sound_fields
+from pipeline.vr_tags.mp4_header import stored_sound_fields
 from pipeline.vr_tags.sa3d import ambisonics, ambisonics_of
 
 LANGUAGE_CHARACTERS = 16

@@ -10,7 +10,7 @@ from pipeline.contract.video import CUT_OFF
 from pipeline.source.timing.frame_index import FrameIndex
 from pipeline.source.timing.frame_rate import missing_frames
 from pipeline.source.timing.recordings import Frames
-from pipeline.vr_tags.mp4 import stored_films
+from pipeline.vr_tags.mp4_header import stored_films
 
 if TYPE_CHECKING:
     from pipeline.source.timing.packets import Packets

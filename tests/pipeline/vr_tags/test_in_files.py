@@ -25,7 +25,7 @@ from pipeline.vr_tags.in_files import (
     tags_of_frame,
     write_tags,
 )
-from pipeline.vr_tags.mp4 import stored_stereo_mode
+from pipeline.vr_tags.mp4_header import stored_stereo_mode
 from tests.finished import digests
 from tests.pipeline.hostile import box
 from tests.pipeline.mutations import mutants
