@@ -168,9 +168,12 @@ def test_a_server_that_is_killed_is_replaced_and_its_files_are_read(
     file: Callable[[str], Path], prober: Prober, never: Path
 ) -> None:
     first = reader(probed(prober, file("good")))
-    server = psutil.Process(first).parent()
+    child = psutil.Process(first)
+    server = child.parent()
     assert server is not None
     server.kill()
+    # Until the kernel has killed the child, too, that reads what it is asked to.
+    psutil.wait_procs([child], timeout=10)
     assert reader(probed(prober, file("good again"))) != first
 
 
