@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -41,8 +42,13 @@ def script(text: str, crash: str = "") -> tuple[str, ...]:
     return (sys.executable, "-c", text.replace("CRASH", repr(crash)))
 
 
-def open_files() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
+def open_files() -> set[str]:
+    """By the kernel's names; garbage of other tests may be closed meanwhile."""
+    found = set()
+    for file in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # the descriptor of this very listing
+            found.add(str(file.readlink()))
+    return found
 
 
 def test_a_cluster_that_dies_at_each_start_says_why_and_leaves_nothing(tmp_path: Path) -> None:
@@ -57,7 +63,7 @@ def test_a_cluster_that_dies_at_each_start_says_why_and_leaves_nothing(tmp_path:
     assert str(caught.value).splitlines()[1:] == ["no port is free"]
     assert len(list(tmp_path.glob("cluster-*.log"))) == ATTEMPTS
     assert family(tmp_path) == []
-    assert open_files() == before
+    assert open_files() <= before
 
 
 def test_a_start_that_fails_once_is_tried_again_with_a_warning(tmp_path: Path) -> None:
@@ -85,7 +91,7 @@ def test_one_that_dies_later_fails_the_question_not_the_next_test(tmp_path: Path
         cluster.add()
     cluster.kill_all()
     assert family(tmp_path) == []
-    assert open_files() == before
+    assert open_files() <= before
 
 
 def test_its_files_lie_in_a_short_folder_of_its_own_that_is_gone_after_it(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ _SNAP = 0.02  # share of a rate within which the nearest standard rate is meant
 # How far a frame may stand from its slot, in frames, besides what its ticks round off.
 _ON_TIME = 0.05
 _NEAREST = 0.5
+#: What cameras' clocks are off by to either side, in frames, at most.
+_JITTER = 0.25
 #: A grid of which less is filled is none: any stamps lie on one that is fine enough.
 _LEAST_FILLED = 0.5
 _ALIKE = Fraction(1002, 1000)
@@ -43,18 +45,19 @@ def constant_rate(pts: Int64, time_base: Fraction, declared: Sequence[Fraction])
     """
     if len(pts) < 2:
         return next((rate for rate in declared if rate > 0), Fraction(30))
-    rates = _likely(pts, time_base, declared)
-    numbers = np.arange(len(pts))
-    for rate in rates:
-        if np.abs(slots_of(pts, time_base, rate) - numbers).max() < _close(time_base, rate):
+    named, near = _likely(pts, time_base, declared)
+    late = {rate: slots_of(pts, time_base, rate) - np.arange(len(pts)) for rate in (*named, *near)}
+    for rate, by in late.items():
+        if np.abs(by).max() < _close(time_base, rate):
+            return rate
+    # A few jittering frames lie on some finer grid by chance; the file says which rate is meant.
+    for rate in named:
+        if np.ptp(late[rate]) < 2 * _JITTER:
             return rate
     # Before a rate that some frames only nearly keep: one that all keep, with gaps.
     if grid := _grid(pts, time_base, declared):
         return grid
-    for rate in rates:
-        if np.abs(slots_of(pts, time_base, rate) - numbers).max() < _NEAREST:
-            return rate
-    return None
+    return next((rate for rate, by in late.items() if np.abs(by).max() < _NEAREST), None)
 
 
 def typical_rate(pts: Int64, time_base: Fraction, declared: Sequence[Fraction]) -> Fraction:
@@ -80,14 +83,19 @@ def missing_frames(pts: Int64, time_base: Fraction, rate: Fraction) -> Int64 | N
     return missing
 
 
-def _likely(pts: Int64, time_base: Fraction, declared: Sequence[Fraction]) -> list[Fraction]:
-    """Rates near to that of the frames' number in their time."""
+def _likely(
+    pts: Int64, time_base: Fraction, declared: Sequence[Fraction]
+) -> tuple[list[Fraction], list[Fraction]]:
+    """Rates that the file names, and others near to that of the frames' number in their time."""
     fit = (len(pts) - 1) / (Fraction(int(pts[-1] - pts[0])) * time_base)
     near = sorted(STANDARD_RATES, key=lambda rate: abs(rate - fit))
     # FFmpeg guesses a rate from time stamps in milliseconds: a standard one is meant.
     guessed = [r for d in declared for r in STANDARD_RATES if abs(float(r / d) - 1) < _GUESSED]
-    rates = [*guessed, *declared, *near[:3], fit.limit_denominator(1001)]
-    return [rate for rate in rates if rate > 0 and abs(float(rate / fit) - 1) <= 0.05]
+    others = [*near[:3], fit.limit_denominator(1001)]
+    return (
+        [rate for rate in (*guessed, *declared) if rate > 0],
+        [rate for rate in others if rate > 0 and abs(float(rate / fit) - 1) <= 0.05],
+    )
 
 
 def _grid(pts: Int64, time_base: Fraction, declared: Sequence[Fraction]) -> Fraction | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.errors import InputError
@@ -44,8 +44,10 @@ def test_a_constant_rate_is_found_through_millisecond_rounding(
 
 @given(
     rate=rates,
-    jitter=st.lists(st.floats(-0.2, 0.2), min_size=3, max_size=200),
+    jitter=st.lists(st.floats(-0.24, 0.24), min_size=2, max_size=200),
 )
+@example(rate=Fraction(24), jitter=[0.1875, 0.0, 0.1875])  # also half a grid of 60
+@example(rate=Fraction(30), jitter=[0.24, -0.24, 0.24, -0.24])
 def test_jitter_below_a_quarter_of_a_frame_changes_nothing(
     rate: Fraction, jitter: list[float]
 ) -> None:
