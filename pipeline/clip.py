@@ -11,7 +11,6 @@ from pathlib import Path
 from threading import Lock
 from weakref import WeakValueDictionary
 
-import structlog
 import torch
 from torch import Tensor
 
@@ -24,6 +23,7 @@ from pipeline.pixels.eyes import split_eyes
 from pipeline.prompts.store import kept_prompts
 from pipeline.source.decode import FrameReader
 from pipeline.stages.base import Prepared, Stage
+from pipeline.structlog_import import structlog
 
 _log = structlog.get_logger()
 

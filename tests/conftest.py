@@ -29,6 +29,10 @@ from tests.schedule import (
 )
 from tests.shared_runs import GetClip, UndisturbedRun, VideosOf
 
+# Large arrays come and go; what is kept needs no clearing of pages by the kernel, as in workers.
+for _option, _value in ((-3, 1 << 30), (-1, (2 << 30) - 1)):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
+    ctypes.CDLL(None).mallopt(_option, _value)
+
 # How long an example takes says more of the machine than of the law.
 hypothesis.settings.register_profile("vrmatte", deadline=None)
 hypothesis.settings.load_profile("vrmatte")

@@ -7,6 +7,7 @@ import io
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.encode.ffmpeg_pipe import ffmpeg_command
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 
 _WEIGHTS = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 9: (0.2627, 0.0593)}
 
@@ -63,7 +64,7 @@ def samples(frame: av.VideoFrame) -> list[Floats]:
     for plane in frame.planes:
         rows = np.frombuffer(bytes(plane), dtype=np.uint8).reshape(plane.height, plane.line_size)
         numbers = rows if depth == 8 else rows.view("<u2")
-        planes.append(numbers[:, : plane.width].astype(np.float64) / 2 ** (depth - 8))
+        planes.append(numbers[:, : plane.width].astype(np.float32) / 2 ** (depth - 8))
     if len(planes) == 4 and depth > 8:  # alpha spans the full range of its depth
         planes[3] *= 255 * 2 ** (depth - 8) / (2**depth - 1)
     return planes
@@ -80,8 +81,8 @@ def rgba(frame: av.VideoFrame) -> Floats:
     red, blue = luma + 2 * (1 - kr) * v, luma + 2 * (1 - kb) * u
     green = (luma - kr * red - kb * blue) / (1 - kr - kb)
     alpha = rest[0] if rest else np.full_like(y, 255)
-    rgb = np.stack([red, green, blue], axis=2) * 255
-    return np.concatenate([rgb, alpha[..., None]], axis=2).clip(0, 255)
+    planes = [np.clip(plane * 255, 0, 255) for plane in (red, green, blue)]
+    return np.stack([*planes, alpha], axis=2)
 
 
 def digests(path: Path) -> list[str]:

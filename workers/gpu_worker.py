@@ -18,10 +18,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import structlog
-
 from pipeline.contract import FinishJob
 from pipeline.errors import DeviceError, ErrorRecord, SegmentsDamaged, VrmatteError
+from pipeline.structlog_import import structlog
 from workers.local_folder import LifeFolder, claim, sweep
 from workers.messages import (
     Command,

@@ -12,10 +12,9 @@ import os
 import sys
 from pathlib import Path
 
-import structlog
-from structlog.typing import Processor
+from pipeline.structlog_import import structlog
 
-_SHARED: tuple[Processor, ...] = (
+_SHARED: tuple[structlog.typing.Processor, ...] = (
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),

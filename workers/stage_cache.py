@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import structlog
-
 from pipeline.stages.base import Stage
 from pipeline.stages.catalogue import StageChoice
+from pipeline.structlog_import import structlog
 from workers.messages import MOST_LOADED
 from workers.ram import give_back_memory
 

@@ -14,8 +14,6 @@ from pathlib import Path
 from socket import socket, socketpair
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
 from orchestrator.backends.node_check import Node, Source, difference, look, this_node
 from orchestrator.backends.ray_session import connected
 from orchestrator.fleet.events_actions import WorkerSpec
@@ -28,6 +26,7 @@ from orchestrator.settings.settings import Settings
 from orchestrator.words import counted
 from pipeline.contract import MattingSettings
 from pipeline.errors import MachineError, SettingsError
+from pipeline.structlog_import import structlog
 from workers.messages import ModelChoice
 
 if TYPE_CHECKING:

@@ -6,9 +6,8 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 
-import structlog
-
 from orchestrator.backends.base import Handle, ThreadedHandle
+from pipeline.structlog_import import structlog
 from workers.launch import launch
 from workers.messages import WorkerSetup
 

@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import structlog
-
 from orchestrator.estimate.cost_class import Kind, frame_work, joining_seconds, kind_of
 from orchestrator.estimate.lanes_wanted import Cost
 from orchestrator.estimate.makespan import VideoAhead, WorkerAhead, seconds_left
@@ -21,6 +19,7 @@ from orchestrator.fleet.events_actions import WorkerSpec
 from orchestrator.fleet.jobs import VideoJob
 from pipeline.errors import MachineError
 from pipeline.judge.doubt import Doubt, doubts_of
+from pipeline.structlog_import import structlog
 from pipeline.text import printable
 
 TRIAL_FRAMES = 20

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import structlog
-
 from orchestrator.estimate.lanes_wanted import lanes_wanted
 from orchestrator.estimate.network_scale import TRIAL_FRAMES, Measure
 from orchestrator.estimate.trial import StageRequest
@@ -15,6 +13,7 @@ from orchestrator.machine.devices import default_lanes
 from pipeline.contract import is_huge
 from pipeline.errors import MachineError
 from pipeline.judge.doubt import doubts_of
+from pipeline.structlog_import import structlog
 
 #: A trial takes ten to thirty seconds. So many pixels take minutes on whatever machine: 5,400
 #: frames of 1920x960, or 300 of 8192x4096.

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import structlog
 import yaml
 
 from orchestrator.fleet.jobs import VideoJob
@@ -27,6 +26,7 @@ from pipeline.errors import MachineError, SettingsError, VrmatteError
 from pipeline.files.disk import disk_error, make_folder, write_file, writing
 from pipeline.foreign.files import Unreadable, open_regular, read_text
 from pipeline.foreign.yaml_text import Bounds, parse_yaml
+from pipeline.structlog_import import structlog
 from pipeline.text import printable
 
 #: Of the record of a run: it grows with its videos and their segments. PyYAML writes what is

@@ -6,14 +6,13 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import structlog
-
 from orchestrator.fleet.jobs import VideoJob
 from pipeline.deliverables.formats import FORMATS
 from pipeline.errors import OutputError
 from pipeline.files.disk import write_file
 from pipeline.foreign.files import Unreadable, read_text
 from pipeline.foreign.json_text import parse_json
+from pipeline.structlog_import import structlog
 from pipeline.text import printable
 from pipeline.vr_tags.sidecar import GENERATOR, SidecarFacts, sidecar_json
 

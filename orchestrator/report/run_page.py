@@ -8,8 +8,6 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self
 
-import structlog
-
 from orchestrator.exit_status import STOPPED
 from orchestrator.fleet.jobs import Plan
 from orchestrator.fleet.journal_entries import Entry
@@ -23,6 +21,7 @@ from orchestrator.report.writer import LAST_WAIT_S, STOP_WAIT_S, PageWriter
 from orchestrator.watch.device_load import LoadPoint
 from orchestrator.watch.device_load_file import LoadFile
 from orchestrator.watch.standing import read_standing
+from pipeline.structlog_import import structlog
 
 
 class RunPage(PageWriter):

@@ -17,8 +17,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-import structlog
-
 from orchestrator.fleet.snapshot import Snapshot
 from orchestrator.report.keeper import send_state
 from orchestrator.report.state import PageState
@@ -26,6 +24,7 @@ from orchestrator.watch.background import Background
 from pipeline.contract import VideoInfo
 from pipeline.files.child import own_module
 from pipeline.files.child_failure import ChildFailure
+from pipeline.structlog_import import structlog
 
 #: How often the keeper is told, in seconds, and the share of a core that this may take: it shares
 #: an interpreter with the loop of the run, and a report of 10,000 videos takes it a second.

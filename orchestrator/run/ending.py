@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-import structlog
-
 from orchestrator.exit_status import STOPPED
 from orchestrator.fleet.jobs import Plan
 from orchestrator.fleet.snapshot import Snapshot
@@ -19,6 +17,7 @@ from orchestrator.run.context import RunContext
 from orchestrator.run.request import Surroundings
 from orchestrator.run.said import run_ended, show_report
 from pipeline.errors import DiskError
+from pipeline.structlog_import import structlog
 
 
 @dataclass(frozen=True, slots=True)

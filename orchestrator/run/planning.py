@@ -14,8 +14,6 @@ from functools import partial
 from socket import socket, socketpair
 from threading import BoundedSemaphore
 
-import structlog
-
 from orchestrator.estimate.network_scale import Scaler
 from orchestrator.fleet.jobs import Plan, SetAside, VideoJob
 from orchestrator.machine.crew import memory_limit
@@ -36,6 +34,7 @@ from orchestrator.run.said import Counter
 from pipeline.deliverables.formats import FORMATS
 from pipeline.errors import ErrorRecord, VrmatteError
 from pipeline.source.probe import Prober
+from pipeline.structlog_import import structlog
 
 #: A run begins when so many videos are planned of which something is to be done; where models are
 #: tried for each, which takes seconds, so many.

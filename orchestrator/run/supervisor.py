@@ -16,8 +16,6 @@ from multiprocessing.connection import wait
 from socket import socket, socketpair
 from types import FrameType
 
-import structlog
-
 from orchestrator.backends.base import Arrivals, Backend, Handle
 from orchestrator.fleet.events_actions import (
     Action,
@@ -41,6 +39,7 @@ from orchestrator.fleet.snapshot import Snapshot
 from orchestrator.out.journal import Journal, measure
 from orchestrator.run.further import Further, videos_planned
 from pipeline.errors import ErrorRecord
+from pipeline.structlog_import import structlog
 from workers.messages import (
     Command,
     Report,

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self
 
-import structlog
+from pipeline.structlog_import import structlog
 
 
 class Background(ABC):

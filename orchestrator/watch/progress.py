@@ -19,8 +19,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import structlog
-
 from orchestrator.estimate.cost_class import share_done
 from orchestrator.estimate.during_run import TimeToGo
 from orchestrator.fleet.jobs import VideoJob
@@ -30,6 +28,7 @@ from orchestrator.watch.device_load import LoadPoint
 from orchestrator.watch.events import RunEvent, changes, json_line, json_object
 from orchestrator.watch.frame_rates import Pace
 from orchestrator.watch.standing import SCHEMA_VERSION, Phase, Standing, StandingFile
+from pipeline.structlog_import import structlog
 from pipeline.text import printable
 
 if TYPE_CHECKING:

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import get_args
 
-import structlog
-
 from pipeline.contract import EncodingSettings, VideoInfo, VideoSettings
 from pipeline.deliverables.device_trial import LEAST_CQ, MATRICES, DeviceTrial
 from pipeline.deliverables.format import Format, Picture
@@ -24,6 +22,7 @@ from pipeline.encode.choice import (
     size_problem,
 )
 from pipeline.errors import InputError
+from pipeline.structlog_import import structlog
 
 _log = structlog.get_logger()
 

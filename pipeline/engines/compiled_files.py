@@ -13,8 +13,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-import structlog
 from torch import nn
+
+from pipeline.structlog_import import structlog
 
 _log = structlog.get_logger()
 

@@ -12,9 +12,10 @@ from functools import partial
 from threading import Condition
 from typing import Protocol
 
-import structlog
 import torch
 from torch import Tensor
+
+from pipeline.structlog_import import structlog
 
 _log = structlog.get_logger()
 

@@ -13,7 +13,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import structlog
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -31,6 +30,7 @@ from pipeline.source.raw_frames import raw_frames, reason_of
 from pipeline.source.timing.frame_index import FrameIndex
 from pipeline.source.timing.positions import Positions
 from pipeline.source.unchanged import require_unchanged
+from pipeline.structlog_import import structlog
 
 if TYPE_CHECKING:
     from pipeline.torchcodec_import import decoders

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import structlog
 import torch
 
 from pipeline.errors import DecodeError, ResourceError
+from pipeline.structlog_import import structlog
 
 if TYPE_CHECKING:
     from pipeline.torchcodec_import import decoders

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-import structlog
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -26,6 +25,7 @@ from pipeline.engines.cuda_graph import Capture, capture_lock
 from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.stages.matting.rvm.base import RvmBase
 from pipeline.stages.matting.rvm.coefficients import coefficients_of
+from pipeline.structlog_import import structlog
 
 _log = structlog.get_logger()
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import structlog
 import torch
 from torch import Tensor, nn
 
@@ -26,6 +25,7 @@ from pipeline.stages.matting.rvm.facts import RvmOptions
 from pipeline.stages.matting.rvm.graph_file import read_graph
 from pipeline.stages.matting.rvm.weights import fetch_rvm, read_state_dict
 from pipeline.stages.matting.weights import compiled_folder
+from pipeline.structlog_import import structlog
 
 _log = structlog.get_logger()
 

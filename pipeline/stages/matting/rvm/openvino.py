@@ -17,7 +17,6 @@ from typing import Any
 
 import cv2
 import openvino as ov  # type: ignore[import-untyped]
-import structlog
 import torch
 from openvino import properties
 from openvino.frontend import FrontEndManager  # type: ignore[import-untyped]
@@ -37,6 +36,7 @@ from pipeline.stages.matting.rvm.coefficients import (
     parts_problem,
     shrink,
 )
+from pipeline.structlog_import import structlog
 
 #: Networks kept for the next segment when theirs has ended (0.1 GB each), and the compiled ones
 #: of which they are made (20 MB).

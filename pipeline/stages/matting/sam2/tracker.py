@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import structlog
 import torch
 import torch.nn.functional as F
 from sam2.sam2_video_predictor import SAM2VideoPredictor
@@ -30,6 +29,7 @@ from pipeline.stages.matting.sam2.subjects import (
     search_size,
     shift_to_other,
 )
+from pipeline.structlog_import import structlog
 
 _log = structlog.get_logger()
 
