@@ -36,7 +36,8 @@ quick: setup
 
 night: setup
 	-@deploy/chromium.sh >/dev/null
-	VRMATTE_ALL_FAULTS=1 VRMATTE_CHAOS_ROUNDS=100 VRMATTE_MUTATION_SAMPLE=1000 .venv/bin/python -m pytest --numprocesses 3
+	VRMATTE_ALL_FAULTS=1 VRMATTE_CHAOS_ROUNDS=100 VRMATTE_WORLDS=100000 \
+		VRMATTE_MUTATION_ROUNDS=4 VRMATTE_MUTATION_SAMPLE=1000 .venv/bin/python -m pytest --numprocesses 3
 
 durations: setup
 	-@deploy/chromium.sh >/dev/null

@@ -14,6 +14,7 @@ from pipeline.contract import (
     Layout,
     MattingSettings,
     SegmentJob,
+    StereoSettings,
     StreamingSettings,
     VideoInfo,
     VideoSettings,
@@ -37,6 +38,7 @@ def chroma_settings(
         max_frames=max_frames,
         streaming=StreamingSettings(segment_frames=segment_frames),
         matting=MattingSettings(model="chroma"),
+        stereo=StereoSettings(mode="independent"),
     )
 
 

@@ -32,7 +32,10 @@ CLIPS = (
     ClipSpec("three_LR.mp4", X265, num_frames=12, eye=(64, 64)),
     ClipSpec("four_LR.mkv", X264, num_frames=7, eye=(64, 64), audio=("libopus",)),
 )
-SETTINGS = "matting: {model: chroma}\nstreaming: {segment_frames: 6}\ninput: {follow_links: true}\n"
+SETTINGS = (
+    "matting: {model: chroma}\nstereo: {mode: independent}\n"
+    "streaming: {segment_frames: 6}\ninput: {follow_links: true}\n"
+)
 OPTIONS = ("--cpu-workers", "2")
 
 #: What a victim's command line holds; the parent is known by its number.

@@ -34,7 +34,7 @@ OPTIONS = ("--lanes", "1")
 
 def settings(reserve_gb: float = 0.0, model: str = "chroma") -> str:
     return (
-        f"matting: {{model: {model}}}\n"
+        f"matting: {{model: {model}}}\nstereo: {{mode: independent}}\n"
         f"streaming: {{segment_frames: {SEGMENT}}}\n"
         f"limits: {{reserve_gb: {reserve_gb}}}\n"
     )

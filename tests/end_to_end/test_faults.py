@@ -43,6 +43,7 @@ CLIP = ClipSpec("tiny_LR.mp4", X264, num_frames=8, eye=(32, 32), audio=("aac",))
 WEBM = ("spawn", "half")
 SETTINGS: dict[str, dict[str, object]] = {
     "matting": {"model": "chroma"},
+    "stereo": {"mode": "independent"},
     "streaming": {"segment_frames": 4, "lanes": 1},
     "workers": {"gpus": "none"},
     "limits": {"start_s": 20, "first_frame_s": 20, "stall_s": 20, "finish_s": 20, "grace_s": 5},

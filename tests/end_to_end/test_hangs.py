@@ -32,6 +32,7 @@ CLIPS = (
 NAMES = {"one_LR_180_matte.webm", "two_LR_180_matte.webm"}
 SETTINGS: dict[str, dict[str, object]] = {
     "matting": {"model": "chroma"},
+    "stereo": {"mode": "independent"},
     "streaming": {"segment_frames": 12, "lanes": 1, "chunk_frames": 4},
     "workers": {"gpus": "none"},
 }

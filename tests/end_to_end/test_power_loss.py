@@ -34,6 +34,7 @@ CLIPS = (
 )
 SETTINGS: dict[str, dict[str, object]] = {
     "matting": {"model": "chroma"},
+    "stereo": {"mode": "independent"},
     "streaming": {"segment_frames": 8, "lanes": 2},
     "limits": {"reserve_gb": 0.0},
 }

@@ -32,6 +32,7 @@ CLIPS = (
 OTHER = ClipSpec("other_LR.mp4", X264, num_frames=20, eye=(208, 96))
 SETTINGS: dict[str, dict[str, object]] = {
     "matting": {"model": "chroma"},
+    "stereo": {"mode": "independent"},
     "streaming": {"segment_frames": 8, "lanes": 2},
     "limits": {"reserve_gb": 0.0},
 }

@@ -22,7 +22,10 @@ pytestmark = pytest.mark.slow
 
 #: Long enough not to be done before the signal comes.
 LONG = ClipSpec("long_LR.mp4", X264, num_frames=160, eye=(128, 96))
-SETTINGS = "matting: {model: chroma}\nstreaming: {segment_frames: 40, lanes: 1}\n"
+SETTINGS = (
+    "matting: {model: chroma}\nstereo: {mode: independent}\n"
+    "streaming: {segment_frames: 40, lanes: 1}\n"
+)
 #: One segment that cannot be finished within any grace.
 ONE_SEGMENT = "matting: {model: chroma}\nstreaming: {segment_frames: 600, lanes: 1}\n"
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
@@ -94,24 +95,62 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return install_theirs(tmp_path_factory.mktemp("theirs"))
 
 
-def typed(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "orchestrator.cli", *words],
-        env={**os.environ, "PYTHONPATH": str(place)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+#: Runs command lines, a JSON list each, and prints status, output and errors of each.
+TYPED = """
+import contextlib, io, json, sys
+from orchestrator.cli import main
+for line in sys.stdin:
+    said, errors, status = io.StringIO(), io.StringIO(), 0
+    sys.argv = ["vrmatte", *json.loads(line)]
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(errors):
+        try:
+            main()
+        except SystemExit as end:
+            status = end.code or 0
+    print(json.dumps([status, said.getvalue(), errors.getvalue()]), flush=True)
+"""
 
 
-def test_their_options_stand_beside_ours(place: Path, tmp_path: Path) -> None:
+class Typed:
+    """Command lines with their package installed, one after the other in one process."""
+
+    def __init__(self, place: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", TYPED],
+            env={**os.environ, "PYTHONPATH": str(place)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *words: str) -> tuple[int, str, str]:
+        """Status, standard output and standard error."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(words) + "\n")
+        self._process.stdin.flush()
+        status, said, errors = json.loads(self._process.stdout.readline())
+        return status, said, errors
+
+    def end(self) -> None:
+        self._process.communicate()
+
+
+@pytest.fixture(scope="module")
+def typed(place: Path) -> Iterator[Typed]:
+    command = Typed(place)
+    yield command
+    command.end()
+
+
+def test_their_options_stand_beside_ours(typed: Typed, tmp_path: Path) -> None:
     path = tmp_path / "settings.yaml"
-    assert typed(place, "config", "init", str(path)).returncode == 0
+    assert typed("config", "init", str(path))[0] == 0
     text = path.read_text()
     assert "  # alpha everywhere, 0 to 1\n  theirs_level: 0.5\n" in text
     assert yaml.safe_load(text)["matting"]["theirs_places"] == ["here", "there"]
-    assert typed(place, "config", "check", str(path)).stdout == f"{path} is right\n"
-    schema = json.loads(typed(place, "config", "schema").stdout)
+    assert typed("config", "check", str(path)) == (0, f"{path} is right\n", "")
+    schema = json.loads(typed("config", "schema")[1])
     members = schema["$defs"]["MattingSettings"]["properties"]
     assert members["theirs_level"]["maximum"] == 1
     assert {"theirs", "theirs-bare"} <= set(members["model"]["examples"])
@@ -134,24 +173,22 @@ def test_their_options_stand_beside_ours(place: Path, tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_their_options_are_checked_like_ours(
-    place: Path, tmp_path: Path, text: str, message: str
+    typed: Typed, tmp_path: Path, text: str, message: str
 ) -> None:
     path = tmp_path / "settings.yaml"
     path.write_text(text)
-    done = typed(place, "config", "check", str(path))
+    status, said, errors = typed("config", "check", str(path))
     if not message:
-        assert done.stdout == f"{path} is right\n", done.stderr
+        assert (status, said, errors) == (0, f"{path} is right\n", "")
         return
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert done.stderr.startswith(f"error: {path}, line 1: ")
-    assert len(done.stderr.splitlines()) == 2
+    assert status == 2
+    assert message in errors
+    assert errors.startswith(f"error: {path}, line 1: ")
+    assert len(errors.splitlines()) == 2
 
 
-def test_their_models_are_listed_and_broken_ones_with_the_reason(place: Path) -> None:
-    said = dict(
-        line.split(maxsplit=1) for line in typed(place, "models", "list").stdout.splitlines()
-    )
+def test_their_models_are_listed_and_broken_ones_with_the_reason(typed: Typed) -> None:
+    said = dict(line.split(maxsplit=1) for line in typed("models", "list")[1].splitlines())
     assert said["theirs"] == "the same alpha everywhere; needs nothing (MIT)"
     assert said["theirs-bare"] == (
         "installed by another package; needs what its package says (that of its package)"

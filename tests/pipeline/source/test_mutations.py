@@ -38,9 +38,9 @@ CLIPS = (
     ClipSpec("av1.mkv", SVT_AV1, num_frames=12),
     ClipSpec("vp9.webm", VP9, num_frames=12, audio=("libopus",)),
 )
-ROUNDS = int(os.environ.get("VRMATTE_MUTATION_ROUNDS", "2"))
+ROUNDS = int(os.environ.get("VRMATTE_MUTATION_ROUNDS", "1"))
 DEADLINE_S = 120  # ends a hang; on a busy machine the rest takes its time too
-SAMPLE = int(os.environ.get("VRMATTE_MUTATION_SAMPLE", "40"))
+SAMPLE = int(os.environ.get("VRMATTE_MUTATION_SAMPLE", "24"))
 
 # Forked, because to start Python and to import anew for each file would take minutes.
 _SERVER = multiprocessing.get_context("forkserver")
