@@ -56,7 +56,7 @@ def measure(clip: Path, config: Path | None, model: str | None, threads: int, fr
     from pipeline.engines.choice import settled_engine
     from pipeline.pixels.color import YuvFormat, resolve_matrix, yuv_to_rgb
     from pipeline.pixels.eyes import split_eyes
-    from pipeline.source.decode import FrameReader
+    from pipeline.source.reader import open_reader
     from pipeline.source.timing.frame_index import FrameIndex
     from pipeline.source.video_info import read_video
     from pipeline.stages.matting.base import load_model
@@ -70,7 +70,7 @@ def measure(clip: Path, config: Path | None, model: str | None, threads: int, fr
     with tempfile.TemporaryDirectory() as folder:
         index_path = Path(folder) / "index.json"
         video = read_video(clip, index_path, None)
-        reader = FrameReader(video, FrameIndex.load(index_path), cpu)
+        reader = open_reader(video, FrameIndex.load(index_path), cpu)
         demuxer = decoders.Demuxer(video.path, streams=video.stream)
         decoder = demuxer.streams[0].make_decoder(num_ffmpeg_threads=1)
         raw = next(raw for packet in demuxer for raw in decoder.decode(packet))

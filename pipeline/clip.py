@@ -21,7 +21,7 @@ from pipeline.files.publish import publish
 from pipeline.pixels.batches import EyeBatch, FrameBatch
 from pipeline.pixels.eyes import split_eyes
 from pipeline.prompts.store import kept_prompts
-from pipeline.source.decode import FrameReader
+from pipeline.source.reader import Reader
 from pipeline.stages.base import Prepared, Stage
 from pipeline.structlog_import import structlog
 
@@ -40,7 +40,7 @@ _choosing = Lock()
 class ClipReader:
     """See `pipeline.stages.base.ClipSampler`."""
 
-    def __init__(self, job: SegmentJob, reader: FrameReader) -> None:
+    def __init__(self, job: SegmentJob, reader: Reader) -> None:
         self.num_frames = job.video.num_frames
         self.eyes = job.video.eyes
         self.height, self.width = job.video.eye_size

@@ -14,7 +14,7 @@ from pipeline.clip import ClipReader, prepared_data
 from pipeline.contract import Finding, SegmentJob
 from pipeline.judge.opinion import SecondOpinion
 from pipeline.pixels.eyes import join_eyes
-from pipeline.source.decode import FrameReader
+from pipeline.source.reader import Reader, open_reader
 from pipeline.source.timing.frame_index import index_of
 from pipeline.stages.chain import Chain, eyes_of
 
@@ -56,9 +56,9 @@ def preview_frames(
     def set_threads() -> None:
         torch.set_num_threads(settings.processing.intra_op_threads)
 
-    def reader() -> FrameReader:
+    def reader() -> Reader:
         threads = settings.processing.decode_threads
-        return FrameReader(video, index, device, threads=threads)
+        return open_reader(video, index, device, threads=threads)
 
     set_threads()
     chain = Chain.of(settings, device)

@@ -29,7 +29,7 @@ from pipeline.flow.device_copies import HostCopy, HostRing
 from pipeline.flow.overlap import overlap
 from pipeline.flow.stage_clock import StageClock, device_marks
 from pipeline.pixels.layers import Layers
-from pipeline.source.decode import FrameReader
+from pipeline.source.reader import open_reader
 from pipeline.source.timing.frame_index import FrameIndex, index_of
 from pipeline.source.unchanged import require_unchanged
 from pipeline.stages.catalogue import output_video
@@ -81,7 +81,7 @@ def run_segment(
             torch.set_num_threads(job.settings.processing.intra_op_threads)
             use_stream()
 
-        reader = FrameReader(
+        reader = open_reader(
             job.video,
             index,
             device,

@@ -60,7 +60,7 @@ def judge(asked: Asked, device_name: str) -> Found:
     from pipeline.contract import chunk_frames
     from pipeline.flow.cuda_streams import segment_stream
     from pipeline.pixels.eyes import join_eyes
-    from pipeline.source.decode import FrameReader
+    from pipeline.source.reader import open_reader
     from pipeline.source.timing.frame_index import index_of
     from pipeline.stages.chain import Chain, eyes_of
 
@@ -71,7 +71,7 @@ def judge(asked: Asked, device_name: str) -> Found:
     if chain.shape(video.eye_shape) != video.eye_shape:
         raise SettingsError("a stage changes the size of the picture", "leave it out")
     index = index_of(video, Path(job.index_path))
-    reader = FrameReader(video, index, device, threads=settings.processing.decode_threads)
+    reader = open_reader(video, index, device, threads=settings.processing.decode_threads)
     prepared = chain.prepare(ClipReader(job, reader))
     truth = true_alpha(Path(asked.truth))
     measures = AlphaMeasures()

@@ -99,14 +99,14 @@ def _loaded_library(name: str) -> str:
 
 def try_decode(trial: DecodeTrial, device: torch.device) -> Tried:
     """Words: decoder."""
-    from pipeline.source.decode import FrameReader
+    from pipeline.source.reader import open_reader
     from pipeline.source.timing.frame_index import FrameIndex
     from pipeline.source.video_info import read_video
 
     with tempfile.TemporaryDirectory(dir=trial.folder) as folder:
         index = Path(folder, "index.json")
         video = read_video(Path(trial.path), index, "mono")
-        reader = FrameReader(video, FrameIndex.load(index), device)
+        reader = open_reader(video, FrameIndex.load(index), device)
         words = {"decoder": reader.decoder}
         if device.type == "cuda" and reader.decoder != "NVDEC":
             return Tried("refused", reader.decoder.removeprefix("CPU: "), words=words)

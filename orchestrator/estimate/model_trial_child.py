@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pipeline.clip import ClipReader
     from pipeline.contract import Finding, SegmentJob, VideoSettings
-    from pipeline.source.decode import FrameReader
+    from pipeline.source.reader import Reader
 
 
 def samples(start: int, stop: int, keyframes: list[int]) -> list[int]:
@@ -43,7 +43,7 @@ def try_each(trial: ModelTrial, device: torch.device, folder: Path) -> list[Trie
 
     from pipeline.clip import ClipReader
     from pipeline.contract import SegmentJob
-    from pipeline.source.decode import FrameReader
+    from pipeline.source.reader import open_reader
     from pipeline.source.timing.frame_index import index_of
 
     video, first = trial.info, trial.candidates[0]
@@ -52,7 +52,7 @@ def try_each(trial: ModelTrial, device: torch.device, folder: Path) -> list[Trie
     start = first.start_frame
     stop = min(video.num_frames, start + (first.max_frames or video.num_frames))
     frames = samples(start, max(stop, start + 1), [int(key) for key in index.keyframes])
-    reader = FrameReader(video, index, device, threads=first.processing.decode_threads)
+    reader = open_reader(video, index, device, threads=first.processing.decode_threads)
     tried: list[Tried] = []
     for settings in trial.candidates:
         settings = replace(settings, prompts_sha256=None)
@@ -67,7 +67,7 @@ def _try(
     job: SegmentJob,
     settings: VideoSettings,
     clip: ClipReader,
-    reader: FrameReader,
+    reader: Reader,
     frames: list[int],
     device: torch.device,
 ) -> Tried:

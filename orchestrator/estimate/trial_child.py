@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pipeline.deliverables.base import Deliverable
     from pipeline.pixels.batches import FrameBatch
     from pipeline.pixels.layers import Layers
-    from pipeline.source.decode import FrameReader
+    from pipeline.source.reader import Reader
     from pipeline.stages.base import Prepared
     from pipeline.stages.chain import Chain
 
@@ -105,7 +105,7 @@ def measure(request: StageRequest, folder: Path, device_name: str) -> Stages:
     from pipeline.contract import SegmentJob, chunk_frames
     from pipeline.deliverables.kept import needs_fine
     from pipeline.flow.cuda_streams import segment_stream
-    from pipeline.source.decode import FrameReader
+    from pipeline.source.reader import open_reader
     from pipeline.source.timing.frame_index import index_of
     from pipeline.stages.chain import Chain
     from pipeline.torchcodec_import import decoders  # noqa: F401  what decoding imports
@@ -123,7 +123,7 @@ def measure(request: StageRequest, folder: Path, device_name: str) -> Stages:
     frame_bytes = video.even_width * video.even_height * (3 + 2.5 * len(settings.deliverables))
     stop = min(request.stop, start + max(2 * chunk, int(HELD_BYTES / frame_bytes)))
     job = SegmentJob(video, settings, 0, start, stop, str(index_path), str(folder))
-    reader = FrameReader(
+    reader = open_reader(
         video,
         index_of(video, index_path),
         device,
@@ -160,7 +160,7 @@ def measure(request: StageRequest, folder: Path, device_name: str) -> Stages:
     )
 
 
-def _decode(job: SegmentJob, reader: FrameReader, chunk: int, meter: _Meter) -> list[FrameBatch]:
+def _decode(job: SegmentJob, reader: Reader, chunk: int, meter: _Meter) -> list[FrameBatch]:
     """Decode to RGB, and hold it: a decoder that worked ahead would disturb the next stages."""
     source = reader.batches(job.start, job.stop, chunk)
     held = [next(source)]

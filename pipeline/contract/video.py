@@ -220,6 +220,8 @@ class VideoInfo:
         projection, projection_reason: of each eye's picture, and why that one.
         notes: what the person should know (padding, variable rate, ...), one line each.
         stream: index of the picture's stream in the file.
+        right_stream: index of the right eye's stream, where the eyes are two tracks of the file and
+            `stream` is the left one's; None: one track has both. They are shown side by side.
         begin_s: time stamp of the first picture, in seconds of the file's own clock.
         pose: yaw, pitch and roll by which players turn the sphere, in degrees, as the file says.
         stored: the picture in the file, where decoding shows the eyes in another projection.
@@ -269,6 +271,7 @@ class VideoInfo:
     phase: int = 0
     crop: Crop = NO_CROP
     mirrored: bool = False
+    right_stream: int | None = None
     seen: Seen | None = field(default=None, compare=False)
 
     def every_nth(self, every: int, phase: int = 0) -> VideoInfo:

@@ -15,7 +15,8 @@ from pipeline.source.picture.fields import first_field
 from pipeline.source.picture.hdr_tags import dynamic_notes, mastering_data
 from pipeline.source.picture.presentation import find_presentation
 from pipeline.source.picture.stored_view import find_sphere
-from pipeline.source.picture.video_tracks import choose_track
+from pipeline.source.picture.two_tracks import require_together
+from pipeline.source.picture.video_tracks import apart, choose_track
 from pipeline.source.signature import Container, find_container
 from pipeline.source.sound.tracks import TITLE_CHARACTERS, Sounds
 from pipeline.source.timing.notes import of_time
@@ -59,6 +60,9 @@ def read_video(
         stat = path.stat()
         shown_as = find_presentation(path, expected, track)
         upright = shown_as.size
+        if track.right is not None:
+            layout, upright = "sbs", (2 * upright[0], upright[1])
+            require_together(path, track, frames, upright, shown)
         sphere = find_sphere(
             path,
             upright,
@@ -70,6 +74,12 @@ def read_video(
             projection=projection,
         )
         view = sphere.view
+        if track.right is not None:
+            if sphere.stored is not None:
+                why = "and its pictures would be resampled"
+                raise apart(path, stream.index, track.right.index, why, shown)
+            reason = f"its eyes are the streams {stream.index} and {track.right.index}"
+            view = replace(view, layout_reason=reason)
         begin_s = float(frames.pts[0] * frames.time_base)
         sounds = Sounds(path, expected, container, packets, frames)
         info = VideoInfo(
@@ -113,6 +123,7 @@ def read_video(
                 *dynamic_notes(frame),
             ),
             stream=stream.index,
+            right_stream=None if track.right is None else track.right.index,
             begin_s=begin_s,
             pose=sphere.pose,
             stored=sphere.stored,

@@ -25,7 +25,7 @@ At = Callable[[str], AbstractContextManager[object]]
 
 
 class BatchReader(Protocol):
-    """Reads runs of frames in batches (`pipeline.source.decode.FrameReader`)."""
+    """Reads runs of frames in batches (`pipeline.source.reader.Reader`)."""
 
     def batches(self, start: int, stop: int, size: int) -> Iterator[FrameBatch]: ...
 

@@ -11,6 +11,7 @@ import av
 import numpy as np
 import pytest
 
+from pipeline.encode.ffmpeg_pipe import ffmpeg_command, run_ffmpeg
 from pipeline.source.timing.frame_index import FrameIndex
 from tests.clips import (
     SVT_AV1,
@@ -22,6 +23,7 @@ from tests.clips import (
     read_numbers,
     read_sounds,
 )
+from tests.pipeline.headers import describe, vexu
 from tests.render import chroma_settings, render
 
 GetClip = Callable[[ClipSpec], Path]
@@ -53,6 +55,24 @@ def test_every_frame_once_and_in_order(spec: ClipSpec, clip: GetClip, tmp_path: 
     assert right == left
     assert video.frame_rate == spec.rate
     assert not video.variable_rate
+
+
+@pytest.mark.parametrize("suffix", [".mov", ".mp4"])
+def test_each_eye_a_track_with_keyframes_of_its_own(
+    suffix: str, clip: GetClip, tmp_path: Path
+) -> None:
+    path = tmp_path / f"two{suffix}"
+    halves = "[0:v]split[a][b];[a]crop=iw/2:ih:0:0[l];[b]crop=iw/2:ih:iw/2:0[r]"
+    maps = ("-map", "[l]", "-map", "[r]", "-map", "0:a", "-c:a", "copy", "-c:v", "libx264")
+    keys = ("-g:v:0", "7", "-g:v:1", "11", "-bf", "2", "-sc_threshold", "0")
+    source = ("-i", str(clip(CONSTANT[0])), "-filter_complex", halves)
+    run_ffmpeg(ffmpeg_command(*source, *maps, *keys, str(path)))
+    describe(path, vexu(1), vexu(2))
+    video, target = render(path, tmp_path, chroma_settings(), layout=None, shuffle=3)
+    assert (video.layout, video.right_stream) == ("sbs", 1)
+    left, right = read_numbers(read_frames(target))
+    assert left == list(range(CONSTANT[0].num_frames))
+    assert right == left
 
 
 @pytest.mark.parametrize("spec", CONSTANT, ids=lambda spec: spec.name)

@@ -69,16 +69,26 @@ def _result(request: DrawRequest, frame: int) -> Image.Image | None:
 def _source(request: DrawRequest, frame: int) -> Image.Image | None:
     if not request.source:
         return None
+    eyes = [_upright(request, request.stream, frame)]
+    if request.right_stream is not None:
+        eyes.append(_upright(request, request.right_stream, frame))
+    shown = [eye for eye in eyes if eye is not None]
+    if len(shown) != len(eyes):
+        return None
+    return _small(np.ascontiguousarray(np.concatenate(shown, axis=1))).convert("RGB")
+
+
+def _upright(request: DrawRequest, stream: int, frame: int) -> Any | None:
+    """uint8 ``[H, W, 3]``."""
     seconds = request.begin_s + (request.first_frame + frame) / request.frame_rate
-    picture = _picture(request.source, request.stream, seconds, request.frame_rate * request.every)
+    picture = _picture(request.source, stream, seconds, request.frame_rate * request.every)
     if picture is None:
         return None
     top, bottom, left, right = request.crop
     picture = picture[top : picture.shape[0] - bottom, left : picture.shape[1] - right]
     if request.mirrored:
         picture = picture[:, ::-1]
-    upright = np.ascontiguousarray(np.rot90(picture, request.rotation // 90))
-    return _small(upright).convert("RGB")
+    return np.rot90(picture, request.rotation // 90)
 
 
 def _small(pixels: Any) -> Image.Image:

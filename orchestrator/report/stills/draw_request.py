@@ -11,8 +11,8 @@ class DrawRequest:
 
     Attributes:
         source: path of the source; `stream`, `begin_s`, `rotation`, `crop` (top, bottom, left,
-            right) and `mirrored` as the probe found them. Empty where decoding resamples its
-            pictures: they do not lie on the output's.
+            right), `mirrored` and `right_stream` as the probe found them. Empty where decoding
+            resamples its pictures: they do not lie on the output's.
         frame_rate: of the output; the source has `every` times as many frames a second.
         first_frame: number in the source of the output's first frame.
         output: path of the output that is shown.
@@ -34,3 +34,4 @@ class DrawRequest:
     most_cpu_s: int
     crop: tuple[int, int, int, int] = (0, 0, 0, 0)
     mirrored: bool = False
+    right_stream: int | None = None

@@ -114,6 +114,7 @@ def draw_request(video: VideoReport, info: VideoInfo, deadline_s: float) -> Draw
         rotation=info.rotation,
         crop=info.crop,
         mirrored=info.mirrored,
+        right_stream=info.right_stream,
         frame_rate=video.facts.frame_rate,
         every=video.facts.every,
         first_frame=video.facts.first_frame,

@@ -1,8 +1,9 @@
 """Chooses the video track of a file as players do, and finds the other eye where it lies elsewhere.
 
 A player shows one track: one that is marked as the default, else the largest. Two eyes may be two
-tracks (Matroska's track operation, `vexu` of MP4 and MOV), or two layers of one track (MV-HEVC).
-Neither can be decoded here as one picture: such a file is refused with the command that joins them.
+tracks (Matroska's track operation, `vexu` of MP4 and MOV): both are decoded, where their frames go
+together. Of two layers of one track (MV-HEVC) only one can be decoded here. Such a file is refused
+with the command that joins them.
 """
 
 from __future__ import annotations
@@ -33,22 +34,24 @@ class ChosenTrack:
         frame: its first frame.
         place: its number among the tracks of video, without covers.
         notes: what is left out, one line each.
+        right: the stream of the right eye, where `stream` is the left one's; None: it has both.
     """
 
     stream: Any
     frame: Any
     place: int
     notes: tuple[str, ...]
+    right: Any | None = None
 
 
 def choose_track(container: Any, path: Path, layout: Layout | None, shown: str) -> ChosenTrack:
     """The track of a container that is matted.
 
     Args:
-        layout: as asked for; "mono" also takes one eye of a file that holds two apart.
+        layout: as asked for; "mono" takes one eye of a file that holds two apart.
 
     Raises:
-        InputError: it has no picture, or its eyes lie apart.
+        InputError: it has no picture, or its eyes lie apart and cannot be decoded together.
     """
     tracks = [stream for stream in container.streams.video if not _is_cover(stream)]
     if not tracks:
@@ -71,11 +74,7 @@ def choose_track(container: Any, path: Path, layout: Layout | None, shown: str) 
         twins = [other for other in known if other is not stream and _size(other) == _size(stream)]
         eyes = _eyes(path, tags.eye, stream, [s for s in known if s is not stream], shown)
         if eyes and layout != "mono":
-            left, right = eyes
-            raise InputError(
-                f"{shown} holds the left eye in stream {left} and the right eye in stream {right}",
-                f"join them first: {_joining(path, f'[0:{left}][0:{right}]')}; {_ONE_EYE}",
-            )
+            return _both(path, eyes, tracks, shown)
         notes.append(_left_out(path, stream, others, twins, tags, eyes is not None))
     elif tags.eye:
         notes.append(f"holds the {tags.eye} eye alone, by its metadata")
@@ -120,9 +119,34 @@ def _require_one_picture(
         )
 
 
+def _both(path: Path, eyes: tuple[Any, Any], tracks: Sequence[Any], shown: str) -> ChosenTrack:
+    """Both eyes, of which each is a track."""
+    left, right = eyes
+    frames = [first_frame(path, eye.index, shown) for eye in eyes]
+    sizes = [(frame.width, frame.height) for frame in frames]
+    if sizes[0] != sizes[1]:
+        words = " and ".join(f"{width}x{height}" for width, height in sizes)
+        raise apart(path, left.index, right.index, f"of unlike sizes ({words})", shown)
+    # Matroska's track that joins the two has no pictures of its own.
+    others = [track for track in tracks if track not in eyes and _codec(track) != "rawvideo"]
+    notes = []
+    if others:
+        left_out = ", ".join(_in_words(other) for other in others)
+        notes.append(f"the two video tracks of the eyes are taken; left out: {left_out}")
+    return ChosenTrack(left, frames[0], tracks.index(left), tuple(notes), right)
+
+
+def apart(path: Path, left: int, right: int, why: str, shown: str) -> InputError:
+    """The error of a file whose eyes are two streams that do not go together, `why`."""
+    return InputError(
+        f"{shown} holds the left eye in stream {left} and the right eye in stream {right}, {why}",
+        f"join them first: {_joining(path, f'[0:{left}][0:{right}]')}; {_ONE_EYE}",
+    )
+
+
 def _eyes(
     path: Path, eye: str, stream: Any, others: Sequence[Any], shown: str
-) -> tuple[int, int] | None:
+) -> tuple[Any, Any] | None:
     """The streams of the left and of the right eye, where two tracks hold one each."""
     if not eye:
         return None
@@ -132,8 +156,7 @@ def _eyes(
         except InputError:
             continue
         if {eye, tags_of_frame(frame.side_data, other.metadata).eye} == {"left", "right"}:
-            pair = (stream.index, other.index)
-            return pair if eye == "left" else pair[::-1]
+            return (stream, other) if eye == "left" else (other, stream)
     return None
 
 
@@ -166,6 +189,9 @@ def _left_out(
 
 def _in_words(stream: Any) -> str:
     width, height = _size(stream)
+    return f"stream {stream.index} ({width}x{height} {_codec(stream)})"
+
+
+def _codec(stream: Any) -> str:
     codec = stream.codec_context
-    kind = "unknown codec" if codec is None else codec.codec.canonical_name
-    return f"stream {stream.index} ({width}x{height} {kind})"
+    return "unknown codec" if codec is None else str(codec.codec.canonical_name)

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import imageio_ffmpeg
 import pytest
+import torch
 
 from pipeline.encode.ffmpeg_pipe import ffmpeg_command, run_ffmpeg
 from pipeline.errors import InputError
 from pipeline.source.decode import FrameReader
+from pipeline.source.reader import open_reader
 from pipeline.source.timing.frame_index import FrameIndex
 from pipeline.source.video_info import read_video
 from tests.pipeline.headers import describe, element, number, vexu
@@ -20,14 +22,18 @@ from tests.render import CPU
 
 
 def video_of(
-    path: Path, *colours: str, sizes: tuple[str, ...] = (), options: tuple[str, ...] = ()
+    path: Path,
+    *colours: str,
+    sizes: tuple[str, ...] = (),
+    options: tuple[str, ...] = (),
+    seconds: float = 0.3,
 ) -> Path:
     """A file with a track of video of each colour, without any mark of a default but `options`."""
     inputs: list[str] = []
     maps: list[str] = []
     for place, colour in enumerate(colours):
         size = sizes[place] if sizes else "64x64"
-        inputs += ["-f", "lavfi", "-i", f"color={colour}:s={size}:r=10:d=0.3"]
+        inputs += ["-f", "lavfi", "-i", f"color={colour}:s={size}:r=10:d={seconds}"]
         maps += ["-map", str(place)]
     codec = ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-color_range", "tv")
     marks = ("-disposition:v", "0")
@@ -81,34 +87,70 @@ def joined_by(message: str, path: Path) -> Path:
 def left_right(path: Path, folder: Path) -> None:
     """The left half must be red, the right one blue."""
     video = read_video(path, folder / "index.json", None)
-    picture = FrameReader(video, FrameIndex.load(folder / "index.json"), CPU).picture(1).float()
+    picture = open_reader(video, FrameIndex.load(folder / "index.json"), CPU).picture(1).float()
     assert picture[0, :, :56].mean() > 200 > 55 > picture[2, :, :56].mean()
     assert picture[2, :, 72:].mean() > 200 > 55 > picture[0, :, 72:].mean()
 
 
 @pytest.mark.parametrize("swapped", [False, True])
-def test_an_eye_a_track_by_vexu_is_refused_with_the_command_that_joins_them(
-    swapped: bool, tmp_path: Path
-) -> None:
+def test_an_eye_a_track_by_vexu_is_one_picture_side_by_side(swapped: bool, tmp_path: Path) -> None:
     colours = ("blue", "red") if swapped else ("red", "blue")
     boxes = (vexu(2), vexu(1)) if swapped else (vexu(1), vexu(2))
     path = describe(video_of(tmp_path / "spatial.mov", *colours), *boxes)
-    with pytest.raises(InputError, match=r"the left eye in stream \d and the right eye") as caught:
-        read_video(path, tmp_path / "index.json", None)
-    assert "\n" not in str(caught.value)
-    left_right(joined_by(caught.value.advice, path), tmp_path)
+    video = read_video(path, tmp_path / "index.json", None)
+    assert (video.width, video.height, video.layout, video.notes) == (128, 64, "sbs", ())
+    assert (video.stream, video.right_stream) == ((1, 0) if swapped else (0, 1))
+    assert video.layout_reason == f"its eyes are the streams {video.stream} and {1 - video.stream}"
+    left_right(path, tmp_path)
     info = read_video(path, tmp_path / "index.json", "mono")
-    assert (info.layout, len(info.notes)) == ("mono", 1)
+    assert (info.layout, info.right_stream, len(info.notes)) == ("mono", None, 1)
 
 
-def test_an_eye_a_track_in_matroska_is_refused_as_well(tmp_path: Path) -> None:
+def test_an_eye_a_track_in_matroska_is_as_well(tmp_path: Path) -> None:
     path = video_of(tmp_path / "two.mkv", "red", "blue", options=("-write_crc32", "0"))
     with_joining_track(path)
-    with pytest.raises(InputError, match="the left eye in stream 0 and the right eye in stream 1"):
-        read_video(path, tmp_path / "index.json", None)
+    left_right(path, tmp_path)
+    assert read_video(path, tmp_path / "index.json", None).notes == ()
     info = read_video(path, tmp_path / "index.json", "mono")
     assert info.stream == 0
     assert "left out: stream 1 (64x64 h264), stream 2" in info.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "filters", "why"),
+    [
+        (("64x64", "64x32"), "", "of unlike sizes (64x64 and 64x32)"),
+        (("65x64", "65x64"), "format=yuv444p", "each 65 pixels wide"),
+        ((), "settb=1/1000,setpts=PTS+40", "whose frames lie up to 0.04 s apart"),
+        ((), "fps=30", "of 6 and 18 frames"),
+    ],
+)
+def test_tracks_that_do_not_go_together_are_refused_with_the_command_that_joins_them(
+    sizes: tuple[str, ...], filters: str, why: str, tmp_path: Path
+) -> None:
+    passed = ("-pix_fmt", "yuv444p", "-fps_mode", "passthrough")
+    options = (*passed, "-enc_time_base:v", "1:1000", "-filter:v:1", filters or "null")
+    path = video_of(tmp_path / "odd.mov", "red", "blue", sizes=sizes, options=options, seconds=0.6)
+    path = describe(path, vexu(1), vexu(2))
+    with pytest.raises(InputError, match="the left eye in stream 0 and the right eye") as caught:
+        read_video(path, tmp_path / "index.json", None)
+    assert why in caught.value.message
+    assert "\n" not in str(caught.value)
+    if sizes != ("64x64", "64x32"):
+        joined = joined_by(caught.value.advice, path)
+        assert read_video(joined, tmp_path / "index.json", None).layout == "sbs"
+
+
+def test_an_eye_that_ends_a_frame_earlier_shows_its_last_one(tmp_path: Path) -> None:
+    cut = ("-filter:v:1", "trim=end=0.5")
+    path = video_of(tmp_path / "cut.mov", "red", "blue", options=cut, seconds=0.6)
+    path = describe(path, vexu(1), vexu(2))
+    video = read_video(path, tmp_path / "index.json", None)
+    reader = open_reader(video, FrameIndex.load(tmp_path / "index.json"), CPU)
+    pictures = torch.cat([batch.rgb for batch in reader.batches(0, 6, 4)])
+    assert pictures.shape == (6, 3, 64, 128)
+    assert (pictures[:, 2, :, 72:].float().mean((1, 2)) > 200).all()
+    assert reader.concealed_frames == [5]
 
 
 def with_joining_track(path: Path) -> None:
