@@ -209,16 +209,25 @@ def test_the_architecture_shows_the_table_that_workers_obey() -> None:
     assert life_table() in (ROOT / "ARCHITECTURE.md").read_text()
 
 
-@pytest.mark.parametrize("document", ["ARCHITECTURE.md", "CONTRIBUTING.md", *DOCUMENTS])
+NAMING_FILES = ("ARCHITECTURE.md", "CONTRIBUTING.md", "docs/reliability.md", *DOCUMENTS)
+#: A file may be named below one of these, as by `source/decode.py`.
+PACKAGES = ("pipeline", "orchestrator", "pipeline/stages/matting")
+
+
+@pytest.mark.parametrize("document", NAMING_FILES)
 def test_files_that_a_document_names_are_there(document: str) -> None:
     """By their paths; of a decision or a benchmark its number is enough."""
+    text = (ROOT / document).read_text()
     named = re.findall(
         r"(?<![\w/.-])((?:pipeline|workers|orchestrator|tests|docs|deploy|benchmarks)/[\w/.-]+\w)",
-        (ROOT / document).read_text(),
+        text,
     )
     assert named or document in DOCUMENTS
     missing = [n for n in named if "NAME" not in n and not any(ROOT.glob(f"{n}*"))]
     assert missing == []
+    for short in re.findall(r"`([\w-]+(?:/[\w-]+)+\.py)`", text):
+        places = (ROOT, *(ROOT / package for package in PACKAGES))
+        assert "NAME" in short or any((place / short).exists() for place in places), short
 
 
 def test_what_scripts_import_from_us_is_there() -> None:
