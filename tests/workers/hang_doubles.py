@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NoReturn
 import imageio_ffmpeg
 import torch
 
-import pipeline.segment
+import pipeline.source.reader
 from pipeline.contract import Concession, SegmentJob, SegmentResult
 from pipeline.encode import vp9_alpha
 from pipeline.pixels.batches import FrameBatch
@@ -131,7 +131,7 @@ class BlockingDecoder(Pipeline):
 
     def __init__(self, setup: WorkerSetup) -> None:
         super().__init__(setup)
-        pipeline.segment.FrameReader = _BlockingReader  # type: ignore[attr-defined]
+        pipeline.source.reader.FrameReader = _BlockingReader  # type: ignore[attr-defined]
 
 
 class EndlessLoading(Pipeline):
