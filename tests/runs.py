@@ -136,6 +136,7 @@ class HereRun:
         config: a settings file; `settings` override it.
         threads: workers are threads, and files are probed in this process.
         page: there is a page.
+        fresh: nothing of earlier runs counts.
     """
 
     videos: Path
@@ -145,12 +146,14 @@ class HereRun:
     threads: bool = False
     config: Path | None = None
     page: bool = False
+    fresh: bool = False
     said: io.StringIO = field(default_factory=io.StringIO)
 
     def run(self) -> int | VrmatteError:
         """The exit status, or the error that is shown as one line instead."""
         console = Console(file=self.said, width=100)
-        request = Request((self.videos,), self.out, load_settings(self.config, self.settings))
+        settings = load_settings(self.config, self.settings)
+        request = Request((self.videos,), self.out, settings, fresh=self.fresh)
         around = Surroundings(
             console,
             console,

@@ -26,6 +26,7 @@ class VideoJob:
         differing: settings that are not as for most videos, by ``group.key``, as plain values.
         model_why: why this model was chosen for it; empty where a person named it.
         replaceable: those of `outputs` that are there and may be replaced.
+        left_out: formats that were asked for and cannot be made of this video.
     """
 
     id: str
@@ -42,6 +43,7 @@ class VideoJob:
     differing: tuple[tuple[str, object], ...] = field(default=(), hash=False)
     model_why: str = ""
     replaceable: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def shown(self) -> VideoInfo:

@@ -16,7 +16,7 @@ from orchestrator.out.folder import OutFolder
 from orchestrator.out.journal import read_entries
 from orchestrator.out.room import gigabytes
 from orchestrator.out.verification import finished_files, verified
-from orchestrator.plan.planner import read_info
+from orchestrator.plan.kept_probes import read_info
 from orchestrator.watch.status import standings
 from orchestrator.words import counted, readable_size
 from pipeline.contract import OutputFile, VideoInfo

@@ -78,6 +78,11 @@ class OutFolder:
         return self.state / "run.yaml"
 
     @property
+    def ledger(self) -> Path:
+        """See `orchestrator.out.ledger`."""
+        return self.state / "videos.json"
+
+    @property
     def lock(self) -> Path:
         return self.state / "lock"
 
@@ -189,6 +194,7 @@ class OutFolder:
         with writing(self.state):
             self.journal.unlink(missing_ok=True)
             self.run_file.unlink(missing_ok=True)
+            self.ledger.unlink(missing_ok=True)
             for chosen in (self.scales, self.models):
                 if chosen.is_dir():
                     shutil.rmtree(chosen)

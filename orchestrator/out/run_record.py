@@ -19,6 +19,7 @@ _OPTIONAL: dict[str, tuple[type, ...]] = {
     "start_frame": (int,),
     "max_frames": (int, type(None)),
     "every": (int,),
+    "left_out": (list,),
 }
 
 
@@ -33,7 +34,7 @@ def sound_record(said: Any) -> tuple[dict[str, Any], int]:
     for name, kind in (("fingerprint", str), ("started", str), ("videos", list)):
         if not isinstance(said.get(name), kind):
             raise ValueError(f"its field {name!r} is not there or not sound")
-    videos = [video for video in said["videos"] if _is_video(video)]
+    videos = sound_videos(said["videos"])
     aside = said.get("set_aside")
     asides = aside if isinstance(aside, list) else []
     sound = [each for each in asides if _is_aside(each)]
@@ -48,6 +49,11 @@ def sound_record(said: Any) -> tuple[dict[str, Any], int]:
         "inputs": [str(each) for each in _list(said.get("inputs"))],
     }
     return record, len(said["videos"]) - len(videos) + len(asides) - len(sound)
+
+
+def sound_videos(said: Any) -> list[dict[str, Any]]:
+    """Those videos in a list of them that are sound."""
+    return [video for video in _list(said) if _is_video(video)]
 
 
 def _list(value: Any) -> list[Any]:

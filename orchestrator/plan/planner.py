@@ -8,9 +8,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-import zlib
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -22,11 +21,12 @@ from orchestrator.fleet.jobs import Plan, SetAside, VideoJob
 from orchestrator.out.output_names import output_name
 from orchestrator.out.room import scratch_bytes
 from orchestrator.plan.discover import Source, output_stems
+from orchestrator.plan.kept_probes import kept_probe, read_info, write_info
 from orchestrator.plan.part import Times, frames_taken, with_frames
+from orchestrator.plan.places import Places
 from orchestrator.plan.prompts_for import needs_index, on_frames_taken, prompts_for
 from orchestrator.settings.settings import STATE_FOLDER
 from pipeline.contract import (
-    PIXEL_VERSION,
     Layout,
     ProjectionName,
     VideoInfo,
@@ -42,10 +42,9 @@ from pipeline.errors import (
     OutputError,
     VrmatteError,
 )
-from pipeline.files.disk import write_file, writing
-from pipeline.foreign.files import decoded, read_bytes
+from pipeline.files.disk import writing
 from pipeline.prompts.store import digest_of, keep_prompts, pack
-from pipeline.source.probe import info_from_json, info_to_json, probe_video
+from pipeline.source.probe import probe_video
 from pipeline.source.timing.frame_index import FrameIndex
 from pipeline.source.unchanged import regular_file, seen_now
 from pipeline.stages.catalogue import output_video
@@ -56,7 +55,6 @@ from pipeline.text import printable
 LEAST_AT_ONCE, MOST_AT_ONCE = 4, 16
 
 _DIGEST_BYTES = 1 << 16
-_LONGEST_INFO = 16 << 20
 
 
 class Probe(Protocol):
@@ -112,31 +110,33 @@ class Planner:
     """Turns sources into jobs.
 
     Attributes:
-        out: absolute path of the output folder.
+        places: those of outputs, in the output folder.
         wanted: how each source is to be processed.
         choose: chooses among the candidates, where there are some, given the path of the video's
             frame index; InputError where none suits.
+        fit: leaves out formats that cannot be made of a video, and says why; InputError where none
+            can.
         settle: decides the settings that depend on the video (`orchestrator.plan.settle`), given
             those wanted and the path of its frame index.
         is_done: whether a job is done already; then the probe of an earlier run is enough, even
             where its frame index is gone.
-        is_ours: whether an existing file with the name of an output may be replaced, because an
-            earlier run made it or a person said so.
         end_probes: ends what `probe` and `choose` do in other threads, so that they need not be
             waited for; it is called until they have ended.
         at_once: files that are probed at the same time; the plan does not depend on it.
         on_probed: called with the name of each source that was read, from several threads.
     """
 
-    out: Path
+    places: Places
     wanted: Callable[[Source], Wanted] = lambda source: Wanted()
     choose: Callable[[VideoInfo, Candidates, Path], Chosen] = lambda i, found, path: Chosen(
         found[0]
     )
+    fit: Callable[[VideoInfo, VideoSettings], tuple[VideoSettings, Mapping[str, InputError]]] = (
+        lambda info, settings: (settings, {})
+    )
     settle: Callable[[VideoInfo, VideoSettings, Path], VideoSettings] = lambda info, s, index: s
     probe: Probe = probe_video
     is_done: Callable[[VideoJob], bool] = lambda job: False
-    is_ours: Callable[[VideoJob, Path], bool] = lambda job, output: True
     end_probes: Callable[[], None] = lambda: None
     at_once: int = LEAST_AT_ONCE
     on_probed: Callable[[str], None] = lambda name: None
@@ -196,9 +196,9 @@ class Planner:
         regular_file(source.path)
         seen = seen_now(source.path)  # before all else that is read of it
         video_id = source_id(source.path, wanted.layout, wanted.projection)
-        kept = self.out / STATE_FOLDER / "probed" / f"{video_id}-v{PIXEL_VERSION}.json"
-        folder = self.out / STATE_FOLDER / "work" / video_id
-        self._require_no_link(folder, source)
+        kept = kept_probe(self.places.out, video_id)
+        folder = self.places.out / STATE_FOLDER / "work" / video_id
+        self.places.require_no_link(folder, source)
         known = read_info(kept)
         if known is not None and _is_of(known, source.path):
             known = replace(known, seen=seen)
@@ -247,7 +247,8 @@ class Planner:
         ]
         info = with_fields(whole.every_nth(settings.every, settings.phase), settings)
         chosen = self.choose(info, (settings, *others), index_path) if others else Chosen(settings)
-        settings = self.settle(info, chosen.settings, index_path)
+        possible, impossible = self.fit(info, chosen.settings)
+        settings = self.settle(info, possible, index_path)
         prompts = prompts_for(settings.matting, source.path, whole, index_path)
         packed = None if prompts is None else pack(on_frames_taken(prompts, info))
         if prompts is not None:
@@ -255,12 +256,13 @@ class Planner:
         if packed is not None:
             settings = replace(settings, prompts_sha256=digest_of(packed))
         work_dir = folder / settings.fingerprint()
-        self._require_no_link(work_dir, source)
+        self.places.require_no_link(work_dir, source)
         start, stop = frames_taken(info, settings)
         shown = output_video(info, settings)
-        info = replace(info, notes=(*info.notes, *losses(shown, settings)))
+        left_out = [f"{name} is not made: {error}" for name, error in impossible.items()]
+        info = replace(info, notes=(*info.notes, *left_out, *losses(shown, settings)))
         outputs = [
-            self.out / stem.parent / output_name(stem.name, name, shown)
+            self.places.out / stem.parent / output_name(stem.name, name, shown)
             for name in settings.deliverables
         ]
         job = VideoJob(
@@ -277,99 +279,13 @@ class Planner:
             ),
             differing=wanted.differing,
             model_why=chosen.why,
+            left_out=tuple(impossible),
         )
-        replaceable = []
-        for output in outputs:
-            self._check_place(output, source)
-            if not os.path.lexists(output):
-                continue
-            if not self.is_ours(job, output):
-                raise InputError(
-                    f"{self._shown(output)} exists and was not made by vrmatte",
-                    "move it away, or let it be replaced with --fresh",
-                )
-            replaceable.append(str(output))
-        job = replace(job, replaceable=tuple(replaceable))
-        if packed is not None and not self.is_done(job):
+        is_done = self.is_done(job)
+        job = replace(job, replaceable=self.places.replaceable(job, source, is_done=is_done))
+        if packed is not None and not is_done:
             keep_prompts(work_dir, packed)
         return job
-
-    def _require_no_link(self, place: Path, source: Source) -> None:
-        if place.is_symlink():
-            raise InputError(
-                f"the work folder of {source.name} is a link", f"remove {self._shown(place)}"
-            )
-
-    def _check_place(self, output: Path, source: Source) -> None:
-        """Refuse an output that would lie outside of OUT, or in the place of something else.
-
-        Raises:
-            InputError: it would.
-        """
-        folder = output.parent
-        if not Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(self.out)):
-            raise InputError(
-                f"the folder {self._shown(folder)} leads out of the output folder by a link",
-                "remove the link, or choose another output folder",
-            )
-        while not os.path.lexists(folder):
-            folder = folder.parent
-        if not folder.is_dir():
-            raise InputError(
-                f"{self._shown(folder)} is in the way of a folder of that name", "move it away"
-            )
-        if folder.is_relative_to(self.out) and not os.access(folder, os.W_OK | os.X_OK):
-            raise InputError(
-                f"no file can be made in the folder {self._shown(folder)}",
-                "let this user write there, or choose another output folder",
-            )
-        try:
-            os.lstat(output)
-        except (FileNotFoundError, NotADirectoryError):
-            pass
-        except OSError as error:
-            raise InputError(
-                f"{self._shown(output)} cannot be written: {error.strerror}",
-                "choose another output folder, or rename the video",
-            ) from error
-        if output.exists() and output.samefile(source.path):
-            raise InputError(f"the output of {source.name} would replace the source itself")
-        if output.is_dir():
-            raise InputError(
-                f"{self._shown(output)} is a folder with the name of an output", "move it away"
-            )
-
-    def _shown(self, path: Path) -> str:
-        return printable(str(path.relative_to(self.out)))
-
-
-def _is_sound(index_path: Path, info: VideoInfo) -> bool:
-    try:
-        return FrameIndex.load(index_path).belongs_to(info)
-    except (OSError, ValueError):
-        return False
-
-
-def replaced_videos(out: Path, jobs: Sequence[VideoJob]) -> Iterator[str]:
-    """Ids of earlier videos whose files were replaced by other files: their work is useless."""
-    now = {job.info.path: (job.info.size_bytes, job.info.mtime_ns) for job in jobs}
-    for path in sorted((out / STATE_FOLDER / "probed").glob(f"*-v{PIXEL_VERSION}.json")):
-        known = read_info(path)
-        if known is None or known.path not in now:
-            continue
-        if (known.size_bytes, known.mtime_ns) != now[known.path]:
-            yield path.name.partition("-")[0]
-
-
-def read_info(path: Path) -> VideoInfo | None:
-    """The result of an earlier probe of the very same file, if it can be read."""
-    try:
-        text, _, checksum = read_bytes(path, _LONGEST_INFO).rstrip(b"\n").rpartition(b"\n")
-        if checksum != _checksum(text):  # one wrong digit would describe another video
-            return None
-        return info_from_json(decoded(text))
-    except ValueError:  # not there, or damaged: probe again
-        return None
 
 
 def _is_of(info: VideoInfo, path: Path) -> bool:
@@ -377,16 +293,11 @@ def _is_of(info: VideoInfo, path: Path) -> bool:
     return (info.size_bytes, info.mtime_ns) == (status.st_size, status.st_mtime_ns)
 
 
-def write_info(path: Path, info: VideoInfo) -> None:
-    """Keep the result of a probe. Raises DiskError."""
-    text = info_to_json(info).encode()
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, text + b"\n" + _checksum(text) + b"\n")
-
-
-def _checksum(text: bytes) -> bytes:
-    return f"{zlib.crc32(text):08x}".encode()
+def _is_sound(index_path: Path, info: VideoInfo) -> bool:
+    try:
+        return FrameIndex.load(index_path).belongs_to(info)
+    except (OSError, ValueError):
+        return False
 
 
 def source_id(

@@ -22,8 +22,8 @@ Each video, after its probe:
 
 Each video (`VideoSettler.settle`), with its range and its model:
 
-10. The encoder, by a trial with the size of its pictures; a video that no encoder takes is refused
-   before costlier questions.
+10. The formats that can be made of it, and the encoder, by a trial with the size of its pictures; a
+   video that no encoder takes is refused before costlier questions.
 11. Chunks that fit into a memory limit, which depend on the encoders' memory.
 12. The network's size. Last, because its trial runs with all of the above, and its record in OUT is
    named by their fingerprint.
@@ -34,7 +34,7 @@ most work. Lanes never change a frame, so nothing depends on them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,9 +49,10 @@ from orchestrator.settings.file_digests import pin_files
 from orchestrator.settings.settings import Settings, spelled_out, video_settings
 from pipeline.contract import MattingSettings, VideoInfo, VideoSettings
 from pipeline.deliverables.device_trial import DeviceTrial
-from pipeline.deliverables.fit import with_encoder
+from pipeline.deliverables.fit import possible_formats, with_encoder
 from pipeline.encode.choice import Trial
 from pipeline.engines.choice import settled_engine
+from pipeline.errors import InputError
 from pipeline.stages.catalogue import output_video
 from pipeline.stages.matting.catalogue import AUTO, facts_of
 
@@ -106,6 +107,13 @@ class VideoSettler:
     limit: Share
     on_gpu: bool
     scaler: Scaler
+
+    def fit(
+        self, info: VideoInfo, settings: VideoSettings
+    ) -> tuple[VideoSettings, Mapping[str, InputError]]:
+        """See `possible_formats`."""
+        shown = output_video(info, settings)
+        return possible_formats(shown, settings, self.trial, self.device_trial)
 
     def settle(self, info: VideoInfo, settings: VideoSettings, index_path: Path) -> VideoSettings:
         """The settings of one video, with nothing left open.

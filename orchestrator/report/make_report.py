@@ -44,6 +44,7 @@ def make_report(
     entries: Sequence[Entry] = (),
     load: Sequence[LoadPoint] = (),
     read: Callable[[VideoJob, tuple[Finding, ...]], VideoFindings] = read_findings,
+    others: Sequence[VideoReport] = (),
 ) -> Report:
     """Put together what is known of a run, from its first and its last snapshot.
 
@@ -51,6 +52,7 @@ def make_report(
         entries: of the journal, for why attempts were lost.
         load: since the work began.
         read: sums up the findings of a video; a `FindingsReader` where reports follow each other.
+        others: what OUT holds beside the videos of this run; the exit status does not count them.
     """
     earlier = {video.id: video.frames_done for video in first.videos}
     states = {video.id: video for video in last.videos}
@@ -80,7 +82,7 @@ def make_report(
         exit_status=_exit_status(videos, workers, last),
         seconds=round((facts.ended_at - facts.started_at).total_seconds(), 3),
         run=facts,
-        videos=videos,
+        videos=(*videos, *others),
         workers=workers,
         stop_reason=_told(last.stop_reason),
         load=thinned(load, MOST_LOAD_POINTS),
@@ -183,6 +185,7 @@ def _video_report(
         doubts=doubts,
         area=found.area,
         stages=shares(state.stage_seconds, state.wall_s),
+        left_out=job.left_out,
     )
 
 
@@ -240,8 +243,8 @@ def _exit_status(
     if unfinished and last.stopping:
         return STOPPED
     if not unfinished and not any(video.error for video in videos):
-        doubtful = any(video.doubts for video in videos)
-        return FAILED if doubtful else ALL_DONE
+        lacking = any(video.doubts or video.left_out for video in videos)
+        return FAILED if lacking else ALL_DONE
     if workers and all(worker.retired for worker in workers):
         # No worker could go on: what ended them all is the machine's fault, or the settings'.
         kinds = {worker.error.kind for worker in workers if worker.error}

@@ -7,7 +7,7 @@ say; how fast it was is taken from what the run last said of itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -30,27 +30,26 @@ from orchestrator.fleet.video import Video
 from orchestrator.out.below import in_out
 from orchestrator.out.folder import OutFolder
 from orchestrator.out.journal import measure, read_lines
+from orchestrator.out.ledger import known_videos, videos_beside
+from orchestrator.plan.kept_probes import kept_probe, read_info
 from orchestrator.report.make_report import make_report
 from orchestrator.report.report import (
     LONGEST_BYTES,
     READ_VERSIONS,
     Report,
     RunFacts,
+    VideoReport,
     with_outputs,
 )
 from orchestrator.report.state import PageState, all_ended
 from orchestrator.watch.device_load_file import read_load
 from orchestrator.watch.standing import read_standing
-from pipeline.contract import PIXEL_VERSION, MattingSettings, VideoInfo, VideoSettings
+from pipeline.contract import MattingSettings, VideoInfo, VideoSettings
 from pipeline.deliverables.formats import FORMATS
 from pipeline.errors import ErrorRecord, MachineError
-from pipeline.foreign.files import decoded, read_bytes
 from pipeline.foreign.json_text import read_json
-from pipeline.source.probe import info_from_json
 from pipeline.text import printable
 from workers.messages import TaskId
-
-_LONGEST_INFO = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +84,9 @@ def found_in(out: OutFolder, now: datetime) -> Found:
         return Found(state, {}, (f"{error.message}: the page shows {out.report.name}", *remarks))
     if record["damaged"]:
         remarks.append(f"{out.run_file.name}: damaged videos: {record['damaged']}")
+    record["videos"] += videos_beside(known_videos(out), record["videos"])
     try:
-        infos = {video["id"]: info for video in record["videos"] if (info := _info(out, video))}
+        infos = {v["id"]: info for v in record["videos"] if (info := _info(out, v))}
         begun = datetime.fromisoformat(record["started"])
         ended = bool(entries) and isinstance(entries[-1], RunEnded)
         report = _report_of_that_run(out, begun) if ended else None
@@ -190,6 +190,28 @@ def _rebuilt(
     )
 
 
+def reports_of_others(
+    out: OutFolder, facts: RunFacts, entries: Sequence[Entry], planned: Container[str]
+) -> tuple[tuple[VideoReport, ...], Mapping[str, VideoInfo]]:
+    """What OUT holds of videos that a run does not plan, and what the probes said of them.
+
+    Args:
+        planned: ids of those that it does.
+    """
+    videos = [video for video in known_videos(out) if video["id"] not in planned]
+    infos = {video["id"]: info for video in videos if (info := _info(out, video))}
+    videos = [video for video in videos if video["id"] in infos]
+    record = {"fingerprint": "", "videos": videos, "settings": {"matting": {"model": ""}}}
+    jobs = tuple(_job(record, video, infos[video["id"]]) for video in videos)
+    told = entries_of(record, entries)
+    states = tuple(replace(_state(job, told[job.id]), retries=0) for job in jobs)
+    report = make_report(
+        facts, Plan(jobs, ()), Snapshot(0.0, states, (), False), Snapshot(0.0, states, (), False)
+    )
+    found = (replace(v, of_this_run=False) for v in report.videos if v.outputs or v.frames_done)
+    return tuple(found), infos
+
+
 def _not_known(out: OutFolder) -> ErrorRecord:
     return ErrorRecord("error", f"what was known of it is gone from {out.state}", "run again")
 
@@ -214,6 +236,7 @@ def _job(record: Mapping[str, Any], video: Mapping[str, Any], info: VideoInfo) -
         index_path="",
         work_dir="",
         model_why=video.get("model_why", ""),
+        left_out=tuple(video.get("left_out", ())),
     )
 
 
@@ -271,10 +294,6 @@ def _of_this_run(state: VideoState, before: VideoState, told: VideoState | None)
 
 
 def _info(out: OutFolder, video: Mapping[str, Any]) -> VideoInfo | None:
-    path = out.state / "probed" / f"{video['id']}-v{PIXEL_VERSION}.json"
-    try:
-        text, _, _ = read_bytes(path, _LONGEST_INFO).rstrip(b"\n").rpartition(b"\n")
-        every = video.get("every", 1)
-        return info_from_json(decoded(text)).every_nth(every, video.get("start_frame", 0) % every)
-    except ValueError:
-        return None
+    info = read_info(kept_probe(out.path, video["id"]))
+    every = video.get("every", 1)
+    return None if info is None else info.every_nth(every, video.get("start_frame", 0) % every)

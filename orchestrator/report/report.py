@@ -19,12 +19,12 @@ from pipeline.files.disk import write_file
 from pipeline.judge.doubt import Doubt
 
 #: 2: what a page needs to show each video, its flags among it. 3: `stages` by any name. 4: videos
-#: that are done can be "doubtful". 5: paths of outputs are relative
-#: to OUT, and outputs have digests.
-SCHEMA_VERSION = 5
+#: that are done can be "doubtful". 5: paths of outputs are relative to OUT, and outputs have
+#: digests. 6: videos of earlier runs (`of_this_run`), and formats that are left out.
+SCHEMA_VERSION = 6
 
 #: Versions that are read. Reports of earlier ones hold nothing that is not understood.
-READ_VERSIONS = (2, 3, 4, SCHEMA_VERSION)
+READ_VERSIONS = (2, 3, 4, 5, SCHEMA_VERSION)
 
 #: A file of that name that is longer was not written here.
 LONGEST_BYTES = 256 << 20
@@ -103,6 +103,8 @@ class VideoReport:
         dropped_flags: how many there are beside them.
         doubts: why its matte is likely of no use; only of videos that are done.
         area: see `MatteSummary`.
+        of_this_run: it was asked for; otherwise an earlier run left it in OUT.
+        left_out: formats that were asked for and cannot be made of it; the notes say why.
         stages: the share of the segments' time for which each stage was at work, 0..1, by its
             name, over all segments, an earlier run's too; null if none was measured.
     """
@@ -133,6 +135,8 @@ class VideoReport:
     doubts: tuple[Doubt, ...] = ()
     area: tuple[float | None, ...] = ()
     stages: Mapping[str, float] | None = None
+    left_out: tuple[str, ...] = ()
+    of_this_run: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from orchestrator.fleet.snapshot import Snapshot
 from orchestrator.out.folder import OutFolder
 from orchestrator.report.findings import FindingsReader
 from orchestrator.report.make_report import make_report
-from orchestrator.report.report import Report, RunFacts
+from orchestrator.report.rebuild import reports_of_others
+from orchestrator.report.report import Report, RunFacts, VideoReport
 from orchestrator.report.state import PageState, all_ended, doings, standings
 from orchestrator.report.writer import LAST_WAIT_S, STOP_WAIT_S, PageWriter
 from orchestrator.watch.device_load import LoadPoint
@@ -45,11 +46,25 @@ class RunPage(PageWriter):
         self._entries = entries
         self._first: Snapshot | None = None
         self._load_file = LoadFile(out.path)
+        self._others: tuple[VideoReport, ...] | None = None
 
     def know(self, plan: Plan) -> None:
         """Take a plan that goes on where the last one ended, before any snapshot of its videos."""
         self._infos |= {job.id: job.info for job in plan.jobs[len(self._plan.jobs) :]}
         self._plan = plan
+
+    def others(self) -> tuple[VideoReport, ...]:
+        """What OUT holds of videos that are not in the plan."""
+        planned = {job.id for job in self._plan.jobs}
+        if self._others is None:
+            self._others, infos = reports_of_others(self._out, self.facts, self._entries, planned)
+            self._infos = {**infos, **self._infos}
+        taken = {output for job in self._plan.jobs for output in job.outputs}
+        return tuple(
+            video
+            for video in self._others
+            if video.id not in planned and taken.isdisjoint(file.path for file in video.outputs)
+        )
 
     def update(self, snapshot: Snapshot) -> None:
         """Leave the newest snapshot. Takes no time."""
@@ -81,6 +96,7 @@ class RunPage(PageWriter):
             entries=self._entries,
             load=self.load(),
             read=self.read,
+            others=self.others(),
         )
         self._load_file.update(report.load, now)
         standing = read_standing(self._out.path)

@@ -63,17 +63,21 @@ def remarks(report: Report) -> Iterator[str]:
     """What must be said beside the table: notes, doubts and errors, and how many have no row."""
     notes: list[tuple[str, str]] = []
     errors: list[tuple[str, str]] = []  # apart, so that no notes crowd them out
-    for video in report.videos:
+    videos = of_the_run(report)
+    for video in videos:
         notes += [(video.name, note) for note in video.notes]
         errors += [(video.name, f"doubtful: {doubt}") for doubt in video.doubts]
         if video.error:
             errors.append((video.name, f"{video.result}: {video.error}"))
     yield from map(printable, [*gathered(notes), *gathered(errors)])
     shown = {id(video) for video in _shown(report)}
-    others = Counter(video.result for video in report.videos if id(video) not in shown)
+    others = Counter(video.result for video in videos if id(video) not in shown)
     if others:
         which = ", ".join(f"{count} {result}" for result, count in others.items())
-        yield f"of {counted(len(report.videos), 'video')} not in the table: {which}"
+        yield f"of {counted(len(videos), 'video')} not in the table: {which}"
+    if more := len(report.videos) - len(videos):
+        out = printable(report.run.out)
+        yield f"{counted(more, 'other video')} of earlier runs: vrmatte status {out}"
     for worker in report.workers:
         if worker.retired:
             yield printable(f"worker {worker.id}: given up: {worker.error or 'no reason known'}")
@@ -81,12 +85,18 @@ def remarks(report: Report) -> Iterator[str]:
         yield printable(f"stopped: {report.stop_reason}")
 
 
+def of_the_run(report: Report) -> list[VideoReport]:
+    """The videos that were asked for; a report tells of all that OUT holds."""
+    return [video for video in report.videos if video.of_this_run]
+
+
 def _shown(report: Report) -> list[VideoReport]:
     """The videos that have a row."""
-    if len(report.videos) <= MOST_LINES:
-        return list(report.videos)
+    videos = of_the_run(report)
+    if len(videos) <= MOST_LINES:
+        return videos
     plain = ("done", "done earlier")
-    return [video for video in report.videos if video.result not in plain][:MOST_LINES]
+    return [video for video in videos if video.result not in plain][:MOST_LINES]
 
 
 def _text(text: str, style: str = "") -> Text:

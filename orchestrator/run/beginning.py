@@ -9,7 +9,8 @@ from importlib.metadata import version
 from typing import Any
 
 from orchestrator.fleet.jobs import Plan
-from orchestrator.plan.planner import replaced_videos
+from orchestrator.out.ledger import keep_videos, known_videos, videos_beside
+from orchestrator.plan.kept_probes import replaced_videos
 from orchestrator.run.context import RunContext, Work
 from orchestrator.run.planning import Planning
 from orchestrator.run.preparation import require_room
@@ -23,13 +24,16 @@ def begin(ctx: RunContext, work: Work, crew: RunningCrew, plans: Planning) -> No
     """Record the run, drop earlier work on sources that were replaced, and let planning go on.
 
     Raises:
-        DiskError: ``run.yaml`` cannot be written.
+        DiskError: the record cannot be written.
     """
     given_up = ctx.out.given_up()
+    known = known_videos(ctx.out)
     now = datetime.now().astimezone()
 
     def record(plan: Plan) -> None:
-        ctx.out.write_run_file(_record(ctx, work, plan, given_up, now))
+        said = _record(ctx, work, plan, given_up, now)
+        keep_videos(ctx.out, [*videos_beside(known, said["videos"]), *said["videos"]])
+        ctx.out.write_run_file(said)
 
     def record_further(plan: Plan, new: Plan) -> None:
         require_room(ctx, ctx.journal.unfinished(plan.jobs))
@@ -76,6 +80,7 @@ def _record(
                 "max_frames": job.settings.max_frames,
                 "every": job.settings.every,
                 "formats": list(job.settings.deliverables),
+                "left_out": list(job.left_out),
                 "audio": job.settings.audio,
                 "segments": [list(segment) for segment in job.segments],
                 "outputs": list(job.outputs),

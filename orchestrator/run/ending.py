@@ -56,6 +56,7 @@ def end(ctx: RunContext, plan: Plan, page: RunPage, first: Snapshot, last: Snaps
         entries=ctx.journal.entries,
         load=page.load(),
         read=page.read,
+        others=page.others(),
     )
     try:
         write_report(report, ctx.out.report)

@@ -22,6 +22,7 @@ from orchestrator.machine.segment_memory import with_needs
 from orchestrator.out.ownership import Ownership
 from orchestrator.out.room import gigabytes, within_scratch
 from orchestrator.plan.choose_model import ModelChooser
+from orchestrator.plan.places import Places
 from orchestrator.plan.planner import LEAST_AT_ONCE, MOST_AT_ONCE, Planner
 from orchestrator.plan.settle import VideoSettler
 from orchestrator.run.context import RunContext
@@ -285,14 +286,18 @@ def _planner(ctx: RunContext, prober: Prober, say: Callable[[str], None]) -> Pla
     )
     ours = Ownership.of(ctx.journal.entries, ctx.out.given_up())
     return Planner(
-        out=ctx.out.path,
+        Places(
+            ctx.out.path,
+            (lambda job, output: True) if ctx.request.fresh else ours,
+            (lambda output: None) if ctx.request.fresh else ours.finished,
+        ),
         wanted=ctx.per_file.wanted.__getitem__,
         choose=chooser.choose,
+        fit=settler.fit,
         settle=settler.settle,
         probe=around.probe or prober,
         end_probes=partial(_end_children, prober),
         at_once=max(LEAST_AT_ONCE, min(MOST_AT_ONCE, usable_cores())),
         is_done=lambda job: ctx.journal.published(job) is not None,
-        is_ours=(lambda job, output: True) if ctx.request.fresh else ours,
         on_probed=Counter(say, len(ctx.per_file.wanted)),
     )

@@ -21,7 +21,7 @@ from orchestrator.fleet.jobs import Plan
 from orchestrator.plan.dry_run_text import DryRun, plan_lines
 from orchestrator.plan.sound_notes import sound_notes
 from orchestrator.report.report import Report
-from orchestrator.report.summary_table import remarks, summary_table
+from orchestrator.report.summary_table import of_the_run, remarks, summary_table
 from orchestrator.run.context import RunContext, Work
 from orchestrator.words import MOST_LINES, counted, gathered
 from pipeline.text import printable
@@ -164,7 +164,7 @@ def show_report(
     console.print(summary_table(report, console.width))
     for line in remarks(report):
         _say(console, line)
-    outputs = [output.path for video in report.videos for output in video.outputs]
+    outputs = [output.path for video in of_the_run(report) for output in video.outputs]
     if len(outputs) > MOST_LINES:
         outputs = [f"{len(outputs)} files in {report.run.out}"]
     for output in outputs:
@@ -225,10 +225,10 @@ def run_ended(report: Report, path: Path | None) -> dict[str, Any]:
         "exit_status": report.exit_status,
         "seconds": report.seconds,
         "report": None if path is None else printable(str(path)),
-        "results": {printable(video.name): video.result for video in report.videos},
+        "results": {printable(video.name): video.result for video in of_the_run(report)},
         "doubts": {
             printable(video.name): [dataclasses.asdict(doubt) for doubt in video.doubts]
-            for video in report.videos
+            for video in of_the_run(report)
             if video.doubts
         },
     }

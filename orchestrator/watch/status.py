@@ -17,6 +17,7 @@ from orchestrator.fleet.journal_entries import Entry, SegmentCommitted, VideoDon
 from orchestrator.fleet.snapshot import VideoState
 from orchestrator.out.folder import OutFolder
 from orchestrator.out.journal import measure, read_lines
+from orchestrator.out.ledger import known_videos, videos_beside
 from orchestrator.watch.standing import Standing, read_standing
 from orchestrator.words import MOST_LINES, clock, counted, gathered
 from pipeline.errors import ErrorRecord, MachineError
@@ -91,6 +92,7 @@ def show_status(
     except MachineError:  # what is known without it is shown first
         console.print(_without_record(entries), markup=False, soft_wrap=True)
         raise
+    record["videos"] += videos_beside(known_videos(out), record["videos"])
     videos = list(standings(record, entries))
     if standing is not None:
         states = {state.id: state for state in standing.snapshot.videos}

@@ -5,7 +5,7 @@ Done before a video is planned, in the parent process: loads no torch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import get_args
 
@@ -67,6 +67,30 @@ def with_encoder(
             )
     from_gpu = [(row, shown) for row, shown in pictures if row.from_gpu]
     return replace(settings, encoding=_with_input(video, from_gpu, encoding, device_trial))
+
+
+def possible_formats(
+    video: VideoInfo,
+    settings: VideoSettings,
+    trial: Trial = nvenc_works,
+    device_trial: DeviceTrial | None = None,
+) -> tuple[VideoSettings, Mapping[str, InputError]]:
+    """The settings with those formats that can be made of this video; why the others cannot.
+
+    Raises:
+        InputError: none can, by the first format's reason.
+        SettingsError: a format cannot be had.
+    """
+    impossible: dict[str, InputError] = {}
+    for name in settings.deliverables:
+        try:
+            with_encoder(video, replace(settings, deliverables=(name,)), trial, device_trial)
+        except InputError as error:
+            impossible[name] = error
+    possible = tuple(name for name in settings.deliverables if name not in impossible)
+    if not possible:
+        raise next(iter(impossible.values()))
+    return replace(settings, deliverables=possible), impossible
 
 
 def _require_own_codecs(

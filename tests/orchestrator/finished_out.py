@@ -10,7 +10,7 @@ from pathlib import Path
 from orchestrator.fleet.journal_entries import SegmentCommitted, VideoDone, VideoSetAside
 from orchestrator.out.folder import OutFolder
 from orchestrator.out.journal import Journal
-from orchestrator.plan.planner import write_info
+from orchestrator.plan.kept_probes import write_info
 from pipeline.contract import PIXEL_VERSION, AudioTrack, OutputFile, SegmentResult
 from pipeline.errors import ErrorRecord
 from pipeline.judge.findings import Judged

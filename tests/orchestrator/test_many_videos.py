@@ -25,6 +25,7 @@ from orchestrator.fleet.journal_entries import Entry, RunStarted, TaskLost, Vide
 from orchestrator.fleet.snapshot import Snapshot, VideoState
 from orchestrator.out.folder import OutFolder
 from orchestrator.plan.discover import discover, output_stems
+from orchestrator.plan.places import Places
 from orchestrator.plan.planner import Planner, Wanted
 from orchestrator.report.cards import look_order
 from orchestrator.report.make_report import make_report
@@ -218,7 +219,7 @@ def test_a_plan_does_not_depend_on_how_many_files_are_read_at_once(
         for known in (tmp_path / "out/.vrmatte/probed").iterdir():
             known.unlink()
         return Planner(
-            out=tmp_path / "out", wanted=lambda source: Wanted(), probe=probe, at_once=at_once
+            Places(tmp_path / "out"), wanted=lambda source: Wanted(), probe=probe, at_once=at_once
         ).plan(sources)
 
     alone = plan(ProbeDouble(broken=("clip2.mp4",)), 1)

@@ -13,6 +13,7 @@ from orchestrator.fleet.jobs import Plan, VideoJob
 from orchestrator.fleet.journal_entries import SegmentCommitted, VideoDone
 from orchestrator.out.ownership import Ownership
 from orchestrator.plan.discover import discover
+from orchestrator.plan.places import Places
 from orchestrator.plan.planner import Planner
 from pipeline.contract import OutputFile, SegmentResult
 from pipeline.errors import SettingsError
@@ -34,7 +35,7 @@ def make_plan(tmp_path: Path) -> MakePlan:
         (folder / name).write_bytes(name.encode())
 
     def make(ownership: Ownership) -> Plan:
-        planner = Planner(out=out, probe=ProbeDouble(), is_ours=ownership)
+        planner = Planner(Places(out, ownership), probe=ProbeDouble())
         return planner.plan(discover([folder], out))
 
     return make
@@ -147,7 +148,7 @@ def test_a_path_that_is_too_long_costs_its_own_video(tmp_path: Path) -> None:
     while len(str(out)) < 500:
         out /= "o" * 200
     sources = discover([folder], out)
-    plan = Planner(out=out, probe=ProbeDouble(), is_ours=Ownership()).plan(sources)
+    plan = Planner(Places(out, Ownership()), probe=ProbeDouble()).plan(sources)
     assert [job.name for job in plan.jobs] == ["a.mp4"]
     [reason] = reasons(plan).values()
     assert "cannot be written: File name too long" in reason

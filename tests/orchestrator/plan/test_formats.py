@@ -13,6 +13,7 @@ from orchestrator.fleet.jobs import Plan
 from orchestrator.machine.segment_memory import encoders_bytes_per_pixel, with_needs
 from orchestrator.out.output_names import output_name
 from orchestrator.plan.discover import Source, discover
+from orchestrator.plan.places import Places
 from orchestrator.plan.planner import Planner, Wanted
 from orchestrator.run.said import plan_remarks
 from orchestrator.settings.settings import load_settings, video_settings
@@ -39,7 +40,7 @@ def test_no_output_is_taken_for_a_source_or_for_another_output(tmp_path: Path) -
 
 def planner(out: Path, settings: VideoSettings) -> Planner:
     return Planner(
-        out=out,
+        Places(out),
         wanted=lambda source: Wanted(settings),
         probe=ProbeDouble(),
         settle=lambda info, chosen, index: with_encoder(
@@ -107,7 +108,7 @@ def test_what_a_format_does_not_keep_is_a_note_in_the_plan_once(tmp_path: Path) 
         (tmp_path / "asked.yaml").write_text(f"input:\n  deinterlace: {deinterlace}\n")
         asked = video_settings(load_settings(tmp_path / "asked.yaml", {}))
         settings = VideoSettings(deliverables=("webm", "prores"), deinterlace=asked.deinterlace)
-        made = Planner(tmp_path / "out", partial(wanted_so, settings), probe=probe)
+        made = Planner(Places(tmp_path / "out"), partial(wanted_so, settings), probe=probe)
         for _ in range(2):  # the second time by the probe that was kept
             [job] = made.plan(sources).jobs
             assert job.info.first_field == field

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from orchestrator.plan.discover import discover
 from orchestrator.plan.part import Times, frame_from, frames_taken, part_in_words, with_frames
+from orchestrator.plan.places import Places
 from orchestrator.plan.planner import Planner, Wanted
 from orchestrator.words import seconds_of
 from pipeline.contract import AudioTrack, VideoInfo, VideoSettings
@@ -184,7 +185,7 @@ def test_a_range_in_times_is_planned_by_each_video_s_own_rate(tmp_path: Path) ->
             return replace(info, frame_rate=rate[path.name[0]])
 
     planner = Planner(
-        out=tmp_path / "out",
+        Places(tmp_path / "out"),
         wanted=lambda source: Wanted(VideoSettings(every=2), times=Times("0:01", "0:02.5")),
         probe=Rates(num_frames=240),
     )

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from orchestrator.fleet.jobs import Plan, VideoJob
 from orchestrator.plan.discover import discover
+from orchestrator.plan.places import Places
 from orchestrator.plan.planner import Planner, Probe, Wanted, segment_grid, source_id
 from pipeline.contract import Layout, StreamingSettings, VideoInfo, VideoSettings, segment_frames
 from pipeline.errors import DiskError
@@ -57,7 +58,7 @@ def make_plan(folder: Path) -> Make:
         is_done: Callable[[VideoJob], bool] = lambda job: False,
     ) -> Plan:
         planner = Planner(
-            out=out,
+            Places(out),
             wanted=lambda source: Wanted(settings or VideoSettings(), layout),
             probe=probe,
             is_done=is_done,
@@ -101,7 +102,7 @@ def test_a_file_that_vanished_is_set_aside(folder: Path) -> None:
     out = folder.parent / "out"
     sources = discover([folder], out)
     (folder / "c.mov").unlink()
-    plan = Planner(out=out, probe=ProbeDouble()).plan(sources)
+    plan = Planner(Places(out), probe=ProbeDouble()).plan(sources)
     assert [aside.name for aside in plan.set_aside] == ["c.mov"]
     assert plan.set_aside[0].error.message == "cannot read c.mov: No such file or directory"
 
@@ -240,7 +241,7 @@ def test_a_path_that_is_not_utf8_is_probed_through_a_link(tmp_path: Path) -> Non
     path = folder / os.fsdecode(b"caf\xe9_LR_180.mp4")
     path.write_bytes(b"x")
     out = tmp_path / "out"
-    planner = Planner(out=out, probe=ProbeDouble())
+    planner = Planner(Places(out), probe=ProbeDouble())
     [job] = planner.plan(discover([folder], out)).jobs
     job.info.path.encode()
     assert Path(job.info.path).samefile(path)

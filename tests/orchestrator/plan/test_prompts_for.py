@@ -12,6 +12,7 @@ import pytest
 
 from orchestrator.fleet.jobs import Plan, VideoJob
 from orchestrator.plan.discover import discover
+from orchestrator.plan.places import Places
 from orchestrator.plan.planner import Planner, Wanted
 from orchestrator.plan.prompts_for import (
     on_frames_taken,
@@ -49,7 +50,7 @@ def plan(videos: Path, matting: MattingSettings = SAM2) -> Plan:
     settled = settled_prompts(matting)
     out = videos.parent / "out"
     planner = Planner(
-        out=out,
+        Places(out),
         wanted=lambda source: Wanted(VideoSettings(matting=settled)),
         probe=ProbeDouble(),
     )
