@@ -119,7 +119,7 @@ class Places:
         part = part_in_words(job.info, job.settings) or "the whole video"
         raise InputError(
             f"{self._shown(output)} is finished and has {made.num_frames} frames; it is not"
-            f" replaced by {job.num_frames} ({part})",
+            f" replaced by {job.num_frames}: {part}",
             "choose another output folder, or let it be replaced with --fresh",
         )
 

@@ -60,10 +60,13 @@ class RunPage(PageWriter):
             self._others, infos = reports_of_others(self._out, self.facts, self._entries, planned)
             self._infos = {**infos, **self._infos}
         taken = {output for job in self._plan.jobs for output in job.outputs}
+        aside = {each.path for each in self._plan.set_aside}
         return tuple(
             video
             for video in self._others
-            if video.id not in planned and taken.isdisjoint(file.path for file in video.outputs)
+            if video.id not in planned
+            and taken.isdisjoint(file.path for file in video.outputs)
+            and (video.outputs or video.source not in aside)  # told of once
         )
 
     def update(self, snapshot: Snapshot) -> None:

@@ -76,9 +76,9 @@ def test_a_finished_file_is_not_replaced_by_a_shorter_one(
     finished(run)
     before = outputs(out)
     for given, part in (
-        ({"max_frames": 4}, "4 (frames 0 to 3"),
-        ({"every": 3}, "6 (one frame of every 3)"),
-        ({"start_frame": 9}, "9 (from frame 9"),
+        ({"max_frames": 4}, "4: frames 0 to 3 "),
+        ({"every": 3}, "6: one frame of every 3 "),
+        ({"start_frame": 9}, "9: from frame 9 "),
     ):
         said = finished(run, 1, what=videos / ONE.name, input=given)
         assert f"{FILE} is finished and has 18 frames; it is not replaced by {part}" in said
@@ -134,7 +134,9 @@ def test_a_run_of_one_video_lets_the_others_be_seen(
     }
     # Planned again, each is there once; a file that was refused is there as what it was.
     finished(run, 1, what=videos / ONE.name, input={"max_frames": 4})
-    assert status_of(out).count("one_LR_180.mp4") == 2  # its row, and why the short one was not made
+    assert (
+        status_of(out).count("one_LR_180.mp4") == 2
+    )  # its row, and why the short one was not made
     finished(run)
     assert [v["of_this_run"] for v in report_of(out).values()].count(True) == 2
     assert len(report_of(out)) == 3

@@ -16,7 +16,7 @@ from orchestrator.exit_status import ALL_DONE, CANNOT, FAILED, STOPPED, USAGE
 from orchestrator.fleet.jobs import Plan, SetAside, VideoJob
 from orchestrator.fleet.snapshot import VideoState, WorkerState
 from orchestrator.report.make_report import make_report
-from orchestrator.report.report import Report, RunFacts, write_report
+from orchestrator.report.report import SCHEMA_VERSION, Report, RunFacts, write_report
 from orchestrator.report.summary_table import remarks, summary_table
 from orchestrator.run.said import plan_remarks, run_ended
 from pipeline.contract import Finding, MattingSettings, OutputFile, VideoSettings
@@ -203,7 +203,7 @@ def test_the_report_is_whole_json_and_leaves_nothing_beside_it(tmp_path: Path) -
     write_report(report(done(), aside=(BROKEN,), workers=(worker(),)), path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["report.json"]
     read = json.loads(path.read_text())
-    assert read["schema_version"] == 5
+    assert read["schema_version"] == SCHEMA_VERSION
     assert read["exit_status"] == FAILED
     assert read["seconds"] == 90
     assert read["run"]["started_at"] == "2026-01-02T03:04:05+01:00"
