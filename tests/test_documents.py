@@ -2,8 +2,8 @@
 in them is right.
 
 Lines of vrmatte are typed in a folder where what they name is there. What they begin is the real
-thing where that takes seconds; a run, a trial of the machine and a fetch are met by a double, which
-has its own tests. Lines of other programs are read by the shell, and stand in a list.
+thing where that takes seconds; a run, a trial of the machine, a fetch and a server are met by a
+double, which has its own tests. Lines of other programs are read by the shell, and stand in a list.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ from click.testing import CliRunner
 import orchestrator.gates.record
 import orchestrator.run.on_done
 import orchestrator.run.run
+import orchestrator.serve.serve
 from orchestrator.cli import main
 from orchestrator.commands.doctor import doctor
 from orchestrator.commands.gates import gates
 from orchestrator.commands.models import fetch_models
 from orchestrator.fleet.worker_life import life_table
 from orchestrator.run.request import Request, Surroundings
+from orchestrator.serve.addresses import parse_address
 from orchestrator.settings.settings import load_settings
 from pipeline.prompts.prompts import require_prompts_file
 from tests.clips import X264, ClipSpec
@@ -122,6 +124,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return 0
 
     monkeypatch.setattr(orchestrator.run.run, "run", run)
+    monkeypatch.setattr(
+        orchestrator.serve.serve,
+        "serve_report",
+        lambda out, address, *consoles, **options: seen.append(parse_address(address)),
+    )
     monkeypatch.setattr(orchestrator.run.on_done, "tell", lambda *told: None)
     monkeypatch.setattr(orchestrator.gates.record, "require_gates", lambda *told: None)
     for command in (doctor, gates, fetch_models):
