@@ -15,6 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 
 #: For one answer, in seconds: chromium's first page takes some on a busy machine.
@@ -41,6 +43,15 @@ def find_chromium() -> str | None:
         [str(ROOT / "deploy/chromium.sh"), "--found"], capture_output=True, text=True, check=False
     )
     return found.stdout.strip() or None
+
+
+def required_chromium() -> str:
+    """The path of one that runs; where there is none the test is skipped, or fails if asked to."""
+    if (chromium := find_chromium()) is not None:
+        return chromium
+    if os.environ.get("VRMATTE_REQUIRE_CHROMIUM"):
+        pytest.fail("there is no chromium here, and VRMATTE_REQUIRE_CHROMIUM is set")
+    pytest.skip("THE PAGE WAS NOT LOOKED AT: no chromium here; deploy/chromium.sh fetches one")
 
 
 class Browser:
@@ -105,10 +116,10 @@ class Browser:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
 
-    def open(self, path: Path) -> None:
-        """Load a page, to its end."""
+    def open(self, page: Path | str) -> None:
+        """Load a page, by its path or address, to its end."""
         self.events.clear()
-        self.call("Page.navigate", url=path.as_uri())
+        self.call("Page.navigate", url=page if isinstance(page, str) else page.as_uri())
         deadline = time.monotonic() + ANSWER_S
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             assert time.monotonic() < deadline

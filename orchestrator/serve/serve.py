@@ -51,7 +51,7 @@ def serve_report(
                 highlight=False,
                 soft_wrap=True,
             )
-        tell("whoever has this address sees the page and the outputs; Ctrl-C ends it")
+        tell("whoever has the address can see the page and the outputs; Ctrl-C ends it")
         with suppress(KeyboardInterrupt):  # the way to end it
             server.serve_forever()
 

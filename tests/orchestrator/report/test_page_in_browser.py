@@ -30,7 +30,7 @@ from orchestrator.report.rebuild import found_in
 from orchestrator.report.report import Report
 from orchestrator.report.stills.stills import draw, draw_request
 from orchestrator.watch.device_load_file import LoadFile
-from tests.browser import Browser, find_chromium
+from tests.browser import Browser, required_chromium
 from tests.clips import X264, ClipSpec, read_number
 from tests.orchestrator.pages import HOSTILE, album, every_kind, load
 from tests.orchestrator.report.test_page import parsed
@@ -204,12 +204,7 @@ def test_a_run_that_is_killed_leaves_a_page_that_says_so_and_no_process(tmp_path
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    chromium = find_chromium()
-    if chromium is None:
-        if os.environ.get("VRMATTE_REQUIRE_CHROMIUM"):
-            pytest.fail("there is no chromium here, and VRMATTE_REQUIRE_CHROMIUM is set")
-        pytest.skip("THE PAGE WAS NOT LOOKED AT: no chromium here; deploy/chromium.sh fetches one")
-    with Browser(chromium, tmp_path_factory.mktemp("chromium")) as browser:
+    with Browser(required_chromium(), tmp_path_factory.mktemp("chromium")) as browser:
         yield browser
 
 
