@@ -31,7 +31,6 @@ SPREAD = (
     "tests/end_to_end/test_chaos.py",
     "tests/end_to_end/test_faults.py",
     "tests/end_to_end/test_hangs.py",
-    "tests/pipeline/source/test_mutations.py",
 )
 
 

@@ -23,7 +23,7 @@ from tests.shared_runs import UndisturbedRun, VideosOf
 
 pytestmark = pytest.mark.slow
 
-ROUNDS = int(os.environ.get("VRMATTE_CHAOS_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("VRMATTE_CHAOS_ROUNDS", "2"))
 FIRST_SEED = int(os.environ.get("VRMATTE_CHAOS_SEED", "0"))
 
 CLIPS = (

@@ -25,10 +25,10 @@ from tests.shared_runs import UndisturbedRun, VideosOf
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 CLIPS = (
-    ClipSpec("one_LR.mp4", X264, num_frames=48, audio=("aac",)),
-    ClipSpec("two_LR.mp4", X264, num_frames=36),
+    ClipSpec("one_LR.mp4", X264, num_frames=24, audio=("aac",)),
+    ClipSpec("two_LR.mp4", X264, num_frames=18),
 )
-SEGMENT = 12
+SEGMENT = 6
 OPTIONS = ("--lanes", "1")
 
 
@@ -151,7 +151,7 @@ def test_a_disk_that_fills_in_the_middle_stops_the_run_and_it_goes_on(
 ) -> None:
     with job_on("20m", videos, tmp_path) as job:
         before = family()
-        status = job.run_until("started, 48 frames", fill(job, leave_bytes))
+        status = job.run_until("started, 24 frames", fill(job, leave_bytes))
         assert status == 130, job.said
         [reason] = [line for line in job.reasons() if "the same command" not in line]
         assert "no room" in reason
@@ -185,7 +185,7 @@ def test_every_size_of_disk_ends_in_a_clean_stop_or_whole(
 
 def test_the_reserve_is_kept(videos: Path, undisturbed: dict[str, str], tmp_path: Path) -> None:
     with job_on("20m", videos, tmp_path, reserve_gb=0.002) as job:
-        status = job.run_until("started, 48 frames", fill(job, 1_900_000))
+        status = job.run_until("started, 24 frames", fill(job, 1_900_000))
         assert status == 130, job.said
         assert any("limits.reserve_gb" in line for line in job.reasons())
         assert shutil.disk_usage(job.seen()).free > 1_000_000

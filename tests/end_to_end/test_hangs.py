@@ -41,7 +41,7 @@ SETTINGS: dict[str, dict[str, object]] = {
 Limits = dict[str, int]
 
 #: On a machine where a process that needs torch starts in so many seconds.
-LIMITS = {"start_s": 15, "first_frame_s": 10, "stall_s": 3, "finish_s": 4, "grace_s": 5}
+LIMITS = {"start_s": 10, "first_frame_s": 7, "stall_s": 3, "finish_s": 4, "grace_s": 5}
 START_S = 2.5
 
 

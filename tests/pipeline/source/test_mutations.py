@@ -1,8 +1,7 @@
 """Hundreds of damaged and lying files: each ends as a video or as one clear line, none hangs.
 
-The probe's child is run as it is, limits and all, but forked from a server that has imported what
-it needs; every eighth file goes through `probe_video` with a child of its own. A sample of what the
-probe takes goes through decoder, model, encoder and joining, each file in a process of its own.
+All go through one `Prober`, as the files of a run do. A sample of what it takes goes through
+decoder, model, encoder and joining, each file in a process of its own.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from pipeline.contract import FinishJob, SegmentJob, VideoInfo
 from pipeline.errors import InputError, VrmatteError
-from pipeline.source.probe import info_of, probe_video
-from pipeline.source.probe_server import Asked, answer_to, limit_this_process
+from pipeline.source.probe import Prober
 from tests.clips import SVT_AV1, VP9, X264, X265, ClipSpec
 from tests.pipeline.mutations import mutants
 
@@ -52,7 +51,6 @@ class Mutant:
     """One damaged file, and where what is found out of it goes."""
 
     path: Path
-    number: int
 
     @property
     def folder(self) -> Path:
@@ -74,30 +72,17 @@ def probed(
         for name, content in mutants(clip(spec).read_bytes(), seed, ROUNDS):
             path = folder / f"{Path(spec.name).stem}-{name}{Path(spec.name).suffix}"
             path.write_bytes(content)
-            files.append(Mutant(path, len(files)))
+            files.append(Mutant(path))
             files[-1].folder.mkdir()
-    with ThreadPoolExecutor(2) as pool:
-        return list(zip(files, pool.map(_probe, files), strict=True))
+    with Prober() as prober, ThreadPoolExecutor(2) as pool:
+        return list(zip(files, pool.map(partial(_probe, prober), files), strict=True))
 
 
-def _probe(mutant: Mutant) -> VideoInfo | str:
+def _probe(prober: Prober, mutant: Mutant) -> VideoInfo | str:
     try:
-        if mutant.number % 8 == 0:
-            return probe_video(mutant.path, mutant.index, deadline_s=DEADLINE_S)
-        status = _in_a_process(_probe_here, mutant)
-        assert status == 0, f"{mutant.path.name} ended the probe with status {status}"
-        # If there is sound, what is known without it comes before.
-        answers = (mutant.folder / "answer").read_bytes().splitlines()
-        return info_of(answers[-1], str(mutant.path))
+        return prober(mutant.path, mutant.index, deadline_s=DEADLINE_S)
     except InputError as error:
         return str(error)
-
-
-def _probe_here(mutant: Mutant) -> None:
-    limit_this_process(DEADLINE_S)
-    asked = Asked(str(mutant.path), str(mutant.index), None, None, DEADLINE_S)
-    with (mutant.folder / "answer").open("w") as answer:
-        answer_to(asked, answer)
 
 
 def _in_a_process(work: Callable[..., None], *arguments: object) -> int:
@@ -136,7 +121,7 @@ def test_each_of_hundreds_of_damaged_files_gets_its_answer(
         assert 0 < info.num_frames <= 100 * info.source_frames
         assert 0 < max(info.width, info.height) <= 16384
     for mutant, answer in probed:
-        left = {path.name for path in mutant.folder.iterdir()} - {"answer"}
+        left = {path.name for path in mutant.folder.iterdir()}
         assert left == ({"index.json"} if isinstance(answer, VideoInfo) else set())
 
 
