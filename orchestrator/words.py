@@ -11,6 +11,9 @@ _TIME = re.compile(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d+)?)", re.ASCII)
 #: A terminal gets no more lines of one kind.
 MOST_LINES = 100
 
+#: A line names no more things than these before it only counts the rest.
+MOST_NAMES = 10
+
 #: How times are written, for messages.
 TIME_FORMS = "12.5, 1:02 or 1:00:02"
 
@@ -42,6 +45,12 @@ def clock(seconds: float) -> str:
 def counted(count: int, thing: str) -> str:
     """``1 lane``, ``2 lanes``."""
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
+def listed(names: Sequence[str], most: int = MOST_NAMES) -> str:
+    """``a, b and 3 more``: the first `most` of the names, and how many others there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def readable_size(size_bytes: float) -> str:
@@ -80,7 +89,6 @@ def gathered(said: Sequence[tuple[str, str]]) -> list[str]:
         names.setdefault(text, []).append(name)
     lines = []
     for text, own in names.items():
-        more = f" and {len(own) - 3} more" if len(own) > 3 else ""
-        lines.append(f"{', '.join(own[:3])}{more}: {text}")
+        lines.append(f"{listed(own, 3)}: {text}")
     left_out = len(lines) - MOST_LINES
     return [*lines[:MOST_LINES], *([f"and {left_out} more such lines"] if left_out > 0 else [])]

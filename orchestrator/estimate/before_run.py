@@ -77,12 +77,13 @@ class Forecast:
     """The estimate of a run; by the videos' ids.
 
     Attributes:
-        seconds: of the whole run, from its workers' start on; None where nothing could be tried.
+        seconds: of the whole run, from its workers' start on, without the videos that have
+            `problems`; None where nothing could be tried.
         start_s: of them, until the workers' models are loaded.
         frames_per_second: of each video, while all lanes do such videos.
         stages: of each video that was tried, or one like it.
         doubts: about the mattes of each video that was tried itself; empty where there are none.
-        problems: why a video, and those like it, could not be tried.
+        problems: why a video, and those like it, could not be tried: the run would fail on it too.
     """
 
     seconds: float | None = None
@@ -100,7 +101,7 @@ def forecast(
     on_gpu: bool,
     trials: Trials,
 ) -> Forecast:
-    """Try the videos, each kind once, and simulate the run.
+    """Try the videos, each kind once, and simulate the run without those that could not be tried.
 
     Args:
         jobs: what is left to do.
@@ -124,6 +125,7 @@ def forecast(
             doubts[longest.id] = doubts_of(found.findings, longest.settings.matting.model)
     if not stages:
         return Forecast(problems=problems)
+    jobs = [job for job in jobs if job.id not in problems]
     lanes = _lanes(max(jobs, key=_work), workers[0])
     costs = _Costs(jobs, stages, cores / len(workers), on_gpu, lanes)
     start_s = max(found.import_s + found.load_s for found in stages.values())

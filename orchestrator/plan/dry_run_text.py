@@ -13,7 +13,7 @@ from orchestrator.estimate.output_sizes import Size, foretold
 from orchestrator.fleet.jobs import Plan, VideoJob
 from orchestrator.plan.part import part_in_words
 from orchestrator.plan.sound_notes import sound_notes
-from orchestrator.words import about, counted, readable_size
+from orchestrator.words import about, counted, listed, readable_size
 from pipeline.deliverables.formats import FORMATS
 from pipeline.encode.choice import encoder_words
 from pipeline.text import printable
@@ -47,13 +47,29 @@ class DryRun:
         return [job for job in self.plan.jobs if job.id not in self.done]
 
     @property
+    def makeable(self) -> list[VideoJob]:
+        """The unfinished videos but for those whose trial failed."""
+        return [job for job in self.unfinished if job.id not in self.forecast.problems]
+
+    @property
+    def failing(self) -> list[str]:
+        """Names of the videos that the run would not make: set aside, or their trial failed."""
+        tried = [job.name for job in self.unfinished if job.id in self.forecast.problems]
+        return sorted([*(aside.name for aside in self.plan.set_aside), *tried])
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the mattes of some video are doubtful by its trial."""
+        return any(self.forecast.doubts.values())
+
+    @property
     def output_bytes(self) -> int:
-        return sum(self.size(job).output for job in self.unfinished)
+        return sum(self.size(job).output for job in self.makeable)
 
     @property
     def scratch_bytes(self) -> int:
         """What lies under the work folder at the most, beside the outputs."""
-        pictures = sorted((self.size(job).pictures for job in self.unfinished), reverse=True)
+        pictures = sorted((self.size(job).pictures for job in self.makeable), reverse=True)
         return sum(pictures[: self.in_flight])
 
     def size(self, job: VideoJob) -> Size:
@@ -68,7 +84,10 @@ class DryRun:
 
 
 def plan_lines(found: DryRun, width: int) -> Iterator[str]:
-    """The plan in lines of no more than `width` columns, but for names that are longer."""
+    """The plan in lines of no more than `width` columns, but for names that are longer.
+
+    The last line names the videos that will fail, if there are any.
+    """
     for place, job in enumerate(found.plan.jobs):
         outputs = ", ".join(Path(output).name for output in job.outputs)
         yield printable(f"{job.name} -> {outputs}")
@@ -77,6 +96,10 @@ def plan_lines(found: DryRun, width: int) -> Iterator[str]:
         yield ""
     for name, text in _totals(found):
         yield from _folded(f"{name:6}{printable(text)}", width, indent="", rest=" " * 6)
+    if found.failing:
+        videos = len(found.plan.jobs) + len(found.plan.set_aside)
+        names = printable(listed(found.failing))
+        yield f"{len(found.failing)} of {videos} will fail: {names}"
 
 
 def _folded(line: str, width: int, indent: str = "  ", rest: str = "    ") -> list[str]:
@@ -107,18 +130,19 @@ def _video(found: DryRun, place: int, job: VideoJob) -> Iterator[str]:
     if job.id in found.done:
         yield "already done: nothing to do"
         return
+    if job.id in told.problems:
+        yield f"will fail: {told.problems[job.id]}"
     worker = place % len(found.devices)
     model = job.settings.matting.model + (f" ({job.model_why})" if job.model_why else "")
     yield (
         f"worker {worker} ({found.devices[worker]}) first; model {model};"
         f" decoder {decoder(found.forecast, job)}; encoder {', '.join(encoders(job))}"
     )
+    if job.id in told.problems:
+        return
     found_size = found.size(job)
     how = "by a trial" if found_size.by_trial else "guessed"
     size = f"{readable_size(found_size.output)} ({how})"
-    if job.id in told.problems:
-        yield f"about {size}; no time, because the trial failed: {told.problems[job.id]}"
-        return
     fps = told.frames_per_second.get(job.id)
     speed = "" if fps is None else f"; {fps:.3g} frames/s, {about(job.num_frames / fps)} of the run"
     yield f"about {size}{speed}"
@@ -138,7 +162,10 @@ def encoders(job: VideoJob) -> Iterator[str]:
 
 
 def _totals(found: DryRun) -> Iterator[tuple[str, str]]:
+    """What all videos that can be made take together; nothing where none of the rest can be."""
     told = found.forecast
+    if found.failing and not found.makeable:
+        return
     room = f"{readable_size(found.free_bytes)} free, of which"
     room += f" {readable_size(found.reserve_bytes)} must stay so"
     needed = found.output_bytes + found.scratch_bytes + found.reserve_bytes
@@ -168,7 +195,7 @@ def _totals(found: DryRun) -> Iterator[tuple[str, str]]:
 
 def _how(found: DryRun) -> str:
     """What the sizes go by, in words."""
-    ways = {found.size(job).by_trial for job in found.unfinished}
+    ways = {found.size(job).by_trial for job in found.makeable}
     if len(ways) == 2:
         return ", some of them guessed"
     return "".join(" by trials of 20 frames" if way else ", guessed" for way in ways)
@@ -211,6 +238,7 @@ def plan_fields(found: DryRun) -> dict[str, Any]:
             {"video": printable(aside.name), "reason": printable(str(aside.error))}
             for aside in found.plan.set_aside
         ],
+        "will_fail": [printable(name) for name in found.failing],
         "workers": list(found.devices),
         "lanes": found.lanes,
         "output_bytes": found.output_bytes,

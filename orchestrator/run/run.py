@@ -46,8 +46,8 @@ def run(request: Request, around: Surroundings) -> int:
         work = share_out(ctx, plans.plan, plans.to_come)
         announce(ctx, work)
         if request.dry_run:
-            doubtful = any(foretell(ctx, work).forecast.doubts.values())
-            return FAILED if work.plan.set_aside or doubtful else ALL_DONE
+            foretold = foretell(ctx, work)
+            return FAILED if foretold.failing or foretold.doubtful else ALL_DONE
         refuse(ctx, work)
         with running_crew(ctx, work) as crew:
             begin(ctx, work, crew, plans)

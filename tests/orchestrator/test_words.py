@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.words import clock, counted, readable_size, seconds_of
+from orchestrator.words import clock, counted, listed, readable_size, seconds_of
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,13 @@ def test_clock(seconds: float, shown: str) -> None:
 @pytest.mark.parametrize(("count", "shown"), [(0, "0 lanes"), (1, "1 lane"), (2, "2 lanes")])
 def test_counted(count: int, shown: str) -> None:
     assert counted(count, "lane") == shown
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"), [("", ""), ("a", "a"), ("abc", "a, b, c"), ("abcde", "a, b, c and 2 more")]
+)
+def test_listed(names: str, shown: str) -> None:
+    assert listed(names, 3) == shown
 
 
 @pytest.mark.parametrize(

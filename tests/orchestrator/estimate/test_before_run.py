@@ -106,7 +106,7 @@ def test_memory_leaves_fewer_lanes() -> None:
     assert told.frames_per_second["v0"] == pytest.approx(EFFICIENCY * 20)
 
 
-def test_what_cannot_be_tried_is_told_and_counted_by_its_size() -> None:
+def test_what_cannot_be_tried_is_told_and_takes_no_time() -> None:
     jobs = videos((2, 100, 64), (2, 100, 128), (2, 50, 128))
     measured = Measured({128: stages(0.1)})
     told = forecast(jobs, crew(), 1, False, Trials(measured))
@@ -114,7 +114,8 @@ def test_what_cannot_be_tried_is_told_and_counted_by_its_size() -> None:
     assert told.problems == dict.fromkeys(
         ("v1", "v2"), "the trial failed: no weights (vrmatte models fetch)"
     )
-    assert told.frames_per_second["v1"] == pytest.approx(told.frames_per_second["v0"] / 4**GROWTH)
+    alone = forecast(jobs[:1], crew(), 1, False, Trials(measured))
+    assert (told.seconds, told.frames_per_second) == (alone.seconds, alone.frames_per_second)
     nothing = forecast(jobs[1:], crew(), 1, False, Trials(measured))
     assert (nothing.seconds, set(nothing.problems)) == (None, {"v1", "v2"})
     assert forecast([], crew(), 1, False, Trials(measured)) == Forecast()
@@ -127,6 +128,10 @@ def test_of_many_kinds_those_with_most_work_are_tried() -> None:
     assert len(measured.asked) == MOST_TRIALS
     assert set(told.stages) == {job.id for job in jobs[3:]}
     assert told.frames_per_second.keys() == {job.id for job in jobs}
+    work = {job.id: (job.info.width * job.info.height) ** GROWTH for job in jobs}
+    of_tried = sum(work[name] for name in told.stages) / len(told.stages)
+    speed = told.frames_per_second["v3"] * of_tried / work["v0"]
+    assert told.frames_per_second["v0"] == pytest.approx(speed), "by its size"
 
 
 def test_it_agrees_with_a_run_that_goes_by_the_clock() -> None:
@@ -173,16 +178,16 @@ def test_the_plan_fits_and_says_why(width: int) -> None:
         "sbs (it was made so)",
         "128x64, 30 frames/s, h264 8 bit; 2400 frames in 4 segments",
         "worker 0 (CPU) first; model rvm; decoder CPU; encoder webm: VP9 (libvpx)",
+        "will fail: the trial failed: no weights",
         "worker 1 (CPU) first; model rvm; decoder not tried;",
-        "no time, because the trial failed: the trial failed: no weights",
         "about 2.8 MB (by a trial)",
-        "about 1.0 kB (guessed)",
-        "of outputs, some of them guessed, and",
+        "of outputs by trials of 20 frames, and",
         "100.0 GB free, of which 1.0 GB must stay so",
         "on 2 workers of 1 lane, start-up 5 s of it",
         "at 0.5 an hour",
     ):
         assert part in text
+    assert lines[-1] == "2 of 3 will fail: b.mp4, bad.mp4"
 
 
 def test_the_cost_is_the_time_at_its_price() -> None:
@@ -204,11 +209,36 @@ def test_too_little_room_is_told_by_how_much() -> None:
 
 def test_what_is_done_needs_nothing_more() -> None:
     jobs, _ = long_forecast()
-    found = dry(jobs, Forecast(), done=frozenset({"a", "b"}))
+    found = dry(jobs, Forecast(), done=frozenset({"a", "b"}), plan=Plan(tuple(jobs), ()))
     lines = list(plan_lines(found, 80))
     assert "time  none: all is done" in lines
     assert lines.count("  already done: nothing to do") == 2
     assert found.output_bytes == found.scratch_bytes == 0
+
+
+def test_the_end_names_what_will_fail_and_nothing_else_where_all_will() -> None:
+    jobs, told = long_forecast()
+    found = dry(jobs, told)
+    assert found.failing == ["b.mp4", "bad.mp4"]
+    assert found.output_bytes == found.size(jobs[0]).output, "the other one has no output"
+    fields = plan_fields(found)
+    assert (fields["will_fail"], fields["output_bytes"]) == (found.failing, found.output_bytes)
+    assert list(plan_lines(dry([], Forecast(), price_per_hour=1.0), 80)) == [
+        "1 of 1 will fail: bad.mp4"
+    ]
+    none = replace(told, seconds=None, problems={"a": "no", "b": "no"})
+    *videos, last = plan_lines(dry(jobs, none), 80)
+    assert last == "3 of 3 will fail: a.mp4, b.mp4, bad.mp4"
+    assert not any(line.startswith(("time", "cost", "disk")) for line in videos)
+
+
+def test_a_long_list_of_what_will_fail_is_bounded() -> None:
+    aside = tuple(
+        SetAside(f"{n:03}.mp4", "", ErrorRecord("input", "holds no video")) for n in range(2000)
+    )
+    *_, last = plan_lines(dry([], Forecast(), plan=Plan((), aside)), 80)
+    assert last.startswith("2000 of 2000 will fail: 000.mp4, 001.mp4, ")
+    assert last.endswith(", 009.mp4 and 1990 more")
 
 
 def test_names_are_no_markup() -> None:
