@@ -15,6 +15,10 @@ VideoStatus = Literal["pending", "running", "finishing", "done", "failed"]
 WorkerStatus = Literal["down", "starting", "ready", "stopping", "ending", "retired"]
 
 
+#: Of a "finishing" video that no worker joins, in words.
+ALL_BUT_JOINED = "all segments made; joining is left"
+
+
 @dataclass(frozen=True, slots=True)
 class VideoState:
     """One video.

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from orchestrator.fleet.snapshot import ALL_BUT_JOINED
 from orchestrator.report.report import Report, VideoReport
 from orchestrator.words import MOST_LINES, clock, counted, gathered, readable_size
 from pipeline.text import printable
@@ -67,6 +68,8 @@ def remarks(report: Report) -> Iterator[str]:
     for video in videos:
         notes += [(video.name, note) for note in video.notes]
         errors += [(video.name, f"doubtful: {doubt}") for doubt in video.doubts]
+        if video.result == "not finished" and video.frames_done == video.frames:
+            errors.append((video.name, ALL_BUT_JOINED))
         if video.error:
             errors.append((video.name, f"{video.result}: {video.error}"))
     yield from map(printable, [*gathered(notes), *gathered(errors)])

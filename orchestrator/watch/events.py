@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from orchestrator.fleet.snapshot import Snapshot, VideoState, WorkerState
+from orchestrator.fleet.snapshot import ALL_BUT_JOINED, Snapshot, VideoState, WorkerState
 from orchestrator.words import about, clock, counted
 from pipeline.contract import OutputFile
 from pipeline.errors import ErrorRecord
@@ -32,6 +32,7 @@ Kind = Literal[
     "segments-done",
     "video-started",
     "video-joining",
+    "joining-left",
     "video-done",
     "video-failed",
     "stopping",
@@ -69,6 +70,7 @@ def changes(before: Snapshot | None, after: Snapshot) -> Iterator[RunEvent]:
         yield from _worker_changes(old_workers.get(worker.id), worker)
     for old, video in after.changed(before):
         yield from _video_changes(old, video)
+    yield from _joining_changes(before, after)
     if after.waits_s is not None and not (before and before.waits_s is not None):
         yield RunEvent(
             event="waiting-for-worker",
@@ -111,16 +113,7 @@ def _worker_changes(old: WorkerState | None, new: WorkerState) -> Iterator[RunEv
 
 def _video_changes(old: VideoState | None, new: VideoState) -> Iterator[RunEvent]:
     def event(kind: Kind, text: str, **more: Any) -> RunEvent:
-        return RunEvent(
-            event=kind,
-            text=printable(f"{new.name}: {text}"),
-            video=printable(new.name),
-            segments_done=new.segments_done,
-            segments=new.num_segments,
-            frames_done=new.frames_done,
-            frames=new.num_frames,
-            **more,
-        )
+        return _of_video(new, kind, text, **more)
 
     segments = counted(new.num_segments, "segment")
     if old is None and new.earlier:
@@ -136,14 +129,53 @@ def _video_changes(old: VideoState | None, new: VideoState) -> Iterator[RunEvent
         yield event("video-started", f"started, {new.num_frames} frames in {segments}")
     if old and old.status == new.status:
         return
-    if new.status == "finishing":
-        yield event("video-joining", "joining the segments")
-    elif new.status == "done":
+    if new.status == "done":
         seconds = _seconds(new)
         took = "" if seconds is None else f" in {clock(seconds)}"
         yield event("video-done", f"done{took}", seconds=seconds, outputs=new.outputs)
     elif new.status == "failed":
         yield event("video-failed", f"failed: {new.error}", error=new.error)
+
+
+def _joining_changes(before: Snapshot | None, after: Snapshot) -> Iterator[RunEvent]:
+    """Of videos whose segments are all there: whether they are joined, or a stop leaves that."""
+    if joining := _joining(after) - _joining(before):
+        for video in after.videos:
+            if video.id in joining:
+                yield _of_video(video, "video-joining", "joining the segments")
+    if after.stopping:
+        left_before = {video.id for video in _left(before)}
+        for video in _left(after):
+            if video.id not in left_before:
+                yield _of_video(video, "joining-left", ALL_BUT_JOINED)
+
+
+def _joining(snapshot: Snapshot | None) -> set[str]:
+    """Ids of the videos that a worker joins."""
+    workers = () if snapshot is None else snapshot.workers
+    tasks = [running.task for worker in workers for running in worker.tasks]
+    return {task.video for task in tasks if task.segment is None}
+
+
+def _left(snapshot: Snapshot | None) -> list[VideoState]:
+    """The videos that a run which stops leaves with nothing but the joining to be done."""
+    if snapshot is None or not snapshot.stopping:
+        return []
+    joining = _joining(snapshot)
+    return [v for v in snapshot.videos if v.status == "finishing" and v.id not in joining]
+
+
+def _of_video(video: VideoState, kind: Kind, text: str, **more: Any) -> RunEvent:
+    return RunEvent(
+        event=kind,
+        text=printable(f"{video.name}: {text}"),
+        video=printable(video.name),
+        segments_done=video.segments_done,
+        segments=video.num_segments,
+        frames_done=video.frames_done,
+        frames=video.num_frames,
+        **more,
+    )
 
 
 def _seconds(video: VideoState) -> float | None:

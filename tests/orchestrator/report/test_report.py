@@ -71,6 +71,14 @@ def test_all_done() -> None:
     assert made.videos[1].seconds is None
 
 
+def test_what_is_made_and_not_joined_is_told_as_such() -> None:
+    made = video("made.mp4", status="finishing", frames_done=240, segments_done=4, started_at=1)
+    half = video("half.mp4", id="v1", status="running", frames_done=120, segments_done=2)
+    told = list(remarks(report(made, half, stopping=True)))
+    assert "made.mp4: all segments made; joining is left" in told
+    assert not any(line.startswith("half.mp4: all") for line in told)
+
+
 def test_a_resumed_video_is_not_praised_for_earlier_work() -> None:
     made = report(done(), earlier=180)
     assert made.videos[0].frames_per_second == 3

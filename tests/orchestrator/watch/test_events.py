@@ -30,6 +30,11 @@ def test_a_whole_run_is_told_in_order() -> None:
         snapshot(3, (video(status="running", started_at=1.5, segments_done=1),), worker()),
         snapshot(4, (video(status="finishing", started_at=1.5, segments_done=4),), worker()),
         snapshot(
+            4.5,
+            (video(status="finishing", started_at=1.5, segments_done=4),),
+            worker(tasks=(running(None),)),
+        ),
+        snapshot(
             5, (video(status="done", started_at=1.5, ended_at=67.5, segments_done=4),), worker()
         ),
     ]
@@ -41,6 +46,38 @@ def test_a_whole_run_is_told_in_order() -> None:
         "talk_LR_180.mp4: joining the segments",
         "talk_LR_180.mp4: done in 1:06",
     ]
+
+
+def test_a_stop_announces_no_joining_that_does_not_happen() -> None:
+    made = video(status="finishing", started_at=0, segments_done=4)
+    joins = worker(tasks=(running(None),))
+    stopped = snapshot(2, (made,), worker(), stopping=True)
+    left = "talk_LR_180.mp4: all segments made; joining is left"
+    before = snapshot(0, (video(status="running", started_at=0, segments_done=3),), worker())
+    # The last segment ends after the stop; the joining waits when it comes; it is dropped.
+    for first in (
+        snapshot(1, before.videos, worker(), stopping=True),
+        snapshot(1, (made,), worker()),
+        snapshot(1, (made,), joins, stopping=True),
+    ):
+        lines = said([before, first, stopped, stopped])
+        assert lines.count(left) == 1
+        assert any("joining the segments" in line for line in lines) == (first.workers[0] is joins)
+
+
+def test_a_joining_in_hand_goes_on_after_a_stop() -> None:
+    made = (video(status="finishing", started_at=0, segments_done=4),)
+    joins = worker(tasks=(running(None),))
+    done = (video(status="done", started_at=0, ended_at=3, segments_done=4),)
+    lines = said(
+        [
+            snapshot(0, made, joins),
+            snapshot(1, made, joins, stopping=True),
+            snapshot(2, done, worker(), stopping=True),
+        ]
+    )
+    assert not any("is left" in line for line in lines)
+    assert lines[-1] == "talk_LR_180.mp4: done in 0:03"
 
 
 def test_nothing_is_said_twice() -> None:
