@@ -42,11 +42,12 @@ from orchestrator.doctor.software import (
 )
 from orchestrator.doctor.trial_process import TrialProcess
 from orchestrator.doctor.trials import LibrariesTrial, OpenTrials, Trials
-from orchestrator.doctor.weights_here import missing, weights_findings
+from orchestrator.doctor.weights_here import missing, unreachable, weights_findings
 from orchestrator.machine.devices import Gpu, visible_gpus
 from orchestrator.words import counted, readable_size
 from pipeline.contract import MattingSettings
 from pipeline.errors import DiskError
+from pipeline.stages.matting.facts import ModelFacts, Weights
 
 CACHE_GROUP = "machine"
 
@@ -59,6 +60,7 @@ class Surroundings:
         gpus: those that can be seen.
         asked: the driver's answer about all GPUs.
         cache: the folder of the cache.
+        reach: why missing weights cannot be fetched; None where they can be.
         on_step: called with what is done at the moment.
     """
 
@@ -71,6 +73,7 @@ class Surroundings:
     torch_cuda: Callable[[], tuple[int, int] | None] = torch_cuda
     versions: Callable[[], Mapping[str, str]] = package_versions
     limits: Callable[[], Limits] = find_limits
+    reach: Callable[[Weights, ModelFacts, MattingSettings], str | None] = unreachable
     on_step: Callable[[str], None] = lambda what: None
 
     def identity(self) -> Identity:
@@ -113,11 +116,12 @@ def examine(
     trials = around.open_trials("cpu")
     try:
         yield from library_findings(trials)
-        yield from limit_findings(around.limits())
+        yield from limit_findings(around.limits(), max(1, len(around.gpus)))
         folder = out or Path.cwd()
         around.on_step(f"writing to the disk of {folder}")
         yield disk_finding(folder, trials, is_out=out is not None)
-        yield from weights_findings(matting, missing(matting, trials))
+        around.on_step("looking for the model's weights")
+        yield from weights_findings(matting, missing(matting, trials), around.reach)
         yield from _codecs(around, trials, fresh)
     finally:
         trials.close()

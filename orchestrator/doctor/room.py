@@ -10,7 +10,7 @@ from pathlib import Path
 
 from orchestrator.doctor.findings import Finding
 from orchestrator.doctor.trials import DiskTrial, Trials
-from orchestrator.machine.devices import CORES_PER_LANE, usable_cores, usable_memory
+from orchestrator.machine.devices import CORES_PER_LANE, default_lanes, usable_cores, usable_memory
 from orchestrator.words import counted, readable_size
 from pipeline.text import printable
 
@@ -68,8 +68,12 @@ def find_limits(cgroup: Path = _CGROUP, shm: Path = _SHM) -> Limits:
     )
 
 
-def limit_findings(limits: Limits) -> Iterator[Finding]:
-    """What the limits mean for a run, one finding each."""
+def limit_findings(limits: Limits, workers: int = 1) -> Iterator[Finding]:
+    """What the limits mean for a run, one finding each.
+
+    Args:
+        workers: of a run on all devices.
+    """
     of = f" of the machine's {limits.cores_of_machine}"
     share = of if limits.cores < limits.cores_of_machine else ""
     if limits.cores < CORES_PER_LANE:
@@ -81,8 +85,10 @@ def limit_findings(limits: Limits) -> Iterator[Finding]:
             f"rent {CORES_PER_LANE} or more for each segment in flight",
         )
     else:
-        lanes = counted(limits.cores // CORES_PER_LANE, "segment")
-        yield Finding(GROUP, "cores", "ok", f"{limits.cores}{share}: enough for {lanes} at once")
+        lanes = counted(default_lanes(limits.cores, workers), "segment")
+        each = f" in each of {workers} workers" if workers > 1 else ""
+        said = f"{limits.cores}{share}: enough for {lanes} at once{each}"
+        yield Finding(GROUP, "cores", "ok", said)
     yield _memory(limits)
     if limits.shm is None:
         yield Finding(

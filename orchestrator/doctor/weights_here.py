@@ -1,8 +1,11 @@
-"""Look whether the code and weights of models are here. Fetches nothing, and loads no torch."""
+"""Look whether the code and weights of models are here, or can be had.
+
+Fetches nothing, and loads no torch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from orchestrator.doctor.findings import Finding
 from orchestrator.doctor.trials import Trials, Tried, WeightsTrial
@@ -16,6 +19,9 @@ GROUP = "models"
 
 #: A checkpoint of 900 MB is read as a whole, from a network disk with 20 MB/s.
 LOOK_DEADLINE_S = 60.0
+
+#: All sources of weights are asked at once, and have so long to answer.
+REACH_S = 3.0
 
 
 def known_weights() -> dict[str, tuple[Weights, ModelFacts]]:
@@ -62,18 +68,36 @@ def lacking(matting: MattingSettings, looked: Mapping[str, str]) -> str | None:
     return "; ".join(lacks) or None
 
 
-def weights_findings(matting: MattingSettings, tried: Tried) -> Iterator[Finding]:
+def unreachable(weights: Weights, row: ModelFacts, matting: MattingSettings) -> str | None:
+    """Why missing weights cannot be fetched, in words; None where that can be, or is not known."""
+    if weights.unreachable is None:
+        return None
+    try:
+        found: str | None = function_of(row, weights.unreachable)(matting, REACH_S)
+        return found
+    except Exception as error:
+        if row.name in MODELS.built_in:
+            raise
+        return printable(f"{type(error).__name__}: {error}")
+
+
+def weights_findings(
+    matting: MattingSettings,
+    tried: Tried,
+    reach: Callable[[Weights, ModelFacts, MattingSettings], str | None] = unreachable,
+) -> Iterator[Finding]:
     """Of all weights, for the model that the settings choose.
 
     Args:
         tried: what `missing` gave.
+        reach: asked for those that are missing and needed.
     """
     if tried.outcome != "works":
         advice = f"the models' cache is {hub_folder()}: mend its disk, or set TORCH_HOME"
         yield Finding(GROUP, "weights", "broken", f"{tried.outcome}: {tried.said}", advice)
         return
     used = weights_used(matting)
-    for name, (weights, _) in known_weights().items():
+    for name, (weights, row) in known_weights().items():
         lacks, local = tried.words.get(name), weights.local(matting)
         if lacks is None:
             yield Finding(GROUP, f"weights of {name}", "ok", "its weights are here")
@@ -86,11 +110,15 @@ def weights_findings(matting: MattingSettings, tried: Tried) -> Iterator[Finding
             )
         else:
             without = ", ".join(row.name for row in usable() if row.weights is None)
+            why = reach(weights, row, matting)
             yield Finding(
                 GROUP,
                 f"weights of {name}",
-                "warning",
-                f"{lacks}: the first run fetches it, if there is a network",
+                "warning" if why is None else "broken",
+                f"{lacks}: the first run fetches it, if there is a network"
+                if why is None
+                else printable(f"{lacks}, and cannot be fetched ({why})"),
                 "`vrmatte models fetch` with the same --config and --model, where there is a"
-                f" network; models that fetch nothing: {without}",
+                f" network (then copy its cache, TORCH_HOME, to {hub_folder().parent}); models that"
+                f" fetch nothing: {without}",
             )

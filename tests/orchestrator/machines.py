@@ -88,6 +88,7 @@ class Machine:
         answer: what comes of a trial, where it is not as it should be.
         unmade: codecs that our ffmpeg lacks.
         tried: what was tried, in order.
+        unreachable: why no weights can be fetched.
         closed: how many children were ended.
     """
 
@@ -102,6 +103,7 @@ class Machine:
     versions: dict[str, str] = field(default_factory=lambda: dict(VERSIONS))
     limits: Limits = GOOD_LIMITS
     tried: list[tuple[int | str, Trial]] = field(default_factory=list)
+    unreachable: str | None = None
     closed: int = 0
 
     def around(self) -> Surroundings:
@@ -115,6 +117,7 @@ class Machine:
             torch_cuda=lambda: self.torch_cuda,
             versions=lambda: self.versions,
             limits=lambda: self.limits,
+            reach=lambda weights, row, matting: self.unreachable,
         )
 
     def with_gpu(self) -> Machine:

@@ -40,6 +40,9 @@ class Weights:
         settle: ``module:attribute`` of ``(matting) -> matting``, which decides between sources of
             the same model where several may serve; it may ask the network, and raises nothing.
         local: the file that the settings name instead, or None.
+        unreachable: ``module:attribute`` of ``(matting, within_s) -> str | None``: why what is not
+            there cannot be fetched, in words; None where some source answers within `within_s`
+            seconds. It fetches nothing. None: it cannot be asked.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Weights:
     missing: str | Callable[[MattingSettings], str | None]
     settle: str | Callable[[MattingSettings], MattingSettings] | None = None
     local: Callable[[MattingSettings], str | None] = lambda matting: None
+    unreachable: str | Callable[[MattingSettings, float], str | None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

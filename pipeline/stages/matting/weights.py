@@ -14,13 +14,15 @@ import fcntl
 import hashlib
 import http.client
 import os
+import queue
 import re
 import socket
 import threading
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -35,6 +37,10 @@ _LONGEST_RECORD = 1 << 12
 #: A name that nobody resolves, or a server of many addresses none of which answers, takes longer
 #: than one connection may: so long all of it together, until a machine counts as offline.
 ANSWER_TIMEOUT_S = 45.0
+
+
+#: A server that knows no HEAD is one that answers.
+_NO_HEAD = (405, 501)
 
 
 def hub_folder() -> Path:
@@ -66,13 +72,13 @@ def fetch_repository(repository: str, setting: str, what: str, advice: str) -> P
         if not (folder / "hubconf.py").is_file():
             raise SettingsError(f"{folder} has no hubconf.py", f"check {setting}")
         return folder.absolute()
-    named = re.fullmatch(r"([\w.-]+)/([\w.-]+):([\w./-]+)", repository)
-    if not named:
+    address = repository_address(repository)
+    if address is None:
         raise SettingsError(f"{setting} {repository!r} is neither a folder nor owner/name:ref")
     cached = _cached_repository(repository)
     with _fetching(hub_folder(), what, repository, advice):
         if not (cached / "hubconf.py").is_file():
-            _require_answer(f"https://github.com/{named[1]}/{named[2]}")
+            _require_answer(address)
             import torch
 
             # hub.list fetches and unpacks; calling an entry point would fetch weights as well.
@@ -155,6 +161,12 @@ def package_missing(package: Package, what: str) -> str | None:
         if sha256_of(place) != sha256:
             return f"{what} at {place} are damaged"
     return None
+
+
+def repository_address(repository: str) -> str | None:
+    """Where ``owner/name:ref`` is fetched from; None where it is not written so."""
+    named = re.fullmatch(r"([\w.-]+)/([\w.-]+):([\w./-]+)", repository)
+    return None if named is None else f"https://github.com/{named[1]}/{named[2]}"
 
 
 def repository_is_here(repository: str) -> bool:
@@ -264,6 +276,46 @@ def _recorded(path: Path) -> str | None:
     if not words or not re.fullmatch("[0-9a-fA-F]{64}", words[0]):
         raise MachineError(f"{record} holds no sha256", advice)
     return words[0].lower()
+
+
+def no_answer(address: str, timeout_s: float) -> str | None:
+    """Why nothing can be fetched from an address, in words; None where it answers.
+
+    Fetches nothing. A name that nobody resolves may take longer than `timeout_s`.
+    """
+    question = urllib.request.Request(address, method="HEAD")
+    try:
+        urllib.request.urlopen(question, timeout=timeout_s).close()
+    except urllib.error.HTTPError as error:
+        return None if error.code in _NO_HEAD else f"{address} answers {error.code} {error.reason}"
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return f"{urlparse(address).netloc or address}: {getattr(error, 'reason', None) or error}"
+    return None
+
+
+def none_answers(asks: Mapping[str, Callable[[], str | None]], within_s: float) -> str | None:
+    """Ask several sources at once; None as soon as one answers, else why none does, in words.
+
+    Args:
+        asks: by the source's name, what says why it cannot serve, or None where it can.
+        within_s: of all of them together; who has not answered until then, does not.
+    """
+    answers: queue.SimpleQueue[tuple[str, str | None]] = queue.SimpleQueue()
+
+    def ask(name: str) -> None:
+        answers.put((name, asks[name]()))
+
+    whys = dict.fromkeys(asks, f"no answer in {within_s:g} s")
+    deadline = time.monotonic() + within_s
+    for name in asks:
+        threading.Thread(target=ask, args=(name,), name=f"ask-{name}", daemon=True).start()
+    with suppress(queue.Empty):
+        for _ in asks:
+            name, why = answers.get(timeout=max(0.0, deadline - time.monotonic()))
+            if why is None:
+                return None
+            whys[name] = why
+    return "; ".join(f"{name}: {why}" for name, why in whys.items())
 
 
 def _require_answer(address: str) -> None:

@@ -31,7 +31,9 @@ from orchestrator.doctor.trials import (
     Tried,
     WeightsTrial,
 )
+from orchestrator.estimate.choose_lanes import choose_lanes
 from orchestrator.machine.devices import Gpu
+from orchestrator.words import counted
 from pipeline.contract import MattingSettings
 from pipeline.errors import EncodeError
 from pipeline.stages.matting.rvm.facts import RvmOptions
@@ -328,6 +330,32 @@ def test_weights_that_can_be_fetched_are_a_warning(machine: Machine, torch_home:
     weights.write_bytes(b"others")
     finding = the(findings(machine, matting), "weights of rvm")
     assert (finding.level, "sha256 has changed" in finding.said) == ("broken", True)
+
+
+@pytest.mark.usefixtures("torch_home")
+@pytest.mark.parametrize("model", ["auto", "rvm"])
+def test_weights_that_nobody_gives_are_broken(machine: Machine, model: str) -> None:
+    machine.unreachable = "hub: no answer in 3 s; registry: no answer in 3 s"
+    found = findings(machine, MattingSettings(model=model))
+    finding = the(found, "weights of rvm")
+    assert (finding.level, worst(found)) == ("broken", "broken")
+    assert "cannot be fetched (hub: no answer in 3 s; registry" in finding.said
+    assert "models fetch" in finding.advice
+    assert "depth" in finding.advice
+    # Nobody is asked for what no model needs.
+    assert worst(findings(machine)) == "ok"
+
+
+@pytest.mark.parametrize("cores", [2, 3, 4, 16, 64])
+@pytest.mark.parametrize("gpus", [0, 1, 2])
+def test_it_foretells_the_lanes_of_a_run(machine: Machine, cores: int, gpus: int) -> None:
+    machine.limits = replace(GOOD_LIMITS, cores=cores, cores_of_machine=cores)
+    if gpus:
+        machine.driver = NEW_DRIVER
+        machine.gpus = tuple(replace(L4, number=number) for number in range(gpus))
+    lanes = choose_lanes(None, [], max(1, gpus), cores, gpus > 0, measure=None)  # type: ignore[arg-type]
+    said = the(findings(machine), "cores").said
+    assert f"enough for {counted(lanes.count, 'segment')} at once" in said
 
 
 @pytest.mark.usefixtures("torch_home")

@@ -208,6 +208,16 @@ def test_gate_1_fails_by_what_the_doctor_calls_broken(site: Site, machine: Machi
     assert "driver 580" in result.advice
 
 
+def test_gate_1_fails_where_the_weights_of_the_model_cannot_be_had(
+    site: Site, machine: Machine
+) -> None:
+    machine.unreachable = "hub: no answer in 3 s"
+    default = replace(renewed(site, machine), matting=MattingSettings(model="auto"))
+    result = found(default, 1)["weights of rvm"]
+    assert (result.status, "cannot be fetched" in result.said) == ("failed", True)
+    assert found(renewed(site, machine), 1)["weights of rvm"].status == "passed"
+
+
 # -- gate 2 --------------------------------------------------------------------------------------
 
 ROUGH = {"error": 0.2, "low": 0.0, "high": 1.0, "mean": 0.5}

@@ -92,6 +92,7 @@ RVM = ModelFacts(
         missing="pipeline.stages.matting.rvm.weights:missing",
         settle="pipeline.stages.matting.rvm.weights:settle",
         local=lambda matting: matting.of(RvmOptions).weights,
+        unreachable="pipeline.stages.matting.rvm.weights:unreachable",
     ),
     has_scale=True,
     takes_boxes=True,

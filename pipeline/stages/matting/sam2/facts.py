@@ -79,6 +79,7 @@ _CHECKPOINT = Weights(
     fetch="pipeline.stages.matting.sam2.weights:fetch",
     missing="pipeline.stages.matting.sam2.weights:missing",
     local=lambda matting: matting.of(Sam2Options).checkpoint,
+    unreachable="pipeline.stages.matting.sam2.weights:unreachable",
 )
 
 SAM2 = ModelFacts(

@@ -10,7 +10,13 @@ from pathlib import Path
 
 from pipeline.contract import MattingSettings
 from pipeline.stages.matting.sam2.facts import Sam2Options
-from pipeline.stages.matting.weights import fetch_file, file_missing, require_sha256
+from pipeline.stages.matting.weights import (
+    fetch_file,
+    file_missing,
+    no_answer,
+    none_answers,
+    require_sha256,
+)
 
 _ADVICE = (
     "run `vrmatte models fetch --model sam2` where there is a network (with --config FILE for"
@@ -36,6 +42,12 @@ def missing(matting: MattingSettings) -> str | None:
     """What is not there, in words. Looks only, and fetches nothing."""
     options = matting.of(Sam2Options)
     return file_missing(_source(options), "SAM 2's weights", _known(options))
+
+
+def unreachable(matting: MattingSettings, within_s: float) -> str | None:
+    """Why they cannot be fetched, in words; None where the hub answers. Fetches nothing."""
+    source = _source(matting.of(Sam2Options))
+    return none_answers({"hub": lambda: no_answer(source, within_s)}, within_s)
 
 
 def fetch_checkpoint(options: Sam2Options) -> Path:

