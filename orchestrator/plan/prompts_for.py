@@ -22,6 +22,7 @@ from pipeline.prompts.prompts import (
 )
 from pipeline.source.timing.frame_index import FrameIndex
 from pipeline.stages.matting.catalogue import candidates, facts_of, usable
+from pipeline.text import printable
 
 
 def require_follower(matting: MattingSettings) -> None:
@@ -80,6 +81,19 @@ def prompts_for(
         return as_prompts(table, info, shown, correct_every=matting.correction_interval)
     found = find_prompts(None if matting.prompts is None else Path(matting.prompts), source)
     return None if found is None else read_prompts(found, info)
+
+
+def unused_prompts(matting: MattingSettings, source: Path) -> str | None:
+    """What is to be said of a file of prompts beside a video whose model follows none."""
+    if facts_of(matting).follows_prompts:
+        return None
+    found = find_prompts(None, source)
+    if found is None:
+        return None
+    return printable(
+        f"{found.name} is not used: the model {matting.model} follows no prompts"
+        f" (models that do: {_followers()})"
+    )
 
 
 def on_frames_taken(prompts: Prompts, info: VideoInfo) -> Prompts:

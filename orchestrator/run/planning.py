@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from socket import socket, socketpair
 from threading import BoundedSemaphore
@@ -23,7 +24,9 @@ from orchestrator.out.ownership import Ownership
 from orchestrator.out.room import gigabytes, within_scratch
 from orchestrator.plan.choose_model import ModelChooser
 from orchestrator.plan.places import Places
+from orchestrator.plan.discover import Source
 from orchestrator.plan.planner import LEAST_AT_ONCE, MOST_AT_ONCE, Planner
+from orchestrator.plan.prompts_for import unused_prompts
 from orchestrator.plan.settle import VideoSettler
 from orchestrator.run.context import RunContext
 from orchestrator.run.preparation import (
@@ -196,7 +199,7 @@ def planning(ctx: RunContext) -> Iterator[Planning]:
     with Prober() as prober:
         with ctx.around.progress.status(f"reading {len(sources)} files") as status:
             planner = _planner(ctx, prober, status.update)
-            each = _completed(ctx, planner.each(sources), planner.is_done)
+            each = _completed(ctx, sources, planner.each(sources), planner.is_done)
             plans = Planning(each, len(sources), planner.is_done, planner.end_probes)
             try:
                 plans.first(_first(ctx), ctx.journal.begun())
@@ -244,14 +247,20 @@ def _end_children(prober: Prober) -> None:
 
 def _completed(
     ctx: RunContext,
+    sources: Sequence[Source],
     each: Generator[VideoJob | SetAside],
     is_done: Callable[[VideoJob], bool],
 ) -> Generator[VideoJob | SetAside]:
-    """Each with what it needs of memory; set aside where it needs too much of the disk."""
+    """Each with what it needs of memory; set aside where it needs too much of the disk.
+
+    Args:
+        sources: those of `each`, in the same order.
+    """
     limit = gigabytes(ctx.settings.limits.scratch_gb)
     with closing(each):
-        for item in each:
+        for source, item in zip(sources, each, strict=True):
             if isinstance(item, VideoJob):
+                item = _with_note(item, unused_prompts(item.settings.matting, source.path))
                 kept = within_scratch(Plan((item,), ()), limit, is_done)
                 item = kept.set_aside[0] if kept.set_aside else with_needs(item, ctx.devices.on_gpu)
             if isinstance(item, SetAside):
@@ -259,6 +268,12 @@ def _completed(
                     "set_aside", video=item.name, error=str(item.error), detail=item.error.detail
                 )
             yield item
+
+
+def _with_note(job: VideoJob, note: str | None) -> VideoJob:
+    return (
+        job if note is None else replace(job, info=replace(job.info, notes=(*job.info.notes, note)))
+    )
 
 
 def _planner(ctx: RunContext, prober: Prober, say: Callable[[str], None]) -> Planner:

@@ -19,6 +19,7 @@ from orchestrator.plan.prompts_for import (
     prompts_for,
     require_follower,
     settled_prompts,
+    unused_prompts,
 )
 from pipeline.contract import MattingSettings, VideoSettings
 from pipeline.errors import SettingsError
@@ -92,6 +93,22 @@ def test_the_fingerprint_follows_what_is_said_and_not_how_it_is_written(videos: 
     prompts.unlink()
     found.add(job_of(videos).settings.fingerprint())
     assert len(found) == 5
+
+
+@pytest.mark.parametrize("ending", [".prompts.yaml", ".prompts.yml", ".prompts.json"])
+def test_prompts_that_no_model_follows_are_told_with_the_models_that_would(
+    tmp_path: Path, ending: str
+) -> None:
+    video = tmp_path / "talk.mp4"
+    video.touch()
+    rvm = MattingSettings(model="rvm")
+    assert unused_prompts(rvm, video) is None
+    (tmp_path / f"talk{ending}").touch()
+    told = unused_prompts(rvm, video)
+    assert told is not None
+    assert told.startswith(f"talk{ending} is not used: the model rvm follows no prompts")
+    assert "sam2" in told
+    assert unused_prompts(SAM2, video) is None
 
 
 def test_a_wrong_file_costs_its_video_and_no_other(videos: Path) -> None:

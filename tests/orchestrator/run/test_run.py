@@ -243,6 +243,41 @@ def test_a_dry_run_shows_the_plan_and_works_on_nothing(place: Place) -> None:
     assert len(place.probe.probed) == 2  # what the dry run learnt was kept
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_prompts_beside_a_video_whose_model_follows_none_are_told(
+    place: Place, dry_run: bool
+) -> None:
+    (place.folder / "a.prompts.yaml").write_text("objects: []\n")
+    place.run(dry_run=dry_run)
+    told = " ".join(place.told.getvalue().split())
+    note = "a.prompts.yaml is not used: the model rvm follows no prompts (models that do: sam2,"
+    assert f"a.mp4: {note}" in told
+    if not dry_run:
+        assert note in str(place.report()["videos"])
+    assert told.count("is not used") == 1, "and nothing of the other video"
+
+
+def test_a_dry_run_ends_with_what_will_fail(place: Place) -> None:
+    place.probe.broken = ("a.mp4",)
+    assert place.run(dry_run=True) == 1
+    assert place.answers.getvalue().splitlines()[-1] == "1 of 2 will fail: a.mp4"
+    assert "time  about" in place.answers.getvalue()
+
+
+def test_a_dry_run_of_which_every_trial_fails(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(request: StageRequest, device: int | str) -> Stages:
+        raise MachineError("no weights", "fetch them")
+
+    monkeypatch.setattr(place, "stages", fails)
+    assert place.run(dry_run=True) == 1
+    said = place.answers.getvalue()
+    assert said.splitlines()[-1] == "2 of 2 will fail: a.mp4, sub/b.mp4"
+    assert said.count("  will fail: no weights (fetch them)") == 2
+    assert "time  " not in said
+
+
 def test_a_broken_file_costs_only_itself(place: Place) -> None:
     place.probe.broken = ("a.mp4",)
     assert place.run() == 1
