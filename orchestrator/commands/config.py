@@ -6,8 +6,13 @@ from pathlib import Path
 
 import click
 
-from orchestrator.commands.options import PATH, read_settings
+from orchestrator.commands.options import PATH, note
+from orchestrator.exit_status import USAGE
 from pipeline.errors import SettingsError
+from pipeline.text import printable
+
+#: Lines of mistakes that are shown; whoever mends these sees the others.
+MOST_MISTAKES = 20
 
 
 @click.group()
@@ -38,15 +43,27 @@ def init_config(file: Path) -> None:
 
 @config.command("check")
 @click.argument("file", type=PATH, metavar="FILE")
-def check_config(file: Path) -> None:
-    """Say whether FILE is right, or which line is not.
+def check_config(file: Path) -> int:
+    """Say whether FILE is right, or which lines are not, and why.
 
-    Whether what it names is there (weights, pictures, GPUs) only a run can tell.
+    The files that it names (weights, pictures, prompts) must be there. Whether the machine has what
+    it asks for (GPUs, folders for segments) only a run can tell.
     """
-    from orchestrator.plan.per_file import require_sense
+    from orchestrator.plan.mistakes import mistakes_in
+    from orchestrator.words import counted
 
-    require_sense(read_settings(file, {}))
-    click.echo(f"{file} is right")
+    found = mistakes_in(file, note)
+    if not found:
+        click.echo(f"{file} is right")
+        return 0
+    if len(found) == 1:
+        raise found[0]
+    for error in found[:MOST_MISTAKES]:
+        click.echo(f"error: {printable(str(error))}", err=True)
+    left_out = len(found) - MOST_MISTAKES
+    more = f", {left_out} of them not shown" if left_out > 0 else ""
+    click.echo(printable(f"{counted(len(found), 'mistake')} in {file}{more}"), err=True)
+    return USAGE
 
 
 @config.command("presets")

@@ -114,19 +114,20 @@ def read_settings(
     """
     from orchestrator.settings.settings import load_settings
 
-    return load_settings(config, overrides(_with_new_names(options)), preset, _note)
+    return load_settings(config, overrides(_with_new_names(options)), preset, note)
 
 
 def _with_new_names(options: dict[str, Any]) -> dict[str, Any]:
     found = dict(options)
     for old, new in OLD_OPTIONS.items():
         if (value := found.pop(old, None)) is not None:
-            _note(f"--{old} is now named --{new.replace('_', '-')}")
+            note(f"--{old} is now named --{new.replace('_', '-')}")
             found[new] = value
     return found
 
 
-def _note(line: str) -> None:
+def note(line: str) -> None:
+    """Say a line that is no error."""
     from pipeline.text import printable
 
     click.echo(f"note: {printable(line)}", err=True)

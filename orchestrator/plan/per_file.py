@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from orchestrator.estimate.network_scale import require_scalable
 from orchestrator.plan.discover import Source
@@ -28,6 +29,8 @@ from orchestrator.words import counted
 from pipeline.contract import MattingSettings
 from pipeline.errors import MachineError, SettingsError
 from pipeline.stages.matting.catalogue import AUTO, candidates, facts_of
+
+Fault = TypeVar("Fault", bound=SettingsError | MachineError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +90,29 @@ def choose(
     return PerFile(general.model_copy(update={"overrides": settings.overrides}), wanted, idle)
 
 
-def require_sense(settings: Settings) -> None:
-    """Raises SettingsError: settings contradict each other, for all videos or by an override."""
+def contradictions(settings: Settings) -> Iterator[SettingsError]:
+    """Where settings contradict each other, for all videos or by an override."""
+    requirements: Sequence[Callable[[Settings], object]] = (
+        lambda own: require_follower(own.matting),
+        require_scalable,
+        lambda own: require_layers(video_settings(own)),
+    )
+    told = set()
     for overrides in ((), *((each,) for each in settings.overrides)):
         own = with_overrides(settings, overrides)
-        try:
-            require_follower(own.matting)
-            require_scalable(own)
-            require_layers(video_settings(own))
-        except SettingsError as error:
-            raise _named(error, overrides) from error
+        for require in requirements:
+            try:
+                require(own)
+            except SettingsError as error:
+                if error.message not in told:
+                    told.add(error.message)
+                    yield _named(error, overrides)
+
+
+def require_sense(settings: Settings) -> None:
+    """Raises SettingsError: settings contradict each other, for all videos or by an override."""
+    for error in contradictions(settings):
+        raise error
 
 
 def possible_mattings(settings: Settings) -> list[MattingSettings]:
@@ -150,9 +166,7 @@ def _wanted(found: Sequence[Settings], differs: tuple[tuple[str, object], ...]) 
     )
 
 
-def _named(
-    error: SettingsError | MachineError, overrides: Sequence[Override]
-) -> SettingsError | MachineError:
+def _named(error: Fault, overrides: Sequence[Override]) -> Fault:
     """The error, naming the overrides that cause it, if any."""
     if not overrides:
         return error

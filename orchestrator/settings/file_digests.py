@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from orchestrator.settings.checks import Problem
 from orchestrator.settings.settings import Settings
 from pipeline.contract import ModelOptions
 from pipeline.errors import SettingsError
@@ -38,18 +40,48 @@ def pin_files(settings: Settings, known: dict[str, str] | None = None) -> Settin
     return settings.model_copy(update={"matting": matting})
 
 
+def file_problems(settings: Settings) -> Iterator[Problem]:
+    """The files that `matting` names and that cannot be read. None is read to its end."""
+    matting = settings.matting
+    for options in matting.options:
+        for key, name in _file_fields(options):
+            file = getattr(options, name)
+            if file is not None and not _is_address(file):
+                try:
+                    open_regular(Path(file).expanduser()).close()
+                except Unreadable as error:
+                    yield ("matting", key), _unreadable(error, key, file)
+    for key, place in (("prompts", matting.prompts), ("dlc_csv", matting.dlc_csv)):
+        if place is not None and not os.path.lexists(Path(place).expanduser()):
+            what = f"matting.{key} {place} cannot be read: No such file or directory"
+            yield ("matting", key), SettingsError(what, "check the path")
+
+
+def _file_fields(options: ModelOptions) -> Iterator[tuple[str, str]]:
+    """Keys and names of the fields that name files: NAME where NAME_sha256 is another field."""
+    fields = options.fields_by_key()
+    return ((key, name) for key, name in fields.items() if f"{name}{_DIGEST}" in fields.values())
+
+
+def _is_address(name: str) -> bool:
+    return name.startswith(("http://", "https://"))
+
+
+def _unreadable(error: Unreadable, key: str, name: str) -> SettingsError:
+    return error.as_error(SettingsError, f"matting.{key} {name}", "check the path")
+
+
 def _pinned(options: ModelOptions, known: dict[str, str]) -> ModelOptions:
-    """With the sha256 of each file: a field has a file's name where NAME_sha256 is another."""
+    """With the sha256 of each file."""
     digests = {}
-    for key, name in options.fields_by_key().items():
-        if f"{name}{_DIGEST}" in options.fields_by_key().values():
-            file, expected = getattr(options, name), getattr(options, f"{name}{_DIGEST}")
-            digests[f"{name}{_DIGEST}"] = _digest(key, file, expected, known)
+    for key, name in _file_fields(options):
+        file, expected = getattr(options, name), getattr(options, f"{name}{_DIGEST}")
+        digests[f"{name}{_DIGEST}"] = _digest(key, file, expected, known)
     return replace(options, **digests)
 
 
 def _digest(key: str, name: str | None, expected: str | None, known: dict[str, str]) -> str | None:
-    if name is None or name.startswith(("http://", "https://")):
+    if name is None or _is_address(name):
         return expected
     if name not in known:
         try:
@@ -58,7 +90,7 @@ def _digest(key: str, name: str | None, expected: str | None, known: dict[str, s
                     raise Unreadable("is too long", "is it the right file?")
                 known[name] = hashlib.file_digest(file, "sha256").hexdigest()
         except Unreadable as error:
-            raise error.as_error(SettingsError, f"matting.{key} {name}", "check the path") from None
+            raise _unreadable(error, key, name) from None
         except OSError as error:
             raise SettingsError(
                 f"matting.{key} {name} cannot be read: {error.strerror}", "check its disk"

@@ -86,6 +86,6 @@ def unknown(where: str, name: str, extra: Iterable[str] = ()) -> SettingsError:
     near = [*difflib.get_close_matches(name, top, 1)]
     near += [full for full in known if full.endswith(f".{leaf}")]
     near += difflib.get_close_matches(name, known, 1)
-    what = "group" if top and not extra else "key"
+    what = "key" if "." in name or "match" in extra else "group"
     advice = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(top or known)}"
     return SettingsError(f"{where}there is no {what} {name!r}", advice)

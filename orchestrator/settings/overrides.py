@@ -19,7 +19,7 @@ from typing import Any
 from orchestrator.settings.keys import GROUPS, KEYS, unknown
 from orchestrator.settings.option_keys import SHORT_KEYS
 from orchestrator.settings.presets import preset_values
-from orchestrator.settings.yaml_file import SettingsFile, no_mapping
+from orchestrator.settings.yaml_file import Report, SettingsFile, no_mapping, refuse
 from pipeline.errors import SettingsError
 
 #: Settings as nested mappings: group -> key -> value.
@@ -90,7 +90,7 @@ def laid_over(below: Values, *above: Values) -> dict[str, dict[str, Any]]:
 
 
 def read_overrides(
-    file: SettingsFile, typed: Values, preset_typed: bool
+    file: SettingsFile, typed: Values, preset_typed: bool, report: Report = refuse
 ) -> Iterator[tuple[int, Override]]:
     """The overrides of a settings file, each with its place in the list.
 
@@ -98,6 +98,7 @@ def read_overrides(
 
     Args:
         preset_typed: whether a preset was typed, which overrides theirs.
+        report: called with each mistake; if it returns, the value at fault is left out.
 
     Raises:
         SettingsError: a key is unknown, or cannot differ from video to video; with its line.
@@ -106,34 +107,51 @@ def read_overrides(
     if entries is None:
         return
     if not isinstance(entries, list):
-        raise SettingsError(
-            f"{file.where('overrides')}overrides must be a list", 'write: - match: "*green*"'
+        report(
+            SettingsError(
+                f"{file.where('overrides')}overrides must be a list", 'write: - match: "*green*"'
+            )
         )
+        return
     for number, entry in enumerate(entries):
-        override = _read_one(file, number, entry, typed, preset_typed)
+        try:
+            override = _read_one(file, number, entry, typed, preset_typed, report)
+        except SettingsError as error:
+            report(error)
+            continue
         if override.values:
             yield number, override
 
 
 def _read_one(
-    file: SettingsFile, number: int, entry: Any, typed: Values, preset_typed: bool
+    file: SettingsFile,
+    number: int,
+    entry: Any,
+    typed: Values,
+    preset_typed: bool,
+    report: Report,
 ) -> Override:
     where = file.where("overrides", number)
     if not isinstance(entry, dict):
         raise no_mapping(where, "an override")
-    match = _pattern(entry.get("match"), where)
     found: dict[tuple[str, str], Any] = {}
+    wrong: list[SettingsError] = []
     preset: Values = {}
-    for group, key, value, line in _settings_of(file, number, entry):
+    for group, key, value, line in _settings_of(file, number, entry, wrong.append):
+        name = f"{line}{group}.{key}"
         if not may_differ(group, key):
-            raise SettingsError(
-                f"{line}{group}.{key} is the same for all videos", "set it outside of overrides"
+            wrong.append(
+                SettingsError(f"{name} is the same for all videos", "set it outside of overrides")
             )
-        if (group, key) in found:
-            raise SettingsError(
-                f"{line}{group}.{key} is given twice for {match!r}", "keep one of the two"
-            )
-        found[group, key] = value
+        elif (group, key) in found:
+            wrong.append(SettingsError(f"{name} is given twice", "keep one of the two"))
+        else:
+            found[group, key] = value
+    for error in wrong:
+        report(error)
+    if wrong and "match" not in entry:  # which may be the one that is written wrongly
+        return Override("", {})
+    match = _pattern(entry.get("match"), where)
     if "preset" in entry:
         if not isinstance(entry["preset"], str):
             raise SettingsError(
@@ -141,7 +159,7 @@ def _read_one(
                 "`vrmatte config presets` lists them",
             )
         preset = preset_values(entry["preset"], file.where("overrides", number, "preset"))
-    elif not found:
+    elif not found and not wrong:
         raise SettingsError(
             f"{where}the override {match!r} changes nothing", "write settings below `match`"
         )
@@ -161,26 +179,28 @@ def _read_one(
 
 
 def _settings_of(
-    file: SettingsFile, number: int, entry: Mapping[str, Any]
+    file: SettingsFile, number: int, entry: Mapping[str, Any], report: Report
 ) -> Iterator[tuple[str, str, Any, str]]:
     """Group, key, value and place (for messages) of each setting of an override."""
     for name, value in entry.items():
         where = file.where("overrides", number, name)
         if name in GROUPS:
             if value is not None and not isinstance(value, dict):
-                raise no_mapping(where, name)
+                report(no_mapping(where, name))
+                continue
             for key, member in (value or {}).items():
                 where = file.where("overrides", number, name, key)
-                if key not in KEYS[name]:
-                    raise unknown(where, f"{name}.{key}")
-                yield name, key, member, where
+                if key in KEYS[name]:
+                    yield name, key, member, where
+                else:
+                    report(unknown(where, f"{name}.{key}"))
         elif name in SHORT_KEYS:
             group, key = SHORT_KEYS[name]
             if (group, key) in _LISTS and isinstance(value, str):
                 value = [part.strip() for part in value.split(",")]
             yield group, key, value, where
         elif name not in ("match", "preset"):
-            raise unknown(where, name, ("match", "preset", *SHORT_KEYS))
+            report(unknown(where, name, ("match", "preset", *SHORT_KEYS)))
 
 
 def _pattern(match: Any, where: str) -> str:

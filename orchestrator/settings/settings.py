@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
+from functools import partial
+from itertools import chain
 from pathlib import Path, PurePath
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from orchestrator.settings.checks import Problem, problems
 from orchestrator.settings.groups import (
     InputSettings,
     LimitSettings,
@@ -30,8 +33,14 @@ from orchestrator.settings.old_names import with_new_names
 from orchestrator.settings.option_keys import SHORT_KEYS
 from orchestrator.settings.overrides import Override, Values, laid_over, read_overrides
 from orchestrator.settings.presets import preset_values
-from orchestrator.settings.yaml_file import Keys, SettingsFile, no_mapping, read_settings_file
-from orchestrator.words import seconds_of
+from orchestrator.settings.yaml_file import (
+    Keys,
+    Report,
+    SettingsFile,
+    no_mapping,
+    read_settings_file,
+    refuse,
+)
 from pipeline.contract import (
     AdaptiveScaling,
     EncodingSettings,
@@ -43,10 +52,9 @@ from pipeline.contract import (
     StreamingSettings,
     VideoSettings,
 )
-from pipeline.deliverables.formats import require_formats
 from pipeline.errors import SettingsError
 from pipeline.files import disk
-from pipeline.stages.matting.catalogue import model_problems, narrowed
+from pipeline.stages.matting.catalogue import narrowed
 
 #: The folder in OUT that holds everything but the outputs.
 STATE_FOLDER = disk.STATE_FOLDER
@@ -110,6 +118,9 @@ def load_settings(
     typed: Values,
     preset: str | None = None,
     on_note: Callable[[str], object] = lambda line: None,
+    *,
+    report: Report = refuse,
+    further: Callable[[Settings], Iterator[Problem]] = lambda settings: iter(()),
 ) -> Settings:
     """Read a settings file, lay the command line's options over it, and check the result.
 
@@ -119,35 +130,39 @@ def load_settings(
             video, whatever the file's overrides say.
         preset: given on the command line; overrides any in the file.
         on_note: called with one line for each old name of a setting in the file.
+        report: called with each mistake; if it returns, the value at fault is left out.
+        further: other mistakes that are looked for, beside those of `checks.problems`.
 
     Raises:
         SettingsError: names the file and line, the key, and the nearest key that exists.
     """
-    file = SettingsFile() if path is None else with_new_names(read_settings_file(path), on_note)
-    written = _written(file)
-    name, values = _with_preset(file, written, preset)
-    values = laid_over(values, typed)
+    file = SettingsFile()
+    if path is not None:
+        file = with_new_names(read_settings_file(path, report), on_note)
+    written = _written(file, report)
     try:
-        settings = _checked(values, name)
-    except ValidationError as error:
-        problem = _problem(error)
-        if _in(typed, problem):
-            raise _wrong_value(problem, _option(*_keys(problem)[:2])) from None
-        raise _wrong_value(problem, file.where(*_keys(problem))) from None
-    _require_range(settings, lambda *keys: _origin(file, typed, *keys))
-    _require_models(settings, lambda *keys: _origin(file, typed, *keys))
-    _require_formats(settings, lambda *keys: _origin(file, typed, *keys))
-    overrides = tuple(read_overrides(file, typed, preset is not None))
-    for number, override in overrides:
-        try:
-            changed = _checked(laid_over(values, override.values), name)
-        except ValidationError as error:
-            problem = _problem(error)
-            raise _wrong_value(problem, _where(file, number, _keys(problem))) from None
-        _require_range(changed, lambda *keys, at=number: _where(file, at, keys))
-        _require_models(changed, lambda *keys, at=number: _where(file, at, keys))
-        _require_formats(changed, lambda *keys, at=number: _where(file, at, keys))
-    return settings.model_copy(update={"overrides": tuple(each for _, each in overrides)})
+        name, values = _with_preset(file, written, preset)
+    except SettingsError as error:
+        report(error)
+        name, values = None, laid_over(written)
+    asked = laid_over(values, typed)
+    seen: set[tuple[Keys, str]] = set()
+
+    def checked(values: Values, where: Callable[[Keys], str]) -> tuple[Settings, Values]:
+        settings, values = _without_wrong(values, name, where, report)
+        for keys, error in chain(problems(settings), further(settings)):
+            if (keys, error.message) not in seen:  # of an override: it is not the file's own
+                seen.add((keys, error.message))
+                report(SettingsError(where(keys) + error.message, error.advice))
+        return settings, values
+
+    settings, sound = checked(asked, lambda keys: _origin(file, typed, keys))
+    overrides = []
+    for number, override in read_overrides(file, typed, preset is not None, report):
+        own = laid_over(sound, override.values)
+        _, left = checked(own, partial(_where, file, number))
+        overrides.append(_narrowed(override, left))
+    return settings.model_copy(update={"overrides": tuple(overrides)})
 
 
 def settings_for(settings: Settings, source: PurePath) -> Settings:
@@ -200,23 +215,63 @@ def _checked(values: Values, preset: str | None) -> Settings:
     return Settings.model_validate_json(text, strict=True)
 
 
-def _written(file: SettingsFile) -> dict[str, dict[str, Any]]:
+def _without_wrong(
+    values: Values, preset: str | None, where: Callable[[Keys], str], report: Report
+) -> tuple[Settings, Values]:
+    """The settings, and their values without those that were reported to be wrong."""
+    left = laid_over(values)
+    while True:
+        try:
+            return _checked(left, preset), left
+        except ValidationError as error:
+            first: dict[Keys, Mapping[str, Any]] = {}
+            for problem in error.errors(include_url=False):
+                first.setdefault(problem["loc"][:2], dict(problem))
+        for (group, *key), wrong in first.items():
+            report(_wrong_value(wrong, where(wrong["loc"])))
+            if key:
+                del left[str(group)][str(key[0])]
+            else:
+                del left[str(group)]
+
+
+def _narrowed(override: Override, left: Values) -> Override:
+    """With those of its values that are `left`."""
+    kept = {
+        group: {key: value for key, value in members.items() if key in left.get(group, {})}
+        for group, members in override.values.items()
+    }
+    return replace(override, values=kept)
+
+
+def _written(file: SettingsFile, report: Report) -> dict[str, dict[str, Any]]:
     """The groups that a file holds, all of their keys known."""
     found: dict[str, dict[str, Any]] = {}
     for group, members in file.values.items():
         if group in ("preset", "overrides"):
             continue
-        if group not in GROUPS:
-            raise unknown(file.where(group), group)
-        if members is None:  # "streaming:" and nothing under it changes nothing
-            continue
-        if not isinstance(members, dict):
-            raise no_mapping(file.where(group), group)
-        for key in members:
-            if key not in KEYS[group]:
-                raise unknown(file.where(group, key), f"{group}.{key}")
-        found[group] = members
+        if group in SHORT_KEYS:
+            report(_misplaced(file, group, members))
+        elif group not in GROUPS:
+            report(unknown(file.where(group), group, ("preset", "overrides")))
+        elif isinstance(members, dict):
+            for key in members:
+                if key not in KEYS[group]:
+                    report(unknown(file.where(group, key), f"{group}.{key}"))
+            found[group] = {key: members[key] for key in members if key in KEYS[group]}
+        elif members is not None:  # "streaming:" and nothing under it changes nothing
+            report(no_mapping(file.where(group), group))
     return found
+
+
+def _misplaced(file: SettingsFile, name: str, value: Any) -> SettingsError:
+    """An option's name outside of its group, where only overrides may have it."""
+    group, key = SHORT_KEYS[name]
+    inner = "..." if isinstance(value, dict | list) or value is None else str(value)
+    return SettingsError(
+        f"{file.where(name)}{name!r} belongs to the group {group!r}",
+        f"write {group}: {{{key}: {inner}}} ({group}.{key})",
+    )
 
 
 def _with_preset(
@@ -249,46 +304,11 @@ def _with_preset(
     return name, settled
 
 
-def _require_range(settings: Settings, where: Callable[..., str]) -> None:
-    """Raises SettingsError: an end of the range is given twice, or it ends before it begins."""
-    given = settings.input
-    for time, frame, is_given in (
-        ("start", "start_frame", given.start is not None and given.start_frame != 0),
-        ("end", "max_frames", given.end is not None and given.max_frames is not None),
-    ):
-        if is_given:
-            raise SettingsError(
-                f"{where('input', time)}input.{time} and input.{frame} are both given",
-                "keep one of the two",
-            )
-    if given.start and given.end and seconds_of(given.end) <= seconds_of(given.start):
-        raise SettingsError(
-            f"{where('input', 'end')}the range ends at {given.end} and begins at {given.start}",
-            "let it end later",
-        )
-
-
-def _require_models(settings: Settings, where: Callable[..., str]) -> None:
-    """Raises SettingsError where no model has a name that is given, by `where` its key stands."""
-    for key, error in model_problems(settings.matting):
-        raise SettingsError(where("matting", key) + error.message, error.advice)
-
-
-def _require_formats(settings: Settings, where: Callable[..., str]) -> None:
-    """Raises SettingsError for the first format that cannot be made; `where` gives its place."""
-    formats = settings.output.formats
-    for place in range(len(formats)):
-        try:
-            require_formats(formats[: place + 1])
-        except SettingsError as error:
-            line = where("output", "formats", place)
-            raise SettingsError(line + error.message, error.advice) from None
-
-
-def _origin(file: SettingsFile, typed: Values, *keys: str | int) -> str:
+def _origin(file: SettingsFile, typed: Values, keys: Keys) -> str:
     """``--format: `` or ``FILE, line N: ``: where a value that holds for all videos comes from."""
-    if keys[1] in typed.get(str(keys[0]), {}):
-        return _option(keys[0], keys[1])
+    group, key, *_ = (*keys, "", "")
+    if key in typed.get(str(group), {}):
+        return _option(group, key)
     return file.where(*keys)
 
 
@@ -308,22 +328,8 @@ def _option(group: str | int, key: str | int) -> str:
     return ""
 
 
-def _problem(error: ValidationError) -> Mapping[str, Any]:
-    return dict(error.errors(include_url=False)[0])
-
-
-def _keys(problem: Mapping[str, Any]) -> Keys:
-    keys: Keys = problem["loc"]
-    return keys
-
-
-def _in(values: Values, problem: Mapping[str, Any]) -> bool:
-    group, key, *_ = (*_keys(problem), "", "")
-    return key in values.get(str(group), {})
-
-
 def _wrong_value(problem: Mapping[str, Any], where: str) -> SettingsError:
-    group, key, *inner = (*map(str, _keys(problem)), "", "")
+    group, key, *inner = (*map(str, problem["loc"]), "", "")
     name = f"{group}.{key}" if key else group
     if inner[0].isidentifier():  # inside of processing.adaptive_scaling
         name = f"{name}.{inner[0]}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,15 @@ DEEPEST_NESTING = 5
 Keys = tuple[str | int, ...]
 
 _MAP, _LIST = "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"
+
+
+#: Takes a mistake; where it returns, reading goes on without the value at fault.
+Report = Callable[[SettingsError], object]
+
+
+def refuse(error: SettingsError) -> None:
+    """The `Report` by which the first mistake is the last."""
+    raise error from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +61,17 @@ class SettingsFile:
         return "" if line is None else f"{self.path}, line {line}: "
 
 
-def read_settings_file(path: Path) -> SettingsFile:
+def line_in(message: str, path: Path) -> int | None:
+    """The line that `SettingsFile.where` put in front of a message about the file at `path`."""
+    found = re.match(re.escape(f"{path}, line ") + r"(\d+): ", message)
+    return None if found is None else int(found[1])
+
+
+def read_settings_file(path: Path, report: Report = refuse) -> SettingsFile:
     """Read a YAML file.
+
+    Args:
+        report: called with each key that is given twice, or is none.
 
     Raises:
         SettingsError: it cannot be read, is no YAML, or holds a key twice; with the line.
@@ -60,7 +79,7 @@ def read_settings_file(path: Path) -> SettingsFile:
     lines: dict[Keys, int] = {}
     try:
         root = compose(read_text(path, LONGEST_FILE_BYTES), Bounds(depth=DEEPEST_NESTING))
-        values = None if root is None else _Values(path, lines).of(root, ())
+        values = None if root is None else _Values(path, lines, report).of(root, ())
     except Unreadable as error:
         if error.missing:
             raise SettingsError(
@@ -88,6 +107,7 @@ class _Values:
 
     path: Path
     lines: dict[Keys, int]
+    report: Report
 
     def of(self, node: yaml.Node, keys: Keys) -> Any:
         if isinstance(node, yaml.MappingNode) and node.tag == _MAP:
@@ -103,14 +123,19 @@ class _Values:
         for key_node, value in node.value:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
-                raise no_mapping(f"{self.path}, line {line}: ", ".".join(map(str, keys)) or "it")
+                name = ".".join(map(str, keys)) or "it"
+                self.report(no_mapping(f"{self.path}, line {line}: ", name))
+                continue
             key = str(key_node.value)
             if key in found:
-                raise SettingsError(
-                    f"{self.path}, line {line}: {key!r} was already given in line"
-                    f" {self.lines[(*keys, key)]}",
-                    "keep one of the two",
+                self.report(
+                    SettingsError(
+                        f"{self.path}, line {line}: {key!r} was already given in line"
+                        f" {self.lines[(*keys, key)]}",
+                        "keep one of the two",
+                    )
                 )
+                continue
             self.lines[(*keys, key)] = line
             found[key] = self.of(value, (*keys, key))
         return found

@@ -8,6 +8,7 @@ those of one eye's upright picture, x to the right and y down, the middle of the
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -175,12 +176,28 @@ def _read(path: Path) -> _File:
     try:
         return _File.model_validate(values, strict=True)
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
+        problems = error.errors(include_url=False)
+        # A key that is written wrongly is the cause of one that is missing.
+        problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
+        if problem["type"] == "extra_forbidden":
+            raise _unknown_key(path, values, problem["loc"]) from None
         place = printable(" ".join(_words(values, problem["loc"])), 200)
         what = problem["msg"].removeprefix("Value error, ").replace("Input should", "it should")
         raise SettingsError(
             f"{path}: {place}{what}", "README.md shows how prompts are written"
         ) from None
+
+
+def _unknown_key(path: Path, values: Any, location: tuple[int | str, ...]) -> SettingsError:
+    depth = sum(isinstance(part, str) for part in location)
+    known = [*(_File, _Object, _Entry)[depth - 1].model_fields]
+    key = str(location[-1])
+    near = difflib.get_close_matches(key, known, 1)
+    place = printable(" ".join(_words(values, location[:-1])), 200)
+    return SettingsError(
+        f"{path}: {place}no key {printable(key, 60)!r}",
+        f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}",
+    )
 
 
 def _parsed(text: str) -> Any:

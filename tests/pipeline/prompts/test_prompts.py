@@ -84,7 +84,7 @@ def test_json_says_the_same(file: Path) -> None:
         ("{frame: 0, eye: middle, box: [1, 2, 3, 4]}", "object 1, prompt 2, eye: it should be"),
         ("{frame: 0, mask: none.png}", "there is no mask"),
         ("{frame: 0, mask: a.png, box: [1, 2, 3, 4]}", "leave out points and box"),
-        ("{frame: 0, boxes: [1, 2, 3, 4]}", "object 1, prompt 2, boxes: "),
+        ("{frame: 0, boxes: [1, 2, 3, 4]}", "object 1, prompt 2: no key 'boxes'"),
         ("{frame: -1, box: [1, 2, 3, 4]}", "greater than or equal to 0"),
         ("{frame: .inf, box: [1, 2, 3, 4]}", "object 1, prompt 2, frame: "),
         ("{time: 1.0e+308, box: [1, 2, 3, 4]}", "there is no 1e+308 s; the video has 240 frames"),
@@ -111,6 +111,28 @@ def test_what_cannot_be_is_told_with_its_place(tmp_path: Path, wrong: str, told:
     assert told in error.value.message
     assert str(path) in error.value.message
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("objects:\n- nmae: a\n", "object 1: no key 'nmae' (did you mean 'name'?)"),
+        ("object:\n- name: a\n", "no key 'object' (did you mean 'objects'?)"),
+        (
+            "objects:\n- name: a\n  prompts: [{frme: 1, box: [1, 2, 3, 4]}]\n",
+            "object 1, prompt 1: no key 'frme' (did you mean 'frame'?)",
+        ),
+        ("objects: [{name: a, colour: red}]", "object 1: no key 'colour' (known: name, prompts)"),
+    ],
+)
+def test_a_misspelt_key_is_named_and_not_the_one_that_is_missing(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    path = tmp_path / "a.prompts.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsError) as error:
+        read_prompts(path, VIDEO)
+    assert str(error.value) == f"{path}: {told}"
 
 
 @pytest.mark.parametrize(
