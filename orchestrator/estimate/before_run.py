@@ -27,6 +27,9 @@ TRIAL_FRAMES = 20
 #: A trial takes ten to thirty seconds. Of more kinds than that, those with most work are tried.
 MOST_TRIALS = 6
 
+#: A trial may fail by its video alone: of a kind as many are tried until all of it counts as lost.
+MOST_FAILURES = 2
+
 #: What a whole run reaches of what its stages alone would allow: 0.88 to 0.95 measured with all
 #: lanes busy (docs/benchmarks/004-speed.md).
 EFFICIENCY = 0.9
@@ -43,7 +46,8 @@ class Trials:
 
     measure: Callable[[StageRequest], Stages]
     on_trial: Callable[[str], None] = lambda what: None
-    _found: dict[Kind, Stages | MachineError] = field(default_factory=dict)
+    _found: dict[Kind, Stages] = field(default_factory=dict)
+    _failed: dict[tuple[Kind, str], MachineError] = field(default_factory=dict)
 
     def of(self, job: VideoJob) -> Stages:
         """Raises MachineError: the trial failed, now or before."""
@@ -56,20 +60,21 @@ class Trials:
         Raises:
             MachineError: the trial failed, now or before.
         """
-        kind = kind_of(request)
-        if kind not in self._found:
-            asked = request.middle(TRIAL_FRAMES)
-            name = Path(request.info.path).name
-            self.on_trial(printable(f"trying {asked.stop - asked.start} frames of {name}"))
-            try:
-                self._found[kind] = self.measure(asked)
-            except MachineError as error:
-                structlog.get_logger("vrmatte").warning("trial_failed", error=str(error))
-                self._found[kind] = error
-        found = self._found[kind]
-        if isinstance(found, MachineError):
-            raise found
-        return found
+        kind, asked = kind_of(request), request.middle(TRIAL_FRAMES)
+        if kind in self._found:
+            return self._found[kind]
+        own = kind, request.info.path
+        if own in self._failed:
+            raise self._failed[own]
+        name = Path(request.info.path).name
+        self.on_trial(printable(f"trying {asked.stop - asked.start} frames of {name}"))
+        try:
+            self._found[kind] = self.measure(asked)
+        except MachineError as error:
+            structlog.get_logger("vrmatte").warning("trial_failed", error=str(error))
+            self._failed[own] = error
+            raise
+        return self._found[kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +120,20 @@ def forecast(
     doubts: dict[str, tuple[Doubt, ...]] = {}
     problems: dict[str, str] = {}
     for alike in kinds[:MOST_TRIALS]:
-        longest = max(alike, key=_work)
-        try:
-            found = trials.of(longest)
-        except MachineError as error:
-            problems |= {job.id: str(error) for job in alike}
+        failed: dict[str, str] = {}
+        for job in sorted(alike, key=_work, reverse=True)[:MOST_FAILURES]:
+            try:
+                found = trials.of(job)
+            except MachineError as error:
+                failed[job.id] = str(error)
+                continue
+            stages |= {other.id: found for other in alike if other.id not in failed}
+            doubts[job.id] = doubts_of(found.findings, job.settings.matting.model)
+            break
         else:
-            stages |= {job.id: found for job in alike}
-            doubts[longest.id] = doubts_of(found.findings, longest.settings.matting.model)
+            last = list(failed.values())[-1]
+            problems |= {job.id: last for job in alike}
+        problems |= failed
     if not stages:
         return Forecast(problems=problems)
     jobs = [job for job in jobs if job.id not in problems]

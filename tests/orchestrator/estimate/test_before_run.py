@@ -110,15 +110,31 @@ def test_what_cannot_be_tried_is_told_and_takes_no_time() -> None:
     jobs = videos((2, 100, 64), (2, 100, 128), (2, 50, 128))
     measured = Measured({128: stages(0.1)})
     told = forecast(jobs, crew(), 1, False, Trials(measured))
-    assert len(measured.asked) == 2, "not twice"
+    assert [each.info.width for each in measured.asked] == [256, 256, 128]
     assert told.problems == dict.fromkeys(
         ("v1", "v2"), "the trial failed: no weights (vrmatte models fetch)"
     )
     alone = forecast(jobs[:1], crew(), 1, False, Trials(measured))
     assert (told.seconds, told.frames_per_second) == (alone.seconds, alone.frames_per_second)
-    nothing = forecast(jobs[1:], crew(), 1, False, Trials(measured))
+    trials, count = Trials(measured), len(measured.asked)
+    for _ in range(2):
+        nothing = forecast(jobs[1:], crew(), 1, False, trials)
+    assert len(measured.asked) == count + 2, "what has failed is not tried again"
     assert (nothing.seconds, set(nothing.problems)) == (None, {"v1", "v2"})
     assert forecast([], crew(), 1, False, Trials(measured)) == Forecast()
+
+
+def test_a_trial_that_fails_by_its_video_says_nothing_of_others_like_it() -> None:
+    jobs = videos((3, 100, 64), (2, 100, 64), (1, 100, 64))
+
+    def measure(request: StageRequest) -> Stages:
+        if request.info.path == jobs[0].info.path:
+            raise MachineError("no subject in it", "try another model")
+        return stages(0.1)
+
+    told = forecast(jobs, crew(), 1, False, Trials(measure))
+    assert told.problems == {"v0": "no subject in it (try another model)"}
+    assert told.frames_per_second.keys() == told.stages.keys() == {"v1", "v2"}
 
 
 def test_of_many_kinds_those_with_most_work_are_tried() -> None:
