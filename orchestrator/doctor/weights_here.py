@@ -10,7 +10,13 @@ from collections.abc import Callable, Iterator, Mapping
 from orchestrator.doctor.findings import Finding
 from orchestrator.doctor.trials import Trials, Tried, WeightsTrial
 from pipeline.contract import MattingSettings
-from pipeline.stages.matting.catalogue import MODELS, function_of, usable, weights_used
+from pipeline.stages.matting.catalogue import (
+    MODELS,
+    function_of,
+    usable,
+    weights_used,
+    without_weights,
+)
 from pipeline.stages.matting.facts import ModelFacts, Weights
 from pipeline.stages.matting.weights import hub_folder, is_local
 from pipeline.text import printable
@@ -109,7 +115,6 @@ def weights_findings(
                 GROUP, f"weights of {name}", "broken", lacks, "mend it, or choose another --model"
             )
         else:
-            without = ", ".join(row.name for row in usable() if row.weights is None)
             why = reach(weights, row, matting)
             yield Finding(
                 GROUP,
@@ -120,5 +125,5 @@ def weights_findings(
                 else printable(f"{lacks}, and cannot be fetched ({why})"),
                 "`vrmatte models fetch` with the same --config and --model, where there is a"
                 f" network (then copy its cache, TORCH_HOME, to {hub_folder().parent}); models that"
-                f" fetch nothing: {without}",
+                f" fetch nothing: {without_weights()}",
             )

@@ -46,6 +46,7 @@ class ModelChooser:
     _lock: Lock = field(default_factory=Lock)
     _asked: dict[Path, Lock] = field(default_factory=dict)
     _lacking: dict[MattingSettings, str] = field(default_factory=dict)
+    _helps: dict[MattingSettings, str] = field(default_factory=dict)
 
     def choose(self, info: VideoInfo, candidates: Candidates, index_path: Path) -> Chosen:
         """The settings with the model that suits the video.
@@ -82,9 +83,15 @@ class ModelChooser:
                 return Chosen(settings, "; ".join(filter(None, (found.why, before))))
             whys[settings.matting.model] = found.why
         raise InputError(
-            f"no model suits it by its sampled frames ({_told(whys)})",
-            "look with `vrmatte preview VIDEO --model NAME`, and name a model by --model",
+            f"no model suits it by its sampled frames ({_told(whys)})", self._advice(candidates)
         )
+
+    def _advice(self, candidates: Sequence[VideoSettings]) -> str:
+        """What may help: those that were tried do not, so that those are left that were not."""
+        lacking = [each.matting for each in candidates if self._lacks(each.matting)]
+        if not lacking:
+            return "look with `vrmatte preview VIDEO --model NAME`, and name a model by --model"
+        return "; ".join(f"for {each.model}: {self._helps[each]}" for each in lacking)
 
     def _lacks(self, matting: MattingSettings) -> str:
         """Why a model cannot be had; asked once for all videos."""
@@ -98,6 +105,7 @@ class ModelChooser:
             if weights_used(matting):
                 self.fetch_model(matting)
         except MachineError as error:
+            self._helps[matting] = error.advice
             return f"cannot be had ({error.message})"
         return ""
 

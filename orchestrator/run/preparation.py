@@ -12,8 +12,9 @@ from orchestrator.machine.local_folder import require_local_folder
 from orchestrator.out.room import check_room, gigabytes
 from orchestrator.plan.settle import settle_lanes
 from orchestrator.run.context import RunContext, Work
-from pipeline.contract import VideoSettings
-from pipeline.errors import SettingsError
+from pipeline.contract import MattingSettings, VideoSettings
+from pipeline.errors import MachineError, SettingsError
+from pipeline.stages.matting.catalogue import helper_keys_of, without_weights
 from pipeline.text import printable
 from workers.messages import ModelChoice
 
@@ -86,7 +87,19 @@ def refuse(ctx: RunContext, work: Work) -> None:
     needed = dict.fromkeys(ModelChoice.of(settings).matting for settings in wanted)
     for matting in needed:
         with ctx.around.progress.status(f"looking for the model {matting.model}"):
-            ctx.around.fetch_model(matting)
+            try:
+                ctx.around.fetch_model(matting)
+            except MachineError as error:
+                raise MachineError(error.message, _or_another(error, matting, work)) from error
+
+
+def _or_another(error: MachineError, matting: MattingSettings, work: Work) -> str:
+    """The advice on a model that cannot be had, with those that may suit its videos instead."""
+    eyes = [job.info.eyes for job in work.unfinished if job.settings.matting.model == matting.model]
+    others = without_weights(min(eyes, default=2))
+    keys = [f"matting.{key}" for key in helper_keys_of(matting)]
+    place = f", instead of it or as {' and '.join(keys)}" if keys else ""
+    return f"{error.advice}; models that fetch nothing{place}: {others}"
 
 
 def require_room(ctx: RunContext, jobs: Sequence[VideoJob]) -> None:

@@ -111,6 +111,13 @@ def weights_used(matting: MattingSettings) -> dict[str, Weights]:
     return {row.weights.name: row.weights for row in rows if row.weights is not None}
 
 
+def without_weights(eyes: int = 2) -> str:
+    """The models that fetch nothing and may suit a video of so many eyes, with what each is for."""
+    rows = [row for row in usable() if row.weights is None and not row.helpers]
+    fit = [row for row in rows if eyes > 1 or not row.two_eyes]
+    return ", ".join(f"{row.name} ({row.description})" for row in fit)
+
+
 def narrowed(matting: MattingSettings) -> MattingSettings:
     """The settings without all that no model looks at which takes part, for a job.
 
@@ -167,6 +174,11 @@ def helper_keys() -> list[str]:
     """Settings of the group `matting` that choose a helper, each once."""
     pairs = (_helpers(row, MattingSettings()) for row in usable())
     return [*dict.fromkeys(key for found in pairs for key, _ in found)]
+
+
+def helper_keys_of(matting: MattingSettings) -> list[str]:
+    """Those of the model that is asked for."""
+    return [key for key, _ in _helpers(facts_of(matting), matting)]
 
 
 def helper_names() -> list[str]:

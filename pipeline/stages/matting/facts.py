@@ -99,6 +99,7 @@ class ModelFacts:
         weights: what it has from elsewhere.
         follows_prompts: it follows what a person says of the subject.
         has_scale: its network has a size of its own, as `processing.scale_factor` says.
+        two_eyes: it compares the two eyes, and has nothing to go by in a video with one.
         takes_boxes: it can be given parts of an eye (`pipeline.stages.matting.base.BoxModel`).
         engines: what can run its network (`processing.engine`); with one there is no choice.
         memory: of the settings and the engine; see `ModelBytes`.
@@ -122,6 +123,7 @@ class ModelFacts:
     weights: Weights | None = None
     follows_prompts: bool = False
     has_scale: bool = False
+    two_eyes: bool = False
     takes_boxes: bool = False
     engines: frozenset[str] = frozenset({"torch"})
     memory: Callable[[MattingSettings, str], ModelBytes] = lambda matting, engine: UNKNOWN

@@ -158,6 +158,16 @@ def test_where_none_suits_the_video_is_set_aside_with_what_each_showed(
     assert "--model" in str(caught.value.advice)
 
 
+def test_where_none_suits_and_one_cannot_be_had_the_advice_is_how_to_have_it(
+    frames: Callable[..., Frames],
+) -> None:
+    """Not to name one of the others: they were tried."""
+    found = frames(lacking=("rvm",))
+    with pytest.raises(InputError, match=r"rvm: cannot be had") as caught:
+        found.chooser().choose(INFO, wanted()[A].candidates, INDEX)
+    assert caught.value.advice == "for rvm: wait"
+
+
 def test_an_override_may_name_a_model_for_some_videos() -> None:
     found = wanted(Override("b*", {"matting": {"model": "chroma"}}, 1))
     assert len(found[A].candidates) == 4

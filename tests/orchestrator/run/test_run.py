@@ -351,6 +351,30 @@ def test_an_error_leaves_its_traceback_in_the_log_only(place: Place) -> None:
     assert "Traceback" not in place.told.getvalue() + place.answers.getvalue()
 
 
+@pytest.mark.parametrize("layout", ["mono", "sbs"])
+@pytest.mark.parametrize(
+    ("model", "place_of_others"),
+    [
+        ("rvm", "fetch nothing: "),
+        ("sam2", "fetch nothing, instead of it or as matting.sam2_seed: "),
+        ("sam2+rvm", " as matting.sam2_seed and matting.sam2_edge: "),
+    ],
+)
+def test_where_a_model_cannot_be_had_those_are_named_that_the_video_has_eyes_for(
+    place: Place, layout: str, model: str, place_of_others: str
+) -> None:
+    def no_network(matting: MattingSettings) -> None:
+        raise MachineError("the weights cannot be fetched", "run `vrmatte models fetch`")
+
+    place.fetch = no_network  # type: ignore[method-assign]
+    with pytest.raises(MachineError, match="the weights cannot be fetched") as caught:
+        place.run(matting={"model": model}, input={"layout": layout})
+    advice = caught.value.advice
+    assert advice.startswith("run `vrmatte models fetch`; models that fetch nothing")
+    assert f"{place_of_others}chroma (green or blue screen), plate (tripod shots" in advice
+    assert ("depth" in advice) == (layout == "sbs")
+
+
 def test_what_a_run_was_is_recorded(place: Place) -> None:
     place.run(matting={"model": "depth"}, input={"start_frame": 30}, encoding={"quality": "best"})
     record = yaml.safe_load((place.out / ".vrmatte/run.yaml").read_text())

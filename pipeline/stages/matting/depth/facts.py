@@ -10,6 +10,7 @@ DEPTH = ModelFacts(
     description="whatever stands nearer than the rest",
     needs="nothing but two eyes",
     licence="Apache-2.0",
+    two_eyes=True,
     automatic=3,
     memory=lambda matting, engine: ModelBytes(another=6 * MB),
     most_error=0.03,

@@ -53,9 +53,8 @@ PACKAGE = Package(
 )
 
 _ADVICE = (
-    "run `vrmatte models fetch` where there is a network, or set matting.rvm_repo and"
-    " matting.rvm_weights to local copies, or choose a model that fetches nothing (`vrmatte models"
-    " list`; for sam2: as matting.sam2_seed and matting.sam2_edge)"
+    "run `vrmatte models fetch` where there is a network and copy its cache (TORCH_HOME) here, or"
+    " set matting.rvm_repo and matting.rvm_weights to local copies"
 )
 
 

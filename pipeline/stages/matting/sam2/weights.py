@@ -19,8 +19,9 @@ from pipeline.stages.matting.weights import (
 )
 
 _ADVICE = (
-    "run `vrmatte models fetch --model sam2` where there is a network (with --config FILE for"
-    " another matting.sam2_size), or set matting.sam2_checkpoint to a local copy"
+    "run `vrmatte models fetch --model sam2` where there is a network and copy its cache"
+    " (TORCH_HOME) here, or download that file by other means and set matting.sam2_checkpoint to it"
+    " in a settings file (--config)"
 )
 
 
