@@ -50,7 +50,8 @@ def doctor(
     """Examine this machine: is it fit for a run, and what would improve it?
 
     Each line is ok, warning (it works, but slower than it could) or broken (a run will fail), with
-    what to do. Decoders and encoders are tried once per machine, and the results are remembered.
+    what to do. Weights that are not here are asked for at their sources, for 3 s at the most, and
+    not fetched. Decoders and encoders are tried once per machine, and the results are remembered.
     Exit status: 3 if something is broken, otherwise 0.
 
     With --backend ray each node of the cluster is examined, and compared with this machine, which

@@ -33,7 +33,8 @@ def gates(
 
     Gate 1 checks the machine (`vrmatte doctor`), 2 every decoder, model and format alone, 3 an
     H.264 and an AV1 clip from end to end, 4 two workers at once, 5 a finished OUT. The first gate
-    that fails is the last one. Models without weights here are skipped, unless one is asked for.
+    that fails is the last one. Models without weights here are skipped, unless one is asked for;
+    where the weights of the run's own model are not here and cannot be fetched, gate 1 fails.
     The results are kept: `vrmatte run --gated` starts only if gates 1 to 4 have passed. Exit
     status: 3 if a gate failed, otherwise 0.
     """
