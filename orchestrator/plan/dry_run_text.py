@@ -63,6 +63,11 @@ class DryRun:
         return any(self.forecast.doubts.values())
 
     @property
+    def lacking(self) -> bool:
+        """Whether a format cannot be made of some video."""
+        return any(job.left_out for job in self.plan.jobs)
+
+    @property
     def output_bytes(self) -> int:
         return sum(self.size(job).output for job in self.makeable)
 

@@ -23,8 +23,8 @@ from orchestrator.machine.segment_memory import with_needs
 from orchestrator.out.ownership import Ownership
 from orchestrator.out.room import gigabytes, within_scratch
 from orchestrator.plan.choose_model import ModelChooser
-from orchestrator.plan.places import Places
 from orchestrator.plan.discover import Source
+from orchestrator.plan.places import Places
 from orchestrator.plan.planner import LEAST_AT_ONCE, MOST_AT_ONCE, Planner
 from orchestrator.plan.prompts_for import unused_prompts
 from orchestrator.plan.settle import VideoSettler

@@ -47,7 +47,8 @@ def run(request: Request, around: Surroundings) -> int:
         announce(ctx, work)
         if request.dry_run:
             foretold = foretell(ctx, work)
-            return FAILED if foretold.failing or foretold.doubtful else ALL_DONE
+            short = foretold.failing or foretold.doubtful or foretold.lacking
+            return FAILED if short else ALL_DONE
         refuse(ctx, work)
         with running_crew(ctx, work) as crew:
             begin(ctx, work, crew, plans)
