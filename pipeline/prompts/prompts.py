@@ -171,7 +171,7 @@ def _read(path: Path) -> _File:
     if not isinstance(values, dict):
         raise SettingsError(
             f"{path} holds no prompts: it must begin with `objects:`",
-            "README.md shows how prompts are written",
+            "docs/prompts.md shows how prompts are written",
         )
     try:
         return _File.model_validate(values, strict=True)
@@ -184,7 +184,7 @@ def _read(path: Path) -> _File:
         place = printable(" ".join(_words(values, problem["loc"])), 200)
         what = problem["msg"].removeprefix("Value error, ").replace("Input should", "it should")
         raise SettingsError(
-            f"{path}: {place}{what}", "README.md shows how prompts are written"
+            f"{path}: {place}{what}", "docs/prompts.md shows how prompts are written"
         ) from None
 
 

@@ -69,8 +69,8 @@ def test_a_row_says_what_it_is_for_and_under_which_licence(row: ModelFacts) -> N
         assert text
         assert "\n" not in text
     licence = row.licence.split(",")[0]
-    readme = Path(__file__).parents[4].joinpath("README.md").read_text()
-    [line] = [line for line in readme.splitlines() if line.startswith(f"| `{row.name}`")]
+    page = Path(__file__).parents[4].joinpath("docs/which-model.md").read_text()
+    [line] = [line for line in page.splitlines() if line.startswith(f"| `{row.name}`")]
     assert licence in line or "as both" in line
 
 
