@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,7 +83,13 @@ def preview_frames(
         return Shown(number, source, subject, alpha, findings)
 
     with ThreadPoolExecutor(at_once, "preview", initializer=set_threads) as threads:
-        yield from threads.map(shown, frames)
+        coming: deque[Future[Shown]] = deque()
+        for number in frames:
+            coming.append(threads.submit(shown, number))
+            if len(coming) > at_once:  # no more whole pictures wait than are worked on
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
 
 
 def _bytes(values: Tensor) -> Tensor:

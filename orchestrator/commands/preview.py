@@ -12,11 +12,14 @@ from orchestrator.commands.options import (
     PATH,
     PROJECTIONS,
     Gpus,
+    Names,
+    console,
     interrupted_by,
     prompting,
     read_settings,
 )
 from orchestrator.exit_status import ALL_DONE, FAILED
+from pipeline.errors import SettingsError
 
 
 @click.command()
@@ -34,6 +37,12 @@ from orchestrator.exit_status import ALL_DONE, FAILED
 )
 @click.option("--preset", metavar="NAME", help="As in `vrmatte run`.")
 @click.option("--model", help="Likewise.")
+@click.option(
+    "--compare",
+    type=Names(),
+    metavar="NAME,NAME",
+    help="Show these models side by side, instead of the one that a run would use.",
+)
 @click.option("--layout", type=click.Choice(["auto", "sbs", "tb", "mono"]), help="Likewise.")
 @click.option("--projection", type=click.Choice(PROJECTIONS), help="Likewise.")
 @click.option("--scale", type=float, help="Likewise.")
@@ -48,34 +57,52 @@ def preview(
     config: Path | None,
     folder: Path | None,
     preset: str | None,
+    compare: list[str] | None,
     width: int,
     **options: Any,
 ) -> int:
     """Show some frames of VIDEO as a run would matte them, on one sheet.
 
-    Each row is a frame: the source, the matte, the result over a checkerboard. Without --at, frames
-    near the beginning, the middle and the end; with prompts, which are drawn, the frames that
-    have some. Overrides in the settings file go by the name of VIDEO, as in `vrmatte run VIDEO`;
-    with --input, by its path below that folder. Exit status: 1 if the matte is likely of no use.
+    Each row is a frame: the source, the matte, the result over a checkerboard. The last row shows
+    an edge of a matte at 1:1. Rulers along the source count pixels as prompts do. Without --at,
+    frames near the beginning, the middle and the end; with prompts, which are drawn, the frames
+    that have some. With --compare each column after the source is the result of one model, and the
+    heading says what was seen of it. Overrides in the settings file go by the name of VIDEO, as in
+    `vrmatte run VIDEO`; with --input, by its path below that folder. Exit status: 1 if the matte is
+    likely of no use; with --compare, if those of all models are.
     """
-    from orchestrator.preview import PreviewRequest, path_below
-    from orchestrator.preview import preview as make_preview
+    from rich.text import Text
+
+    from orchestrator.preview.frames import path_below
+    from orchestrator.preview.preview import preview as make_preview
+    from orchestrator.preview.request import PreviewRequest
     from orchestrator.settings.settings import settings_for
     from pipeline.stages.matting.fetch import fetch_model, settle_model
     from pipeline.text import printable
 
+    if compare is not None:
+        if not compare:
+            raise SettingsError("--compare names no model", "`vrmatte models list` names them")
+        if options["model"] is not None:
+            raise SettingsError("--compare and --model are both given", "keep one of the two")
     settings = read_settings(config, options, preset)
     settings = settings_for(settings, path_below(folder, video))
     sheet = sheet or Path(f"{video.stem}_preview.png")
-    with interrupted_by(signal.SIGTERM, signal.SIGHUP):
+    with (
+        interrupted_by(signal.SIGTERM, signal.SIGHUP),
+        console(stderr=True).status("starting") as status,
+    ):
         made = make_preview(
-            PreviewRequest(video, settings, sheet, at, width),
+            PreviewRequest(video, settings, sheet, at, width, tuple(compare or ())),
             fetch_model,
             settle_model=settle_model,
+            on_step=lambda what: status.update(Text(printable(what))),
         )
     click.echo(sheet)
-    if made.model:
-        click.echo(printable(f"model {made.model}"), err=True)
-    for doubt in made.doubts:
-        click.echo(printable(f"doubtful: {doubt}"), err=True)
-    return FAILED if made.doubts else ALL_DONE
+    if made.chosen:
+        click.echo(printable(f"model {made.chosen}"), err=True)
+    for verdict in made.verdicts:
+        said = verdict.lines() if compare else (f"doubtful: {each}" for each in verdict.doubts)
+        for line in said:
+            click.echo(printable(line), err=True)
+    return FAILED if made.is_doubtful else ALL_DONE

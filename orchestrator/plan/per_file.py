@@ -140,10 +140,12 @@ def settled_candidates(
     """
     if asked.matting.model != AUTO:
         return [settled]
-    return [
-        settle(asked.model_copy(update={"matting": matting, **_without_scale(asked, matting)}))
-        for matting in candidates(asked.matting)
-    ]
+    return [settle(with_matting(asked, matting)) for matting in candidates(asked.matting)]
+
+
+def with_matting(asked: Settings, matting: MattingSettings) -> Settings:
+    """The settings with another model, as a person would write them for it."""
+    return asked.model_copy(update={"matting": matting, **_without_scale(asked, matting)})
 
 
 def _without_scale(asked: Settings, matting: MattingSettings) -> dict[str, object]:

@@ -13,12 +13,15 @@ from PIL import Image
 
 from orchestrator.demo.demo import make_demo
 from orchestrator.plan.discover import discover
-from orchestrator.preview import PreviewRequest, chosen_frames, path_below, preview
+from orchestrator.preview.frames import chosen_frames, path_below
+from orchestrator.preview.preview import preview
+from orchestrator.preview.request import PreviewRequest
 from orchestrator.settings.settings import load_settings, video_settings
-from pipeline.contact_sheet import Mark, Row, contact_sheet, over_checkerboard
+from pipeline.contact_sheet.ruler import ABOVE, BESIDE
+from pipeline.contact_sheet.sheet import GAP, LINE
 from pipeline.contract import SegmentJob
 from pipeline.errors import SettingsError
-from pipeline.preview import Shown, preview_frames
+from pipeline.preview import preview_frames
 from pipeline.prompts.prompts import Point, Prompt, Prompts
 from pipeline.source.probe import probe_video
 from tests.clips import GREEN, X264, ClipSpec
@@ -47,47 +50,6 @@ def test_a_time_after_the_end_is_refused() -> None:
         chosen_frames(INFO, ("16:42",), None)
 
 
-def test_what_is_transparent_shows_the_checkerboard_and_what_is_opaque_does_not() -> None:
-    foreground = np.full((24, 24, 3), 77, np.uint8)
-    alpha = np.zeros((24, 24), np.uint8)
-    alpha[:, :6] = 255
-    shown = over_checkerboard(foreground, alpha)
-    assert (shown[:, :6] == 77).all()
-    assert set(np.unique(shown[:, 6:])) == {140, 200}
-
-
-def test_prompts_are_drawn_where_their_eye_is_and_on_the_source_alone() -> None:
-    grey = torch.full((3, 100, 200), 128, dtype=torch.uint8)
-    shown = Shown(0, grey, grey, torch.zeros(100, 200, dtype=torch.uint8))
-    marks = [Mark(Prompt(1, 1, 0, (Point(50, 50),), box=(10, 10, 90, 90)), 100, 0, 100, 100)]
-    plain = np.asarray(contact_sheet([Row("", shown)], 200)).astype(int)
-    marked = np.asarray(contact_sheet([Row("", shown, marks)], 200)).astype(int)
-    rows, columns = np.nonzero(np.abs(plain - marked).sum(axis=2))
-    top, left = 22 + 6, 6
-    assert (rows.min() - top, columns.min() - left) == (9, 109)  # OpenCV draws the box 3 wide
-    assert (rows.max() - top, columns.max() - left) == (91, 191)
-    assert np.abs(plain - marked).sum(axis=2)[top + 50, left + 150] > 0
-
-
-def test_a_mask_of_another_size_is_drawn_where_it_is_meant(tmp_path: Path) -> None:
-    mask = np.zeros((20, 20), np.uint8)
-    mask[4:16, 6:12] = 255
-    Image.fromarray(mask).save(tmp_path / "mask.png")
-    grey = torch.full((3, 100, 200), 128, dtype=torch.uint8)
-    shown = Shown(0, grey, grey, torch.zeros(100, 200, dtype=torch.uint8))
-    marks = [Mark(Prompt(1, 1, 0, mask=tmp_path / "mask.png"), 100, 0, 100, 100)]
-    plain = np.asarray(contact_sheet([Row("", shown)], 200)).astype(int)
-    marked = np.asarray(contact_sheet([Row("", shown, marks)], 200)).astype(int)
-    rows, columns = np.nonzero(np.abs(plain - marked).sum(axis=2))
-    # The outline is 2 wide, and on its outermost pixels.
-    for found, expected in (
-        (rows - (22 + 6), (20, 79)),
-        (columns - (6 + 100), (30, 59)),
-    ):
-        assert abs(found.min() - expected[0]) <= 1
-        assert abs(found.max() - expected[1]) <= 1
-
-
 def test_a_sheet_of_a_real_clip(tmp_path: Path, clip: Callable[[ClipSpec], Path]) -> None:
     path = clip(ClipSpec("tiny_LR_180.mp4", X264))
     settings = load_settings(None, {"matting": {"model": "chroma"}})
@@ -96,10 +58,14 @@ def test_a_sheet_of_a_real_clip(tmp_path: Path, clip: Callable[[ClipSpec], Path]
         PreviewRequest(path, settings, sheet, at=("0", "0.1"), width=192), lambda matting: None
     )
     assert made.frames == (0, 3)
+    top, left = GAP + LINE + ABOVE, BESIDE + GAP
+    rows = 2 * (LINE + ABOVE + 48 + GAP) + LINE + 96 + GAP
     with Image.open(sheet) as picture:
-        assert picture.size == (3 * 192 + 4 * 6, 2 * (22 + 48 + 6) + 6)
-        row = np.asarray(picture)[28 : 28 + 48]
-    green, matte, result = row[:, 6:198], row[:, 204:396], row[:, 402:594]
+        assert picture.size == (BESIDE + 3 * 192 + 4 * GAP, GAP + rows)
+        whole = np.asarray(picture)
+    row = whole[top : top + 48]
+    tiles = [row[:, left + k * (192 + GAP) :][:, :192] for k in range(3)]
+    green, matte, result = tiles
     assert np.abs(green[-1, 0].astype(int) - GREEN).max() < 10
     assert matte[-1, 0].max() == 0
     assert set(result[-1, 0]) <= {140, 200}

@@ -1,26 +1,26 @@
-"""Draws contact sheets: source, matte and result over a checkerboard, side by side."""
+"""Makes the cells of a contact sheet out of a frame: source, matte, result over a checkerboard."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
-from pipeline.preview import Shown
 from pipeline.prompts.prompts import Prompt
 from pipeline.prompts.store import mask_of
 
+if TYPE_CHECKING:  # it loads torch
+    from pipeline.preview import Shown
+
 Picture = NDArray[np.uint8]  # [H, W, 3]
 
-#: Pixels: of a caption's line, between pictures, and of a square of the checkerboard.
-_LINE, _GAP, _SQUARE = 22, 6, 12
+#: Pixels: of a square of the checkerboard.
+_SQUARE = 12
 _LIGHT, _DARK = 200, 140
-_PAPER, _INK = (250, 250, 250), (20, 20, 20)
 
 #: Of objects by turns; told apart by those who cannot see red or green too (Okabe and Ito).
 _COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (204, 121, 167))
@@ -38,28 +38,43 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One frame; `marks` are drawn on its source."""
+class Cells:
+    """One place of a video in three pictures of one size."""
 
-    caption: str
-    shown: Shown
-    marks: Sequence[Mark] = ()
+    source: Picture
+    matte: Picture
+    result: Picture
 
 
-def contact_sheet(rows: Iterable[Row], width: int) -> Image.Image:
-    """Three columns, each picture `width` pixels wide."""
-    lines = [(row.caption, _tiles(row, width)) for row in rows]
-    heights = [_LINE + tiles[0].shape[0] + _GAP for _, tiles in lines]
-    sheet = Image.new("RGB", (3 * width + 4 * _GAP, sum(heights) + _GAP), _PAPER)
-    draw = ImageDraw.Draw(sheet)
-    top = _GAP
-    for (caption, tiles), height in zip(lines, heights, strict=True):
-        draw.text((_GAP, top + 3), caption, fill=_INK, font_size=14)
-        for column, tile in enumerate(tiles):
-            left = _GAP + column * (width + _GAP)
-            sheet.paste(Image.fromarray(tile), (left, top + _LINE))
-        top += height
-    return sheet
+def cells_of(shown: Shown, width: int, marks: Sequence[Mark] = (), scale: float = 1.0) -> Cells:
+    """A frame in pictures that are `width` pixels wide.
+
+    Args:
+        marks: drawn on the source.
+        scale: pixels of the cell for one pixel as prompts count them.
+    """
+    source = _picture(shown.source)
+    height = max(1, round(width * source.shape[0] / source.shape[1]))
+    alpha = _shrunk(shown.alpha.numpy(), width, height)
+    small = _shrunk(source, width, height)
+    # Colours count as much as they are seen, so that what is cut out does not colour the edges.
+    weight = shown.alpha.numpy()[..., None].astype(np.float32)
+    seen = _shrunk(_picture(shown.foreground) * weight, width, height)
+    colour = seen / np.maximum(_shrunk(weight[..., 0], width, height)[..., None], 1e-3)
+    result = over_checkerboard(np.clip(colour, 0, 255).astype(np.uint8), alpha)
+    marked = small.copy()
+    for mark in marks:
+        _draw(marked, mark, scale)
+    return Cells(marked, _grey(alpha), result)
+
+
+def cut(shown: Shown, left: int, top: int, width: int, height: int) -> Cells:
+    """A part of a frame as it is, a pixel for a pixel."""
+    rows, columns = slice(top, top + height), slice(left, left + width)
+    alpha = shown.alpha[rows, columns].numpy()
+    foreground = _picture(shown.foreground[:, rows, columns])
+    source = _picture(shown.source[:, rows, columns])
+    return Cells(source, _grey(alpha), over_checkerboard(foreground, alpha))
 
 
 def over_checkerboard(foreground: Picture, alpha: NDArray[np.uint8]) -> Picture:
@@ -73,26 +88,18 @@ def over_checkerboard(foreground: Picture, alpha: NDArray[np.uint8]) -> Picture:
     return result
 
 
-def _tiles(row: Row, width: int) -> list[Picture]:
-    source = _picture(row.shown.source)
-    height = max(1, round(width * source.shape[0] / source.shape[1]))
-    scale = width / source.shape[1]
-    alpha = _shrunk(row.shown.alpha.numpy(), width, height)
-    small = _shrunk(source, width, height)
-    # Colours count as much as they are seen, so that what is cut out does not colour the edges.
-    weight = row.shown.alpha.numpy()[..., None].astype(np.float32)
-    seen = _shrunk(_picture(row.shown.foreground) * weight, width, height)
-    colour = seen / np.maximum(_shrunk(weight[..., 0], width, height)[..., None], 1e-3)
-    result = over_checkerboard(np.clip(colour, 0, 255).astype(np.uint8), alpha)
-    marked = small.copy()
-    for mark in row.marks:
-        _draw(marked, mark, scale)
-    return [marked, np.repeat(alpha[..., None], 3, axis=2), result]
+def shown_at(pixel: float, scale: float) -> int:
+    """The pixel of a cell that shows the middle of a pixel of the whole picture, along one axis."""
+    return int((pixel + 0.5) * scale)
 
 
 def _picture(planes: object) -> Picture:
     pixels: Picture = np.ascontiguousarray(np.asarray(planes).transpose(1, 2, 0))
     return pixels
+
+
+def _grey(plane: NDArray[np.uint8]) -> Picture:
+    return np.repeat(plane[..., None], 3, axis=2)
 
 
 def _shrunk(plane: Any, width: int, height: int) -> Any:
@@ -105,7 +112,7 @@ def _draw(picture: Picture, mark: Mark, scale: float) -> None:
     colour = _COLOURS[(prompt.object_id - 1) % len(_COLOURS)]
 
     def at(x: float, y: float) -> tuple[int, int]:
-        return round((x + mark.left) * scale), round((y + mark.top) * scale)
+        return shown_at(x + mark.left, scale), shown_at(y + mark.top, scale)
 
     if prompt.mask is not None:
         mask = mask_of(prompt.mask)  # of any size
