@@ -37,16 +37,16 @@ from pipeline.errors import SettingsError
 )
 @click.option("--preset", metavar="NAME", help="As in `vrmatte run`.")
 @click.option("--model", help="Likewise.")
+@click.option("--layout", type=click.Choice(["auto", "sbs", "tb", "mono"]), help="Likewise.")
+@click.option("--projection", type=click.Choice(PROJECTIONS), help="Likewise.")
+@click.option("--scale", type=float, help="Likewise.")
+@click.option("--gpus", type=Gpus(), metavar="all|none|0,1", help="Likewise.")
 @click.option(
     "--compare",
     type=Names(),
     metavar="NAME,NAME",
     help="Show these models side by side, instead of the one that a run would use.",
 )
-@click.option("--layout", type=click.Choice(["auto", "sbs", "tb", "mono"]), help="Likewise.")
-@click.option("--projection", type=click.Choice(PROJECTIONS), help="Likewise.")
-@click.option("--scale", type=float, help="Likewise.")
-@click.option("--gpus", type=Gpus(), metavar="all|none|0,1", help="Likewise.")
 @click.option(
     "--width", type=click.IntRange(64, 4096), default=640, help="Pixels of each picture; 640."
 )
