@@ -235,11 +235,11 @@ def test_files_that_a_document_names_are_there(document: str) -> None:
         text,
     )
     assert named or document in DOCUMENTS
-    places = {ROOT, (ROOT / document).parent}
+    near = {ROOT, (ROOT / document).parent}
     missing = [
         name
         for name in named
-        if "NAME" not in name and not any(path for p in places for path in p.glob(f"{name}*"))
+        if "NAME" not in name and not any(path for p in near for path in p.glob(f"{name}*"))
     ]
     assert missing == []
     for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
