@@ -38,6 +38,7 @@ class Clip:
     """Eyes uint8 ``[T, 2, 3, H, W]`` and their true alpha float32 ``[T, 2, H, W]``, in memory."""
 
     prompts: bytes | None = None
+    right_first = False
 
     def __init__(self, name: str, rgb: Tensor, alpha: Tensor | None) -> None:
         self.name, self.rgb, self.alpha = name, rgb, alpha

@@ -45,7 +45,7 @@ class ClipReader:
         self.eyes = job.video.eyes
         self.height, self.width = job.video.eye_size
         self._layout = job.video.layout
-        self._right_first = job.video.right_first
+        self.right_first = job.video.right_first
         self._reader = reader
         self._work_dir = Path(job.work_dir)
         self._prompts_sha256 = job.settings.prompts_sha256
@@ -59,7 +59,7 @@ class ClipReader:
 
     def sample(self, frames: Sequence[int]) -> EyeBatch:
         pictures = torch.stack([self._reader.picture(frame) for frame in frames])
-        return split_eyes(FrameBatch(pictures, 0), self._layout, self._right_first)
+        return split_eyes(FrameBatch(pictures, 0), self._layout, self.right_first)
 
 
 def prepared_data(job: SegmentJob, stages: Sequence[Stage], clip: ClipReader) -> StagesPrepared:

@@ -48,6 +48,7 @@ class _SceneClip:
         self.num_frames = scene.num_frames
         self.eyes = 2
         self.height = self.width = scene.eye_size
+        self.right_first = False
         pictures = np.stack([scene.picture(k, backdrop) for k in range(scene.num_frames)])
         # [T, E, H, W, 3] -> [T, E, 3, H, W]
         self.rgb = torch.from_numpy(pictures).permute(0, 1, 4, 2, 3).contiguous().to(device)

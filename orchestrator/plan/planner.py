@@ -21,6 +21,7 @@ from orchestrator.fleet.jobs import Plan, SetAside, VideoJob
 from orchestrator.out.output_names import output_name
 from orchestrator.out.room import scratch_bytes
 from orchestrator.plan.discover import Source, output_stems
+from orchestrator.plan.keep_out_for import with_keep_out
 from orchestrator.plan.kept_probes import kept_probe, read_info, write_info
 from orchestrator.plan.part import Times, frames_taken, with_frames
 from orchestrator.plan.places import Places
@@ -247,7 +248,9 @@ class Planner:
         ]
         info = with_fields(whole.every_nth(settings.every, settings.phase), settings)
         chosen = self.choose(info, (settings, *others), index_path) if others else Chosen(settings)
-        possible, impossible = self.fit(info, chosen.settings)
+        settings, found = with_keep_out(chosen.settings, source.path, info)
+        info = replace(info, notes=(*info.notes, *found))
+        possible, impossible = self.fit(info, settings)
         settings = self.settle(info, possible, index_path)
         prompts = prompts_for(settings.matting, source.path, whole, index_path)
         packed = None if prompts is None else pack(on_frames_taken(prompts, info))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from orchestrator.machine.devices import usable_cores, usable_memory
 from orchestrator.machine.segment_memory import segment_bytes, share
+from orchestrator.plan.keep_out_for import with_keep_out
 from orchestrator.plan.prompts_for import on_frames_taken, prompts_for
 from orchestrator.preview.column import CellsFile, Column, ColumnRequest
 from orchestrator.preview.request import PreviewRequest, Verdict
@@ -88,6 +89,7 @@ class VideoAtHand:
         source = self.request.video
         prompts = prompts_for(settings.matting, source, self.info, self.index_path)
         chosen = replace(video_settings(settings), start_frame=0)  # any frame may be asked for
+        chosen, _ = with_keep_out(chosen, source, self.info)
         info = with_fields(self.info.every_nth(chosen.every), chosen)
         work_dir = Path(tempfile.mkdtemp(dir=self.folder))
         if prompts is not None:

@@ -1,4 +1,4 @@
-"""Put the sha256 of each file that the settings name (weights, plates) into the settings.
+"""Put the sha256 of each file that the settings name (weights, plates, masks) into the settings.
 
 The output depends on the content of these files. Where one has changed under the same path, the
 fingerprint changes, and segments that were made with the old one are not used.
@@ -11,14 +11,17 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 from orchestrator.settings.checks import Problem
 from orchestrator.settings.settings import Settings
-from pipeline.contract import ModelOptions
+from pipeline.contract import EdgeSettings, ModelOptions
 from pipeline.errors import SettingsError
 from pipeline.foreign.files import Unreadable, open_regular
 
 _DIGEST = "_sha256"
+
+_Named = TypeVar("_Named", ModelOptions, EdgeSettings)
 
 #: A sparse file can seem to have terabytes, which take hours to read.
 _LONGEST_BYTES = 256 << 30
@@ -36,14 +39,16 @@ def pin_files(settings: Settings, known: dict[str, str] | None = None) -> Settin
     """
     known = {} if known is None else known
     pinned = tuple(_pinned(options, known) for options in settings.matting.options)
-    matting = replace(settings.matting, options=pinned)
+    edges = _pinned(settings.matting.edges, known)
+    matting = replace(settings.matting, edges=edges, options=pinned)
     return settings.model_copy(update={"matting": matting})
 
 
 def file_problems(settings: Settings) -> Iterator[Problem]:
     """The files that `matting` names and that cannot be read. None is read to its end."""
     matting = settings.matting
-    for options in matting.options:
+    named: tuple[ModelOptions | EdgeSettings, ...] = (*matting.options, matting.edges)
+    for options in named:
         for key, name in _file_fields(options):
             file = getattr(options, name)
             if file is not None and not _is_address(file):
@@ -57,7 +62,7 @@ def file_problems(settings: Settings) -> Iterator[Problem]:
             yield ("matting", key), SettingsError(what, "check the path")
 
 
-def _file_fields(options: ModelOptions) -> Iterator[tuple[str, str]]:
+def _file_fields(options: ModelOptions | EdgeSettings) -> Iterator[tuple[str, str]]:
     """Keys and names of the fields that name files: NAME where NAME_sha256 is another field."""
     fields = options.fields_by_key()
     return ((key, name) for key, name in fields.items() if f"{name}{_DIGEST}" in fields.values())
@@ -71,9 +76,9 @@ def _unreadable(error: Unreadable, key: str, name: str) -> SettingsError:
     return error.as_error(SettingsError, f"matting.{key} {name}", "check the path")
 
 
-def _pinned(options: ModelOptions, known: dict[str, str]) -> ModelOptions:
+def _pinned(options: _Named, known: dict[str, str]) -> _Named:
     """With the sha256 of each file."""
-    digests = {}
+    digests: dict[str, Any] = {}
     for key, name in _file_fields(options):
         file, expected = getattr(options, name), getattr(options, f"{name}{_DIGEST}")
         digests[f"{name}{_DIGEST}"] = _digest(key, file, expected, known)

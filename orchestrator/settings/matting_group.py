@@ -1,19 +1,30 @@
 """The group `matting` of a settings file: all models' options side by side, made of the catalogue.
 
-A person writes `matting.rvm_variant`; the program has `MattingSettings` with an object of each
-model's options. pydantic checks the flat form and makes the other of it, and writes it flat again.
+A person writes `matting.rvm_variant` or `matting.choke`; the program has `MattingSettings` with an
+object of each model's options, and one of what is corrected of the edge. pydantic checks the flat
+form and makes the other of it, and writes it flat again.
 """
 
 from __future__ import annotations
 
 from dataclasses import field, fields, make_dataclass
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 from pydantic import Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from pipeline.contract import MattingSettings
+from pipeline.contract import EdgeSettings, MattingSettings, ModelOptions
 from pipeline.stages.matting.catalogue import AUTO, MODELS, option_classes
+
+_Object = TypeVar("_Object", EdgeSettings, ModelOptions)
+
+#: Fields that are objects, whose members stand in the group.
+_OBJECTS = ("edges", "options")
+
+
+def _kinds() -> tuple[type[EdgeSettings] | type[ModelOptions], ...]:
+    """Classes of the objects, in the order in which their members stand in the group."""
+    return (EdgeSettings, *option_classes())
 
 
 def _flat_class() -> type[Any]:
@@ -30,10 +41,10 @@ def _flat_class() -> type[Any]:
     members = [
         (each.name, common[each.name], field(default=each.default))
         for each in fields(MattingSettings)
-        if each.name not in ("model", "options")
+        if each.name not in ("model", *_OBJECTS)
     ]
     members.insert(0, ("model", common["model"], field(default=AUTO)))
-    for kind in option_classes():
+    for kind in _kinds():
         hints = get_type_hints(kind, include_extras=True)
         defaults = kind()
         members += [
@@ -46,7 +57,7 @@ def _flat_class() -> type[Any]:
         frozen=True,
         slots=True,
         kw_only=True,
-        namespace={"__doc__": "Which model cuts the subject out, and the options of each model."},
+        namespace={"__doc__": "Which model cuts the subject out, its edge, options of each model."},
     )
 
 
@@ -57,12 +68,14 @@ MattingGroup = _flat_class()
 def flattened(matting: MattingSettings) -> Any:
     """The settings as a `MattingGroup`."""
     common = {
-        each.name: getattr(matting, each.name) for each in fields(matting) if each.name != "options"
+        each.name: getattr(matting, each.name)
+        for each in fields(matting)
+        if each.name not in _OBJECTS
     }
+    options = map(matting.of, option_classes())
+    objects: tuple[EdgeSettings | ModelOptions, ...] = (matting.edges, *options)
     own = {
-        key: getattr(matting.of(kind), name)
-        for kind in option_classes()
-        for key, name in kind.fields_by_key().items()
+        key: getattr(each, name) for each in objects for key, name in each.fields_by_key().items()
     }
     return MattingGroup(**common, **own)
 
@@ -72,13 +85,16 @@ def gathered(group: Any) -> MattingSettings:
     common = {
         each.name: getattr(group, each.name)
         for each in fields(MattingSettings)
-        if each.name != "options"
+        if each.name not in _OBJECTS
     }
-    options = tuple(
-        kind(**{name: getattr(group, key) for key, name in kind.fields_by_key().items()})
-        for kind in option_classes()
-    )
-    return MattingSettings(**common, options=options)
+    edges = _object(EdgeSettings, group)
+    options = tuple(_object(kind, group) for kind in option_classes())
+    return MattingSettings(**common, edges=edges, options=options)
+
+
+def _object(kind: type[_Object], group: Any) -> _Object:
+    """The members of a group that are such an object's."""
+    return kind(**{name: getattr(group, key) for key, name in kind.fields_by_key().items()})
 
 
 #: With the options of every model, as read settings have them.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
@@ -44,6 +45,7 @@ from orchestrator.settings.yaml_file import (
 from pipeline.contract import (
     AdaptiveScaling,
     EncodingSettings,
+    KeepOut,
     Layout,
     MattingSettings,
     ProcessingSettings,
@@ -55,6 +57,9 @@ from pipeline.contract import (
 from pipeline.errors import SettingsError
 from pipeline.files import disk
 from pipeline.stages.matting.catalogue import narrowed
+
+#: Settings whose values are objects, or lists of them.
+_INNER = {"adaptive_scaling": AdaptiveScaling, "keep_out": KeepOut}
 
 #: The folder in OUT that holds everything but the outputs.
 STATE_FOLDER = disk.STATE_FOLDER
@@ -331,14 +336,16 @@ def _option(group: str | int, key: str | int) -> str:
 def _wrong_value(problem: Mapping[str, Any], where: str) -> SettingsError:
     group, key, *inner = (*map(str, problem["loc"]), "", "")
     name = f"{group}.{key}" if key else group
-    if inner[0].isidentifier():  # inside of processing.adaptive_scaling
-        name = f"{name}.{inner[0]}"
+    item, leaf = (inner[0], inner[1]) if inner[0].isdecimal() else ("", inner[0])
+    if leaf.isidentifier():  # inside of an object, or of one in a list
+        name = f"{name}, item {int(item) + 1}, {leaf}" if item else f"{name}.{leaf}"
     if problem["type"] == "unexpected_keyword_argument":
-        known = [each.name for each in fields(AdaptiveScaling)]
-        near = difflib.get_close_matches(inner[0], known, 1)
+        known = [each.name for each in fields(_INNER[key])]
+        near = difflib.get_close_matches(leaf, known, 1)
         advice = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
         return SettingsError(f"{where}there is no key {name!r}", advice)
-    what = problem["msg"].replace("Input should", "it should").removeprefix("Value error, ")
+    what = problem["msg"].removeprefix("Value error, ").replace(" after validation", "")
+    what = re.sub("^(Input|Tuple) should", "it should", what)
     value = problem["input"]
     given = f" = {value!r}"[:60] if isinstance(value, str | int | float | None) else ""
     return SettingsError(f"{where}{name}{given}: {what}", descriptions(group)[key])

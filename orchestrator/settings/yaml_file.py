@@ -17,8 +17,9 @@ from pipeline.foreign.yaml_text import Bounds, compose, scalar
 #: A settings file is written by hand; anything longer is some other file.
 LONGEST_FILE_BYTES = 1 << 18
 
-#: The file, a list of overrides, one of them, a group in it, a list in that.
-DEEPEST_NESTING = 5
+#: The file, a list of overrides, one of them, a group in it, a list in that, a region in that, its
+#: list of corners, one of them.
+DEEPEST_NESTING = 8
 
 #: The way to a value: names of keys, and numbers in lists.
 Keys = tuple[str | int, ...]

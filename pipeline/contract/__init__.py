@@ -5,6 +5,7 @@ file, because the pipeline obeys them; the settings file that a person writes
 (`orchestrator/settings/settings.py`) is made of the same classes.
 """
 
+from pipeline.contract.edges import AS_MATTED, EdgeSettings, KeepOut
 from pipeline.contract.encoding import EncodingSettings
 from pipeline.contract.fingerprint import PIXEL_VERSION
 from pipeline.contract.jobs import AS_ASKED, Concession, FinishJob, SegmentJob
@@ -32,6 +33,7 @@ from pipeline.contract.video import (
 
 __all__ = [
     "AS_ASKED",
+    "AS_MATTED",
     "OPTIONS_CLASS",
     "PIXEL_VERSION",
     "AdaptiveScaling",
@@ -43,11 +45,13 @@ __all__ = [
     "ColorTags",
     "Concession",
     "Crop",
+    "EdgeSettings",
     "EncodingSettings",
     "EyeShape",
     "Finding",
     "FinishJob",
     "FirstField",
+    "KeepOut",
     "Layout",
     "MasteringData",
     "MattingSettings",

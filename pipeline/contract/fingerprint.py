@@ -13,6 +13,10 @@ PIXEL_VERSION = 6
 #: Metadata of a field that changes how the work is done but never what comes out.
 NO_PIXELS = {"pixels": False}
 
+#: Metadata of a field that changes nothing at its default: it then leaves the fingerprint as it was
+#: before there was such a field, so that unfinished work goes on.
+PIXELS_UNLESS_DEFAULT = {"pixels": "unless default"}
+
 
 def pixel_fingerprint(settings: Any) -> str:
     """16 hexadecimal digits that say which pixels a dataclass of settings asks for."""
@@ -28,5 +32,10 @@ def _pixel_fields(value: Any) -> Any:
     return {
         f.name: _pixel_fields(getattr(value, f.name))
         for f in dataclasses.fields(value)
-        if f.metadata.get("pixels", True)
+        if _decides(f, getattr(value, f.name))
     }
+
+
+def _decides(field: dataclasses.Field[Any], value: Any) -> bool:
+    kind = field.metadata.get("pixels", True)
+    return value != field.default if kind == "unless default" else bool(kind)

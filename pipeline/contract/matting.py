@@ -1,4 +1,4 @@
-"""Which model cuts the subject out, how prompts reach it, and the options of each model.
+"""Which model cuts the subject out, how prompts reach it, each model's options, the edge.
 
 A model's options are a class of its own, beside the model. In a settings file they stand under
 `matting`, each with the prefix of its class: `RvmOptions.variant` is `matting.rvm_variant`.
@@ -12,7 +12,8 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, PlainSerializer, PlainValidator, TypeAdapter, ValidationInfo
 
-from pipeline.contract.fingerprint import NO_PIXELS
+from pipeline.contract.edges import AS_MATTED, EdgeSettings
+from pipeline.contract.fingerprint import NO_PIXELS, PIXELS_UNLESS_DEFAULT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +55,10 @@ def _write_options(options: tuple[ModelOptions, ...]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MattingSettings:
-    """Which model cuts the subject out, and its options.
+    """Which model cuts the subject out, its options, and what is corrected of its matte.
 
     Attributes:
+        edges: written beside the other settings of the group, without a name of their own.
         options: of several models, one object each; a class that is missing has its defaults.
     """
 
@@ -104,6 +106,7 @@ class MattingSettings:
     correction_interval: Annotated[
         int, Field(ge=1, description="frames from one correction to the next, by it or by dlc_csv")
     ] = 120
+    edges: EdgeSettings = field(default=AS_MATTED, metadata=PIXELS_UNLESS_DEFAULT)
     options: Annotated[
         tuple[ModelOptions, ...], PlainValidator(_read_options), PlainSerializer(_write_options)
     ] = ()

@@ -27,6 +27,7 @@ class ClipSampler(Protocol):
     eyes: int
     height: int  # of one eye
     width: int
+    right_first: bool  # in whole pictures the right eye comes first
 
     @property
     def prompts(self) -> bytes | None:

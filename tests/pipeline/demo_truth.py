@@ -41,6 +41,7 @@ class DemoClip:
         self._decoder = decoders.VideoDecoder(path, output_dtype=torch.float32)
         self.num_frames, self.eyes, self.height, self.width = len(self._decoder), 2, EYE, EYE
         self.prompts: bytes | None = None
+        self.right_first = False
         assert self.num_frames == demo_scene().num_frames
 
     def sample(self, frames: Sequence[int]) -> EyeBatch:
@@ -56,6 +57,7 @@ class Clip:
         self.rgb = rgb
         self.num_frames, self.eyes, _, self.height, self.width = rgb.shape
         self.prompts: bytes | None = None
+        self.right_first = False
 
     def sample(self, frames: Sequence[int]) -> EyeBatch:
         assert list(frames) == sorted(frames)

@@ -141,9 +141,10 @@ def other(value: Any) -> Any:
 
 
 def test_what_makes_another_model() -> None:
-    """Everything that a model may look at; not what is said of the subject, nor the decoder's."""
+    """Everything that a model may look at; not what is said of the subject, what is done to its
+    matte, or the decoder's."""
     usual = ModelChoice.of(VideoSettings())
-    said = {"prompts", "dlc_csv", "dlc_bodyparts", "dlc_likelihood"}
+    said = {"prompts", "dlc_csv", "dlc_bodyparts", "dlc_likelihood", "edges"}
     for each in fields(MattingSettings):
         matting = replace(MattingSettings(), **{each.name: other(each.default)})
         same = ModelChoice.of(VideoSettings(matting=matting)) == usual

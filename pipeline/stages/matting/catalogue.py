@@ -11,7 +11,13 @@ from dataclasses import fields, replace
 from functools import cache
 from typing import Any, TypeVar
 
-from pipeline.contract import OPTIONS_CLASS, MattingSettings, ModelOptions, VideoSettings
+from pipeline.contract import (
+    OPTIONS_CLASS,
+    EdgeSettings,
+    MattingSettings,
+    ModelOptions,
+    VideoSettings,
+)
 from pipeline.errors import SettingsError
 from pipeline.plugins import Catalogue
 from pipeline.stages.matting.chroma_facts import CHROMA
@@ -133,6 +139,7 @@ def narrowed(matting: MattingSettings) -> MattingSettings:
         region=boxes.region,
         subject_pixels=boxes.subject_pixels,
         model=matting.model,
+        edges=matting.edges,
         options=tuple(matting.of(kind) for kind in kinds),
     )
 
@@ -192,7 +199,7 @@ def helper_names() -> list[str]:
 @cache
 def option_classes() -> tuple[type[ModelOptions], ...]:
     """Options of all models, each class once, whose names in a settings file are their own."""
-    taken = {each.name for each in fields(MattingSettings)}
+    taken = {each.name for each in (*fields(MattingSettings), *fields(EdgeSettings))}
     found: list[type[ModelOptions]] = []
     for row in usable():
         kind = row.options

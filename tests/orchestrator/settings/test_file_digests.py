@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.settings.file_digests import pin_files
 from orchestrator.settings.settings import Settings, video_settings
-from pipeline.contract import MattingSettings
+from pipeline.contract import EdgeSettings, MattingSettings
 from pipeline.errors import SettingsError
 from pipeline.stages.matting.plate_facts import PlateOptions
 from pipeline.stages.matting.rvm.facts import RvmOptions
@@ -32,6 +32,19 @@ def test_a_changed_file_changes_the_fingerprint(tmp_path: Path) -> None:
     assert fingerprint(picture) == first
     picture.write_bytes(b"two")
     assert fingerprint(picture) != first
+
+
+def test_a_mask_counts_by_its_content_and_not_by_its_name(tmp_path: Path) -> None:
+    found = []
+    for name, content in (("a.png", b"one"), ("b.png", b"one"), ("b.png", b"two")):
+        (tmp_path / name).write_bytes(content)
+        edges = EdgeSettings(keep_out_image=str(tmp_path / name))
+        settings = Settings(matting=MattingSettings(model="chroma", edges=edges))
+        found.append(video_settings(pin_files(settings)).fingerprint())
+    assert found[0] == found[1] != found[2]
+    missing = EdgeSettings(keep_out_image=str(tmp_path / "none.png"))
+    with pytest.raises(SettingsError, match=r"matting\.keep_out_image \S+ cannot be read"):
+        pin_files(Settings(matting=MattingSettings(edges=missing)))
 
 
 def test_a_file_that_is_not_the_one_asked_for_is_refused(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ NAMES = {
     "rvm_sources", "rvm_registry",
     "sam2_size", "sam2_checkpoint", "sam2_checkpoint_sha256", "sam2_image_size", "sam2_compile",
     "sam2_seed", "sam2_edge", "chroma_color", "plate_image", "plate_image_sha256",
+    "choke", "feather", "gamma", "despill", "keep_out", "keep_out_image", "keep_out_image_sha256",
 }  # fmt: skip
 
 VALUES: dict[str, st.SearchStrategy[Any]] = {
@@ -48,6 +49,11 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "sam2_seed": st.sampled_from(["rvm", "chroma"]),
     "chroma_color": st.sampled_from(["auto", "#00ff00"]),
     "plate_image": st.sampled_from([None, "empty.png"]),
+    "choke": st.sampled_from([-50.0, 0.0, 2.5]),
+    "keep_out": st.sampled_from(
+        [[], [{"eye": "left", "points": [[0.0, 0.0], [9.5, 0.0], [0.0, 9.0]]}]]
+    ),
+    "keep_out_image": st.sampled_from([None, "mask.png"]),
 }
 
 
@@ -66,6 +72,9 @@ def test_what_is_written_is_read_and_written_again(written: dict[str, Any]) -> N
         for key, name in kind.fields_by_key().items():
             value = getattr(settings.matting.of(kind), name)
             assert (list(value) if isinstance(value, tuple) else value) == said[key]
+    for key in ("choke", "keep_out_image"):
+        assert getattr(settings.matting.edges, key) == said[key]
+    assert len(settings.matting.edges.keep_out) == len(said["keep_out"])
     assert gathered(flattened(settings.matting)) == settings.matting
 
 

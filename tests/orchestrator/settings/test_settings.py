@@ -61,7 +61,7 @@ def test_each_setting_is_explained_above_its_line() -> None:
 
 
 #: Numbers on a scale of the encoder's own, and one between 0 and 1.
-WITHOUT_UNIT = {"vp9_crf", "vp9_cpu_used", "hevc_crf", "h264_crf", "av1_crf", "nvenc_cq"}
+WITHOUT_UNIT = {"gamma", "vp9_crf", "vp9_cpu_used", "hevc_crf", "h264_crf", "av1_crf", "nvenc_cq"}
 UNITS = re.compile(
     r"\b(frames?|seconds|GB|pixels|metres|kbit/s|share|0 to 1"
     r"|threads|segments|processes|attempts)\b"
@@ -177,8 +177,27 @@ def test_an_unknown_key_is_named_with_its_line_and_the_nearest(
         ("processing:\n  adaptive_scaling: {min_scale: 1,\n min_scale: 1}\n", 3, "line 2"),
         ("matting: {model: 2026-13-45}\n", 1, "put it in quotes"),
         ("? [a]\n: 3\n", 1, "key: value"),
-        ("input: {layout: {a: {b: {c: {d: 1}}}}}\n", 1, "nested too deeply"),
+        ("input: {layout: {a: {b: {c: {d: {e: {f: {g: 1}}}}}}}}\n", 1, "nested too deeply"),
         ("input:\n  layout: !!python/object/apply:os.getcwd []\n", 2, "not YAML"),
+        ("matting:\n  choke: 51\n", 2, "choke = 51: it should be less than or equal to 50"),
+        ("matting:\n  gamma: .nan\n", 2, "gamma = nan: it should be a finite number"),
+        ("matting:\n  keep_out: [[1, 2]]\n", 2, "matting.keep_out"),
+        (
+            "matting:\n  keep_out:\n  - points: []\n",
+            3,
+            "keep_out, item 1, points: it should have at least 3 items, not 0",
+        ),
+        (
+            "matting:\n  keep_out:\n  - points:\n    - [0, 0]\n    - [0, .nan]\n    - [1, 1]\n",
+            5,
+            "keep_out, item 1, points = nan: it should be a finite number",
+        ),
+        (
+            'overrides:\n- match: "*"\n  matting:\n    keep_out:\n'
+            "    - {points: [[0, 0], [1, 0], [1, 1]], eyes: left}\n",
+            5,
+            "no key 'matting.keep_out, item 1, eyes' (did you mean 'eye'?)",
+        ),
     ],
 )
 def test_a_wrong_value_is_named_with_its_line(
