@@ -31,6 +31,7 @@ from orchestrator.run.run import run
 from orchestrator.run.supervisor import Outcome
 from orchestrator.run.supervisor import run as supervise
 from orchestrator.settings.settings import load_settings
+from orchestrator.watch.sender import Sender
 from pipeline.contract import Layout, ProjectionName, VideoInfo
 from pipeline.errors import VrmatteError
 from pipeline.source.video_info import read_video
@@ -137,6 +138,7 @@ class HereRun:
         threads: workers are threads, and files are probed in this process.
         page: there is a page.
         fresh: nothing of earlier runs counts.
+        notify: who is sent messages.
     """
 
     videos: Path
@@ -147,6 +149,7 @@ class HereRun:
     config: Path | None = None
     page: bool = False
     fresh: bool = False
+    notify: Sequence[str] = ()
     said: io.StringIO = field(default_factory=io.StringIO)
 
     def run(self) -> int | VrmatteError:
@@ -161,6 +164,7 @@ class HereRun:
             supervise=doubled(self.work, ThreadBackend if self.threads else LocalBackend),
             gpus=lambda: [],
             page=RunPage if self.page else NoPage,
+            sender=Sender(self.notify, lambda line: self.said.write(line + "\n")),
         )
         if self.threads:
             around = dataclasses.replace(around, probe=probe_here)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,7 +24,10 @@ from orchestrator.commands.options import (
 )
 from orchestrator.exit_status import USAGE, status_of
 from orchestrator.settings.presets import PRESETS
-from pipeline.errors import SettingsError
+from pipeline.errors import ErrorRecord, SettingsError
+
+if TYPE_CHECKING:
+    from orchestrator.watch.sender import Sender
 
 
 @click.command()
@@ -118,6 +122,13 @@ from pipeline.errors import SettingsError
     " VRMATTE_STATUS, VRMATTE_OUT and VRMATTE_REPORT.",
 )
 @click.option(
+    "--notify",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Post a message there when the run has ended, and when a video fails: ntfy:TOPIC or"
+    " https://HOST/PATH; may be given several times.",
+)
+@click.option(
     "--gated", is_flag=True, help="Start only where `vrmatte gates` passed, with these models."
 )
 @click.option(
@@ -156,6 +167,7 @@ def run(
     from orchestrator.run.request import Request, Surroundings
     from orchestrator.run.run import run as run_job
     from orchestrator.run.said import lasting_lines
+    from orchestrator.watch.sender import Sender
     from pipeline.stages.matting.fetch import fetch_model, settle_model
 
     if price_per_hour is not None and not dry_run:
@@ -171,6 +183,8 @@ def run(
         settle_model,
         write_json=lasting_lines(sys.stdout) if as_json else None,
     )
+    sender = Sender(settings.notify.to, around.say)
+    around = replace(around, sender=sender)
     request = Request(inputs, out, settings, fresh, dry_run, price_per_hour, cluster)
 
     def work() -> int:
@@ -182,15 +196,20 @@ def run(
         return run_job(request, around)
 
     with interrupted_by(signal.SIGTERM, signal.SIGHUP):
-        return work() if on_done is None or dry_run else _and_tell(on_done, out, work)
+        return work() if dry_run else _and_tell(on_done, sender, out, work)
 
 
-def _and_tell(command: str, out: Path, work: Callable[[], int]) -> int:
-    """Do `work`; run `command` with its exit status, if the run ended by itself."""
+def _and_tell(command: str | None, sender: Sender, out: Path, work: Callable[[], int]) -> int:
+    """Do `work`, which sends word of its end; if it breaks off, send word of that.
+
+    Afterwards run `command`, which may stop the machine, with the exit status, if the run ended by
+    itself.
+    """
     from orchestrator.run.on_done import stopped_by_somebody, tell
+    from orchestrator.watch.notices import run_broke
 
     def word(status: int) -> None:
-        trouble = tell(command, status, out)
+        trouble = tell(command, status, out) if command is not None else None
         if trouble:
             click.echo(f"--on-done: {trouble}", err=True)
 
@@ -198,8 +217,10 @@ def _and_tell(command: str, out: Path, work: Callable[[], int]) -> int:
         status = work()
     except Exception as error:
         if status_of(error) != USAGE:  # or another run may be going on
+            sender.post([run_broke(out, status_of(error), ErrorRecord.of(error))])
+            sender.finish()
             word(status_of(error))
         raise
-    if not stopped_by_somebody(status, out):
+    if command is not None and not stopped_by_somebody(status, out):
         word(status)
     return status

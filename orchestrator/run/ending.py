@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from orchestrator.report.run_page import RunPage
 from orchestrator.run.context import RunContext
 from orchestrator.run.request import Surroundings
 from orchestrator.run.said import run_ended, show_report
+from orchestrator.watch import notices
 from pipeline.errors import DiskError
 from pipeline.structlog_import import structlog
 
@@ -69,6 +71,19 @@ def end(ctx: RunContext, plan: Plan, page: RunPage, first: Snapshot, last: Snaps
     with ctx.around.progress.status("finishing the page: pictures of the last videos"):
         has_page = page.end(report)
     return Ended(report, ctx.out.report, ctx.out.page if has_page else None)
+
+
+def tell_end(ctx: RunContext, report: Report) -> None:
+    """The result, for those who are elsewhere; while OUT's log is there for what goes wrong."""
+    results = Counter[str](video.result for video in report.videos)
+    ctx.around.sender.post(
+        [
+            notices.run_ended(
+                ctx.out.path, report.exit_status, report.seconds, results, report.stop_reason
+            )
+        ]
+    )
+    ctx.around.sender.finish()
 
 
 def show_end(around: Surroundings, ended: Ended) -> None:

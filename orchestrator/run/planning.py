@@ -88,6 +88,11 @@ class Planning:
         return Plan(tuple(self.jobs), tuple(self._set_aside))
 
     @property
+    def set_aside(self) -> Sequence[SetAside]:
+        """Files of the plan that cannot be processed; may be asked for in any thread."""
+        return tuple(self._set_aside)
+
+    @property
     def connection(self) -> socket:
         return self._line
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -27,6 +27,7 @@ from orchestrator.run.supervisor import Outcome
 from orchestrator.run.supervisor import run as supervise
 from orchestrator.settings.settings import Settings
 from orchestrator.watch.events import json_object
+from orchestrator.watch.sender import Sender
 from pipeline.contract import MattingSettings
 from pipeline.deliverables.device_trial import DeviceTrial, device_trial
 from pipeline.encode.choice import Trial, nvenc_works
@@ -83,6 +84,7 @@ class Surroundings:
         progress: for messages on the way (stderr).
         probe: reads files in this process; None: children do (`pipeline.source.probe.Prober`).
         write_json: writes a line of ``--json``; None where it was not asked for.
+        sender: posts messages to those who want to know; to nobody by default.
     """
 
     answers: Console
@@ -98,6 +100,7 @@ class Surroundings:
     try_models: Callable[[ModelTrial, int | str], Sequence[Tried]] = try_models
     page: Callable[[OutFolder, RunFacts, Plan, list[Entry]], RunPage] = RunPage
     write_json: Callable[[str], object] | None = None
+    sender: Sender = field(default_factory=Sender)
 
     def say(self, line: str) -> None:
         """Print a line to `progress` as it is: no markup, no colours, never folded."""

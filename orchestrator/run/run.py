@@ -13,7 +13,7 @@ from orchestrator.plan.settle import settle_settings
 from orchestrator.run.beginning import begin
 from orchestrator.run.context import opened
 from orchestrator.run.dry_run import foretell
-from orchestrator.run.ending import end, show_end
+from orchestrator.run.ending import end, show_end, tell_end
 from orchestrator.run.planning import planning
 from orchestrator.run.preparation import refuse, share_out
 from orchestrator.run.request import Request, Surroundings
@@ -56,5 +56,6 @@ def run(request: Request, around: Surroundings) -> int:
                 first, last = carry_out(ctx, plans, crew, page)
                 plans.end()
                 ended = end(ctx, plans.plan, page, first, last)
+        tell_end(ctx, ended.report)
     show_end(around, ended)  # when OUT is free again
     return ended.report.exit_status

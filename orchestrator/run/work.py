@@ -14,6 +14,7 @@ from orchestrator.run.planning import Planning
 from orchestrator.run.running_crew import RunningCrew
 from orchestrator.settings.settings import Settings
 from orchestrator.watch.device_load import LoadMeter
+from orchestrator.watch.notices import FailedVideos
 from orchestrator.watch.progress import watching
 
 
@@ -42,6 +43,7 @@ def carry_out(
             meter.last,
             ctx.started_at,
             ctx.around.write_json,
+            [FailedVideos(out.path, ctx.around.sender.post, lambda: plans.set_aside)],
         ) as watch,
     ):
         page.load = meter.history

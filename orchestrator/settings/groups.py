@@ -1,4 +1,4 @@
-"""The groups of settings that concern the job: input, output, recovery, limits, workers, logging.
+"""The groups of settings that concern the job, from its input to its logs and messages.
 
 The groups that decide pixels are in `pipeline/contract`. Descriptions, with units, are shown by
 `vrmatte config init` and by editors.
@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
+from orchestrator.settings.notify_address import ADDRESS_FORMS, address_of
 from orchestrator.words import TIME_FORMS, seconds_of
 from pipeline.contract import AudioMode, AutoOrOff, ProjectionName
 
@@ -212,3 +213,18 @@ class LoggingSettings:
         Literal["debug", "info", "warning", "error"],
         Field(description="lowest level that is written: debug, info, warning or error"),
     ] = "info"
+
+
+def _address(text: str) -> str:
+    address_of(text)
+    return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotifySettings:
+    """Who is told that a run has ended, or that a video of it failed."""
+
+    to: Annotated[
+        tuple[Annotated[str, AfterValidator(_address)], ...],
+        Field(description=f"list of addresses to post short messages to: {ADDRESS_FORMS}"),
+    ] = ()

@@ -14,6 +14,7 @@ from orchestrator.settings.groups import (
     InputSettings,
     LimitSettings,
     LoggingSettings,
+    NotifySettings,
     OutputSettings,
     RecoverySettings,
     WorkerSettings,
@@ -41,6 +42,7 @@ GROUPS: Mapping[str, type[Any]] = {
     "limits": LimitSettings,
     "workers": WorkerSettings,
     "logging": LoggingSettings,
+    "notify": NotifySettings,
 }
 
 #: Keys of each group.

@@ -28,6 +28,7 @@ OPTION_KEYS: Mapping[str, tuple[str, str]] = {
     "segment_frames": ("streaming", "segment_frames"),
     "lanes": ("streaming", "lanes"),
     "grace": ("limits", "grace_s"),
+    "notify": ("notify", "to"),
 }
 
 #: The same by the names of the options (`--dlc-csv`, and `--format` for `formats`).

@@ -33,7 +33,7 @@ TWINS: Mapping[tuple[str, str], str] = {
     ("input", "end"): "max_frames",
 }
 
-_FOR_ALL_GROUPS = frozenset({"recovery", "limits", "workers", "logging"})
+_FOR_ALL_GROUPS = frozenset({"recovery", "limits", "workers", "logging", "notify"})
 _FOR_ALL_KEYS = frozenset(
     {
         ("input", "follow_links"),  # decides which videos there are
@@ -184,7 +184,7 @@ def _settings_of(
     """Group, key, value and place (for messages) of each setting of an override."""
     for name, value in entry.items():
         where = file.where("overrides", number, name)
-        if name in GROUPS:
+        if name in GROUPS and (name not in SHORT_KEYS or isinstance(value, dict | None)):
             if value is not None and not isinstance(value, dict):
                 report(no_mapping(where, name))
                 continue

@@ -24,6 +24,7 @@ from orchestrator.settings.groups import (
     InputSettings,
     LimitSettings,
     LoggingSettings,
+    NotifySettings,
     OutputSettings,
     RecoverySettings,
     WorkerSettings,
@@ -85,6 +86,7 @@ class Settings(BaseModel):
     limits: LimitSettings = LimitSettings()
     workers: WorkerSettings = WorkerSettings()
     logging: LoggingSettings = LoggingSettings()
+    notify: NotifySettings = NotifySettings()
     overrides: tuple[Override, ...] = ()
 
 
@@ -191,11 +193,13 @@ def spelled_out(settings: Settings) -> Settings:
 def as_mapping(settings: Settings) -> dict[str, Any]:
     """All settings as plain values, as a settings file could hold them; for ``run.yaml``.
 
-    The values of a preset are among them, its name is not.
+    The values of a preset are among them, its name is not. Nor are addresses: whoever knows one may
+    post there, or read what is posted.
     """
     overrides = [{"match": each.match, **each.values} for each in settings.overrides]
     # A copy of every list: YAML would write one that two share as an alias.
-    return {**_values(settings), "overrides": json.loads(json.dumps(overrides, default=str))}
+    values = {**_values(settings), "notify": {"to": []}}
+    return {**values, "overrides": json.loads(json.dumps(overrides, default=str))}
 
 
 def differing(settings: Settings, general: Settings) -> dict[str, Any]:
@@ -255,7 +259,7 @@ def _written(file: SettingsFile, report: Report) -> dict[str, dict[str, Any]]:
     for group, members in file.values.items():
         if group in ("preset", "overrides"):
             continue
-        if group in SHORT_KEYS:
+        if group in SHORT_KEYS and group not in GROUPS:
             report(_misplaced(file, group, members))
         elif group not in GROUPS:
             report(unknown(file.where(group), group, ("preset", "overrides")))

@@ -331,10 +331,12 @@ def watching(
     load: Callable[[], LoadPoint | None],
     started: datetime,
     write_json: Callable[[str], object] | None = None,
+    more: Sequence[Outlet] = (),
 ) -> Iterator[Watch]:
-    """A `Watch` that shows the run on `console`, in OUT's file, and as JSON lines if wanted."""
+    """A `Watch` that shows the run on `console`, in OUT's file, as JSON lines if wanted, and to
+    what `more` there is."""
     with shown_on(console) as outlet:
-        outlets: list[Outlet] = [Recorded(StandingFile(out)), outlet]
+        outlets: list[Outlet] = [Recorded(StandingFile(out)), outlet, *more]
         if write_json is not None:
             outlets.append(JsonLines(write_json))
         with Watch(jobs, outlets, load, started=started) as watch:

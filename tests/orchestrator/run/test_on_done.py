@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+import orchestrator.run.on_done
 import orchestrator.run.run
 from orchestrator.cli import main
 from orchestrator.run.on_done import tell
 from orchestrator.run.request import Request, Surroundings
 from pipeline.errors import DiskError, MachineError, SettingsError
+from tests.posts import taking_posts
 
 COMMAND = 'echo "$VRMATTE_STATUS $VRMATTE_OUT $VRMATTE_REPORT" > told'
 
@@ -78,6 +81,35 @@ def test_who_is_there_needs_no_word(
 
 def test_a_dry_run_tells_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ended(monkeypatch, tmp_path, 0, "--dry-run") is None
+
+
+def test_those_who_are_elsewhere_are_told_before_the_machine_may_be_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with taking_posts() as posts:
+        words = ["--notify", f"{posts.url}/hook"]
+
+        def tell(*how: object) -> None:
+            assert len(posts.taken) == 1
+
+        monkeypatch.setattr(orchestrator.run.on_done, "tell", tell)
+        ended(monkeypatch, tmp_path, MachineError("no GPU"), *words)
+    told = json.loads(posts.taken[0][2])
+    assert (told["event"], told["exit_status"], told["reason"]) == ("run-ended", 3, "machine")
+    assert told["text"] == "out: ended by an error: the machine cannot do it"
+
+
+def test_nobody_elsewhere_is_told_of_a_run_that_was_never_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with taking_posts() as posts:
+        words = ["--notify", f"{posts.url}/hook"]
+        ended(monkeypatch, tmp_path, SettingsError("another run is using it"), *words)
+        shutil.rmtree(tmp_path / "out")
+        ended(monkeypatch, tmp_path, MachineError("no GPU"), *words, "--dry-run")
+    assert posts.taken == []
 
 
 def test_its_own_trouble_is_said(tmp_path: Path) -> None:
