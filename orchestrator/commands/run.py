@@ -52,6 +52,12 @@ if TYPE_CHECKING:
     help="Format to make; may be given several times.",
 )
 @click.option(
+    "--name",
+    metavar="TEMPLATE",
+    help="Names of the outputs, before the ending of their format: '{stem}{tags}' by default;"
+    " {model} is the third field.",
+)
+@click.option(
     "--layout", type=click.Choice(["auto", "sbs", "tb", "mono"]), help="Where the eyes are."
 )
 @click.option("--projection", type=click.Choice(PROJECTIONS), help="What each eye shows.")

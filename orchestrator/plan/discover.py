@@ -15,7 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Literal
 
-from orchestrator.out.output_names import LONGEST_ENDING_BYTES, is_output_name
+from orchestrator.out.output_names import (
+    LONGEST_ENDING_BYTES,
+    LONGEST_NAME_BYTES,
+    is_output_name,
+)
 from orchestrator.settings.settings import STATE_FOLDER
 from pipeline.errors import SettingsError
 from pipeline.text import printable
@@ -24,9 +28,6 @@ from pipeline.vr_tags.in_names import strip_tags
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts"}
 )
-
-#: Longest output name in bytes; file systems allow 255, and temporary names are longer.
-LONGEST_NAME_BYTES = 220
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,17 +164,22 @@ def _is_source_name(name: str) -> bool:
     return PurePath(name).suffix.lower() in VIDEO_SUFFIXES and not is_output_name(name)
 
 
-def output_stems(sources: Sequence[Source]) -> list[PurePath]:
+def output_stems(sources: Sequence[Source], extra_bytes: int = 0) -> list[PurePath]:
     """For each source the path of its outputs below OUT, without tags and endings; all distinct.
 
     It is the source's path without its suffix and the tags in its name. Sources with the same path
     (``a.mp4`` and ``a.mov``, or the same name in two inputs) all get, in turn, their suffix, their
     input folder's name, and a digest of their path as part of the name, so that names do not depend
     on the order.
+
+    Args:
+        extra_bytes: what a name has beside that, its tags and its ending.
     """
     levels = [0] * len(sources)
     while True:
-        stems = [_stem(source, level) for source, level in zip(sources, levels, strict=True)]
+        stems = [
+            _stem(source, level, extra_bytes) for source, level in zip(sources, levels, strict=True)
+        ]
         # Case-blind, because OUT may lie on a file system that is.
         uses = Counter(str(stem).casefold() for stem in stems)
         crowded = [i for i, stem in enumerate(stems) if uses[str(stem).casefold()] > 1]
@@ -183,7 +189,7 @@ def output_stems(sources: Sequence[Source]) -> list[PurePath]:
             levels[i] += 1
 
 
-def _stem(source: Source, level: int) -> PurePath:
+def _stem(source: Source, level: int, extra_bytes: int) -> PurePath:
     parts = [_writable(part) for part in source.relative.parts]
     name = strip_tags(_writable(source.relative.stem))
     suffix = source.relative.suffix[1:].lower()
@@ -191,9 +197,13 @@ def _stem(source: Source, level: int) -> PurePath:
     digest = hashlib.sha256(os.fsencode(source.path)).hexdigest()
     ending = ["", f"_{suffix}", f"_{_writable(source.root)}"]
     tail = ending[level] if level < len(ending) else f"_{suffix}_{digest[: 8 * (level - 2)]}"
-    limit = LONGEST_NAME_BYTES - LONGEST_ENDING_BYTES
+    limit = LONGEST_NAME_BYTES - LONGEST_ENDING_BYTES - extra_bytes
     if len((name + tail).encode()) > limit:
-        tail = f"_{digest[:8]}{tail}" if len(tail) < 80 else f"_{digest[:16]}"
+        tail = (
+            f"_{digest[:8]}{tail}"
+            if len(tail.encode()) < min(80, limit // 2)
+            else f"_{digest[:16]}"
+        )
         name = name.encode()[: limit - len(tail.encode())].decode("utf-8", "ignore")
     return PurePath(*parts[:-1], name + tail)
 

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.fleet.jobs import VideoJob
+from orchestrator.fleet.jobs import SetAside, VideoJob
 from orchestrator.plan.discover import Source
 from orchestrator.plan.kept_probes import kept_probe, read_info
 from orchestrator.plan.part import part_in_words
 from pipeline.contract import OutputFile, VideoInfo
-from pipeline.errors import InputError
+from pipeline.errors import ErrorRecord, InputError
 from pipeline.text import printable
 
 
@@ -134,3 +134,24 @@ class Places:
 
     def _shown(self, path: Path) -> str:
         return printable(str(path.relative_to(self.out)))
+
+
+def told_apart(item: VideoJob | SetAside, taken: dict[str, str]) -> VideoJob | SetAside:
+    """Set a video aside whose outputs have the names of an earlier one's, by a template.
+
+    Args:
+        taken: the videos by their outputs, which grow. Case-blind, because OUT may lie on a file
+            system that is.
+    """
+    if isinstance(item, SetAside):
+        return item
+    for output in item.outputs:
+        other = taken.get(output.casefold())
+        if other is not None:
+            reason = InputError(
+                f"{Path(output).name} would be the name of an output of {other}, too",
+                "choose another output.name (--name)",
+            )
+            return SetAside(item.name, item.info.path, ErrorRecord.of(reason))
+    taken |= dict.fromkeys((output.casefold() for output in item.outputs), item.name)
+    return item

@@ -18,13 +18,13 @@ from typing import Protocol
 
 from orchestrator.estimate.trial import IndexGoneError
 from orchestrator.fleet.jobs import Plan, SetAside, VideoJob
-from orchestrator.out.output_names import output_name
+from orchestrator.out.output_names import OutputNames
 from orchestrator.out.room import scratch_bytes
 from orchestrator.plan.discover import Source, output_stems
 from orchestrator.plan.keep_out_for import with_keep_out
 from orchestrator.plan.kept_probes import kept_probe, read_info, write_info
 from orchestrator.plan.part import Times, frames_taken, with_frames
-from orchestrator.plan.places import Places
+from orchestrator.plan.places import Places, told_apart
 from orchestrator.plan.prompts_for import needs_index, on_frames_taken, prompts_for
 from orchestrator.settings.settings import STATE_FOLDER
 from pipeline.contract import (
@@ -123,6 +123,7 @@ class Planner:
             where its frame index is gone.
         end_probes: ends what `probe` and `choose` do in other threads, so that they need not be
             waited for; it is called until they have ended.
+        names: those of outputs.
         at_once: files that are probed at the same time; the plan does not depend on it.
         on_probed: called with the name of each source that was read, from several threads.
     """
@@ -139,6 +140,7 @@ class Planner:
     probe: Probe = probe_video
     is_done: Callable[[VideoJob], bool] = lambda job: False
     end_probes: Callable[[], None] = lambda: None
+    names: OutputNames = field(default_factory=OutputNames)
     at_once: int = LEAST_AT_ONCE
     on_probed: Callable[[str], None] = lambda name: None
 
@@ -162,12 +164,13 @@ class Planner:
         """
         with ThreadPoolExecutor(self.at_once, "probe") as pool:
             try:
-                stems = output_stems(sources)
+                stems = output_stems(sources, self.names.template.extra_bytes)
+                taken: dict[str, str] = {}
                 futures = deque(
                     pool.submit(self._plan_one, *pair) for pair in zip(sources, stems, strict=True)
                 )
                 while futures:
-                    item = futures[0].result()
+                    item = told_apart(futures[0].result(), taken)
                     futures.popleft()
                     yield item
             except BaseException:  # Ctrl-C: neither begin the rest, nor wait for running probes
@@ -263,11 +266,17 @@ class Planner:
         start, stop = frames_taken(info, settings)
         shown = output_video(info, settings)
         left_out = [f"{name} is not made: {error}" for name, error in impossible.items()]
-        info = replace(info, notes=(*info.notes, *left_out, *losses(shown, settings)))
-        outputs = [
-            self.places.out / stem.parent / output_name(stem.name, name, shown)
-            for name in settings.deliverables
-        ]
+        info = replace(
+            info,
+            notes=(
+                *info.notes,
+                *left_out,
+                *losses(shown, settings),
+                *self.names.notes(shown, settings),
+            ),
+        )
+        names = self.names.of(stem.name, shown, settings)
+        outputs = [self.places.out / stem.parent / name for name in names]
         job = VideoJob(
             id=video_id,
             name=source.name,

@@ -75,7 +75,7 @@ def end(ctx: RunContext, plan: Plan, page: RunPage, first: Snapshot, last: Snaps
 
 def tell_end(ctx: RunContext, report: Report) -> None:
     """The result, for those who are elsewhere; while OUT's log is there for what goes wrong."""
-    results = Counter[str](video.result for video in report.videos)
+    results = Counter[str](video.result for video in report.videos if video.of_this_run)
     ctx.around.sender.post(
         [
             notices.run_ended(

@@ -20,6 +20,7 @@ from orchestrator.fleet.jobs import Plan, SetAside, VideoJob
 from orchestrator.machine.crew import memory_limit
 from orchestrator.machine.devices import usable_cores
 from orchestrator.machine.segment_memory import with_needs
+from orchestrator.out.output_names import OutputNames
 from orchestrator.out.ownership import Ownership
 from orchestrator.out.room import gigabytes, within_scratch
 from orchestrator.plan.choose_model import ModelChooser
@@ -35,6 +36,7 @@ from orchestrator.run.preparation import (
     possible_settings,
 )
 from orchestrator.run.said import Counter
+from orchestrator.settings.name_template import name_template
 from pipeline.deliverables.formats import FORMATS
 from pipeline.errors import ErrorRecord, VrmatteError
 from pipeline.source.probe import Prober
@@ -311,6 +313,7 @@ def _planner(ctx: RunContext, prober: Prober, say: Callable[[str], None]) -> Pla
             (lambda job, output: True) if ctx.request.fresh else ours,
             (lambda output: None) if ctx.request.fresh else ours.finished,
         ),
+        names=OutputNames(name_template(ctx.settings.output.name)),
         wanted=ctx.per_file.wanted.__getitem__,
         choose=chooser.choose,
         fit=settler.fit,

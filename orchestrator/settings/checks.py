@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from orchestrator.settings.name_template import name_template
 from orchestrator.settings.yaml_file import Keys
 from orchestrator.words import seconds_of
-from pipeline.deliverables.formats import require_formats
+from pipeline.deliverables.formats import FORMATS, require_formats
 from pipeline.errors import SettingsError
 from pipeline.stages.matting.catalogue import model_problems
 
@@ -50,12 +51,22 @@ def _range_problems(settings: Settings) -> Iterator[Problem]:
 
 
 def _format_problems(settings: Settings) -> Iterator[Problem]:
-    """Formats that cannot be made, or not beside those before them."""
+    """Formats that cannot be made, or not beside those before them, or not by such names."""
+    tagged = name_template(settings.output.name).tagged
     sound: list[str] = []
     for place, name in enumerate(settings.output.formats):
         try:
             require_formats([*sound, name])
         except SettingsError as error:
             yield ("output", "formats", place), error
-        else:
-            sound.append(name)
+            continue
+        sound.append(name)
+        if FORMATS[name].alpha == "packed" and not tagged:
+            yield (
+                ("output", "formats", place),
+                SettingsError(
+                    f"players find the matte of {name!r} by tags in its name, and output.name"
+                    " (--name) has none",
+                    "add {tags} to its end, or choose another format",
+                ),
+            )

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from orchestrator.settings.name_template import DEFAULT_TEMPLATE, name_template
 from orchestrator.settings.notify_address import ADDRESS_FORMS, address_of
 from orchestrator.words import TIME_FORMS, seconds_of
 from pipeline.contract import AudioMode, AutoOrOff, ProjectionName
@@ -88,6 +89,11 @@ class InputSettings:
     ] = None
 
 
+def _template(text: str) -> str:
+    name_template(text)
+    return text
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputSettings:
     """What is made of each video."""
@@ -95,6 +101,14 @@ class OutputSettings:
     formats: Annotated[
         tuple[str, ...], Field(min_length=1, description="list of formats to make")
     ] = ("webm",)
+    name: Annotated[
+        str,
+        AfterValidator(_template),
+        Field(
+            description="names of the outputs, before the ending of their format: {stem} (of the"
+            " source), {model}, and {tags} (what VR players look for) at the end"
+        ),
+    ] = DEFAULT_TEMPLATE
     audio: Annotated[
         AudioMode,
         Field(

@@ -37,6 +37,7 @@ _FOR_ALL_GROUPS = frozenset({"recovery", "limits", "workers", "logging", "notify
 _FOR_ALL_KEYS = frozenset(
     {
         ("input", "follow_links"),  # decides which videos there are
+        ("output", "name"),  # names must differ from video to video
         ("output", "sidecar"),
         ("output", "local_folder"),  # a worker's, as lanes are
         ("streaming", "lanes"),  # a worker's, whatever video each of them has

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.out.output_names import LONGEST_NAME_BYTES
 from orchestrator.plan.discover import (
-    LONGEST_NAME_BYTES,
     Source,
     discover,
     natural_key,
