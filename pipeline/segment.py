@@ -19,6 +19,7 @@ from pipeline.contract import (
     is_huge,
 )
 from pipeline.deliverables.base import Deliverable, make_deliverable
+from pipeline.deliverables.format import parted
 from pipeline.deliverables.kept import needs_fine
 from pipeline.encode.ffmpeg_pipe import Encoder
 from pipeline.errors import InputError, Stopped
@@ -28,6 +29,7 @@ from pipeline.flow.cuda_streams import segment_stream
 from pipeline.flow.device_copies import HostCopy, HostRing
 from pipeline.flow.overlap import overlap
 from pipeline.flow.stage_clock import StageClock, device_marks
+from pipeline.pixels.labels import layers_of_object
 from pipeline.pixels.layers import Layers
 from pipeline.source.reader import open_reader
 from pipeline.source.timing.frame_index import FrameIndex, index_of
@@ -41,6 +43,9 @@ _DEPTH = 2
 
 #: Of each format, on their way to the host or there: one is written, the others wait.
 _COPIES = 3
+
+#: Of the whole matte (None), and of single objects by their numbers, as far as files show them.
+Samples = dict[int | None, list[Sample]]
 
 
 def run_segment(
@@ -99,7 +104,7 @@ def run_segment(
         frames = clock.stage(None, overlap(decoded, depth, on_thread=on_thread))
         passing = chain.start(job.video.eye_shape, prepared, clock.at)
         layers = passing.layers(eyes_of(frames, job.video), job.start, job.stop)
-        samples: list[Sample] = []
+        samples: Samples = {parted(d.name)[1]: [] for d in deliverables}
         waiting = partial(clock.at, None)
         rings = [
             HostRing(_COPIES, stays=_stays_on_device(d), waiting=waiting) for d in deliverables
@@ -164,7 +169,7 @@ def _planes(
     job: SegmentJob,
     deliverables: Sequence[Deliverable],
     passing: Iterator[Layers],
-    samples: list[Sample],
+    samples: Samples,
     rings: Sequence[HostRing],
 ) -> Generator[list[HostCopy], None, None]:
     """The planes of each deliverable, on their way to the host: all that leaves the device, but
@@ -178,7 +183,8 @@ def _planes(
         for t in range(len(layers)):
             number = layers.start + t - job.start
             if number % every == 0:
-                samples.append(take_sample(layers, t, number))
+                for of, taken in samples.items():
+                    taken.append(_sample(layers, t, number, of))
         yield [
             ring.begin(deliverable.planes(layers))
             for deliverable, ring in zip(deliverables, rings, strict=True)
@@ -186,12 +192,21 @@ def _planes(
         del layers
 
 
+def _sample(layers: Layers, t: int, number: int, of: int | None) -> Sample:
+    """Of frame `t` of a batch; of one object alone, if `of` is its number."""
+    if of is None:
+        return take_sample(layers, t, number)
+    one = layers.part(layers.start + t, layers.start + t + 1)
+    assert one is not None
+    return take_sample(layers_of_object(one, of), 0, number)
+
+
 def _encode(
     job: SegmentJob,
     deliverables: Sequence[Deliverable],
     drafts: Sequence[Path],
     planes: Iterator[list[HostCopy]],
-    samples: Sequence[Sample],
+    samples: Samples,
     on_progress: Callable[[int], None],
     should_stop: Callable[[], bool],
 ) -> None:
@@ -217,7 +232,8 @@ def _encode(
         for deliverable, draft in zip(deliverables, drafts, strict=True):
             with writing(draft):
                 draft.stat()  # a file that was removed while it was written
-            deliverable.check_segment(draft, job.num_frames, samples)
+            own = samples[parted(deliverable.name)[1]]
+            deliverable.check_segment(draft, job.num_frames, own)
     except BaseException:
         for encoder in encoders:
             encoder.abort()

@@ -17,6 +17,7 @@ from pipeline.contract import (
     VideoSettings,
     chunk_frames,
 )
+from pipeline.deliverables.format import parted
 from pipeline.deliverables.formats import FORMATS
 from pipeline.deliverables.kept import needs_fine
 from pipeline.stages.catalogue import chosen_rows, output_video
@@ -58,6 +59,9 @@ _CUDA_CONTEXT_BYTES = 600 * _MB
 
 #: Share of what a device or a machine has that is planned with where no limit is set.
 _USABLE = 0.9
+
+#: Of a frame in a chunk: the alpha of one object alone.
+_OBJECT_BYTES_PER_PIXEL = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +171,8 @@ def segment_bytes(
     fine = needs_fine(info, settings)
     held_bytes = _HELD_BYTES_PER_PIXEL * (2 if fine else 1)
     held = sum(row.held_frames(settings) for row in rows) * held_bytes * pixels_out
+    if any(parted(name)[1] for name in settings.deliverables):
+        stages += _OBJECT_BYTES_PER_PIXEL * pixels_out
     if fine:
         stages += _FINE_BYTES_PER_PIXEL * pixels
     frame = _CHUNK_FRAME_BYTES + _CHUNK_FRAME_BYTES_PER_PIXEL * pixels + stages

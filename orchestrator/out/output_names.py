@@ -7,12 +7,13 @@ person's template may put more in front of the tags; the ending is always the la
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 
 from orchestrator.settings.name_template import DEFAULT_TEMPLATE, NameTemplate, name_template
 from pipeline.contract import VideoInfo, VideoSettings
+from pipeline.deliverables.format import parted
 from pipeline.deliverables.formats import FORMATS
 from pipeline.errors import InputError
 from pipeline.vr_tags.in_names import tags_for
@@ -30,19 +31,26 @@ class OutputNames:
 
     template: NameTemplate = field(default_factory=partial(name_template, DEFAULT_TEMPLATE))
 
-    def of(self, stem: str, video: VideoInfo, settings: VideoSettings) -> list[str]:
+    def of(
+        self, stem: str, video: VideoInfo, settings: VideoSettings, objects: Sequence[str] = ()
+    ) -> list[str]:
         """The file names of a video, in the order of its formats.
 
         Args:
             stem: the source's name without suffix and tags.
             video: as formats see it.
+            objects: `objects[i]` is what object i+1 is called in the names of its own files.
 
         Raises:
             InputError: a format cannot hold that video; a name is too long, or that of two formats.
         """
         base = self.template.filled(stem, settings.matting.model)
         tagged = self.template.tagged
-        names = [output_name(base, each, video, tagged=tagged) for each in settings.deliverables]
+        names = []
+        for each in settings.deliverables:
+            number = parted(each)[1]
+            own = base if number is None else f"{base}_{objects[number - 1]}"
+            names.append(output_name(own, each, video, tagged=tagged))
         for name in names:
             if len(name.encode()) > LONGEST_NAME_BYTES:
                 raise InputError(

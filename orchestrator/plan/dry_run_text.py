@@ -14,6 +14,7 @@ from orchestrator.fleet.jobs import Plan, VideoJob
 from orchestrator.plan.part import part_in_words
 from orchestrator.plan.sound_notes import sound_notes
 from orchestrator.words import about, counted, listed, readable_size
+from pipeline.deliverables.format import parted
 from pipeline.deliverables.formats import FORMATS
 from pipeline.encode.choice import encoder_words
 from pipeline.text import printable
@@ -162,7 +163,7 @@ def decoder(told: Forecast, job: VideoJob) -> str:
 
 def encoders(job: VideoJob) -> Iterator[str]:
     """The encoder of each format, for people."""
-    for name in job.settings.deliverables:
+    for name in dict.fromkeys(parted(name)[0] for name in job.settings.deliverables):
         yield f"{name}: {FORMATS[name].encoder or encoder_words(job.settings.encoding)}"
 
 

@@ -14,6 +14,7 @@ from orchestrator.estimate.network_scale import require_scalable
 from orchestrator.plan.discover import Source
 from orchestrator.plan.layers import require_layers
 from orchestrator.plan.part import Times
+from orchestrator.plan.per_object import require_objects
 from orchestrator.plan.planner import Wanted
 from orchestrator.plan.prompts_for import require_follower
 from orchestrator.settings.overrides import Override
@@ -96,6 +97,7 @@ def contradictions(settings: Settings) -> Iterator[SettingsError]:
         lambda own: require_follower(own.matting),
         require_scalable,
         lambda own: require_layers(video_settings(own)),
+        lambda own: require_objects(video_settings(own)),
     )
     told = set()
     for overrides in ((), *((each,) for each in settings.overrides)):

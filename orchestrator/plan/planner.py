@@ -24,6 +24,7 @@ from orchestrator.plan.discover import Source, output_stems
 from orchestrator.plan.keep_out_for import with_keep_out
 from orchestrator.plan.kept_probes import kept_probe, read_info, write_info
 from orchestrator.plan.part import Times, frames_taken, with_frames
+from orchestrator.plan.per_object import names_in_files, with_objects
 from orchestrator.plan.places import Places, told_apart
 from orchestrator.plan.prompts_for import needs_index, on_frames_taken, prompts_for
 from orchestrator.settings.settings import STATE_FOLDER
@@ -261,6 +262,7 @@ class Planner:
             info = replace(info, notes=(*info.notes, *prompts.notes))
         if packed is not None:
             settings = replace(settings, prompts_sha256=digest_of(packed))
+        settings = with_objects(settings, prompts)
         work_dir = folder / settings.fingerprint()
         self.places.require_no_link(work_dir, source)
         start, stop = frames_taken(info, settings)
@@ -275,7 +277,8 @@ class Planner:
                 *self.names.notes(shown, settings),
             ),
         )
-        names = self.names.of(stem.name, shown, settings)
+        objects = names_in_files(prompts.names) if prompts is not None else ()
+        names = self.names.of(stem.name, shown, settings, objects)
         outputs = [self.places.out / stem.parent / name for name in names]
         job = VideoJob(
             id=video_id,

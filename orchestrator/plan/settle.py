@@ -44,6 +44,7 @@ from orchestrator.fleet.jobs import VideoJob
 from orchestrator.machine.devices import Devices, usable_cores
 from orchestrator.machine.segment_memory import Share, fitted
 from orchestrator.plan.layers import require_layers
+from orchestrator.plan.per_object import require_objects
 from orchestrator.plan.prompts_for import require_follower, settled_prompts
 from orchestrator.settings.file_digests import pin_files
 from orchestrator.settings.settings import Settings, spelled_out, video_settings
@@ -87,6 +88,7 @@ def settle_settings(
     settings = settings.model_copy(update={"matting": matting, "processing": processing})
     settings = spelled_out(settings)
     require_layers(video_settings(settings))
+    require_objects(video_settings(settings))
     return settings
 
 

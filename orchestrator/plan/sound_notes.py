@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from orchestrator.fleet.jobs import VideoJob
+from pipeline.deliverables.format import parted
 from pipeline.deliverables.formats import FORMATS
 from pipeline.deliverables.sound.plan import plan_sound
 
 
 def sound_notes(job: VideoJob) -> Iterator[str]:
     """One line each; it names the formats where others of the video give up less."""
-    forms = {name: FORMATS[name].sound for name in dict.fromkeys(job.settings.deliverables)}
+    names = dict.fromkeys(parted(name)[0] for name in job.settings.deliverables)
+    forms = {name: FORMATS[name].sound for name in names}
     heard = [name for name, form in forms.items() if form is not None]
     formats_of: dict[str, list[str]] = {}
     for name in heard:
         for note in plan_sound(job.info, job.settings, job.num_frames, forms[name]).notes:
             formats_of.setdefault(note, []).append(name)
-    for note, names in formats_of.items():
-        yield note if names == heard else f"{', '.join(names)}: {note}"
+    for note, losing in formats_of.items():
+        yield note if losing == heard else f"{', '.join(losing)}: {note}"

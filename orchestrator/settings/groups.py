@@ -109,6 +109,13 @@ class OutputSettings:
             " source), {model}, and {tags} (what VR players look for) at the end"
         ),
     ] = DEFAULT_TEMPLATE
+    per_object: Annotated[
+        bool,
+        Field(
+            description="make a file of each object that the prompts name, with it alone, instead"
+            " of one with all of them; for models that follow prompts"
+        ),
+    ] = False
     audio: Annotated[
         AudioMode,
         Field(

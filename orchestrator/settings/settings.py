@@ -102,6 +102,7 @@ def video_settings(settings: Settings) -> VideoSettings:
         every=settings.input.every,
         deinterlace=settings.input.deinterlace,
         audio=settings.output.audio,
+        per_object=settings.output.per_object,
         streaming=settings.streaming,
         processing=settings.processing,
         matting=narrowed(settings.matting),

@@ -22,13 +22,14 @@ class VideoSettings:
     """Everything but the source that decides what comes out of one video.
 
     Attributes:
-        deliverables: names of the formats to make.
+        deliverables: names of the formats to make; with ``.NUMBER`` of one object alone.
         start_frame, max_frames: the range, in frames of the whole video; None means to the end.
         every: of that range, every so many frames one is taken.
         deinterlace: whether the pictures of an interlaced video are made whole.
         audio: which sound the outputs get. Segments have none, so that they do not depend on it;
             `OutputFile.audio` says which the finished file got.
         prompts_sha256: of what is said of the subject (`pipeline/prompts/store.py`); None: nothing.
+        per_object: whether planning makes `deliverables` of each object, which says it all.
     """
 
     deliverables: tuple[str, ...] = ("webm",)
@@ -43,6 +44,7 @@ class VideoSettings:
     stereo: StereoSettings = field(default_factory=StereoSettings)
     encoding: EncodingSettings = field(default_factory=EncodingSettings)
     prompts_sha256: str | None = None
+    per_object: bool = field(default=False, metadata=NO_PIXELS)
 
     @property
     def phase(self) -> int:

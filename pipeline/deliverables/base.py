@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.contract import VideoInfo, VideoSettings
+from pipeline.deliverables.format import parted
 from pipeline.deliverables.formats import FORMATS
 from pipeline.encode.ffmpeg_pipe import Encoder
 from pipeline.errors import SettingsError
@@ -97,12 +98,15 @@ ReadBack = Callable[[Path, bool], tuple[int, Iterator[tuple[int, NDArray[np.floa
 
 
 def make_deliverable(name: str, video: VideoInfo, settings: VideoSettings) -> Deliverable:
-    """The deliverable of a format.
+    """The deliverable of a format, or of one object alone in it (``NAME.NUMBER``).
 
     Raises:
         SettingsError: no format has that name, or it cannot be had.
         InputError: it cannot hold that video.
     """
+    from pipeline.deliverables.of_object import OfObject  # which is one
+
+    name, number = parted(name)
     row = FORMATS[name]
     factory: DeliverableFactory = FORMATS.load(name, row.factory)
     made = factory(video, settings)
@@ -111,4 +115,4 @@ def make_deliverable(name: str, video: VideoInfo, settings: VideoSettings) -> De
             f"the format {name!r} ({row.suffix}) makes one called {made.name!r} ({made.suffix})",
             "repair or uninstall its package",
         )
-    return made
+    return made if number is None else OfObject(made, number)

@@ -26,9 +26,28 @@ Alpha = Literal["plane", "layer", "grey", "packed"]
 #: no more than 48.
 LONGEST_ENDING_BYTES = 22
 
+#: Between a format's name and the number of the object of which alone its file is.
+#: ffmpeg joins no files with other signs in their names.
+_OF_OBJECT = "."
+#: See `pipeline.pixels.layers.Layers.objects`.
+_MOST_OBJECTS = 255
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9+_-]*")
 _ENDING = re.compile(r"(_[\w-]+)?\.[a-z0-9]+", re.ASCII)
 _BEFORE_TAGS = re.compile(r"(_[\w-]+)?", re.ASCII)
+
+
+def of_object(name: str, number: int) -> str:
+    """The name of a format whose file shows one object alone; `FORMATS` has its row, too."""
+    return f"{name}{_OF_OBJECT}{number}"
+
+
+def parted(name: str) -> tuple[str, int | None]:
+    """The format's own name, and the number of the object of which it is; None: of all."""
+    own, mark, number = name.partition(_OF_OBJECT)
+    if mark and number.isascii() and number.isdecimal() and 1 <= int(number) <= _MOST_OBJECTS:
+        return own, int(number)
+    return name, None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +134,7 @@ class Format:
 
     def __post_init__(self) -> None:
         """Raises ValueError: it cannot be part of a file's name."""
-        if not _NAME.fullmatch(self.name):
+        if not _NAME.fullmatch(parted(self.name)[0]):
             raise ValueError(f"the name {self.name!r} must have lower-case letters and digits only")
         if not (_ENDING.fullmatch(self.ending) and _BEFORE_TAGS.fullmatch(self.before_tags)):
             raise ValueError(f"names cannot end with {self.before_tags}TAGS{self.ending}")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from pipeline.deliverables.format import FixedRate, Format, Picture, RelativeSize
+from pipeline.deliverables.format import FixedRate, Format, Picture, RelativeSize, parted
 from pipeline.deliverables.sound.plan import MOV_SOUND, MP4_SOUND, WEBM_SOUND
 from pipeline.errors import InputError, SettingsError
 from pipeline.plugins import Catalogue
@@ -200,8 +201,20 @@ TIFF = Format(
     read_back="pipeline.deliverables.tiff:read_back",
 )
 
+
+class FormatCatalogue(Catalogue[Format]):
+    """The formats; by ``NAME.NUMBER`` also the row of a file that shows one object alone."""
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and super().__contains__(parted(name)[0])
+
+    def __getitem__(self, name: str) -> Format:
+        row = super().__getitem__(parted(name)[0])
+        return row if row.name == name else replace(row, name=name)
+
+
 #: In the order in which they are listed.
-FORMATS = Catalogue(
+FORMATS = FormatCatalogue(
     "format",
     "vrmatte.deliverables",
     Format,
@@ -211,6 +224,11 @@ FORMATS = Catalogue(
 
 def require_formats(names: Sequence[str]) -> None:
     """Raises SettingsError: one of them cannot be had, or two would have files of one name."""
+    for name in names:
+        if parted(name)[1] is not None:
+            raise SettingsError(
+                f"there is no format named {name!r}", "output.per_object makes files of objects"
+            )
     rows = [FORMATS[name] for name in dict.fromkeys(names)]
     for one, other in combinations(rows, 2):
         if (one.before_tags, one.ending) == (other.before_tags, other.ending):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from pipeline.contract import VideoInfo, VideoSettings
-from pipeline.deliverables.format import Format
+from pipeline.deliverables.format import Format, parted
 from pipeline.deliverables.formats import FORMATS
 
 
@@ -68,7 +68,7 @@ def losses(video: VideoInfo, settings: VideoSettings) -> Iterator[str]:
 
 
 def _rows(settings: VideoSettings) -> list[Format]:
-    return [FORMATS[name] for name in settings.deliverables]
+    return [FORMATS[name] for name in dict.fromkeys(parted(n)[0] for n in settings.deliverables)]
 
 
 def _missing(what: str, rows: list[Format], keeps: Callable[[Format], bool]) -> Iterator[str]:

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from orchestrator.report.report import VideoReport
 from orchestrator.report.stills.draw_request import DrawRequest
 from pipeline.contract import OutputFile, VideoInfo
+from pipeline.deliverables.format import parted
 from pipeline.deliverables.formats import FORMATS
 from pipeline.files.child import own_module, tied
 
@@ -96,7 +97,9 @@ def moments(video: VideoReport) -> tuple[Moment, ...]:
 def shown_output(video: VideoReport) -> OutputFile | None:
     """The film that is played, and drawn; None: there is none, or its format is not known here."""
     by_name = {output.deliverable: output for output in video.outputs}
-    known = [row for name in FORMATS.names() if name in by_name and (row := FORMATS.get(name))]
+    order = FORMATS.names()
+    known = [row for name in by_name if name in FORMATS and (row := FORMATS.get(name))]
+    known.sort(key=lambda row: order.index(parted(row.name)[0]))
     films = [row for row in known if row.is_film]
     first = min(films, key=lambda row: _SHOWN_FIRST.index(row.alpha), default=None)
     return None if first is None else by_name[first.name]
