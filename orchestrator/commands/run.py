@@ -173,6 +173,7 @@ def run(
     from orchestrator.run.request import Request, Surroundings
     from orchestrator.run.run import run as run_job
     from orchestrator.run.said import lasting_lines
+    from orchestrator.run.typed import typed
     from orchestrator.watch.sender import Sender
     from pipeline.stages.matting.fetch import fetch_model, settle_model
 
@@ -191,7 +192,9 @@ def run(
     )
     sender = Sender(settings.notify.to, around.say)
     around = replace(around, sender=sender)
-    request = Request(inputs, out, settings, fresh, dry_run, price_per_hour, cluster)
+    request = Request(
+        inputs, out, settings, fresh, dry_run, price_per_hour, cluster, typed(sys.argv)
+    )
 
     def work() -> int:
         if gated and not dry_run:

@@ -20,6 +20,7 @@ _OPTIONAL: dict[str, tuple[type, ...]] = {
     "max_frames": (int, type(None)),
     "every": (int,),
     "left_out": (list,),
+    "differs": (dict,),
 }
 
 
@@ -42,6 +43,7 @@ def sound_record(said: Any) -> tuple[dict[str, Any], int]:
     record = {
         **said,
         "version": str(said.get("version", "")),
+        "command": str(said.get("command", "")),
         "started": printable(said["started"], 40),
         "videos": videos,
         "set_aside": sound,

@@ -10,34 +10,30 @@ from pathlib import Path
 from urllib.parse import quote
 
 from orchestrator.report.charts import area_path, busy_shares
-from orchestrator.report.findings import TimedFlag, at_the_edge
-from orchestrator.report.report import VideoReport
+from orchestrator.report.needs import FLAGS, Need, needs, reasons
+from orchestrator.report.report import RunFacts, VideoFacts, VideoReport
 from orchestrator.report.stage_shares import bottleneck, in_words
 from orchestrator.report.state import PageState, VideoPhase
 from orchestrator.report.stills.reuse import picture_key
 from orchestrator.report.stills.stills import Moment, Pictures, moments, shown_output
-from orchestrator.words import clock, counted, precise, readable_size
+from orchestrator.settings.overrides import may_differ
+from orchestrator.words import clock, precise, readable_size
+from pipeline.contract import OutputFile
 from pipeline.contract.video import CUT_OFF
 from pipeline.deliverables.formats import FORMATS
-from pipeline.judge.doubt import Doubt
 from pipeline.text import printable
-
-#: A symbol and words for each kind of flag; both are shown, whatever the colour.
-FLAGS = {
-    "empty": ("∅", "nothing is matted"),
-    "jump": ("⇅", "the matte's area jumps"),
-    "eyes_disagree": ("≠", "the eyes disagree"),
-    "flicker": ("≈", "the matte flickers"),
-    "touches_edge": ("⊣", "the subject is cut off at the edge"),
-}
 
 _LAYOUTS = {"mono": "one eye", "sbs": "two eyes, side by side", "tb": "two eyes, one over another"}
 
 #: What browsers play, by the end of the name.
 _PLAYED = {".webm": "video/webm", ".mp4": "video/mp4", ".mov": "video/quicktime"}
 
-#: Flags of a video that are listed at once, and at the most.
-FIRST_FLAGS, MOST_FLAGS = 8, 100
+#: The type of HEVC with an alpha layer in a page. Apple's browsers take it, and see its alpha. The
+#: others see none, some play HEVC, but none of them takes this type: they go on to the next file.
+_APPLE = 'video/quicktime; codecs="hvc1"'
+
+#: Flags of a kind that are listed at once.
+FIRST_FLAGS = 8
 
 #: How the notes begin that say what the flags say better.
 _OF_FLAGS = "deserves a look: "
@@ -53,36 +49,44 @@ class Badge:
 
 
 @dataclass(frozen=True, slots=True)
-class FlagLine:
-    """One flag; `begin_s` is a time of the output.
+class Link:
+    """A file in OUT, by an address relative to the page; None where it lies elsewhere.
 
     Attributes:
-        left, width: of its mark on the line of time, in per cent of the length.
+        for_whom: what it is for; empty where that is not known.
     """
-
-    kind: str
-    symbol: str
-    words: str
-    times: str
-    begin_s: float
-    left: float
-    width: float
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A file in OUT, by an address relative to the page; None where it lies elsewhere."""
 
     words: str
     address: str | None
+    for_whom: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How both eyes lie in a picture, so that one of them can be shown alone.
+
+    Attributes:
+        kind: "sbs", "tb" or "mono", for the style; with "swapped" behind it where the right eye
+            comes first.
+        eye, both: width by height of one eye and of the whole.
+    """
+
+    kind: str
+    eye: float
+    both: float
 
 
 @dataclass(frozen=True, slots=True)
 class Player:
-    """An output that a browser may play."""
+    """Outputs that a browser may play: it takes the first that it can.
+
+    Attributes:
+        address: of the one that is linked.
+        sources: address and type of each.
+    """
 
     address: str
-    kind: str
+    sources: tuple[tuple[str, str], ...]
     alpha: bool
     width: int
     height: int
@@ -90,12 +94,13 @@ class Player:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A frame with its pictures."""
+    """A frame with its pictures; `is_empty`: its result is said to hold nothing."""
 
     words: str
     time: str
     seconds: float
     pictures: Pictures
+    is_empty: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +109,14 @@ class Card:
 
     Attributes:
         key: for addresses within the page.
-        reasons: why it deserves a look; empty where it does not.
+        reasons: why it deserves a look; empty where it does not. `needs` tells the same at length.
         order: where it comes among the others.
+        source_view, result_view: of its pictures.
+        can_wipe: its result lies on its source, pixel by pixel.
+        marks: of flags on the line of time: from where and how far, in per cent.
+        ticks: borders of segments on it, in per cent.
+        own: settings that differ from the defaults; None where they are not known.
+        load: how busy the machine and the stages were.
         done: frames done and to do, while it is in work.
     """
 
@@ -113,20 +124,24 @@ class Card:
     name: str
     badge: Badge
     reasons: tuple[str, ...]
+    needs: tuple[Need, ...]
     order: tuple[float, ...]
     about: str
+    source_view: View
+    result_view: View
+    can_wipe: bool
     player: Player | None
     outputs: tuple[Link, ...]
-    flags: tuple[FlagLine, ...]
     more_flags: int
+    marks: tuple[tuple[float, float], ...]
+    ticks: tuple[float, ...]
     area: str
     shown: tuple[Shown, ...]
     pictures_key: str
     facts: tuple[tuple[str, str], ...]
+    own: tuple[tuple[str, str], ...] | None
+    load: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
-    doubts: tuple[Doubt, ...]
-    error: str
-    advice: str
     done: tuple[int, int] | None
 
 
@@ -156,20 +171,6 @@ def _in_order(state: PageState) -> list[int]:
     return sorted(range(len(state.report.videos)), key=lambda number: _order(state, number))
 
 
-def reasons(video: VideoReport) -> Iterator[str]:
-    """Why a video deserves a look, the gravest first."""
-    if video.error is not None:
-        yield video.result
-    for doubt in video.doubts:
-        yield f"doubtful: {printable(doubt.seen)}"
-    for kind, count in Counter(flag.kind for flag in video.flags).most_common():
-        words = FLAGS[kind][1]
-        yield f"{words} ({counted(count, 'place')})" if count > 1 else words
-    if video.concealed_frames:
-        yield f"{counted(video.concealed_frames, 'frame')} could not be decoded"
-    yield from (printable(note) for note in video.notes if note.startswith(CUT_OFF))
-
-
 def address(path: str, out: str) -> str | None:
     """Of a file in OUT, relative to the page; None where it does not lie in OUT."""
     relative = os.path.relpath(path, out)
@@ -185,6 +186,8 @@ def _order(state: PageState, number: int) -> tuple[float, ...]:
         return (0, number)
     if video.doubts:
         return (0.5, number)
+    if video.left_out:
+        return (0.75, number)
     if next(reasons(video), None) is not None:
         return (1, -len({flag.kind for flag in video.flags}), -flagged, number)
     ranks = {"in work": 2, "is joined": 2, "waits": 5, "ended": 3}
@@ -196,29 +199,37 @@ def _order(state: PageState, number: int) -> tuple[float, ...]:
 
 def _card(state: PageState, number: int, pictures: Sequence[Pictures]) -> Card:
     video, standing = state.report.videos[number], state.standings[number]
-    flags = tuple(_flag(video, flag) for flag in video.flags[:MOST_FLAGS])
+    found = tuple(needs(video))
+    flags = [flag for need in found for flag in need.flags]
     working = standing in ("in work", "is joined") or (
         video.result == "not finished" and video.frames_done > 0
     )
+    source_view, result_view = _views(video)
     return Card(
         key=f"v{number}",
         name=printable(video.name),
         badge=_badge(state, video, standing),
         reasons=tuple(reasons(video)),
+        needs=found,
         order=_order(state, number),
         about=_about(video),
+        source_view=source_view,
+        result_view=result_view,
+        can_wipe=source_view == result_view,
         player=_player(video, state.report.run.out),
-        outputs=tuple(_link(output.path, output.size_bytes, state) for output in video.outputs),
-        flags=flags,
+        outputs=tuple(_link(output, state) for output in video.outputs),
         more_flags=len(video.flags) - len(flags) + video.dropped_flags,
+        marks=tuple((flag.left, flag.width) for flag in flags),
+        ticks=tuple(_ticks(video)),
         area=area_path(video.area),
         pictures_key=picture_key(video),
         shown=tuple(_shown(video, moments(video), pictures)),
-        facts=tuple(_facts(state, video)),
-        notes=tuple(printable(n) for n in video.notes if not n.startswith(_OF_FLAGS)),
-        doubts=video.doubts,
-        error="" if video.error is None else printable(video.error.message),
-        advice="" if video.error is None else printable(video.error.advice),
+        facts=tuple(_facts(video)),
+        own=_own_settings(state.report.run, video),
+        load=tuple(_load(state, video)),
+        notes=tuple(
+            printable(note) for note in video.notes if not note.startswith((_OF_FLAGS, CUT_OFF))
+        ),
         done=(video.frames_done, video.frames) if working else None,
     )
 
@@ -250,58 +261,86 @@ def _about(video: VideoReport) -> str:
     )
 
 
+def _views(video: VideoReport) -> tuple[View, View]:
+    """Of the source and of what is shown of the result."""
+    facts, output = video.facts, shown_output(video)
+    source = _view(facts) if facts is not None else View("mono", 2.0, 2.0)
+    row = None if output is None else FORMATS.get(output.deliverable)
+    if row is not None and row.alpha == "packed":
+        return source, View("sbs", 1.0, 2.0)
+    return source, source
+
+
+def _view(facts: VideoFacts) -> View:
+    both = facts.width / facts.height
+    eye = both * {"mono": 1, "sbs": 0.5, "tb": 2}[facts.layout]
+    swapped = " swapped" if facts.right_first and facts.layout != "mono" else ""
+    return View(facts.layout + swapped, round(eye, 4), round(both, 4))
+
+
 def _player(video: VideoReport, out: str) -> Player | None:
     output = shown_output(video)
-    kind = _PLAYED.get(Path(output.path).suffix) if output is not None else None
-    where = None if output is None else address(output.path, out)
-    if output is None or kind is None or where is None or video.facts is None:
+    if output is None or video.facts is None:
+        return None
+    sources = []
+    layered = [o for o in video.outputs if (f := FORMATS.get(o.deliverable)) and f.alpha == "layer"]
+    for each, kind in (
+        *((each, _APPLE) for each in layered),
+        (output, _PLAYED.get(Path(output.path).suffix)),
+    ):
+        where = address(each.path, out)
+        if kind is not None and where is not None:
+            sources.append((where, kind))
+    if not sources:
         return None
     row = FORMATS.get(output.deliverable)
     transparent = row is not None and row.is_transparent
-    return Player(where, kind, transparent, video.facts.width, video.facts.height)
+    width, height = video.facts.width, video.facts.height
+    return Player(sources[-1][0], tuple(sources), transparent, width, height)
 
 
-def _link(path: str, size_bytes: int, state: PageState) -> Link:
-    words = f"{printable(Path(path).name)}, {readable_size(size_bytes)}"
-    return Link(words, address(path, state.report.run.out))
+def _link(output: OutputFile, state: PageState) -> Link:
+    words = f"{printable(Path(output.path).name)}, {readable_size(output.size_bytes)}"
+    row = FORMATS.get(output.deliverable)
+    for_whom = row.for_whom if row is not None else ""
+    return Link(words, address(output.path, state.report.run.out), printable(for_whom))
 
 
-def _flag(video: VideoReport, flag: TimedFlag) -> FlagLine:
-    facts = video.facts
-    first, rate = (facts.first_frame, facts.frame_rate) if facts else (0, 1.0)
-    begin_s = max(0, flag.first_frame - first) / rate
-    end_s = max(0, flag.last_frame + 1 - first) / rate
-    whole_s = max(video.frames / rate, end_s, 1e-6)
-    symbol, words = FLAGS[flag.kind]
-    times = precise(begin_s)
-    if end_s - begin_s >= 0.1:
-        times = f"{times} to {precise(end_s)}"
-    if flag.kind == "touches_edge":
-        words = f"the subject is cut off{at_the_edge(flag)}"
-    eye = {None: "", 0: ", left eye", 1: ", right eye"}[flag.eye]
-    return FlagLine(
-        kind=flag.kind,
-        symbol=symbol,
-        words=words + eye,
-        times=times,
-        begin_s=round(begin_s, 3),
-        left=round(100 * begin_s / whole_s, 2),
-        width=round(100 * (end_s - begin_s) / whole_s, 2),
-    )
+def _ticks(video: VideoReport) -> Iterator[float]:
+    """Where segments meet; nowhere at the ends."""
+    for start in video.segment_starts[1:]:
+        place = start - video.segment_starts[0]
+        if 0 < place < video.frames:
+            yield round(100 * place / video.frames, 2)
 
 
 def _shown(
     video: VideoReport, chosen: Sequence[Moment], pictures: Sequence[Pictures]
 ) -> Iterator[Shown]:
     by_frame = {picture.frame: picture for picture in pictures}
+    all_empty = any(doubt.kind == "nothing_found" for doubt in video.doubts)
     for moment in chosen:
         if moment.frame in by_frame and video.facts is not None:
             seconds = moment.frame / video.facts.frame_rate
             why = FLAGS[moment.why][1] if moment.why in FLAGS else moment.why
-            yield Shown(why, precise(seconds), round(seconds, 3), by_frame[moment.frame])
+            is_empty = all_empty or moment.why == "empty"
+            drawn = by_frame[moment.frame]
+            yield Shown(why, precise(seconds), round(seconds, 3), drawn, is_empty)
 
 
-def _facts(state: PageState, video: VideoReport) -> Iterator[tuple[str, str]]:
+def _own_settings(run: RunFacts, video: VideoReport) -> tuple[tuple[str, str], ...] | None:
+    """What differs from the defaults for this video, as far as it concerns videos."""
+    if not video.of_this_run or video.facts is None:
+        return None
+    merged = {**run.changed, **video.differs}
+    return tuple(
+        (printable(key), printable(value))
+        for key, value in sorted(merged.items())
+        if may_differ(*key.partition(".")[::2])
+    )
+
+
+def _facts(video: VideoReport) -> Iterator[tuple[str, str]]:
     if video.frames:
         done = video.frames_done == video.frames
         yield "Frames", f"{video.frames}" if done else f"{video.frames_done} of {video.frames}"
@@ -309,6 +348,15 @@ def _facts(state: PageState, video: VideoReport) -> Iterator[tuple[str, str]]:
         yield "Time", clock(video.seconds)
     if video.frames_per_second:
         yield "Speed", f"{video.frames_per_second:.1f} frames/s"
+    if video.decoders:
+        yield "Decoded by", "; ".join(map(printable, video.decoders))
+    if video.retries:
+        yield "Attempts lost", f"{video.retries}, made again" + "".join(_losses(video))
+    if video.subject_depth_m is not None:
+        yield "Subject's distance", f"about {video.subject_depth_m:.1f} m"
+
+
+def _load(state: PageState, video: VideoReport) -> Iterator[tuple[str, str]]:
     if video.started_s is not None and video.ended_s is not None:
         shares = busy_shares(state.report.load, video.started_s, video.ended_s)
         if shares:
@@ -317,12 +365,6 @@ def _facts(state: PageState, video: VideoReport) -> Iterator[tuple[str, str]]:
         yield "Stages busy", printable(in_words(video.stages))
         if narrow := bottleneck(video.stages):
             yield "Bottleneck", printable(narrow)
-    if video.decoders:
-        yield "Decoded by", "; ".join(map(printable, video.decoders))
-    if video.retries:
-        yield "Attempts lost", f"{video.retries}, made again" + "".join(_losses(video))
-    if video.subject_depth_m is not None:
-        yield "Subject's distance", f"about {video.subject_depth_m:.1f} m"
 
 
 def _losses(video: VideoReport) -> Iterator[str]:

@@ -12,7 +12,7 @@ import signal
 import struct
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -22,11 +22,12 @@ from typing import IO
 
 from orchestrator.exit_status import STOPPED
 from orchestrator.report.cards import look_order
+from orchestrator.report.newest import NewestSegment
 from orchestrator.report.page import Album, render
 from orchestrator.report.report import VideoReport
 from orchestrator.report.state import PageState
-from orchestrator.report.stills.reuse import kept_pictures, picture_key
-from orchestrator.report.stills.stills import Pictures, draw, draw_request
+from orchestrator.report.stills.reuse import Kept, kept_pictures, picture_key
+from orchestrator.report.stills.stills import Pictures, draw, draw_request, segment_request
 from pipeline.contract import VideoInfo
 from pipeline.errors import DiskError
 from pipeline.files.disk import write_file
@@ -36,6 +37,10 @@ ROOM_BYTES = 20_000_000
 
 #: For one video's pictures; at 8K a frame far behind a keyframe takes most of a minute.
 DRAW_S = 240.0
+
+#: For the thumbnail of a video in work: the most that one takes, and how often one is made.
+LATEST_S = 60.0
+LATEST_EVERY_S = 30.0
 
 #: What is left to be drawn when the run has ended may take so long.
 LAST_DRAW_S = 60.0
@@ -50,6 +55,7 @@ MOST_BUSY = 0.1
 _HEAD = struct.Struct("<Q")
 
 Draw = Callable[[VideoReport, VideoInfo], tuple[Pictures, ...]]
+DrawLatest = Callable[[VideoReport, NewestSegment], tuple[Pictures, ...]]
 
 
 def send_state(line: IO[bytes], state: PageState, infos: dict[str, VideoInfo]) -> None:
@@ -74,28 +80,46 @@ def draw_video(video: VideoReport, info: VideoInfo) -> tuple[Pictures, ...]:
     return () if request is None else draw(request, DRAW_S)
 
 
+def draw_latest(video: VideoReport, newest: NewestSegment) -> tuple[Pictures, ...]:
+    """A thumbnail of a video in work; none where it cannot be made."""
+    request = segment_request(video, newest.path, newest.deliverable, LATEST_S)
+    return () if request is None else draw(request, LATEST_S)
+
+
 class Gallery:
     """Pictures of the videos that are done, made one video after another in a thread.
 
+    When there are none to make, it makes a thumbnail of a video in work now and then.
+
     Args:
         room_bytes: when so much text is there no more is made.
-        kept: pictures of an earlier page, by `picture_key`.
+        kept: pictures of an earlier page.
     """
 
     def __init__(
         self,
         draw: Draw = draw_video,
         room_bytes: int = ROOM_BYTES,
-        kept: Mapping[str, tuple[Pictures, ...]] | None = None,
+        kept: Kept | None = None,
+        draw_latest: DrawLatest = draw_latest,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._draw = draw
-        self._kept = dict(kept or {})
+        self._draw_latest = draw_latest
+        self._clock = clock
+        kept = kept or Kept()
+        self._kept = dict(kept.pictures)
+        self._kept_latest = dict(kept.latest)
         self._room_bytes = room_bytes
         self._infos: dict[str, VideoInfo] = {}
         self._made: dict[str, tuple[Pictures, ...]] = {}
         self._failed: set[str] = set()
         self._thread = ThreadPoolExecutor(1, "pictures")
         self._in_hand: tuple[str, Future[tuple[Pictures, ...]]] | None = None
+        self._latest: dict[str, str] = {}
+        self._latest_of: dict[str, int] = {}
+        self._latest_in_hand = False
+        self._next_latest_at = float("-inf")
 
     def album(self, state: PageState, infos: dict[str, VideoInfo]) -> Album:
         """What is there; and let the next be made, of those that deserve a look first."""
@@ -109,15 +133,46 @@ class Gallery:
         for video in wanted:
             if self._kept and (known := self._kept.pop(picture_key(video), None)):
                 self._made[video.id] = known
+        if self._kept_latest:
+            for video in state.report.videos:
+                if video.frames_done and not video.outputs:
+                    known_latest = self._kept_latest.pop(picture_key(video), None)
+                    if known_latest is not None:
+                        self._latest.setdefault(video.id, known_latest)
         missing = [video for video in wanted if video.id not in self._made]
-        full = sum(p.num_bytes for made in self._made.values() for p in made) >= self._room_bytes
+        pictures = sum(p.num_bytes for made in self._made.values() for p in made)
+        full = pictures + sum(map(len, self._latest.values())) >= self._room_bytes
+        self._latest = {id: t for id, t in self._latest.items() if id not in self._made}
+        latest = dict(self._latest)
         if full:
-            return Album(dict(self._made), left_out=len(missing))
-        if missing and self._in_hand is None:
+            return Album(dict(self._made), left_out=len(missing), latest=latest)
+        if self._in_hand is None and missing:
             video = missing[0]
             info = self._infos[video.id]
+            self._latest_in_hand = False
             self._in_hand = video.id, self._thread.submit(self._draw, video, info)
-        return Album(dict(self._made), awaited=len(missing))
+        elif self._in_hand is None and state.ending is None:
+            self._begin_latest(state)
+        return Album(dict(self._made), awaited=len(missing), latest=latest)
+
+    def _begin_latest(self, state: PageState) -> None:
+        """Let the video be drawn whose thumbnail is the oldest, if it has a newer segment."""
+        if self._clock() < self._next_latest_at:
+            return
+        drawn = self._latest_of  # the oldest first
+        due = [id for id, newest in state.newest.items() if drawn.get(id) != newest.number]
+        if not due:
+            return
+        order = list(drawn)
+        id = min(due, key=lambda id: order.index(id) if id in order else -1)
+        video = next((video for video in state.report.videos if video.id == id), None)
+        if video is None:
+            return
+        drawn.pop(id, None)
+        drawn[id] = state.newest[id].number
+        self._next_latest_at = self._clock() + LATEST_EVERY_S
+        self._latest_in_hand = True
+        self._in_hand = id, self._thread.submit(self._draw_latest, video, state.newest[id])
 
     def wait(self, seconds: float) -> None:
         """Wait for what is in hand."""
@@ -134,7 +189,11 @@ class Gallery:
         except Exception:  # pictures for people: the page goes on without them
             made = ()
         self._in_hand = None
-        if made:
+        if self._latest_in_hand:
+            self._latest_in_hand = False
+            if made and made[0].thumb:
+                self._latest[video] = made[0].thumb
+        elif made:
             self._made[video] = made
         else:
             self._failed.add(video)

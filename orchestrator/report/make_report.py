@@ -23,6 +23,7 @@ from orchestrator.report.report import (
     WorkerReport,
 )
 from orchestrator.report.stage_shares import shares
+from orchestrator.settings.changed import value_text
 from orchestrator.watch.device_load import LoadPoint, mean
 from orchestrator.words import counted
 from pipeline.contract import Finding
@@ -174,6 +175,7 @@ def _video_report(
             first_frame=job.segments[0][0],
             every=job.settings.every,
             phase=job.settings.phase,
+            right_first=job.info.right_first,
             model=job.settings.matting.model,
             model_why=job.model_why,
         ),
@@ -186,6 +188,8 @@ def _video_report(
         area=found.area,
         stages=shares(state.stage_seconds, state.wall_s),
         left_out=job.left_out,
+        segment_starts=tuple(start for start, _ in job.segments),
+        differs={str(key): value_text(value) for key, value in job.differing},
     )
 
 

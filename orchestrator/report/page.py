@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
 from orchestrator.report.cards import FIRST_FLAGS, Card, cards
 from orchestrator.report.charts import HEIGHT, WIDTH, load_charts
+from orchestrator.report.needs import reasons
 from orchestrator.report.state import PageState
 from orchestrator.report.stills.stills import Pictures
 from orchestrator.words import clock, counted, readable_size
@@ -21,6 +23,7 @@ from pipeline.text import printable
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 #: How often a page renews itself in a browser, in seconds.
 REFRESH_S = 10
@@ -45,12 +48,14 @@ class Album:
         awaited: videos whose pictures are still to be made.
         not_made: videos whose pictures there was no time for.
         left_out: videos for which there was no room on the page.
+        latest: thumbnails of videos in work, by their ids.
     """
 
     pictures: dict[str, tuple[Pictures, ...]]
     awaited: int = 0
     not_made: int = 0
     left_out: int = 0
+    latest: Mapping[str, str] = field(default_factory=dict)
 
 
 def render(state: PageState, album: Album) -> str:
@@ -66,7 +71,7 @@ def render(state: PageState, album: Album) -> str:
         lede=_lede(state),
         totals=_totals(state),
         done=_frames(state),
-        look=[card for card in made[:MOST_CARDS] if card.reasons],
+        groups=_groups(state, made[:MOST_CARDS]),
         cards=made[:MOST_CARDS],
         briefly=made[MOST_CARDS:],
         waiting=waiting,
@@ -74,6 +79,7 @@ def render(state: PageState, album: Album) -> str:
         charts=load_charts(state.report.load),
         chart_size=(WIDTH, HEIGHT),
         album=album,
+        thumbs=_thumbs(state, made[:MOST_CARDS], album),
         first_flags=FIRST_FLAGS,
         clock=clock,
         workers=list(zip(state.report.workers, state.doing, strict=False)),
@@ -87,14 +93,39 @@ def render(state: PageState, album: Album) -> str:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Thumb:
+    """`frame` is of the outputs."""
+
+    frame: int
+    data: str
+
+
+def _thumbs(state: PageState, made: Sequence[Card], album: Album) -> dict[str, _Thumb]:
+    """By the keys of the cards: of each video the picture that it is known by."""
+    found = {
+        f"v{number}": _Thumb(0, album.latest[video.id])
+        for number, video in enumerate(state.report.videos)
+        if video.id in album.latest
+    }
+    for card in made:
+        for shown in card.shown:
+            if shown.pictures.thumb:
+                found[card.key] = _Thumb(shown.pictures.frame, shown.pictures.thumb)
+    return found
+
+
 def _only_waits(state: PageState, card: Card) -> bool:
     return card.badge.word == "waits" and card.done is None
 
 
 def _headline(state: PageState) -> str:
+    """While the run goes on, how far it is; then how many videos look good, and how many do not."""
     videos = state.report.videos
     if not videos:
         return "No videos"
+    if state.ending is not None:
+        return _verdict(state)
     done = sum(video.result in ("done", "done earlier") for video in videos)
     doubtful = sum(video.result == "doubtful" for video in videos)
     if done == len(videos):
@@ -104,6 +135,39 @@ def _headline(state: PageState) -> str:
         return "The video is doubtful"
     also = f", {doubtful} doubtful" if doubtful else ""
     return f"{done} of {counted(len(videos), 'video')} done{also}"
+
+
+def _verdict(state: PageState) -> str:
+    """``3 look good, 1 needs you``: every video is counted once."""
+    videos = state.report.videos
+    need = sum(next(reasons(video), None) is not None for video in videos)
+    open_ended = sum(
+        video.result == "not finished" and next(reasons(video), None) is None for video in videos
+    )
+    good = len(videos) - need - open_ended
+    told = (
+        (good, "looks good", "look good"),
+        (need, "needs you", "need you"),
+        (open_ended, "is not finished", "are not finished"),
+    )
+    parts = [(count, one if count == 1 else more) for count, one, more in told if count]
+    if len(parts) == 1:
+        whole = {1: "The video", 2: "Both videos"}.get(len(videos), f"All {len(videos):,} videos")
+        return f"{whole} {parts[0][1]}"
+    return ", ".join(f"{count:,} {words}" for count, words in parts)
+
+
+def _groups(state: PageState, made: Sequence[Card]) -> list[tuple[str, str, list[Card]]]:
+    """The videos by what is to be done about them: an id, a heading, and those that there are."""
+    need = [card for card in made if card.reasons]
+    good = [card for card in made if not card.reasons and card.badge.kind == "good"]
+    work = [card for card in made if not card.reasons and card.badge.kind != "good"]
+    groups = (
+        ("look", "Need you", need),
+        ("work", "Not finished" if state.ending else "In work", work),
+        ("good", "Look good", good),
+    )
+    return [group for group in groups if group[2]]
 
 
 def _lede(state: PageState) -> str:
@@ -177,6 +241,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_printable,
     )
+    environment.filters["lines"] = _lines
     environment.filters["number"] = lambda value: f"{value:,}"
     return environment
 
@@ -184,6 +249,13 @@ def _environment() -> Environment:
 def _printable(value: object) -> object:
     """Text that comes from elsewhere, without control characters; ours (Markup) as it is."""
     return printable(value) if type(value) is str else value
+
+
+def _lines(text: str) -> Markup:
+    """Text of ours in lines, which stay lines."""
+    from markupsafe import Markup
+
+    return Markup("\n").join(printable(line) for line in text.split("\n"))
 
 
 @cache

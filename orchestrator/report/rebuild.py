@@ -42,6 +42,7 @@ from orchestrator.report.report import (
     with_outputs,
 )
 from orchestrator.report.state import PageState, all_ended
+from orchestrator.settings.changed import changed_settings
 from orchestrator.watch.device_load_file import read_load
 from orchestrator.watch.standing import read_standing
 from pipeline.contract import MattingSettings, VideoInfo, VideoSettings
@@ -179,6 +180,8 @@ def _rebuilt(
         settings=record["fingerprint"],
         started_at=begun,
         ended_at=standing.updated if standing is not None else begun,
+        command=record["command"],
+        changed=changed_settings(record["settings"]),
     )
     return make_report(
         facts,
@@ -237,6 +240,7 @@ def _job(record: Mapping[str, Any], video: Mapping[str, Any], info: VideoInfo) -
         work_dir="",
         model_why=video.get("model_why", ""),
         left_out=tuple(video.get("left_out", ())),
+        differing=tuple(video.get("differs", {}).items()),
     )
 
 

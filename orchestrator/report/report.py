@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -40,6 +40,9 @@ class RunFacts:
     Attributes:
         started_at, ended_at: with their time zone.
         settings: fingerprint of the settings that decide pixels.
+        command: that began it, as a shell takes it; what `--on-done` runs is left out. Empty where
+            it is not known.
+        changed: settings that differ from the defaults, by ``group.key``, as text.
     """
 
     version: str
@@ -48,6 +51,8 @@ class RunFacts:
     settings: str
     started_at: datetime
     ended_at: datetime
+    command: str = ""
+    changed: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,7 @@ class VideoFacts:
         model_why: why it was chosen; empty where a person named it.
         every, phase: all numbers of frames count the frames taken: frame k is frame ``phase + k *
             every`` of the source. 1 and 0 where all are taken.
+        right_first: the right eye is the left (or upper) half of the picture.
     """
 
     width: int
@@ -74,6 +80,7 @@ class VideoFacts:
     model_why: str = ""
     every: int = 1
     phase: int = 0
+    right_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +112,8 @@ class VideoReport:
         area: see `MatteSummary`.
         of_this_run: it was asked for; otherwise an earlier run left it in OUT.
         left_out: formats that were asked for and cannot be made of it; the notes say why.
+        segment_starts: first frame of each of its segments, ascending.
+        differs: settings that its overrides change, by ``group.key``, as text.
         stages: the share of the segments' time for which each stage was at work, 0..1, by its
             name, over all segments, an earlier run's too; null if none was measured.
     """
@@ -137,6 +146,8 @@ class VideoReport:
     stages: Mapping[str, float] | None = None
     left_out: tuple[str, ...] = ()
     of_this_run: bool = True
+    segment_starts: tuple[int, ...] = ()
+    differs: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from orchestrator.fleet.snapshot import Snapshot
 from orchestrator.out.folder import OutFolder
 from orchestrator.report.findings import FindingsReader
 from orchestrator.report.make_report import make_report
+from orchestrator.report.newest import NewestSegments
 from orchestrator.report.rebuild import reports_of_others
 from orchestrator.report.report import Report, RunFacts, VideoReport
 from orchestrator.report.state import PageState, all_ended, doings, standings
@@ -44,6 +45,7 @@ class RunPage(PageWriter):
         self.facts = facts
         self._plan = plan
         self._entries = entries
+        self._segments = NewestSegments(entries)
         self._first: Snapshot | None = None
         self._load_file = LoadFile(out.path)
         self._others: tuple[VideoReport, ...] | None = None
@@ -105,11 +107,15 @@ class RunPage(PageWriter):
         standing = read_standing(self._out.path)
         if standing is not None and standing.updated < self.facts.started_at:  # an earlier run's
             standing = None
+        working = {
+            video.id for video in snapshot.videos if video.status in ("running", "finishing")
+        }
         return PageState(
             report=report,
             now=now,
             ending=None,
             standings=standings(report, snapshot),
+            newest=self._segments.of(job for job in plan.jobs if job.id in working),
             doing=doings(snapshot),
             frames_per_second=standing.fps if standing is not None else None,
             to_go_s=standing.to_go_s if standing is not None else None,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
 from orchestrator.fleet.snapshot import Snapshot, VideoState, WorkerState
+from orchestrator.report.newest import NewestSegment
 from orchestrator.report.report import Report
 from orchestrator.words import counted
 
@@ -27,6 +29,7 @@ class PageState:
         standings: of the videos of `report`, in its order.
         doing: of its workers, in words.
         frames_per_second, to_go_s: of the whole run; None where they are not known.
+        newest: finished segments of the videos in work, by the videos' ids.
     """
 
     report: Report
@@ -36,6 +39,7 @@ class PageState:
     doing: tuple[str, ...] = ()
     frames_per_second: float | None = None
     to_go_s: float | None = None
+    newest: Mapping[str, NewestSegment] = field(default_factory=dict, hash=False)
 
 
 def all_ended(report: Report) -> tuple[VideoPhase, ...]:

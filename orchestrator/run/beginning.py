@@ -60,6 +60,7 @@ def _record(
     return {
         "version": version("vrmatte"),
         "started": started.isoformat(timespec="seconds"),
+        "command": ctx.request.command,
         "inputs": [printable(str(path.absolute())) for path in ctx.request.inputs],
         "fingerprint": video_settings(settings).fingerprint(),
         "preset": settings.preset,

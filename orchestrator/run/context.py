@@ -21,7 +21,8 @@ from orchestrator.out.journal import Journal
 from orchestrator.plan.per_file import PerFile
 from orchestrator.report.report import RunFacts
 from orchestrator.run.request import Request, Surroundings
-from orchestrator.settings.settings import Settings, video_settings
+from orchestrator.settings.changed import changed_settings
+from orchestrator.settings.settings import Settings, as_mapping, video_settings
 from pipeline.text import printable
 from workers.log import log_to, stop_logging
 
@@ -64,6 +65,8 @@ class RunContext:
             settings=video_settings(self.settings).fingerprint(),
             started_at=self.started_at,
             ended_at=self.started_at,
+            command=self.request.command,
+            changed=changed_settings(as_mapping(self.settings)),
         )
 
 

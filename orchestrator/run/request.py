@@ -46,6 +46,7 @@ class Request:
         dry_run: show the plan and end.
         price_per_hour: of this machine, in any currency, to estimate the cost.
         cluster: address of the Ray cluster that does the work; None: this machine does.
+        command: as it was typed, for the report; see `orchestrator.run.typed`.
     """
 
     inputs: tuple[Path, ...]
@@ -55,6 +56,7 @@ class Request:
     dry_run: bool = False
     price_per_hour: float | None = None
     cluster: str | None = None
+    command: str = ""
 
 
 class Supervise(Protocol):

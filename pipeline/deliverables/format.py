@@ -96,6 +96,7 @@ class Format:
         name: as it is asked for; lower case.
         factory: ``"module:attribute"``, a `pipeline.deliverables.base.DeliverableFactory`.
         description: for people, in a few words.
+        for_whom: what its files are for, for people: "for ...". Empty: nothing is said.
         ending: of the file's name, behind the tags that say what the picture shows.
         before_tags: of the file's name, before these tags.
         codec: FFmpeg's name; None: `encoding.codec` decides.
@@ -116,6 +117,7 @@ class Format:
     name: str
     factory: str
     description: str
+    for_whom: str = ""
     ending: str
     before_tags: str = ""
     codec: str | None

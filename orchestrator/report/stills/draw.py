@@ -26,6 +26,19 @@ from pipeline.source.signature import CONTAINERS
 SIDE = 480
 _QUALITY = 62
 
+#: Pixels: the longer side of a thumbnail, which shows the left eye.
+THUMB_SIDE = 240
+
+#: Pixels: the sides of the crop that shows an edge at full resolution.
+EDGE_SIDE = 320
+
+#: A result in which a smaller share of the pixels is seen counts as empty.
+_LEAST_SEEN = 0.002
+
+#: Alpha, 0..255, that counts as half transparent, and pixels of it that make an edge.
+_SOFT = (24, 231)
+_LEAST_SOFT = 256
+
 _MEMORY_BYTES = 4 << 30  # HEVC of 8192x4096 in 10 bits takes 1.0 GB
 _ANSWER_BYTES = 8 << 20
 _THREADS = 1  # the cores are for the work
@@ -38,9 +51,11 @@ def main(asked: str) -> None:
     os.nice(10)  # the run has priority
     answer = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)  # what libraries print is no answer
+    thumb = edge = ""
     for frame in request.frames:
         # The result first, and each frame by itself: a source that is gone costs its picture only.
-        result = _result(request, frame)
+        pixels = _result(request, frame)
+        result = None if pixels is None else _small(pixels)
         source = _source(request, frame)
         if request.is_matte and result is not None and source is not None:
             source.putalpha(result.convert("L").resize(source.size))
@@ -49,8 +64,14 @@ def main(asked: str) -> None:
         drawn = result or source
         if drawn is None:
             continue
+        # One of each for a video.
+        is_first_thumb, is_first_edge = not thumb, not edge
+        thumb = thumb or _as_text(_thumb(request, result, source))
+        edge = edge or _as_text(_edge(request, pixels))
         line = {
             "frame": frame,
+            "thumb": thumb if is_first_thumb else "",
+            "edge": edge if is_first_edge else "",
             "source": _as_text(source),
             "matte": _as_text(matte),
             "result": _as_text(result),
@@ -60,10 +81,72 @@ def main(asked: str) -> None:
         answer.flush()
 
 
-def _result(request: DrawRequest, frame: int) -> Image.Image | None:
+def _result(request: DrawRequest, frame: int) -> Any | None:
+    """uint8 ``[H, W, 3 or 4]``."""
     seconds = frame / request.frame_rate
-    picture = _picture(request.output, 0, seconds, request.frame_rate)
-    return None if picture is None else _small(picture)
+    return _picture(request.output, 0, seconds, request.frame_rate)
+
+
+def _thumb(
+    request: DrawRequest, result: Image.Image | None, source: Image.Image | None
+) -> Image.Image | None:
+    """The left eye of the result; of the source where the result is empty."""
+    shown = result
+    if result is not None and result.mode == "RGBA" and source is not None:
+        seen = np.asarray(result.getchannel("A")) >= _SOFT[0]
+        shown = source if seen.mean() < _LEAST_SEEN else result
+    if shown is None:
+        shown = source
+    if shown is None:
+        return None
+    eye = Image.fromarray(left_eye(np.asarray(shown), request.layout, request.right_first))
+    eye.thumbnail((THUMB_SIDE, THUMB_SIDE), Image.Resampling.BOX)
+    return eye
+
+
+def _edge(request: DrawRequest, pixels: Any | None) -> Image.Image | None:
+    """See `edge_crop`; None where the output has no alpha, or its picture is shown whole anyway."""
+    if pixels is None or pixels.shape[2] != 4 or max(pixels.shape[:2]) <= SIDE:
+        return None
+    crop = edge_crop(left_eye(pixels, request.layout, request.right_first))
+    return None if crop is None else Image.fromarray(np.ascontiguousarray(crop))
+
+
+def left_eye(pixels: Any, layout: str, right_first: bool) -> Any:
+    """Of ``[H, W, C]`` with both eyes; all of it where there is one."""
+    height, width = pixels.shape[:2]
+    if layout == "sbs":
+        return pixels[:, width // 2 :] if right_first else pixels[:, : width // 2]
+    if layout == "tb":
+        return pixels[height // 2 :] if right_first else pixels[: height // 2]
+    return pixels
+
+
+def edge_crop(eye: Any) -> Any | None:
+    """The part of an eye that shows an edge best, without a pixel altered.
+
+    A grid of squares of `EDGE_SIDE` lies on the middle of the eye; the crop is the square with the
+    most half transparent pixels.
+
+    Args:
+        eye: uint8 ``[H, W, 4]``.
+
+    Returns:
+        uint8 ``[EDGE_SIDE, EDGE_SIDE, 4]``, less where the eye is smaller; None where there is no
+        edge.
+    """
+    height, width = eye.shape[:2]
+    tall, wide = min(EDGE_SIDE, height), min(EDGE_SIDE, width)
+    rows, columns = height // tall, width // wide
+    top, left = (height - rows * tall) // 2, (width - columns * wide) // 2
+    alpha = eye[top : top + rows * tall, left : left + columns * wide, 3]
+    soft = (alpha >= _SOFT[0]) & (alpha <= _SOFT[1])
+    counts = soft.reshape(rows, tall, columns, wide).sum(axis=(1, 3))
+    if counts.max() < _LEAST_SOFT:
+        return None
+    row, column = divmod(int(counts.argmax()), columns)
+    y, x = top + row * tall, left + column * wide
+    return eye[y : y + tall, x : x + wide]
 
 
 def _source(request: DrawRequest, frame: int) -> Image.Image | None:

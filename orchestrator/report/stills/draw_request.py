@@ -19,6 +19,7 @@ class DrawRequest:
         is_matte: whether the output is alpha, in grey.
         frames: of the output, ascending.
         most_cpu_s: CPU seconds that it may take.
+        layout, right_first: of the output's eyes.
     """
 
     source: str
@@ -35,3 +36,5 @@ class DrawRequest:
     crop: tuple[int, int, int, int] = (0, 0, 0, 0)
     mirrored: bool = False
     right_stream: int | None = None
+    layout: str = "mono"
+    right_first: bool = False

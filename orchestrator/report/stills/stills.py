@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
@@ -55,6 +55,8 @@ class Pictures:
         frame: of the outputs, from 0.
         result: with alpha where the output has it.
         size: width and height of each, in pixels.
+        thumb: the left eye, small; of one frame of a video.
+        edge: an edge of the result at full resolution; likewise (`stills.draw.edge_crop`).
     """
 
     frame: int
@@ -62,10 +64,12 @@ class Pictures:
     matte: str
     result: str
     size: tuple[int, int]
+    thumb: str = ""
+    edge: str = ""
 
     @property
     def num_bytes(self) -> int:
-        return len(self.source) + len(self.matte) + len(self.result)
+        return sum(map(len, (self.source, self.matte, self.result, self.thumb, self.edge)))
 
 
 def moments(video: VideoReport) -> tuple[Moment, ...]:
@@ -97,12 +101,18 @@ def moments(video: VideoReport) -> tuple[Moment, ...]:
 def shown_output(video: VideoReport) -> OutputFile | None:
     """The film that is played, and drawn; None: there is none, or its format is not known here."""
     by_name = {output.deliverable: output for output in video.outputs}
+    first = shown_format(by_name)
+    return None if first is None else by_name[first]
+
+
+def shown_format(names: Collection[str]) -> str | None:
+    """Which of these formats is shown; None: none is a film that is known here."""
     order = FORMATS.names()
-    known = [row for name in by_name if name in FORMATS and (row := FORMATS.get(name))]
+    known = [row for name in names if name in FORMATS and (row := FORMATS.get(name))]
     known.sort(key=lambda row: order.index(parted(row.name)[0]))
     films = [row for row in known if row.is_film]
     first = min(films, key=lambda row: _SHOWN_FIRST.index(row.alpha), default=None)
-    return None if first is None else by_name[first.name]
+    return None if first is None else first.name
 
 
 def draw_request(video: VideoReport, info: VideoInfo, deadline_s: float) -> DrawRequest | None:
@@ -110,6 +120,7 @@ def draw_request(video: VideoReport, info: VideoInfo, deadline_s: float) -> Draw
     output, shown = shown_output(video), moments(video)
     if output is None or not shown or video.facts is None:
         return None
+    is_packed = FORMATS[output.deliverable].alpha == "packed"
     return DrawRequest(
         source=info.path if info.stored is None else "",
         stream=info.stream,
@@ -125,6 +136,33 @@ def draw_request(video: VideoReport, info: VideoInfo, deadline_s: float) -> Draw
         is_matte=FORMATS[output.deliverable].alpha == "grey",
         frames=tuple(moment.frame for moment in shown),
         most_cpu_s=int(deadline_s) + 10,
+        layout="sbs" if is_packed else video.facts.layout,
+        right_first=video.facts.right_first and not is_packed,
+    )
+
+
+def segment_request(
+    video: VideoReport, path: str, deliverable: str, deadline_s: float
+) -> DrawRequest | None:
+    """For a thumbnail of the first frame of a segment's file; None where nothing is known of it."""
+    row, facts = FORMATS.get(deliverable), video.facts
+    if row is None or facts is None:
+        return None
+    is_packed = row.alpha == "packed"
+    return DrawRequest(
+        source="",
+        stream=0,
+        begin_s=0.0,
+        rotation=0,
+        frame_rate=facts.frame_rate,
+        every=1,
+        first_frame=0,
+        output=path,
+        is_matte=row.alpha == "grey",
+        frames=(0,),
+        most_cpu_s=int(deadline_s) + 10,
+        layout="sbs" if is_packed else facts.layout,
+        right_first=facts.right_first and not is_packed,
     )
 
 
@@ -154,7 +192,7 @@ def draw(request: DrawRequest, deadline_s: float) -> tuple[Pictures, ...]:
             child.kill()
             child.wait()
         answer.seek(0)
-        lines = answer.read(MOST_MOMENTS * 3 * _MOST_BYTES + 1000).splitlines(keepends=True)
+        lines = answer.read(MOST_MOMENTS * 5 * _MOST_BYTES + 1000).splitlines(keepends=True)
     return tuple(_read(line, request.frames) for line in lines if line.endswith(b"\n"))
 
 
@@ -165,15 +203,15 @@ def _read(line: bytes, frames: Sequence[int]) -> Pictures:
         ValueError: it is not what the child writes.
     """
     said = json.loads(line)
-    parts = [said["source"], said["matte"], said["result"]]
+    parts = [said[name] for name in ("source", "matte", "result", "thumb", "edge")]
     for part in parts:
         if not isinstance(part, str) or len(part) > _MOST_BYTES or not _is_base64(part):
             raise ValueError("no picture")
     if said["frame"] not in frames:
         raise ValueError("a frame that was not asked for")
-    source, matte, result = parts
+    source, matte, result, thumb, edge = parts
     width, height = (int(side) for side in said["size"])
-    return Pictures(int(said["frame"]), source, matte, result, (width, height))
+    return Pictures(int(said["frame"]), source, matte, result, (width, height), thumb, edge)
 
 
 def _is_base64(text: str) -> bool:

@@ -5,6 +5,7 @@
     get(key) { try { return sessionStorage.getItem("vrmatte-" + key); } catch { return null; } },
     set(key, value) { try { sessionStorage.setItem("vrmatte-" + key, value); } catch { /* not kept */ } },
   };
+  root.classList.add("script");
   for (const part of document.querySelectorAll(".needs-script")) part.hidden = false;
 
   // What is behind the results; kept over the page's renewals.
@@ -18,14 +19,80 @@
       document.getElementById("behind-colour").checked = true;
       store.set("behind", "behind-colour");
     });
-    const choices = document.getElementsByName("behind");
-    for (const choice of choices) {  // chosen while the page was still being read
-      if (choice.checked && !choice.defaultChecked) store.set("behind", choice.id);
+  }
+  for (const choice of document.querySelectorAll(".choices input[type=radio]")) {
+    // chosen while the page was still being read
+    if (choice.checked && !choice.defaultChecked) store.set(choice.name, choice.id);
+    choice.addEventListener("change", () => store.set(choice.name, choice.id));
+  }
+  for (const name of ["behind", "eyes", "view"]) {
+    const choice = document.getElementById(store.get(name));
+    if (choice && choice.id !== "behind-own") choice.checked = true;  // a file is not kept
+  }
+
+  // A picture or film of the person's own behind the results: it is read where it is, and sent
+  // nowhere. A film lies in the players that can be seen.
+  const own = document.getElementById("own");
+  let film = null;
+  if (own) {
+    const layFilms = () => {
+      const shown = film !== null && document.getElementById("behind-own").checked;
+      for (const ground of document.querySelectorAll(".ground.behind")) {
+        ground.querySelector(".own")?.remove();
+        if (!shown || !ground.closest("details").open) continue;
+        const behind = Object.assign(document.createElement("video"), {
+          className: "own", src: film, muted: true, loop: true, autoplay: true, playsInline: true,
+        });
+        behind.setAttribute("aria-hidden", "true");
+        ground.prepend(behind);
+      }
+    };
+    let address = null;
+    own.addEventListener("change", () => {
+      const [file] = own.files;
+      if (!file) return;
+      if (address !== null) URL.revokeObjectURL(address);
+      address = URL.createObjectURL(file);
+      film = file.type.startsWith("video/") ? address : null;
+      root.style.setProperty("--own", film === null ? `url("${address}") center / cover` : "#000");
+      document.getElementById("behind-own").checked = true;
+      layFilms();
+    });
+    document.getElementById("behind-own").addEventListener("change", () => {
+      if (address === null) own.click();
+    });
+    for (const choice of document.getElementsByName("behind")) choice.addEventListener("change", layFilms);
+    for (const player of document.querySelectorAll("details.player")) player.addEventListener("toggle", layFilms);
+  }
+
+  // The slider between source and result.
+  for (const slider of document.querySelectorAll("input.wipe")) {
+    slider.value = slider.defaultValue;  // what a browser keeps over a reload would not be shown
+    slider.addEventListener("input", () => {
+      slider.parentElement.style.setProperty("--wipe", slider.value);
+    });
+  }
+
+  // Copy an override or the command. Where the page comes by plain HTTP there is no clipboard.
+  const copy = async (part) => {
+    try {
+      await navigator.clipboard.writeText(part.textContent);
+      return true;
+    } catch {
+      const range = document.createRange();
+      range.selectNodeContents(part);
+      getSelection().removeAllRanges();
+      getSelection().addRange(range);
+      return document.execCommand("copy");
     }
-    for (const choice of choices) {
-      if (choice.id === store.get("behind")) choice.checked = true;
-      choice.addEventListener("change", () => store.set("behind", choice.id));
-    }
+  };
+  for (const button of document.querySelectorAll("button[data-copy]")) {
+    button.addEventListener("click", async () => {
+      const done = await copy(document.getElementById(button.dataset.copy));
+      button.textContent = done ? "Copied" : "Selected: copy it";
+      document.getElementById("said").textContent = button.textContent;
+      setTimeout(() => { button.textContent = "Copy"; }, 3000);
+    });
   }
 
   // A flag leads to its moment, in place.
@@ -37,6 +104,7 @@
       video.preload = "auto";
       video.load();
     }
+    video.closest("details").open = true;
     video.scrollIntoView({ block: "nearest" });
   };
   document.addEventListener("click", (event) => {
@@ -48,8 +116,8 @@
     seek(video, Number(link.dataset.seek));
   });
   for (const video of document.querySelectorAll("video")) {
-    video.querySelector("source").addEventListener("error", () => {
-      video.nextElementSibling.hidden = false;
+    video.querySelector("source:last-of-type").addEventListener("error", () => {
+      video.closest("details").querySelector(".unplayed").hidden = false;
     });
   }
 
@@ -57,14 +125,19 @@
   for (const part of document.querySelectorAll("details")) {
     const kept = store.get(part.id);
     if (kept !== null) part.open = kept === "open";
-    part.addEventListener("toggle", () => store.set(part.id, part.open ? "open" : "shut"));
+    part.addEventListener("toggle", () => {
+      store.set(part.id, part.open ? "open" : "shut");
+      const video = part.open && part.querySelector("video:not(.own)");
+      if (video && video.preload === "none") video.preload = "metadata";  // its first picture
+    });
   }
 
   const every = Number(root.dataset.refresh);
   if (!every) return;
   const age = () => Date.now() / 1000 - Number(root.dataset.made);
-  // Not while somebody looks at a video.
-  const busy = () => [...document.querySelectorAll("video")].some((video) => !video.paused || video.currentTime > 0);
+  // Not while somebody looks at a video, or has put a file of theirs behind it: that would be lost.
+  const busy = () => Boolean(own?.files.length && document.getElementById("behind-own").checked)
+    || [...document.querySelectorAll("video")].some((video) => !video.paused || video.currentTime > 0);
   if (root.dataset.for) {  // the run has ended, and its last pictures are about to come
     setInterval(() => {
       if (age() < Number(root.dataset.for) && !busy() && !document.hidden) location.reload();

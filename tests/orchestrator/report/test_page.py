@@ -21,6 +21,7 @@ from urllib.parse import unquote
 from xml.etree.ElementTree import Element
 
 import jsonschema
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,20 +30,33 @@ from tinyhtml5.parser import HTMLParser
 
 import orchestrator.report.writer
 from orchestrator.exit_status import STOPPED
-from orchestrator.report.cards import FLAGS, address, cards
+from orchestrator.fleet.jobs import VideoJob
+from orchestrator.fleet.journal_entries import Entry, SegmentCommitted
+from orchestrator.report.cards import address, cards
 from orchestrator.report.charts import area_path, busy_shares, load_charts
-from orchestrator.report.keeper import Gallery, keep, send_state, sent_states, write_page
+from orchestrator.report.keeper import (
+    LATEST_EVERY_S,
+    Gallery,
+    keep,
+    send_state,
+    sent_states,
+    write_page,
+)
+from orchestrator.report.needs import FLAGS
+from orchestrator.report.newest import NewestSegment, NewestSegments
 from orchestrator.report.page import Album, render
 from orchestrator.report.rebuild import read_report
 from orchestrator.report.report import Report, VideoReport, write_report
 from orchestrator.report.schema import report_schema, text
 from orchestrator.report.state import PageState, all_ended
-from orchestrator.report.stills.reuse import kept_pictures
+from orchestrator.report.stills.draw import EDGE_SIDE, edge_crop, left_eye
+from orchestrator.report.stills.reuse import Kept, kept_pictures
 from orchestrator.report.stills.stills import MOST_MOMENTS, Pictures, draw_request, moments
 from orchestrator.report.writer import PageWriter
 from orchestrator.watch.device_load import DeviceLoad
 from orchestrator.words import precise
-from pipeline.contract import StoredView, VideoInfo
+from pipeline.contract import SegmentResult, StoredView, VideoInfo, VideoSettings
+from pipeline.deliverables.formats import FORMATS
 from pipeline.errors import ErrorRecord
 from pipeline.judge.doubt import Doubt
 from pipeline.judge.findings import FlagKind
@@ -196,11 +210,11 @@ def test_a_doubtful_video_is_not_called_done() -> None:
     doubt = Doubt("nothing_found", "no person was found in 20 of 20 frames", "try depth")
     useless = replace(video(0, "a.mp4"), result="doubtful", doubts=(doubt,))
     page = render(ended(useless), Album({}))
-    assert "<h1>The video is doubtful</h1>" in page
+    assert "<h1>The video needs you</h1>" in page
     assert "Doubtful: no person was found in 20 of 20 frames" in page
-    assert "(try depth)" in page
+    assert "try depth" in page
     page = render(ended(useless, video(1, "b.mp4"), video(2, "c.mp4")), Album({}))
-    assert "<h1>2 of 3 videos done, 1 doubtful</h1>" in page
+    assert "<h1>2 look good, 1 needs you</h1>" in page
     assert "Nothing was found that deserves a look" not in page
 
 
@@ -211,13 +225,14 @@ def test_every_flag_has_its_time_and_leads_there() -> None:
     late = replace(late, frames=2370, facts=replace(late.facts, first_frame=30))
     page = render(ended(late), Album({}))
     found = {
-        e.get("href"): "".join(e.itertext())
+        e.get("href"): "".join(e.itertext()).strip()
         for _, e in elements(parsed(page))
         if e.get("data-seek")
     }
     where = "./sub%20folder/0%23%3F%25%20%C3%A9_matte.webm"
     assert found == {f"{where}#t=0.5": "0:00.50 to 0:01.50", f"{where}#t=60.0": "1:00.00"}
-    assert "the eyes disagree, right eye" in page
+    words = " ".join("".join(parsed(page).itertext()).split())
+    assert "the eyes disagree 1:00.00 right eye" in words
 
 
 def test_every_kind_of_flag_has_words() -> None:
@@ -429,6 +444,152 @@ def test_a_page_has_room_for_so_many_pictures_of_those_that_deserve_a_look_most(
     assert got.left_out == 1
 
 
+def test_a_video_in_work_has_a_thumbnail_of_its_newest_segment_now_and_then() -> None:
+    made = (unfinished(0, "a", 5), unfinished(1, "b", 5))
+    moment, drawn = [0.0], list[tuple[str, int]]()
+
+    def draw(video: VideoReport, newest: NewestSegment) -> tuple[Pictures, ...]:
+        drawn.append((video.name, newest.number))
+        return (replace(pictures(0), thumb="AAAA"),)
+
+    def album(*numbers: int) -> Album:
+        """After what was begun has come to its end."""
+        newest = {
+            each.id: NewestSegment(number, "/x.webm", "webm")
+            for each, number in zip(made, numbers, strict=True)
+        }
+        state = replace(ended(*made), ending=None, newest=newest)
+        gallery.album(state, {})
+        gallery.wait(10)
+        return gallery.album(state, {})
+
+    gallery = Gallery(draw_latest=draw, clock=lambda: moment[0])
+    album(0, 0)
+    assert drawn == [("a", 0)]
+    album(1, 0)
+    assert drawn == [("a", 0)], "it is too early"
+    for turn in (1, 2, 3):
+        moment[0] = turn * LATEST_EVERY_S
+        got = album(1, 0)
+    assert drawn == [("a", 0), ("b", 0), ("a", 1)], "the oldest first, and none twice"
+    page = render(replace(ended(*made), ending=None), got)
+    assert page.count('src="data:image/webp;base64,AAAA"') == 2
+
+
+def test_the_newest_segment_is_that_of_the_film_that_is_shown() -> None:
+    settings = VideoSettings(deliverables=("matte", "webm"))
+    info = video_info(Path(__file__))
+    job = VideoJob("v", "a.mp4", info, settings, ("o", "o"), ((0, 9), (9, 18)), "i", "/out/w")
+    entries: list[Entry] = []
+    newest = NewestSegments(entries)
+    assert newest.of([job]) == {}
+    for number in (0, 1):
+        result = SegmentResult((f"/out/w/m{number}.mp4", f"/out/w/{number}.webm"), 9)
+        print_of = settings.fingerprint()
+        entries.append(SegmentCommitted(job.id, print_of, number, 0, 9, result, (1, 1)))
+    assert newest.of([job]) == {job.id: NewestSegment(1, "/out/w/1.webm", "webm")}
+    other = replace(job, settings=replace(settings, max_frames=3))
+    assert newest.of([other]) == {}, "made under other settings"
+
+
+def test_the_edge_that_is_shown_is_where_most_pixels_are_half_transparent() -> None:
+    eye = np.zeros((1000, 1300, 4), np.uint8)
+    assert edge_crop(eye) is None
+    eye[..., 0] = np.arange(1300) % 251
+    eye[100:110, 200:230, 3] = 128
+    eye[700:760, 860:950, 3] = 128
+    crop = edge_crop(eye)
+    assert crop is not None
+    assert crop.shape == (EDGE_SIDE, EDGE_SIDE, 4)
+    assert (crop[..., 3] == 128).sum() == 60 * 90
+    assert np.array_equal(np.diff(crop[0, :, 0].astype(int)) % 251, np.ones(EDGE_SIDE - 1))
+
+
+@pytest.mark.parametrize(("layout", "swapped"), [("sbs", False), ("tb", True), ("mono", False)])
+def test_a_thumbnail_is_of_the_left_eye(layout: str, swapped: bool) -> None:
+    pixels = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
+    shown = {"sbs": pixels[:, :3], "tb": pixels[2:], "mono": pixels}[layout]
+    assert np.array_equal(left_eye(pixels, layout, swapped), shown)
+
+
+@pytest.mark.parametrize(
+    ("good", "need", "unfinished_ones", "said"),
+    [
+        (1, 0, 0, "The video looks good"),
+        (2, 0, 0, "Both videos look good"),
+        (1200, 0, 0, "All 1,200 videos look good"),
+        (3, 1, 0, "3 look good, 1 needs you"),
+        (1, 2, 1, "1 looks good, 2 need you, 1 is not finished"),
+        (0, 5, 0, "All 5 videos need you"),
+    ],
+)
+def test_the_headline_tells_the_truth(
+    good: int, need: int, unfinished_ones: int, said: str
+) -> None:
+    made = [video(0, "a")] * good + [unfinished(0, "c", 5)] * unfinished_ones
+    state = ended(*made, *[video(0, "b", flags=(flag("empty", 1, 5),))] * need)
+    assert f"<h1>{said}</h1>" in render(state, Album({}))
+
+
+def test_each_thing_that_asks_for_a_person_counts_once() -> None:
+    error = ErrorRecord("input", "no video", "skip it")
+    doubt = Doubt("sky", "sky", "try rvm")
+    flags = (flag("empty", 1, 5), flag("jump", 9, 10))
+    state = ended(
+        video(0, "good"),
+        replace(video(1, "doubtful", flags=flags), result="doubtful", doubts=(doubt,)),
+        replace(unfinished(2, "failed", 5), result="failed", error=error),
+        VideoReport("aside", "/in/aside", "set aside", error=error),
+        replace(video(4, "lacking"), left_out=("alphapack",)),
+        video(5, "flagged", flags=flags),
+    )
+    page = render(state, album(state))
+    assert "<h1>1 looks good, 5 need you</h1>" in page
+    assert "alphapack cannot be made of it" in page
+
+
+def test_thumbnails_come_before_the_cards_and_the_load_last_and_closed() -> None:
+    found = list(elements(parsed(render(STATES["done"], album(STATES["done"])))))
+    places = [
+        tag if tag == "article" else element.get("class") or element.get("id")
+        for tag, element in found
+    ]
+    assert places.index("thumbs") < places.index("article") < places.index("load")
+    load_part = next(element for _, element in found if element.get("id") == "load")
+    assert load_part.get("open") is None
+    assert {"article", "thumbs"}.isdisjoint(places[places.index("load") :])
+
+
+def test_a_card_says_for_whom_its_files_are_and_how_they_were_made() -> None:
+    made = replace(video(0, "a.mp4"), differs={"matting.model": "depth"}, segment_starts=(0, 600))
+    state = ended(made)
+    changed = {"matting.model": "rvm", "encoding.quality": "best", "workers.cpu_workers": "2"}
+    run = replace(state.report.run, command="vrmatte run 'a b' -o out", changed=changed)
+    page = render(replace(state, report=replace(state.report, run=run)), Album({}))
+    words = " ".join("".join(parsed(page).itertext()).split())
+    assert re.search(r"0_green\.mp4, [\d.]+ MB for players that key out a colour", words)
+    assert "encoding.quality: best matting.model: depth All other settings" in words
+    assert "workers.cpu_workers" not in words
+    assert "vrmatte run 'a b' -o out" in words
+    assert 'class="tick" d="M150.0 84V100"' in page
+
+
+def test_hevc_with_alpha_stands_before_what_other_browsers_play() -> None:
+    made = video(0, "a.mp4")
+    layered = replace(made.outputs[0], deliverable="hevc-alpha", path="/out/a_hevc.mp4")
+    page = render(ended(replace(made, outputs=(*made.outputs, layered))), Album({}))
+    found = [e for tag, e in elements(parsed(page)) if tag == "source"]
+    assert [element.get("type") for element in found] == [
+        'video/quicktime; codecs="hvc1"',
+        "video/webm",
+    ]
+    assert found[0].get("src") == "./a_hevc.mp4"
+
+
+def test_every_format_says_for_whom_it_is() -> None:
+    assert all(row.for_whom.startswith("for ") for row in FORMATS.built_in.values())
+
+
 def test_a_source_that_is_resampled_is_not_laid_beside_its_output() -> None:
     state, info = ended(video(0, "a")), video_info(Path(__file__))
     plain = draw_request(state.report.videos[0], info, 9)
@@ -461,7 +622,16 @@ def test_pictures_of_an_earlier_page_are_taken_from_it_as_long_as_they_are_of_th
         gallery.wait(10)
     assert list(got.pictures) == [new.report.videos[0].id]
     assert drawn == [new.report.videos[1].id]
-    assert kept_pictures(tmp_path / "none") == {}
+    assert kept_pictures(tmp_path / "none") == Kept()
+
+
+def test_a_video_that_is_not_finished_keeps_its_thumbnail(tmp_path: Path) -> None:
+    page, made = tmp_path / "report.html", unfinished(0, "a", 5)
+    page.write_text(render(ended(made), Album({}, latest={made.id: "AAAA"})))
+    gallery = Gallery(kept=kept_pictures(page))
+    assert gallery.album(ended(replace(made, frames_done=6)), {}).latest == {made.id: "AAAA"}
+    done = Gallery(kept=kept_pictures(page)).album(ended(video(0, "a")), {})
+    assert done.latest == {}
 
 
 def test_a_page_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

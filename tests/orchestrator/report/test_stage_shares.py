@@ -76,7 +76,7 @@ def test_stages_of_any_name_take_turns() -> None:
 
 def test_each_card_tells_them_and_older_reports_are_read(tmp_path: Path) -> None:
     state = every_kind(str(tmp_path))
-    told = {card.name: dict(card.facts) for card in cards(state)}
+    told = {card.name: dict(card.load) for card in cards(state)}
     figures = "decode 12%, matte 81%, planes 3%, encode 34%"
     assert told["talk_LR_180.mp4"]["Stages busy"] == figures
     assert "Bottleneck" not in told["talk_LR_180.mp4"]

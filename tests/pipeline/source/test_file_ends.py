@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.report.cards import reasons
+from orchestrator.report.needs import reasons
 from pipeline.errors import InputError, ResourceError
 from pipeline.source.raw_frames import raw_frames
 from pipeline.source.video_info import read_video
