@@ -231,9 +231,12 @@ def measure(files: tuple[str, ...], folder: str = "") -> tuple[int, ...] | None:
         files: paths, absolute or relative to `folder`.
     """
     paths = [Path(folder, name) for name in files]
-    if not all(path.is_file() for path in paths):
+    try:
+        if not all(path.is_file() for path in paths):
+            return None
+        return tuple(path.stat().st_size for path in paths)
+    except OSError:  # it went meanwhile, or no file can have such a name
         return None
-    return tuple(path.stat().st_size for path in paths)
 
 
 def _read(content: bytes, path: Path) -> tuple[int, list[Entry], int]:

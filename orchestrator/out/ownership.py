@@ -9,12 +9,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from orchestrator.fleet.jobs import VideoJob
 from orchestrator.fleet.journal_entries import Entry, VideoDone
-from orchestrator.out.journal import measure
 from pipeline.contract import OutputFile
 from pipeline.files.receipts import has_receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An output as a run finished it.
+
+    Attributes:
+        video: the id of its video.
+        frames: that it shows, by their numbers in the whole video; None: not known any more.
+    """
+
+    output: OutputFile
+    video: str
+    frames: range | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,23 +37,31 @@ class Ownership:
 
     Attributes:
         paths: of outputs that are ours.
-        made: what each path was last finished as, and the id of the video.
+        made: what each path was last finished as.
     """
 
     paths: frozenset[str] = frozenset()
-    made: Mapping[str, tuple[OutputFile, str]] = field(default_factory=dict)
+    made: Mapping[str, Made] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, entries: Iterable[Entry], replaceable: Iterable[str] = ()) -> Ownership:
+    def of(
+        cls,
+        entries: Iterable[Entry],
+        replaceable: Iterable[str] = (),
+        known: Iterable[Mapping[str, Any]] = (),
+    ) -> Ownership:
         """By what a journal says.
 
         Args:
             replaceable: paths of files that a person gave up by asking for a fresh run.
+            known: videos as `orchestrator.out.ledger` has them, for the frames of each.
         """
-        made: dict[str, tuple[OutputFile, str]] = {}
+        frames = {(video["id"], video.get("settings")): _frames(video) for video in known}
+        made: dict[str, Made] = {}
         for entry in entries:
             if isinstance(entry, VideoDone):
-                made |= {output.path: (output, entry.video) for output in entry.outputs}
+                shown = frames.get((entry.video, entry.settings))
+                made |= {each.path: Made(each, entry.video, shown) for each in entry.outputs}
         return cls(frozenset((*replaceable, *made)), made)
 
     def __call__(self, job: VideoJob, output: Path) -> bool:
@@ -48,9 +70,12 @@ class Ownership:
         name = job.settings.deliverables[job.outputs.index(str(output))]
         return has_receipt(Path(job.work_dir), name, output)
 
-    def finished(self, output: Path) -> tuple[OutputFile, str] | None:
-        """The output of that path, where it is there as a run finished it, and its video's id."""
+    def finished(self, output: Path) -> Made | None:
+        """The output of that path that a run finished, if it is there, changed since or not."""
         made = self.made.get(str(output))
-        if made is None or measure((made[0].path,)) != (made[0].size_bytes,):
-            return None
-        return made
+        return made if made is not None and output.is_file() else None
+
+
+def _frames(video: Mapping[str, Any]) -> range:
+    begin, every = video.get("start_frame", 0), video.get("every", 1)
+    return range(begin, begin + video["frames"] * every, every)

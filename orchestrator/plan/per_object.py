@@ -66,5 +66,7 @@ def names_in_files(names: Sequence[str]) -> list[str]:
         if not text or text.isdigit() or read_tags(f"x_{text}").words or text.casefold() in taken:
             text = f"{text}_object{number}".lstrip("_") if text.casefold() in taken else ""
             text = text or f"object{number}"
+        while text.casefold() in taken:
+            text += f"_object{number}"
         found.append(text)
     return found

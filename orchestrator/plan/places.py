@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.fleet.jobs import SetAside, VideoJob
+from orchestrator.out.ownership import Made
 from orchestrator.plan.discover import Source
 from orchestrator.plan.kept_probes import kept_probe, read_info
 from orchestrator.plan.part import part_in_words
-from pipeline.contract import OutputFile, VideoInfo
 from pipeline.errors import ErrorRecord, InputError
 from pipeline.text import printable
 
@@ -27,13 +27,13 @@ class Places:
         out: absolute path of the output folder.
         is_ours: whether an existing file with the name of an output may be replaced, because an
             earlier run made it or a person said so.
-        finished: the output of a path that an earlier run finished, and its video's id, if it is
-            still there; a longer one of the same source than this run would make is not replaced.
+        finished: the output of a path that an earlier run finished, if it is still there. It is
+            not replaced by one that lacks some of its frames, nor by another source's.
     """
 
     out: Path
     is_ours: Callable[[VideoJob, Path], bool] = lambda job, output: True
-    finished: Callable[[Path], tuple[OutputFile, str] | None] = lambda output: None
+    finished: Callable[[Path], Made | None] = lambda output: None
 
     def replaceable(self, job: VideoJob, source: Source, *, is_done: bool) -> tuple[str, ...]:
         """Those outputs of a job that are there and may be replaced.
@@ -56,7 +56,7 @@ class Places:
                 )
             there.append(str(output))
             if not is_done:
-                self._require_no_longer(job, output)
+                self._require_no_loss(job, output)
         return tuple(there)
 
     def require_no_link(self, place: Path, source: Source) -> None:
@@ -105,35 +105,52 @@ class Places:
                 f"{self._shown(output)} is a folder with the name of an output", "move it away"
             )
 
-    def _require_no_longer(self, job: VideoJob, output: Path) -> None:
+    def _require_no_loss(self, job: VideoJob, output: Path) -> None:
         """Refuse to replace a finished file by a shorter one: a try shall cost nobody a night.
 
         Raises:
-            InputError: it would.
+            InputError: it would, or the file is another source's.
         """
-        made, video_id = self.finished(output) or (None, "")
-        if made is None or made.num_frames <= job.num_frames:
+        made = self.finished(output)
+        if made is None or not self._is_same_source(made.video, job, output):
             return
-        if video_id != job.id and self._was_replaced(video_id, job.info):
+        if made.output.num_frames <= job.num_frames and _covers(job, made.frames):
             return
         part = part_in_words(job.info, job.settings) or "the whole video"
         raise InputError(
-            f"{self._shown(output)} is finished and has {made.num_frames} frames; it is not"
+            f"{self._shown(output)} is finished and has {made.output.num_frames} frames; it is not"
             f" replaced by {job.num_frames}: {part}",
             "choose another output folder, or let it be replaced with --fresh",
         )
 
-    def _was_replaced(self, video_id: str, info: VideoInfo) -> bool:
-        """Whether that earlier video's source is not there any more: another is in its place."""
+    def _is_same_source(self, video_id: str, job: VideoJob, output: Path) -> bool:
+        """Whether a finished file is of the source of a job; else that source is gone.
+
+        Raises:
+            InputError: it is of another one, which is.
+        """
         known = read_info(kept_probe(self.out, video_id))
-        return (
-            known is not None
-            and known.path == info.path
-            and (known.size_bytes, known.mtime_ns) != (info.size_bytes, info.mtime_ns)
-        )
+        if video_id == job.id or known is None:
+            return True
+        info = job.info
+        if known.path != info.path and Path(known.path).exists():
+            raise InputError(
+                f"{self._shown(output)} is the finished file of {printable(known.path)}",
+                "choose another output folder, or let it be replaced with --fresh",
+            )
+        return (known.size_bytes, known.fingerprint) == (info.size_bytes, info.fingerprint)
 
     def _shown(self, path: Path) -> str:
         return printable(str(path.relative_to(self.out)))
+
+
+def _covers(job: VideoJob, frames: range | None) -> bool:
+    """Whether a job shows the time of those frames of its whole video, all of it."""
+    if not frames:
+        return True
+    begin, every = job.settings.start_frame, job.settings.every
+    stop = begin + job.num_frames * every
+    return begin <= frames.start and frames[-1] < stop
 
 
 def told_apart(item: VideoJob | SetAside, taken: dict[str, str]) -> VideoJob | SetAside:

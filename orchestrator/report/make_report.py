@@ -211,7 +211,8 @@ def _notes(state: VideoState, found: VideoFindings, earlier: int) -> Iterator[st
     if earlier and not state.earlier:
         yield f"{counted(earlier, 'frame')} done by an earlier run"
     if state.concealed_frames:
-        yield f"{state.concealed_frames} frames could not be decoded and repeat their neighbour"
+        lost = counted(state.concealed_frames, "frame")
+        yield f"{lost} could not be decoded: a neighbour is shown"
     for decoder in state.decoders:
         reason = decoder.partition("CPU: ")[2]
         if reason:

@@ -20,6 +20,7 @@ from orchestrator.fleet.jobs import Plan, SetAside, VideoJob
 from orchestrator.machine.crew import memory_limit
 from orchestrator.machine.devices import usable_cores
 from orchestrator.machine.segment_memory import with_needs
+from orchestrator.out.ledger import known_videos
 from orchestrator.out.output_names import OutputNames
 from orchestrator.out.ownership import Ownership
 from orchestrator.out.room import gigabytes, within_scratch
@@ -306,7 +307,7 @@ def _planner(ctx: RunContext, prober: Prober, say: Callable[[str], None]) -> Pla
         say,
         BoundedSemaphore(max(1, min(MODEL_TRIALS_AT_ONCE, usable_cores()))),
     )
-    ours = Ownership.of(ctx.journal.entries, ctx.out.given_up())
+    ours = Ownership.of(ctx.journal.entries, ctx.out.given_up(), known_videos(ctx.out))
     return Planner(
         Places(
             ctx.out.path,

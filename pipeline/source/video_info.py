@@ -62,7 +62,7 @@ def read_video(
         upright = shown_as.size
         if track.right is not None:
             layout, upright = "sbs", (2 * upright[0], upright[1])
-            require_together(path, track, frames, upright, shown)
+            require_together(path, expected, track, frames, shown_as, shown)
         sphere = find_sphere(
             path,
             upright,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -104,6 +105,42 @@ def test_a_source_that_was_cut_is_another_source(run: Run, videos: Path, tmp_pat
     make_clip(videos, replace(ONE, num_frames=5))
     finished(run)
     assert len(read_numbers(read_frames(tmp_path / "out" / FILE))[0]) == 5
+
+
+def test_a_part_is_not_replaced_by_another_part(run: Run, videos: Path, tmp_path: Path) -> None:
+    finished(run, what=videos / ONE.name, input={"max_frames": 9})
+    before = outputs(tmp_path / "out")
+    said = finished(run, 1, what=videos / ONE.name, input={"start_frame": 9})
+    assert f"{FILE} is finished and has 9 frames; it is not replaced by 9: from frame 9" in said
+    assert outputs(tmp_path / "out") == before
+    finished(run, what=videos / ONE.name, fresh=True, input={"every": 2})
+    finished(run, 1, what=videos / ONE.name, input={"max_frames": 12})  # more frames, less time
+
+
+def test_what_was_changed_since_is_not_replaced_either(
+    run: Run, videos: Path, tmp_path: Path
+) -> None:
+    finished(run)
+    os.utime(videos / ONE.name, (1, 1))  # the same content
+    with (tmp_path / "out" / FILE).open("ab") as file:
+        file.write(b"a person's own")
+    before = outputs(tmp_path / "out")
+    finished(run, 1, what=videos / ONE.name, input={"max_frames": 4})
+    assert outputs(tmp_path / "out") == before
+
+
+def test_a_file_of_another_source_is_kept_while_that_is_there(
+    run: Run, videos: Path, videos_of: VideosOf, tmp_path: Path
+) -> None:
+    finished(run, what=videos / ONE.name)
+    before = outputs(tmp_path / "out")
+    elsewhere = videos_of((replace(ONE, num_frames=20),))
+    said = finished(run, 1, what=elsewhere)
+    assert f"{FILE} is the finished file of {videos / ONE.name}" in said
+    assert outputs(tmp_path / "out") == before
+    (videos / ONE.name).unlink()
+    finished(run, what=elsewhere)
+    assert outputs(tmp_path / "out") != before
 
 
 def test_a_run_of_one_video_lets_the_others_be_seen(

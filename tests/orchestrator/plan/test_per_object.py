@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orchestrator.fleet.jobs import Plan
@@ -108,3 +108,12 @@ def test_names_that_would_meet_or_mean_something_else() -> None:
     assert names_in_files(["Anna", "anna", "LR", "2", "a/b", "../..", "é è"]) == [
         *("Anna", "anna_object2", "object3", "object4", "a_b", "object6", "é_è"),
     ]
+
+
+@given(st.lists(st.text(max_size=12), max_size=6))
+@example(["a", "A_object3", "A"])
+@example(["object2", "🎸"])
+def test_no_two_objects_have_one_name(names: list[str]) -> None:
+    found = [name.casefold() for name in names_in_files(names)]
+    assert len(set(found)) == len(names)
+    assert all(found)

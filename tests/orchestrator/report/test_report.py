@@ -167,7 +167,7 @@ def test_every_remark_is_said() -> None:
     lost = worker(status="retired", error=ErrorRecord("device", "died", ""))
     assert list(remarks(report(done(), failed, aside=(BROKEN,), workers=(lost,)))) == [
         "talk.mp4: odd size 639x480 is padded to 640x480",
-        "talk.mp4: 3 frames could not be decoded and repeat their neighbour",
+        "talk.mp4: 3 frames could not be decoded: a neighbour is shown",
         "talk.mp4: decoded on the CPU: not supported",
         "talk.mp4: 2 attempts lost and made again",
         "b: odd size 639x480 is padded to 640x480",

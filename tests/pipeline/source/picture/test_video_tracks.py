@@ -123,6 +123,7 @@ def test_an_eye_a_track_in_matroska_is_as_well(tmp_path: Path) -> None:
         (("65x64", "65x64"), "format=yuv444p", "each 65 pixels wide"),
         ((), "settb=1/1000,setpts=PTS+40", "whose frames lie up to 0.04 s apart"),
         ((), "fps=30", "of 6 and 18 frames"),
+        ((), "setsar=2", "of unlike shapes of pixels"),
     ],
 )
 def test_tracks_that_do_not_go_together_are_refused_with_the_command_that_joins_them(
