@@ -134,7 +134,7 @@ def test_the_page_plays_and_draws_it(
     assert 'class="behind"' in page  # a checkerboard behind what is transparent
     assert page.count("one_LR_360_ribbon.webm") >= 2
     for part in ("source", "matte", "result"):
-        assert f'class="picture {part}"' in page
+        assert f'class="picture {part} ' in page
 
 
 def test_a_dry_run_estimates_it(
