@@ -40,8 +40,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def typed(place: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    words = ["run", "videos", "-o", "out", "--config", "settings.yaml", *options]
+def typed(place: Path, *options: str, out: str = "out") -> subprocess.CompletedProcess[str]:
+    words = ["run", "videos", "-o", out, "--config", "settings.yaml", *options]
     return subprocess.run(
         [sys.executable, "-P", "-m", "orchestrator.cli", *words],
         cwd=place,
@@ -53,7 +53,7 @@ def typed(place: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_planned_and_estimated(place: Path) -> None:
-    done = typed(place, "--dry-run", "--json")
+    done = typed(place, "--dry-run", "--json", out="planned")
     assert done.returncode == 0, done.stderr
     [plan] = [line for line in map(json.loads, done.stdout.splitlines()) if "videos" in line]
     assert [video["model"] for video in plan["videos"]] == ["theirs", "theirs-bare"]

@@ -57,6 +57,11 @@ class Mutant:
         return self.path.with_name(f"{self.path.name}.work")
 
     @property
+    def made(self) -> Path:
+        """Where it is rendered."""
+        return self.path.with_name(f"{self.path.name}.made")
+
+    @property
     def index(self) -> Path:
         return self.folder / "index.json"
 
@@ -143,7 +148,7 @@ def _render(mutant: Mutant, video: VideoInfo) -> str:
     if status < 0:
         return "crash"
     assert status == 0, f"{mutant.path} ended with status {status}"
-    return (mutant.folder / "end").read_text()
+    return (mutant.made / "end").read_text()
 
 
 def _render_here(mutant: Mutant, video: VideoInfo) -> None:
@@ -157,7 +162,8 @@ def _render_here(mutant: Mutant, video: VideoInfo) -> None:
 
     torch.set_num_threads(1)
     settings = chroma_settings(segment_frames=600)
-    folder, target = str(mutant.folder), str(mutant.folder / "out.webm")
+    mutant.made.mkdir()
+    folder, target = str(mutant.made), str(mutant.made / "out.webm")
     chain = Chain.of(settings, torch.device("cpu"))
     stop = min(600, video.num_frames)
     settings = chroma_settings(segment_frames=600, max_frames=stop)
@@ -169,4 +175,4 @@ def _render_here(mutant: Mutant, video: VideoInfo) -> None:
         end = "done"
     except VrmatteError as error:
         end = error.kind
-    (mutant.folder / "end").write_text(end)
+    (mutant.made / "end").write_text(end)
