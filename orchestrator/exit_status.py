@@ -13,6 +13,7 @@ _BY_KIND = {
     "input": USAGE,
     "machine": CANNOT,
     "resource": CANNOT,
+    "session": CANNOT,
     "disk": STOPPED,
     "local-folder": STOPPED,
 }

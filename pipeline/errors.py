@@ -63,6 +63,21 @@ class ResourceError(VrmatteError):
     kind = "resource"
 
 
+class SessionRefused(ResourceError):
+    """NVENC has no session left at the moment: the segment waits until one is free."""
+
+    kind = "session"
+
+    @classmethod
+    def of(cls, said: str) -> SessionRefused:
+        """`said`: the library's own words."""
+        return cls(
+            f"NVENC gives no further session: {said}",
+            "end other programs that encode on this GPU, use fewer lanes (streaming.lanes), or set"
+            " encoding.encoder: software",
+        )
+
+
 class DiskError(VrmatteError):
     """A disk of the run is full, read-only or gone: the whole run stops, and can go on later."""
 

@@ -37,6 +37,9 @@ WORKER_ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "1",
     # Decoders and encoders want the cores while a tensor operation waits for its threads.
     "OMP_WAIT_POLICY": "passive",
+    # A GPU's memory grows in place instead of being cut into blocks that fit nothing later. Pinned
+    # buffers above 1 MB are as large as asked for: planes of 8192x4096 (84 MB) would take 128.
+    "PYTORCH_ALLOC_CONF": "expandable_segments:True,pinned_max_round_threshold_mb:1",
 }
 
 # A new Python takes modules from the current folder first: in a folder of downloads a file

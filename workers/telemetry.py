@@ -7,6 +7,7 @@ most of the processes that import this file never ask about a GPU.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import psutil
@@ -120,7 +121,11 @@ def sample_gpus() -> tuple[GpuSample, ...]:
     except pynvml.NVMLError:
         return ()
     try:
-        return tuple(_sample(index) for index in range(pynvml.nvmlDeviceGetCount()))
+        found: list[GpuSample] = []
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            with suppress(pynvml.NVMLError):  # one that may not be asked hides no other
+                found.append(_sample(index))
+        return tuple(found)
     except pynvml.NVMLError:
         return ()
     finally:

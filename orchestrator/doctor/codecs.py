@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,9 +22,20 @@ from orchestrator.doctor.findings import Finding
 from orchestrator.doctor.trial_process import tried_of, tried_record
 from orchestrator.doctor.trials import DecodeTrial, Trials, Tried
 from orchestrator.machine.devices import Gpu
-from pipeline.encode.choice import LIMITS, TRIAL_DEADLINE_S, Codec, trial_command
+from orchestrator.machine.nvenc import GEFORCE_SESSIONS, is_geforce
+from pipeline.contract import EncodingSettings
+from pipeline.contract.nvenc_ways import WAYS, NvencWay, named
+from pipeline.encode.choice import LIMITS, Codec, encoder_options
+from pipeline.encode.nvenc_library import (
+    capability_words,
+    has_no_nvenc,
+    is_older,
+    is_session_refused,
+    lacks_video_capability,
+    needed_driver,
+)
+from pipeline.encode.nvenc_trial import Asked, only_these, try_way
 from pipeline.errors import EncodeError
-from pipeline.files.child import tied
 from workers.launch import visible_devices
 
 CPU_GROUP = "codecs on the CPU"
@@ -35,8 +45,14 @@ DECODE_DEADLINE_S = 120.0
 
 _NVENC: tuple[Codec, ...] = ("h264", "hevc", "av1")
 
-#: (codec, width, height, GPU's number) -> why NVENC does not encode that there, or None.
-NvencTrial = Callable[[Codec, int, int, int], str | None]
+#: The first question to each way.
+_FIRST: tuple[Codec, str] = ("hevc", "1080p")
+
+#: (way, what is to be encoded, GPU's number) -> why NVENC does not encode that there, or None.
+NvencTrial = Callable[[NvencWay, Asked, int], str | None]
+
+#: The driver that a way needs, by its library's own words; None where that is not known.
+NeededDriver = Callable[[NvencWay], str | None]
 
 _NO_FFMPEG = "run `make setup`; if IMAGEIO_FFMPEG_EXE is set, unset it: that ffmpeg lacks something"
 
@@ -55,7 +71,9 @@ class Memory:
         return tried_of(self.known.get(f"{device} {name}"))
 
     def keep(self, device: str, name: str, tried: Tried) -> None:
-        if tried.outcome in ("works", "refused"):  # what hung may not do so tomorrow
+        passing = lacks_video_capability(tried.said) or is_session_refused(tried.said)
+        # What hung may not do so tomorrow, and a pod may be started anew.
+        if tried.outcome in ("works", "refused") and not passing:
             self.known[f"{device} {name}"] = tried_record(tried)
 
 
@@ -125,30 +143,84 @@ class CodecTrials:
             else:
                 yield Finding(CPU_GROUP, name, "skipped", "there is no clip to decode")
 
-    def gpu_findings(self, gpu: Gpu, trials: Trials, nvenc: NvencTrial) -> Iterator[Finding]:
-        """NVDEC and NVENC of one GPU; the CPU does what they refuse."""
+    def gpu_findings(
+        self,
+        gpu: Gpu,
+        trials: Trials,
+        nvenc: NvencTrial,
+        needed: NeededDriver,
+        driver: str,
+        environment: Mapping[str, str] = os.environ,
+    ) -> Iterator[Finding]:
+        """NVDEC and NVENC of one GPU; the CPU does what they refuse.
+
+        Args:
+            driver: NVIDIA's version.
+            environment: of this container.
+        """
         group = gpu_group(gpu)
         for codec in CODECS:
             of_codec = [sample for sample in samples(SIZES) if sample.codec == codec]
-            yield _nvdec_finding(group, codec, list(self.decoded(gpu.number, trials, of_codec)))
-        for codec in _NVENC:
-            yield self._nvenc_finding(group, codec, gpu.number, nvenc)
+            found = self.decoded(gpu.number, trials, of_codec)
+            sample, tried, why = next(found)
+            if tried is not None and lacks_video_capability(tried.said):
+                yield _without_capability(group, "NVDEC", tried.said, environment)
+                break
+            yield _nvdec_finding(group, codec, [(sample, tried, why), *found])
+        yield from self._nvenc_findings(group, gpu, nvenc, needed, driver, environment)
 
-    def _nvenc_finding(self, group: str, codec: Codec, number: int, nvenc: NvencTrial) -> Finding:
-        works, why_not = [], ""
-        for size, (width, height) in SIZES.items():
-            name = f"{codec} {size}"
-            tried = self.memory.get(f"encode {number}", name)
-            if tried is None:
-                self.on_step(f"GPU {number}: encoding {name}")
-                reason = _too_large(codec, width, height) or nvenc(codec, width, height, number)
-                tried = Tried("refused" if reason else "works", reason or "")
-                if reason is None or "did not end" not in reason:
-                    self.memory.keep(f"encode {number}", name, tried)
-            if tried.outcome == "works":
-                works.append(size)
-            else:
-                why_not = why_not or f"{size}: {tried.said}"
+    def _nvenc_findings(
+        self,
+        group: str,
+        gpu: Gpu,
+        nvenc: NvencTrial,
+        needed: NeededDriver,
+        driver: str,
+        environment: Mapping[str, str],
+    ) -> Iterator[Finding]:
+        said = {way: self._encoded(way, *_FIRST, gpu.number, nvenc) for way in WAYS}
+        lacking = [why for why in said.values() if why and lacks_video_capability(why)]
+        if lacking and all(said.values()):
+            yield _without_capability(group, "NVENC", lacking[0], environment)
+            return
+        yield _ways_finding(group, said, {way: needed(way) for way in WAYS}, driver)
+        working = [way for way, why in said.items() if why is None]
+        if not working:
+            return
+        if is_geforce(gpu.name):
+            yield Finding(
+                group,
+                "NVENC sessions",
+                "ok",
+                f"{GEFORCE_SESSIONS} at once in the whole system (GeForce); lanes are fewer by it",
+            )
+        way = next((way for way in working if way.takes == "pipe"), working[0])
+        for codec in _NVENC:
+            yield self._nvenc_finding(group, codec, way, gpu.number, nvenc)
+
+    def _encoded(
+        self, way: NvencWay, codec: Codec, size: str, number: int, nvenc: NvencTrial
+    ) -> str | None:
+        """Why one GPU does not encode such a picture that way, or None."""
+        name = f"{way.name} {codec} {size}"
+        tried = self.memory.get(f"encode {number}", name)
+        if tried is None:
+            width, height = SIZES[size]
+            self.on_step(f"GPU {number}: encoding {codec} {size} by {way.words}")
+            encoding = EncodingSettings(codec=codec, encoder="nvenc")
+            asked = Asked(tuple(encoder_options(encoding, 60)), width, height)
+            reason = _too_large(codec, width, height) or nvenc(way, asked, number)
+            tried = Tried("refused" if reason else "works", reason or "")
+            if reason is None or "did not end" not in reason:
+                self.memory.keep(f"encode {number}", name, tried)
+        return None if tried.outcome == "works" else tried.said
+
+    def _nvenc_finding(
+        self, group: str, codec: Codec, way: NvencWay, number: int, nvenc: NvencTrial
+    ) -> Finding:
+        found = {size: self._encoded(way, codec, size, number, nvenc) for size in SIZES}
+        works = [size for size, why in found.items() if why is None]
+        why_not = next((f"{size}: {why}" for size, why in found.items() if why), "")
         if works:
             not_all = f"; not {why_not}" if why_not else ""
             return Finding(group, f"NVENC {codec}", "ok", f"8 bit: {', '.join(works)}{not_all}")
@@ -157,8 +229,49 @@ class CodecTrials:
             f"NVENC {codec}",
             "warning",
             f"not here ({why_not})",
-            "the CPU encodes it (encoding.encoder: auto): rent more cores, or another GPU",
+            "the CPU encodes it (encoding.encoder: auto): choose another codec, or rent more cores",
         )
+
+
+def _ways_finding(
+    group: str,
+    said: Mapping[NvencWay, str | None],
+    needed: Mapping[NvencWay, str | None],
+    driver: str,
+) -> Finding:
+    """Which ways to NVENC work, the driver that each needs beside the one that is there."""
+    reasons = [why for why in said.values() if why is not None]
+    if len(reasons) == len(said) and any(map(has_no_nvenc, reasons)):
+        said_so = next(filter(has_no_nvenc, reasons))
+        return Finding(
+            group,
+            "NVENC",
+            "warning",
+            f"this GPU has none ({said_so})",
+            "the CPU encodes H.264, HEVC and AV1: rent more cores for them, or an Ada or Blackwell"
+            " GPU; WebM is encoded by the CPU anyway",
+        )
+    ways = []
+    for way, why in said.items():
+        needs = f"needs driver {needed[way]}" if needed[way] else "the driver it needs is not known"
+        ways.append(f"{way.words} ({needs}): {'works' if why is None else why}")
+    text = f"driver {driver or 'unknown'} here; {'; '.join(ways)}"
+    if len(reasons) < len(said):
+        return Finding(group, "NVENC", "ok", text)
+    oldest = [n for way in said if (n := needed[way]) and is_older(driver, n)]
+    advice = "the CPU encodes (encoding.encoder: auto): rent more cores, or another GPU"
+    if oldest and len(oldest) == len(said):
+        advice = f"rent a machine with driver {min(oldest)} or newer; until then the CPU encodes"
+    elif any(map(is_session_refused, reasons)):
+        advice = "end other programs that encode on this GPU, then run this again with --fresh"
+    return Finding(group, "NVENC", "warning", text, advice)
+
+
+def _without_capability(
+    group: str, name: str, said: str, environment: Mapping[str, str]
+) -> Finding:
+    cause, cure = capability_words(environment)
+    return Finding(group, name, "broken", f"{said}: {cause}", cure)
 
 
 def gpu_group(gpu: Gpu) -> str:
@@ -216,33 +329,16 @@ def _too_large(codec: Codec, width: int, height: int) -> str | None:
     return f"NVENC's {codec} takes at most {limit.width}x{limit.height} pixels"
 
 
-def nvenc_refusal(
-    codec: Codec,
-    width: int,
-    height: int,
-    number: int,
-    environment: Mapping[str, str] = os.environ,
+def nvenc_on(
+    way: NvencWay, asked: Asked, number: int, environment: Mapping[str, str] = os.environ
 ) -> str | None:
-    """Have ffmpeg encode one frame with NVENC of one GPU; why it cannot, or None."""
-    name = visible_devices(number, environment)
-    try:
-        done = subprocess.run(
-            tied(trial_command(codec, width, height)),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            timeout=TRIAL_DEADLINE_S,
-            check=False,
-            env={**environment, "CUDA_VISIBLE_DEVICES": name, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
-        )
-    except subprocess.TimeoutExpired:
-        return f"it did not end within {TRIAL_DEADLINE_S:.0f} s"
-    except OSError as error:
-        return f"ffmpeg cannot be started: {error.strerror}"
-    if done.returncode == 0:
-        return None
-    lines = done.stderr.decode(errors="replace").strip().splitlines() or ["it gave no reason"]
-    return lines[0][-120:]
+    """See `NvencTrial`."""
+    return try_way(way, asked, only_these(visible_devices(number, environment), environment))
+
+
+def driver_needed(way: NvencWay) -> str | None:
+    """See `NeededDriver`."""
+    return needed_driver(named(way.library)())
 
 
 def remembered(found: Mapping[str, object]) -> Memory:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,11 @@ from orchestrator.doctor.cache import (
 from orchestrator.doctor.clips import Sample, make_sample
 from orchestrator.doctor.codecs import (
     CodecTrials,
+    NeededDriver,
     NvencTrial,
+    driver_needed,
     gpu_group,
-    nvenc_refusal,
+    nvenc_on,
     remembered,
 )
 from orchestrator.doctor.findings import Finding
@@ -60,6 +62,7 @@ class Surroundings:
         gpus: those that can be seen.
         asked: the driver's answer about all GPUs.
         cache: the folder of the cache.
+        environment: of this process.
         reach: why missing weights cannot be fetched; None where they can be.
         on_step: called with what is done at the moment.
     """
@@ -68,7 +71,9 @@ class Surroundings:
     asked: DriverAsked
     cache: Path
     open_trials: OpenTrials = TrialProcess
-    nvenc: NvencTrial = nvenc_refusal
+    nvenc: NvencTrial = nvenc_on
+    needed_driver: NeededDriver = driver_needed
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     make_sample: Callable[[Path, Sample], Path] = make_sample
     torch_cuda: Callable[[], tuple[int, int] | None] = torch_cuda
     versions: Callable[[], Mapping[str, str]] = package_versions
@@ -143,7 +148,15 @@ def _codecs(around: Surroundings, on_cpu: Trials, fresh: bool) -> Iterator[Findi
                 opened = _opened(gpu, on_gpu)
                 yield opened
                 if opened.level == "ok":
-                    yield from tries.gpu_findings(gpu, on_gpu, around.nvenc)
+                    driver = around.asked.driver
+                    yield from tries.gpu_findings(
+                        gpu,
+                        on_gpu,
+                        around.nvenc,
+                        around.needed_driver,
+                        driver.version if driver else "",
+                        around.environment,
+                    )
             finally:
                 on_gpu.close()
     if memory.known != record:
@@ -162,7 +175,7 @@ def _opened(gpu: Gpu, trials: Trials) -> Finding:
     """Whether PyTorch can use the GPU; if it cannot, nothing else is tried there."""
     tried = trials.run(LibrariesTrial(), LIBRARIES_DEADLINE_S)
     if tried.outcome == "works":
-        return Finding(gpu_group(gpu), "CUDA", "ok", readable_size(gpu.memory_bytes))
+        return Finding(gpu_group(gpu), "CUDA", "ok", _memory(gpu))
     return Finding(
         gpu_group(gpu),
         "CUDA",
@@ -170,6 +183,12 @@ def _opened(gpu: Gpu, trials: Trials) -> Finding:
         f"{tried.outcome}: {tried.said}",
         "see `nvidia-smi` and the driver; use another machine, or --gpus none",
     )
+
+
+def _memory(gpu: Gpu) -> str:
+    if gpu.memory_bytes is None:
+        return "works; the driver does not tell its memory: limits.vram_gb says what may be used"
+    return readable_size(gpu.memory_bytes)
 
 
 def _kept(path: Path, known: Mapping[str, object]) -> Iterator[Finding]:

@@ -43,6 +43,7 @@ def choose_lanes(
     on_gpu: bool,
     measure: Measure,
     on_trial: Callable[[str], None] = lambda what: None,
+    most: tuple[int, str] | None = None,
 ) -> Lanes:
     """Choose the lanes. They never alter frames: a trial that errs costs time and nothing else.
 
@@ -54,7 +55,24 @@ def choose_lanes(
         cores: for all workers together.
         measure: `orchestrator.estimate.trial.stages_alone` on a worker's device, or a double.
         on_trial: gets a description of the trial.
+        most: lanes of which no more are of use, and why.
     """
+    lanes = _chosen(asked, unfinished, workers, cores, on_gpu, measure, on_trial)
+    if most is None or lanes.count <= most[0]:
+        return lanes
+    return replace(lanes, count=most[0], reason=f"{lanes.count} {lanes.reason}, but {most[1]}")
+
+
+def _chosen(
+    asked: int | None,
+    unfinished: Sequence[VideoJob],
+    workers: int,
+    cores: int,
+    on_gpu: bool,
+    measure: Measure,
+    on_trial: Callable[[str], None],
+) -> Lanes:
+    """See `choose_lanes`."""
     if asked is not None:
         return Lanes(asked, "as asked")
     if not unfinished:

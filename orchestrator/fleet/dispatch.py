@@ -93,7 +93,7 @@ class Dispatch:
         """What this worker had best begin now, if there is anything that it may."""
         if worker.status != "ready" or any(task.runs_alone for task in worker.running.values()):
             return None
-        full = worker.segments_in_hand == worker.spec.lanes
+        full = worker.segments_in_hand >= worker.lanes
         for video in self.backlog.in_order(worker.spec.id, joining_only=full):
             # Whether there is room is the same for all tasks of a video that wait together.
             if video.suspect or not worker.has_room_for(video.pending[0]):
@@ -102,7 +102,9 @@ class Dispatch:
                 for task in video.pending:
                     if not task.runs_alone and not self._better_elsewhere(task, worker):
                         return task
-        return None if worker.running else self._lonely_for(worker)
+        if worker.running or worker.rests_until is not None:
+            return None
+        return self._lonely_for(worker)
 
     def _lonely_for(self, worker: Worker) -> Task | None:
         """The best of the tasks that get a worker to themselves."""

@@ -17,7 +17,11 @@ from workers.messages import DoTask, Report, TaskId
 ATTEMPTS_BY_KIND = {
     **{"input": 1, "output": 1, "settings": 1, "machine": 1},
     **{"decode": 2, "encode": 2},
+    **{"session": 1},
 }
+
+#: Nothing failed: a thing of which there are few was not to be had, and will be.
+WAITING_KINDS = frozenset({"session"})
 
 #: After these the decoder of the GPU may have been the cause, so the CPU decodes.
 DECODER_MAY_BE_TO_BLAME = frozenset({"decode", "lost", "stalled", "device", "unforeseen"})
@@ -50,6 +54,9 @@ class Rules:
         grace_s: for the tasks in hand, after a worker was asked to stop.
         end_s: from a kill, or from a worker's last words, until its process is gone.
         join_s: for another worker to join when none is left; 0 where none may.
+        wait_s: until a worker that has nothing else in hand asks again for what was not to be had
+            (see `WAITING_KINDS`).
+        waits: how often a task asks for that; after that it is a failed attempt.
         scratch_bytes: further videos wait while those begun are expected to hold more scratch.
     """
 
@@ -64,6 +71,8 @@ class Rules:
     grace_s: float = 120.0
     end_s: float = 20.0
     join_s: float = 0.0
+    wait_s: float = 30.0
+    waits: int = 60
     scratch_bytes: int | None = None
 
 

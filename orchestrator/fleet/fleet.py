@@ -23,6 +23,7 @@ from orchestrator.fleet.events_actions import (
     FATAL_KINDS,
     HOPELESS_KINDS,
     KILLS,
+    WAITING_KINDS,
     Action,
     AskToStop,
     Event,
@@ -150,6 +151,7 @@ class Fleet:
     def next_deadline(self) -> float | None:
         """When the next Tick is due, on the clock of `handle`; None if nothing is waited for."""
         whens = [when for w in self._workers.values() for when, _ in w.deadlines(self._rules)]
+        whens += [w.rests_until for w in self._workers.values() if w.rests_until is not None]
         if self._alone is not None:
             whens.append(self._alone[0])
         return min(whens, default=None)
@@ -247,6 +249,10 @@ class Fleet:
             self._on_disk(worker, event.error)
         elif damaged := set(event.damaged) & set(range(len(task.video.job.segments))):
             self._remake(worker, task, damaged, event.error)
+        elif event.error.kind in WAITING_KINDS and task.waits < self._rules.waits:
+            task.waits += 1
+            self._release(worker, task, event.error)
+            worker.hold_back(self._now + self._rules.wait_s)
         else:
             self._charge(worker, task, event.error)
             if event.error.kind in FATAL_KINDS:
@@ -341,6 +347,8 @@ class Fleet:
             waited = f"none joined for {self._rules.join_s:g} s"
             self._give_up(f"no worker is left, and {waited}: {last.message}", last)
         for worker in self._workers.values():
+            if worker.rests_until is not None and worker.rests_until <= self._now:
+                worker.rests_until = None
             if overdue := worker.overdue(self._now, self._rules):
                 if worker.kills >= KILLS:
                     self._abandon(worker)

@@ -26,6 +26,7 @@ class VideoJob:
         differing: settings that are not as for most videos, by ``group.key``, as plain values.
         model_why: why this model was chosen for it; empty where a person named it.
         replaceable: those of `outputs` that are there and may be replaced.
+        software_why: why the CPU encodes it though NVENC was not ruled out; empty otherwise.
         left_out: formats that were asked for and cannot be made of this video.
     """
 
@@ -44,6 +45,7 @@ class VideoJob:
     model_why: str = ""
     replaceable: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    software_why: str = ""
 
     @property
     def shown(self) -> VideoInfo:

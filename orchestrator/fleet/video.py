@@ -33,6 +33,7 @@ class Task:
         number: of the segment, or FINISH.
         attempt: counts how often it was given out; names the try under way.
         failures: the kinds of error of the attempts that are held against it.
+        waits: how often it was given back for want of something that will be there.
         tried_on: workers whose process it may have ended.
         progress_at: when a frame of it was last heard of, in seconds.
     """
@@ -43,6 +44,7 @@ class Task:
     attempt: int = 0
     failures: list[str] = field(default_factory=list)
     tried_on: set[int] = field(default_factory=set)
+    waits: int = 0
     done: bool = False
     frames_done: int = 0
     progress_at: float = 0.0

@@ -39,6 +39,8 @@ class Worker:
         kills: how often this life was told to end.
         hopeless: a new life would fail in the same way.
         faults: the deaths of its processes in this run.
+        most_segments: segments that it takes at once, where it could not have what more need.
+        rests_until: until then it takes no segment, because it cannot have what one needs.
         drained_for: faults for which it was retired though a new life might do better.
     """
 
@@ -49,6 +51,8 @@ class Worker:
     device: str = ""
     running: dict[TaskId, Task] = field(default_factory=dict)
     segments_in_hand: int = 0
+    most_segments: int | None = None
+    rests_until: float | None = None
     error: ErrorRecord | None = None
     cause_known: bool = False
     stalled: dict[TaskId, ErrorRecord] = field(default_factory=dict)
@@ -75,11 +79,26 @@ class Worker:
         """Whether it will take a task soon, so that none needs to be started for it."""
         return self.status == "starting" or (self.status == "ready" and not self.running)
 
+    @property
+    def lanes(self) -> int:
+        """Segments that it takes at once."""
+        if self.rests_until is not None:
+            return 0
+        return self.spec.lanes if self.most_segments is None else self.most_segments
+
+    def hold_back(self, until: float) -> None:
+        """One segment more than those in hand is too many; with none in hand, wait until then."""
+        self.most_segments = max(1, self.segments_in_hand)
+        if self.segments_in_hand == 0:
+            self.rests_until = until
+
     def has_room_for(self, task: Task) -> bool:
         if task.number == FINISH:
             return len(self.running) == self.segments_in_hand
         in_hand = self.segments_in_hand
-        return in_hand == 0 or (in_hand < self.spec.lanes and self._has_memory_for(task.video.job))
+        if self.lanes == 0:
+            return False
+        return in_hand == 0 or (in_hand < self.lanes and self._has_memory_for(task.video.job))
 
     def _has_memory_for(self, job: VideoJob) -> bool:
         jobs = [task.video.job for task in self.running.values() if task.number != FINISH]
@@ -95,6 +114,7 @@ class Worker:
 
     def be_born(self, now: float) -> None:
         self.life += 1
+        self.rests_until = None
         self.cause_known = self.hopeless = False
         self.stalled = {}
         self.kills = 0

@@ -13,8 +13,10 @@ from orchestrator.gates.checks import Check, CheckFailed, CheckSkipped
 from orchestrator.gates.clips import EYE
 from orchestrator.gates.site import Site
 from pipeline.contract import EncodingSettings
+from pipeline.contract.nvenc_ways import WAYS
 from pipeline.deliverables.formats import FORMATS
-from pipeline.encode.choice import Codec
+from pipeline.encode.choice import Codec, encoder_options
+from pipeline.encode.nvenc_trial import Asked
 from pipeline.engines.choice import settled_engine
 from pipeline.errors import SettingsError
 from pipeline.stages.matting.catalogue import MODELS, facts_of
@@ -148,11 +150,17 @@ def formats(site: Site) -> Iterator[Check]:
 
 def make_by_nvenc(site: Site, name: str, codec: Codec, number: int) -> str:
     width, height = 2 * EYE, EYE
-    refusal = site.around.nvenc(codec, width, height, number)
-    if refusal is not None:
-        raise CheckSkipped(f"no NVENC for {codec} here ({refusal}); the CPU will encode it")
     encoding = EncodingSettings(codec=codec, encoder="nvenc", nvenc_input="pipe")
-    return make(site, name, encoding, number)
+    asked = Asked(tuple(encoder_options(encoding, 60)), width, height)
+    reasons = []
+    for way in WAYS:
+        if way.takes == "pipe":
+            refusal = site.around.nvenc(way, asked, number)
+            if refusal is None:
+                return make(site, name, dataclasses.replace(encoding, nvenc_pipe=way.name), number)
+            reasons.append(f"{way.words}: {refusal}")
+    why = "; ".join(reasons)
+    raise CheckSkipped(f"no NVENC for {codec} here ({why}); the CPU will encode it")
 
 
 def make(site: Site, name: str, encoding: EncodingSettings, device: int | str) -> str:

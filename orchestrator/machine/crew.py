@@ -17,6 +17,9 @@ from pipeline.contract import VideoSettings
 from workers.messages import ModelChoice, WorkerSetup
 from workers.telemetry import gpu_memory_used
 
+#: Planned with where the driver does not tell a GPU's memory: an A100's smallest part (1g.5gb).
+UNKNOWN_VRAM_BYTES = 5_000_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Crew:
@@ -116,7 +119,7 @@ def crew_of(
                 share(
                     count,
                     machine_bytes - ram_beside,
-                    _left(gpus[worker], vram_beside if worker == 0 else 0)
+                    _left(gpus[worker], vram_beside if worker == 0 else 0, limits.vram_gb)
                     if worker in gpus
                     else None,
                     limits.ram_gb,
@@ -132,8 +135,14 @@ def crew_of(
     )
 
 
-def _left(gpu: Gpu, beside_bytes: int) -> int:
-    """Memory of a GPU for a worker, which gets at least half of it."""
+def _left(gpu: Gpu, beside_bytes: int, limit_gb: float | None) -> int:
+    """Memory of a GPU for a worker, which gets at least half of it.
+
+    Args:
+        limit_gb: `limits.vram_gb`, which is all that is known where the driver does not tell more.
+    """
+    if gpu.memory_bytes is None:
+        return UNKNOWN_VRAM_BYTES if limit_gb is None else round(limit_gb * 1e9)
     return gpu.memory_bytes - min(gpu.memory_bytes // 2, beside_bytes)
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from orchestrator.settings.groups import WorkerSettings
 from orchestrator.words import counted
@@ -26,12 +27,19 @@ _CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A GPU; numbers are in the order of ``nvidia-smi``, among those that can be seen."""
+    """A GPU, or a part of one (MIG); numbers are in the order of ``nvidia-smi``, among those that
+    can be seen.
+
+    Attributes:
+        memory_bytes: None where the driver does not tell it (parts of GPUs, virtual GPUs).
+        parts: where it is divided: its parts. A process that may see it gets the first.
+    """
 
     number: int
     uuid: str
     name: str
-    memory_bytes: int
+    memory_bytes: int | None
+    parts: tuple[Gpu, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +70,7 @@ class Devices:
 
 
 def list_gpus() -> list[Gpu]:
-    """All GPUs of this machine; none where there is no driver."""
+    """All GPUs of this machine that may be used; none where there is no driver."""
     import pynvml
 
     try:
@@ -70,21 +78,53 @@ def list_gpus() -> list[Gpu]:
     except pynvml.NVMLError:
         return []
     try:
-        handles = [
-            pynvml.nvmlDeviceGetHandleByIndex(number)
-            for number in range(pynvml.nvmlDeviceGetCount())
-        ]
-        return [
-            Gpu(
-                number,
-                pynvml.nvmlDeviceGetUUID(handle),
-                pynvml.nvmlDeviceGetName(handle),
-                int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
-            )
-            for number, handle in enumerate(handles)
-        ]
+        found: list[Gpu] = []
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            # One that another container owns, or that has fallen off the bus, must not hide the
+            # others; CUDA does not count it either.
+            with suppress(pynvml.NVMLError):
+                found.append(_gpu(len(found), pynvml.nvmlDeviceGetHandleByIndex(index)))
+        return found
+    except pynvml.NVMLError:
+        return []
     finally:
         pynvml.nvmlShutdown()
+
+
+def _gpu(number: int, handle: Any) -> Gpu:
+    import pynvml
+
+    def told(ask: Callable[[Any], Any]) -> Any:
+        try:
+            return ask(handle)
+        except pynvml.NVMLError:
+            return None
+
+    memory = told(lambda gpu: int(pynvml.nvmlDeviceGetMemoryInfo(gpu).total))
+    name = told(pynvml.nvmlDeviceGetName) or "a GPU without a name"
+    parts = tuple(
+        _gpu(number, part) for part in _part_handles(handle) if told(pynvml.nvmlDeviceGetUUID)
+    )
+    if parts:  # what a process gets
+        memory = parts[0].memory_bytes
+    return Gpu(number, pynvml.nvmlDeviceGetUUID(handle), name, memory or None, parts)
+
+
+def _part_handles(handle: Any) -> list[Any]:
+    """The parts of a GPU that is divided (MIG)."""
+    import pynvml
+
+    found = []
+    try:
+        current, _ = pynvml.nvmlDeviceGetMigMode(handle)
+        if current != pynvml.NVML_DEVICE_MIG_ENABLE:
+            return []
+        for index in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
+            with suppress(pynvml.NVMLError):  # there are gaps
+                found.append(pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index))
+    except pynvml.NVMLError:
+        pass
+    return found
 
 
 def visible_gpus(gpus: Sequence[Gpu], visible: str | None) -> list[Gpu]:
@@ -98,11 +138,28 @@ def visible_gpus(gpus: Sequence[Gpu], visible: str | None) -> list[Gpu]:
         return list(gpus)
     found: list[Gpu] = []
     for name in filter(None, (part.strip() for part in visible.split(","))):
-        match = [g for g in gpus if str(g.number) == name or g.uuid.startswith(name)]
-        if not match:
+        gpu = _named(name, gpus)
+        if gpu is None:
             break
-        found.append(match[0])
+        found.append(gpu)
     return [replace(gpu, number=number) for number, gpu in enumerate(found)]
+
+
+def _named(name: str, gpus: Sequence[Gpu]) -> Gpu | None:
+    """The GPU, or the part of one, that CUDA takes this name for; None: it knows none."""
+    for gpu in gpus:
+        if str(gpu.number) == name or gpu.uuid.startswith(name):
+            return gpu
+        for part in gpu.parts:
+            if part.uuid.startswith(name):
+                return part
+    if name.startswith("MIG-") and gpus:
+        # A container may see a part by its name alone, without leave to ask for a GPU's parts.
+        # An older form names the GPU: MIG-GPU-UUID/3/0.
+        whole = name.removeprefix("MIG-").partition("/")[0]
+        gpu = next((gpu for gpu in gpus if gpu.uuid == whole), gpus[0])
+        return Gpu(gpu.number, name, f"a part of {gpu.name}", None)
+    return None
 
 
 def choose_devices(

@@ -164,7 +164,8 @@ def decoder(told: Forecast, job: VideoJob) -> str:
 def encoders(job: VideoJob) -> Iterator[str]:
     """The encoder of each format, for people."""
     for name in dict.fromkeys(parted(name)[0] for name in job.settings.deliverables):
-        yield f"{name}: {FORMATS[name].encoder or encoder_words(job.settings.encoding)}"
+        row, encoding = FORMATS[name], job.settings.encoding
+        yield f"{name}: {row.encoder or encoder_words(encoding, from_gpu=row.from_gpu)}"
 
 
 def _totals(found: DryRun) -> Iterator[tuple[str, str]]:

@@ -42,6 +42,7 @@ from orchestrator.estimate.choose_lanes import Lanes, choose_lanes
 from orchestrator.estimate.network_scale import Measure, Scaler, require_scalable
 from orchestrator.fleet.jobs import VideoJob
 from orchestrator.machine.devices import Devices, usable_cores
+from orchestrator.machine.nvenc import most_lanes
 from orchestrator.machine.segment_memory import Share, fitted
 from orchestrator.plan.layers import require_layers
 from orchestrator.plan.per_object import require_objects
@@ -49,9 +50,9 @@ from orchestrator.plan.prompts_for import require_follower, settled_prompts
 from orchestrator.settings.file_digests import pin_files
 from orchestrator.settings.settings import Settings, spelled_out, video_settings
 from pipeline.contract import MattingSettings, VideoInfo, VideoSettings
-from pipeline.deliverables.device_trial import DeviceTrial
-from pipeline.deliverables.fit import possible_formats, with_encoder
-from pipeline.encode.choice import Trial
+from pipeline.deliverables.fit import possible_formats, why_software, with_encoder
+from pipeline.encode.choice import software_words
+from pipeline.encode.nvenc_trial import Nvenc
 from pipeline.engines.choice import settled_engine
 from pipeline.errors import InputError
 from pipeline.stages.catalogue import output_video
@@ -97,15 +98,12 @@ class VideoSettler:
     """Decides what depends on the video.
 
     Attributes:
-        trial: tells whether NVENC encodes pictures of a size.
-        device_trial: tells whether NVENC takes pictures from the GPU's memory; None: the frames
-            are not all there.
+        nvenc: tells whether a way to NVENC works on the GPUs of the workers.
         limit: memory that the settings allow a worker.
         scaler: chooses the network's size.
     """
 
-    trial: Trial
-    device_trial: DeviceTrial | None
+    nvenc: Nvenc
     limit: Share
     on_gpu: bool
     scaler: Scaler
@@ -115,7 +113,20 @@ class VideoSettler:
     ) -> tuple[VideoSettings, Mapping[str, InputError]]:
         """See `possible_formats`."""
         shown = output_video(info, settings)
-        return possible_formats(shown, settings, self.trial, self.device_trial)
+        return possible_formats(shown, settings, self.nvenc)
+
+    def encoder_note(self, info: VideoInfo, settings: VideoSettings) -> str | None:
+        """Why the CPU encodes a video of a run on GPUs; None where nothing is to be said.
+
+        Args:
+            settings: as `settle` was given them.
+        """
+        if not self.on_gpu:
+            return None
+        why = why_software(output_video(info, settings), settings, self.nvenc)
+        if why is None:
+            return None
+        return f"{software_words(settings.encoding)} encodes on the CPU: {why}"
 
     def settle(self, info: VideoInfo, settings: VideoSettings, index_path: Path) -> VideoSettings:
         """The settings of one video, with nothing left open.
@@ -126,7 +137,7 @@ class VideoSettler:
             DiskError: the network's size cannot be recorded.
         """
         shown = output_video(info, settings)
-        settings = with_encoder(shown, settings, self.trial, self.device_trial)
+        settings = with_encoder(shown, settings, self.nvenc)
         settings = fitted(info, settings, self.limit, self.on_gpu)
         return self.scaler.scaled(info, settings, index_path)
 
@@ -152,4 +163,5 @@ def settle_lanes(
         devices.on_gpu,
         measure,
         on_trial,
+        most_lanes(devices, unfinished),
     )

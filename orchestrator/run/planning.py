@@ -38,6 +38,7 @@ from orchestrator.run.preparation import (
 )
 from orchestrator.run.said import Counter
 from orchestrator.settings.name_template import name_template
+from pipeline.contract import VideoSettings
 from pipeline.deliverables.formats import FORMATS
 from pipeline.errors import ErrorRecord, VrmatteError
 from pipeline.source.probe import Prober
@@ -206,8 +207,9 @@ def planning(ctx: RunContext) -> Iterator[Planning]:
     sources = list(ctx.per_file.wanted)
     with Prober() as prober:
         with ctx.around.progress.status(f"reading {len(sources)} files") as status:
-            planner = _planner(ctx, prober, status.update)
-            each = _completed(ctx, sources, planner.each(sources), planner.is_done)
+            settler = _settler(ctx, status.update)
+            planner = _planner(ctx, prober, settler, status.update)
+            each = _completed(ctx, sources, planner.each(sources), planner.is_done, settler)
             plans = Planning(each, len(sources), planner.is_done, planner.end_probes)
             try:
                 plans.first(_first(ctx), ctx.journal.begun())
@@ -258,6 +260,7 @@ def _completed(
     sources: Sequence[Source],
     each: Generator[VideoJob | SetAside],
     is_done: Callable[[VideoJob], bool],
+    settler: VideoSettler,
 ) -> Generator[VideoJob | SetAside]:
     """Each with what it needs of memory; set aside where it needs too much of the disk.
 
@@ -269,6 +272,7 @@ def _completed(
         for source, item in zip(sources, each, strict=True):
             if isinstance(item, VideoJob):
                 item = _with_note(item, unused_prompts(item.settings.matting, source.path))
+                item = _with_encoder_note(item, ctx.per_file.wanted[source].settings, settler)
                 kept = within_scratch(Plan((item,), ()), limit, is_done)
                 item = kept.set_aside[0] if kept.set_aside else with_needs(item, ctx.devices.on_gpu)
             if isinstance(item, SetAside):
@@ -284,8 +288,14 @@ def _with_note(job: VideoJob, note: str | None) -> VideoJob:
     )
 
 
-def _planner(ctx: RunContext, prober: Prober, say: Callable[[str], None]) -> Planner:
-    around, devices, on_gpu = ctx.around, ctx.devices, ctx.devices.on_gpu
+def _with_encoder_note(job: VideoJob, asked: VideoSettings, settler: VideoSettler) -> VideoJob:
+    """With why the CPU encodes it, where it is a run on GPUs and NVENC was not ruled out."""
+    why = settler.encoder_note(job.info, replace(job.settings, encoding=asked.encoding))
+    return job if why is None else replace(_with_note(job, why), software_why=why)
+
+
+def _settler(ctx: RunContext, say: Callable[[str], None]) -> VideoSettler:
+    devices, on_gpu = ctx.devices, ctx.devices.on_gpu
     scaler = Scaler(
         ctx.out.scales,
         measure=ctx.trials.measure,
@@ -293,13 +303,18 @@ def _planner(ctx: RunContext, prober: Prober, say: Callable[[str], None]) -> Pla
         on_gpu=on_gpu,
         on_trial=say,
     )
-    settler = VideoSettler(
-        around.trial,
-        around.device_trial if on_gpu else None,
+    return VideoSettler(
+        ctx.around.nvenc(devices),
         memory_limit(ctx.settings, len(devices.devices)),
         on_gpu,
         scaler,
     )
+
+
+def _planner(
+    ctx: RunContext, prober: Prober, settler: VideoSettler, say: Callable[[str], None]
+) -> Planner:
+    around, devices = ctx.around, ctx.devices
     chooser = ModelChooser(
         ctx.out.models,
         lambda trial: around.try_models(trial, devices.first),

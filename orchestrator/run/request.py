@@ -15,7 +15,8 @@ from orchestrator.fleet.events_actions import Rules, WorkerSpec
 from orchestrator.fleet.jobs import Plan, VideoJob
 from orchestrator.fleet.journal_entries import Entry
 from orchestrator.fleet.snapshot import Snapshot
-from orchestrator.machine.devices import Gpu, list_gpus
+from orchestrator.machine.devices import Devices, Gpu, list_gpus
+from orchestrator.machine.nvenc import nvenc_trials
 from orchestrator.out.folder import OutFolder
 from orchestrator.out.journal import Journal
 from orchestrator.plan.planner import Probe
@@ -29,8 +30,7 @@ from orchestrator.settings.settings import Settings
 from orchestrator.watch.events import json_object
 from orchestrator.watch.sender import Sender
 from pipeline.contract import MattingSettings
-from pipeline.deliverables.device_trial import DeviceTrial, device_trial
-from pipeline.encode.choice import Trial, nvenc_works
+from pipeline.encode.nvenc_trial import Nvenc
 from pipeline.errors import ErrorRecord
 
 if TYPE_CHECKING:
@@ -96,8 +96,7 @@ class Surroundings:
     supervise: Supervise = supervise
     probe: Probe | None = None
     gpus: Callable[[], list[Gpu]] = list_gpus
-    trial: Trial = nvenc_works
-    device_trial: DeviceTrial = device_trial
+    nvenc: Callable[[Devices], Nvenc] = nvenc_trials
     stages: Callable[[StageRequest, int | str], Stages] = stages_alone
     try_models: Callable[[ModelTrial, int | str], Sequence[Tried]] = try_models
     page: Callable[[OutFolder, RunFacts, Plan, list[Entry]], RunPage] = RunPage

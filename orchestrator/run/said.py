@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 from orchestrator.exit_status import STOPPED
 from orchestrator.fleet.events_actions import WorkerSpec
 from orchestrator.fleet.jobs import Plan
+from orchestrator.machine.devices import usable_cores
+from orchestrator.machine.nvenc import software_warning
 from orchestrator.plan.dry_run_text import DryRun, plan_lines
 from orchestrator.plan.sound_notes import sound_notes
 from orchestrator.report.report import Report
@@ -117,6 +119,8 @@ def announce(ctx: RunContext, work: Work) -> None:
         *plan_remarks(plan),
         *ctx.per_file.remarks(),
     ]
+    if (warning := software_warning(work.plan.jobs, usable_cores())) is not None:
+        lines.append(printable(warning))
     if not ctx.request.dry_run:  # or the plan says it beside the video
         lines += models_chosen(plan)
         lines += [printable(f"doubtful by a trial: {line}") for line in lanes.warnings]

@@ -37,6 +37,7 @@ _WHY: Mapping[str, str] = {
     "machine": "the machine cannot do it",
     "decode": "it cannot be decoded",
     "resource": "memory ran out",
+    "session": "NVENC had no session left",
     "disk": "the disk is full or takes no more files",
     "local-folder": "the local folder is full or takes no more files",
     "output": "its place in the output folder takes no file",

@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from pipeline.contract.encoder_points import POINTS, NvencPreset, Preset, Quality, QualityPoint
-from pipeline.contract.fingerprint import NO_PIXELS
+from pipeline.contract.fingerprint import NO_PIXELS, PIXELS_UNLESS_DEFAULT
+from pipeline.contract.nvenc_ways import PIPES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,14 @@ class EncodingSettings:
             "auto: gpu where a trial shows that its colours are right"
         ),
     ] = "auto"
+    nvenc_pipe: Annotated[
+        str,
+        Field(
+            pattern=f"^(auto|{'|'.join(PIPES)})$",
+            description="whose NVENC encodes pictures that come by a pipe: "
+            f"{' or '.join(PIPES)}; auto: the first that works",
+        ),
+    ] = field(default="auto", metadata=PIXELS_UNLESS_DEFAULT)
     hevc_preset: Annotated[
         Preset | None,
         Field(description="x265 speed: ultrafast, veryfast, fast, medium or slow; by quality"),

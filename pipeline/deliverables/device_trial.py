@@ -6,16 +6,19 @@ a small film is made as segments will be, in a process of its own, and read back
 
 from __future__ import annotations
 
+import ctypes
 import json
 import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Callable
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.contract.nvenc_ways import NvencWay
+from pipeline.encode.nvenc_library import nvenc_cause
+from pipeline.encode.nvenc_trial import Asked
 from pipeline.errors import VrmatteError
 from pipeline.files.child import own_module, tied
 from pipeline.files.child_failure import ChildFailure
@@ -32,15 +35,14 @@ MATRICES = ("bt709", "smpte170m", "bt470bg", "bt2020nc")
 #: take the worker with it (github.com/meta-pytorch/torchcodec/issues/1419).
 LEAST_CQ = 15
 
-#: (options of ffmpeg for the encoder, width, height) -> why not, or None.
-DeviceTrial = Callable[[tuple[str, ...], int, int], str | None]
-
 #: Python, PyTorch and CUDA begin in some ten seconds, from a slow disk in more.
 DEADLINE_S = 120.0
 
-#: TorchCodec asks FFmpeg to share PyTorch's CUDA context from libavutil 58.26.100 on, which is
-#: FFmpeg 6.1 (CudaDeviceInterface.cpp); of a version 6 only the first number is known here.
-_LEAST_FFMPEG = 7
+#: TorchCodec asks FFmpeg to share PyTorch's CUDA context from this libavutil on (FFmpeg 6.1;
+#: TorchCodec's CudaDeviceInterface.cpp).
+LEAST_LIBAVUTIL = (58, 26, 100)
+
+_LOG_LEVEL = "TORCHCODEC_FFMPEG_LOG_LEVEL"
 
 _FRAMES, _GROUP = 5, 3
 _BLOCKS = 8  # along each side
@@ -49,34 +51,18 @@ _BLOCKS = 8  # along each side
 #: matrix or range makes of saturated colours.
 _TOLERANCE = 0.03
 
-_found: dict[tuple[tuple[str, ...], int, int], str | None] = {}
-_found_lock = threading.Lock()
 
-
-def device_trial(options: tuple[str, ...], width: int, height: int) -> str | None:
-    """Why pictures of that size cannot be encoded so, or None if they can; tried once a process.
-
-    The trial is a child process: the one that asks never touches a GPU.
-
-    Args:
-        options: ffmpeg's, as `DeviceEncoder` takes them.
-    """
-    key = options, width, height
-    with _found_lock:
-        if key not in _found:
-            _found[key] = _try(*key)
-        return _found[key]
-
-
-def _try(options: tuple[str, ...], width: int, height: int) -> str | None:
-    asked = json.dumps({"options": options, "width": width, "height": height, "device": "cuda"})
-    command, environment = own_module(_MODULE, asked)
+def device_trial(way: NvencWay, asked: Asked, environment: Mapping[str, str]) -> str | None:
+    """See `pipeline.encode.nvenc_trial.TryWay`; `asked.options` as `DeviceEncoder` takes them."""
+    wanted = {"options": asked.options, "width": asked.width, "height": asked.height}
+    command, own = own_module(_MODULE, json.dumps({**wanted, "device": "cuda"}))
     try:
         done = subprocess.run(
             tied(command),
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            env=environment,
+            # TorchCodec keeps libavcodec quiet, which alone knows what NVENC said.
+            env={**environment, **own, **_seen(environment), _LOG_LEVEL: "ERROR"},
             timeout=DEADLINE_S,
             check=False,
         )
@@ -84,20 +70,45 @@ def _try(options: tuple[str, ...], width: int, height: int) -> str | None:
         return f"the trial did not end within {DEADLINE_S:.0f} s"
     except OSError as error:
         return f"the trial cannot be started: {error.strerror or error}"
+    failure = ChildFailure.of(command, done.returncode, done.stderr)
     if done.returncode != 0:
-        failure = ChildFailure.of(command, done.returncode, done.stderr)
         return failure.sentence("the trial failed")
     problem: str | None = json.loads(done.stdout.splitlines()[-1])
-    return problem
+    return problem and (nvenc_cause(failure.messages) or problem)
 
 
-def _library_problem() -> str | None:
-    """Older ones work in a CUDA context of their own: nothing there waits for PyTorch's work."""
-    from pipeline.torchcodec_import import torchcodec
+def _seen(environment: Mapping[str, str]) -> dict[str, str]:
+    names = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")
+    return {name: environment[name] for name in names if name in environment}
 
-    if (found := int(torchcodec.ffmpeg_major_version)) >= _LEAST_FFMPEG:
+
+def library_problem(found: tuple[int, int, int] | None) -> str | None:
+    """Older ones work in a CUDA context of their own: nothing there waits for PyTorch's work.
+
+    Args:
+        found: the version of the libavutil that TorchCodec uses.
+    """
+    least = ".".join(map(str, LEAST_LIBAVUTIL))
+    if found is None:
+        return f"no libavutil is loaded, and {least} or newer is needed"
+    if found >= LEAST_LIBAVUTIL:
         return None
-    return f"TorchCodec has FFmpeg {found}'s libraries, and {_LEAST_FFMPEG} or newer is needed"
+    has = ".".join(map(str, found))
+    return f"TorchCodec has libavutil {has}, and {least} or newer (FFmpeg 6.1) is needed"
+
+
+def libavutil_version() -> tuple[int, int, int] | None:
+    """Of the libavutil that TorchCodec has loaded, by its own word; None without one."""
+    import pipeline.torchcodec_import  # noqa: F401
+
+    with Path("/proc/self/maps").open(encoding="utf-8", errors="replace") as maps:
+        loaded = {line.split(maxsplit=5)[5].strip() for line in maps if "/libavutil" in line}
+    # PyAV's may be loaded beside it; where it is the only one, TorchCodec uses that.
+    found = {path for path in loaded if "/av.libs/" not in path} or loaded
+    if not found:
+        return None
+    version: int = ctypes.CDLL(min(found)).avutil_version()  # AV_VERSION_INT
+    return version >> 16, version >> 8 & 0xFF, version & 0xFF
 
 
 def film_problem(
@@ -186,7 +197,7 @@ def colours(width: int, height: int) -> Tensor:
 
 def main(asked: str) -> None:
     said = json.loads(asked)
-    problem = None if said["device"] == "cpu" else _library_problem()
+    problem = None if said["device"] == "cpu" else library_problem(libavutil_version())
     with tempfile.TemporaryDirectory() as folder:
         for matrix in MATRICES:
             options = (*said["options"], "-color_range", "tv", "-colorspace", matrix)

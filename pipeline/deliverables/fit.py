@@ -10,36 +10,41 @@ from dataclasses import replace
 from typing import get_args
 
 from pipeline.contract import EncodingSettings, VideoInfo, VideoSettings
-from pipeline.deliverables.device_trial import LEAST_CQ, MATRICES, DeviceTrial
+from pipeline.contract.nvenc_ways import WAYS, NvencWay
+from pipeline.deliverables.device_trial import LEAST_CQ, MATRICES
 from pipeline.deliverables.format import Format, Picture
 from pipeline.deliverables.formats import FORMATS
-from pipeline.encode.choice import (
-    Codec,
-    Trial,
-    encoder_options,
-    nvenc_works,
-    settled,
-    size_problem,
-)
+from pipeline.encode.choice import Codec, encoder_options, size_problem
+from pipeline.encode.nvenc_trial import Asked, Nvenc
 from pipeline.errors import InputError
 from pipeline.structlog_import import structlog
 
 _log = structlog.get_logger()
 
 
+class NoNvenc(Exception):
+    """NVENC does not encode this video; the message says why, and what to set instead."""
+
+    def __init__(self, message: str, advice: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.advice = advice
+
+
+def without_gpu(way: NvencWay, asked: Asked) -> str | None:
+    """`Nvenc` where no worker has a GPU."""
+    return "no worker has a GPU"
+
+
 def with_encoder(
-    video: VideoInfo,
-    settings: VideoSettings,
-    trial: Trial = nvenc_works,
-    device_trial: DeviceTrial | None = None,
+    video: VideoInfo, settings: VideoSettings, nvenc: Nvenc = without_gpu
 ) -> VideoSettings:
     """The settings with `encoding.encoder` decided for this video, where a format needs one.
 
     Where none does, nothing is tried and nothing changes: the same settings, on any machine.
 
     Args:
-        device_trial: asked whether NVENC takes pictures from the GPU's memory; None: they are not
-            all there.
+        nvenc: asked whether a way to NVENC works.
 
     Raises:
         InputError: a format cannot hold this video, the codec cannot hold its pictures, or NVENC
@@ -49,31 +54,44 @@ def with_encoder(
     rows = [FORMATS[name] for name in settings.deliverables]
     pictures = [(row, row.picture(video)) for row in rows]
     _require_own_codecs(pictures, settings.encoding)
-    sizes = {(shown.width, shown.height): None for row, shown in pictures if row.codec is None}
-    if not sizes:
+    open_ones = [(row, shown) for row, shown in pictures if row.codec is None]
+    if not open_ones:
         return settings
     encoding = settings.encoding
-    if encoding.encoder == "auto":
-        made = {settled(encoding, *size, trial).encoder for size in sizes}
-        encoding = replace(encoding, encoder="nvenc" if made == {"nvenc"} else "software")
-    for width, height in sizes:
-        if problem := size_problem(encoding, width, height):
+    if encoding.encoder != "software":
+        try:
+            return replace(settings, encoding=_by_nvenc(video, open_ones, encoding, nvenc))
+        except NoNvenc as why:
+            if encoding.encoder == "nvenc":
+                raise InputError(why.message, why.advice) from None
+    encoding = replace(encoding, encoder="software")
+    for _, shown in open_ones:
+        if problem := size_problem(encoding, shown.width, shown.height):
             raise InputError(*problem)
-        if settings.encoding.encoder == "nvenc" and not trial(encoding.codec, width, height):
-            raise InputError(
-                f"NVENC does not encode {encoding.codec} pictures of {width}x{height}"
-                " on this machine",
-                "set encoding.encoder: auto",
-            )
-    from_gpu = [(row, shown) for row, shown in pictures if row.from_gpu]
-    return replace(settings, encoding=_with_input(video, from_gpu, encoding, device_trial))
+    return replace(settings, encoding=encoding)
+
+
+def why_software(video: VideoInfo, settings: VideoSettings, nvenc: Nvenc) -> str | None:
+    """Why `with_encoder` took an encoder of the CPU though NVENC was not ruled out; None: it did
+    not.
+
+    Args:
+        settings: as they were given to `with_encoder`.
+        nvenc: the same; trials are not repeated.
+    """
+    pictures = [(FORMATS[name], FORMATS[name].picture(video)) for name in settings.deliverables]
+    open_ones = [(row, shown) for row, shown in pictures if row.codec is None]
+    if settings.encoding.encoder == "software" or not open_ones:
+        return None
+    try:
+        _by_nvenc(video, open_ones, settings.encoding, nvenc)
+    except NoNvenc as why:
+        return why.message
+    return None
 
 
 def possible_formats(
-    video: VideoInfo,
-    settings: VideoSettings,
-    trial: Trial = nvenc_works,
-    device_trial: DeviceTrial | None = None,
+    video: VideoInfo, settings: VideoSettings, nvenc: Nvenc = without_gpu
 ) -> tuple[VideoSettings, Mapping[str, InputError]]:
     """The settings with those formats that can be made of this video; why the others cannot.
 
@@ -84,7 +102,7 @@ def possible_formats(
     impossible: dict[str, InputError] = {}
     for name in settings.deliverables:
         try:
-            with_encoder(video, replace(settings, deliverables=(name,)), trial, device_trial)
+            with_encoder(video, replace(settings, deliverables=(name,)), nvenc)
         except InputError as error:
             impossible[name] = error
     possible = tuple(name for name in settings.deliverables if name not in impossible)
@@ -105,39 +123,120 @@ def _require_own_codecs(
                     raise InputError(*problem)
 
 
-def _with_input(
+def _by_nvenc(
     video: VideoInfo,
     pictures: Sequence[tuple[Format, Picture]],
     encoding: EncodingSettings,
-    device_trial: DeviceTrial | None,
+    nvenc: Nvenc,
 ) -> EncodingSettings:
-    """With `nvenc_input` decided, where it means anything.
+    """The settings with the ways of these pictures to NVENC.
 
-    Args:
-        pictures: of the formats whose encoders can take them from the GPU's memory.
+    Pictures stay in the GPU's memory where that is wanted and works; all others come by the first
+    pipe that works for all of them.
+
+    Raises:
+        NoNvenc: some of the pictures have no way.
+        InputError: they are to stay in the GPU's memory (`nvenc_input: gpu`), and cannot.
     """
-    if encoding.encoder != "nvenc" or encoding.nvenc_input == "pipe" or not pictures:
-        return encoding
-    if device_trial is None:
-        why_not: str | None = "not all workers have a GPU"
-    elif video.color.matrix not in (*MATRICES, "unspecified"):
-        why_not = f"TorchCodec does not know the colour matrix {video.color.matrix}"
-    elif encoding.nvenc_input == "auto" and any(
-        row.bits_of(video, encoding) > 8 for row, _ in pictures
-    ):
-        why_not = "pictures of more than 8 bits go by the pipe"
-    elif encoding.point().nvenc_cq < LEAST_CQ:
-        why_not = f"with nvenc_cq below {LEAST_CQ} NVENC may crash, and must have its own process"
-    else:
-        options = tuple(encoder_options(encoding, 60))
-        tried = (device_trial(options, shown.width, shown.height) for _, shown in pictures)
-        why_not = next((problem for problem in tried if problem is not None), None)
-    if why_not is None:
-        return replace(encoding, nvenc_input="gpu")
-    if encoding.nvenc_input == "gpu":
+    encoding = replace(encoding, encoder="nvenc")
+    for _, shown in pictures:
+        if problem := size_problem(encoding, shown.width, shown.height):
+            raise NoNvenc(*problem)
+    staying = [(row, shown) for row, shown in pictures if row.from_gpu]
+    why_not: dict[str, str] = {}
+    [in_gpu] = [way for way in WAYS if way.takes == "gpu"]
+    encoding, inside = replace(encoding, nvenc_input="pipe"), encoding
+    if staying and inside.nvenc_input != "pipe":
+        problem_inside = _problem_in_gpu(video, staying, inside, in_gpu, nvenc)
+        if problem_inside is None:
+            encoding = replace(encoding, nvenc_input="gpu")
+        else:
+            why_not[in_gpu.name] = problem_inside
+    elif staying:
+        why_not[in_gpu.name] = "not asked for (encoding.nvenc_input: pipe)"
+    piped = [each for each in pictures if not (each[0].from_gpu and encoding.nvenc_input == "gpu")]
+    if piped:
+        way = _first_pipe(video, piped, encoding, nvenc, why_not)
+        encoding = replace(encoding, nvenc_pipe=way.name)
+    if inside.nvenc_input == "gpu" and in_gpu.name in why_not:
         raise InputError(
-            f"NVENC cannot take pictures from the GPU's memory here: {why_not}",
+            f"NVENC cannot take pictures from the GPU's memory here: {why_not[in_gpu.name]}",
             "set encoding.nvenc_input: auto",
         )
-    _log.info("nvenc_by_pipe", reason=why_not)
-    return replace(encoding, nvenc_input="pipe")
+    if in_gpu.name in why_not and encoding.nvenc_input == "pipe" != inside.nvenc_input:
+        _log.info("nvenc_by_pipe", way=encoding.nvenc_pipe, reason=why_not[in_gpu.name])
+    return encoding
+
+
+def _first_pipe(
+    video: VideoInfo,
+    pictures: Sequence[tuple[Format, Picture]],
+    encoding: EncodingSettings,
+    nvenc: Nvenc,
+    why_not: dict[str, str],
+) -> NvencWay:
+    """The first way by a pipe that takes all of these pictures.
+
+    Args:
+        why_not: why other ways do not work; added to.
+
+    Raises:
+        NoNvenc: none does.
+    """
+    for way in WAYS:
+        if way.takes != "pipe":
+            continue
+        if encoding.nvenc_pipe not in ("auto", way.name):
+            why_not[way.name] = f"not asked for (encoding.nvenc_pipe: {encoding.nvenc_pipe})"
+            continue
+        for row, shown in pictures:
+            problem = nvenc(way, _asked(video, row, shown, encoding))
+            if problem is not None:
+                why_not[way.name] = problem
+                break
+        else:
+            return way
+    raise NoNvenc(
+        f"NVENC does not encode {encoding.codec} pictures of {_sizes(pictures)} here:"
+        f" {_reasons(why_not)}",
+        "`vrmatte doctor` says more; encoding.encoder: auto lets the CPU encode",
+    )
+
+
+def _problem_in_gpu(
+    video: VideoInfo,
+    pictures: Sequence[tuple[Format, Picture]],
+    encoding: EncodingSettings,
+    way: NvencWay,
+    nvenc: Nvenc,
+) -> str | None:
+    """Why NVENC cannot take these pictures from the GPU's memory."""
+    if video.color.matrix not in (*MATRICES, "unspecified"):
+        return f"TorchCodec does not know the colour matrix {video.color.matrix}"
+    deep = any(row.bits_of(video, replace(encoding, nvenc_input="pipe")) > 8 for row, _ in pictures)
+    if encoding.nvenc_input == "auto" and deep:
+        return "pictures of more than 8 bits go by a pipe"
+    if encoding.point().nvenc_cq < LEAST_CQ:
+        return f"with nvenc_cq below {LEAST_CQ} NVENC may crash, and must have its own process"
+    options = tuple(encoder_options(encoding, 60))
+    tried = (nvenc(way, Asked(options, shown.width, shown.height)) for _, shown in pictures)
+    return next((problem for problem in tried if problem is not None), None)
+
+
+def _asked(video: VideoInfo, row: Format, shown: Picture, encoding: EncodingSettings) -> Asked:
+    deep = row.bits_of(video, encoding) > 8
+    options = tuple(encoder_options(encoding, 60, deep=deep))
+    return Asked(options, shown.width, shown.height, "yuv420p10le" if deep else "yuv420p")
+
+
+def _sizes(pictures: Sequence[tuple[Format, Picture]]) -> str:
+    return ", ".join(dict.fromkeys(f"{shown.width}x{shown.height}" for _, shown in pictures))
+
+
+def _reasons(why_not: Mapping[str, str]) -> str:
+    """Each way with its reason; one reason that all have, once."""
+    said = {way.name: why_not[way.name] for way in WAYS if way.name in why_not}
+    if len(set(said.values())) == 1:
+        return next(iter(said.values()))
+    words = {way.name: way.words for way in WAYS}
+    return "; ".join(f"{words[name]}: {reason}" for name, reason in said.items())

@@ -25,8 +25,16 @@ from pipeline.deliverables.format import Format
 from pipeline.deliverables.sound.in_line import sound_in_line
 from pipeline.deliverables.sound.make import make_sound
 from pipeline.deliverables.sound.plan import KNOWN_PLACES_ONLY, AudioPlan, SoundForm, plan_sound
-from pipeline.encode.ffmpeg_pipe import Encoder, PipeEncoder, ffmpeg_command, run_ffmpeg
+from pipeline.encode.choice import pipe_command
+from pipeline.encode.ffmpeg_pipe import (
+    Encoder,
+    PipeEncoder,
+    ffmpeg_command,
+    raw_command,
+    run_ffmpeg,
+)
 from pipeline.encode.keyframes import keyframe_interval
+from pipeline.encode.raw_pictures import RawPictures
 from pipeline.errors import EncodeError
 from pipeline.files.disk import writing
 from pipeline.pixels.color import YuvFormat, output_tags
@@ -140,15 +148,18 @@ class Movie(ABC):
 
     def _segment_command(self, path: Path) -> list[str]:
         """What makes the file of raw frames that it is given."""
-        width, height = self._size()
-        return ffmpeg_command(
-            *("-f", "rawvideo", "-pix_fmt", self._pixel_formats()[0]),
-            *("-video_size", f"{width}x{height}"),
-            *("-framerate", str(self._video.frame_rate), *self._color_options(), "-i", "pipe:0"),
-            *("-an", *self._encoder_options(), *self._color_options(), *self._time_scale()),
-            *("-fflags", "+bitexact", "-flags:v", "+bitexact"),
-            *("-f", self.container, f"file:{path}"),
+        pictures = RawPictures(
+            self._size(),
+            self._video.frame_rate,
+            self._pixel_formats()[0],
+            tuple(self._color_options()),
         )
+        options = [*self._encoder_options(), *self._time_scale()]
+        options += ["-fflags", "+bitexact", "-flags:v", "+bitexact"]
+        command = raw_command
+        if self.format.codec is None:
+            command = pipe_command(self._settings.encoding)
+        return command(pictures, options, self.container, str(path))
 
     def check_segment(self, path: Path, num_frames: int, samples: Sequence[Sample]) -> None:
         found = len(self._coded(path).pictures)

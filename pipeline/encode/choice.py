@@ -1,27 +1,23 @@
-"""Chooses the encoder of H.264, HEVC and AV1: its options, and the largest picture it takes.
+"""The encoders of H.264, HEVC and AV1: their options, and the largest picture each takes.
 
-Files of different encoders cannot be joined, and their bits differ: `settled` decides once, before
-a video is planned, and from then on the settings say it. A worker never decides.
+Files of different encoders cannot be joined, and their bits differ: which one it is, is decided
+once, before a video is planned (`pipeline/deliverables/fit.py`), and from then on the settings say
+it. A worker never decides.
 """
 
 from __future__ import annotations
 
-import subprocess
-import threading
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.contract import EncodingSettings, MasteringData
-from pipeline.encode.ffmpeg_pipe import ffmpeg_command
+from pipeline.contract.nvenc_ways import PIPES, named, nvenc_way
+from pipeline.encode.ffmpeg_pipe import raw_command
 from pipeline.encode.hdr import svt_parameters, x265_parameters
-from pipeline.files.child import tied
+from pipeline.encode.raw_pictures import RawCommand
 
 Codec = Literal["h264", "hevc", "av1"]
 Family = Literal["nvenc", "software"]
-
-#: A GPU that is there answers in a second or two; one that hangs is as good as none.
-TRIAL_DEADLINE_S = 30.0
 
 _NAMES = {"h264": "H.264", "hevc": "HEVC", "av1": "AV1"}
 _SOFTWARE = {"h264": "libx264", "hevc": "libx265", "av1": "libsvtav1"}
@@ -50,33 +46,37 @@ LIMITS: dict[tuple[Codec, Family], SizeLimit] = {
     ("av1", "nvenc"): SizeLimit(8192, 8192, 8192 * 8192),
 }
 
-#: (codec, width, height) -> whether NVENC encodes such a picture here.
-Trial = Callable[[Codec, int, int], bool]
-
-
-def settled(
-    encoding: EncodingSettings, width: int, height: int, trial: Trial | None = None
-) -> EncodingSettings:
-    """The settings with `encoder` decided for pictures of that size, where it is ``auto``.
-
-    Args:
-        trial: asked only where it matters; by default `nvenc_works`.
-    """
-    if encoding.encoder != "auto":
-        return encoding
-    works = (trial or nvenc_works)(encoding.codec, width, height)
-    return replace(encoding, encoder="nvenc" if works else "software")
-
 
 def family(encoding: EncodingSettings) -> Family:
     """What encodes. Where nobody settled ``auto``, it is the software: never a look at a GPU."""
     return "nvenc" if encoding.encoder == "nvenc" else "software"
 
 
-def encoder_words(encoding: EncodingSettings) -> str:
-    """Codec and encoder, for people."""
-    by = "NVENC" if family(encoding) == "nvenc" else _SOFTWARE_WORDS[encoding.codec]
+def encoder_words(encoding: EncodingSettings, *, from_gpu: bool = False) -> str:
+    """Codec and encoder, for people; of NVENC also whose it is, where that is decided.
+
+    Args:
+        from_gpu: the format's encoder can take pictures from the GPU's memory.
+    """
+    by = software_words(encoding)
+    if family(encoding) == "nvenc":
+        in_gpu = from_gpu and encoding.nvenc_input == "gpu"
+        way = "gpu" if in_gpu else encoding.nvenc_pipe
+        by = "NVENC" if way not in ("gpu", *PIPES) else f"NVENC by {nvenc_way(way).words}"
     return f"{encoding.codec.upper()} ({by})"
+
+
+def software_words(encoding: EncodingSettings) -> str:
+    """The encoder of that codec on the CPU, for people."""
+    return _SOFTWARE_WORDS[encoding.codec]
+
+
+def pipe_command(encoding: EncodingSettings) -> RawCommand:
+    """What makes the command of an encoder that reads a pipe."""
+    if family(encoding) == "nvenc" and encoding.nvenc_pipe in PIPES:
+        command: RawCommand = named(nvenc_way(encoding.nvenc_pipe).command)
+        return command
+    return raw_command
 
 
 def size_problem(encoding: EncodingSettings, width: int, height: int) -> tuple[str, str] | None:
@@ -164,43 +164,3 @@ def _software_options(
     # irefresh-type 2: keyframes close their group; scd: none besides the regular ones.
     parameters = f"lp={threads}:irefresh-type=2:scd=0{svt_parameters(mastering)}"
     return [*quality, "-g", gop, "-svtav1-params", parameters]
-
-
-_TRIALS: dict[tuple[Codec, int, int], bool] = {}
-_TRIALS_LOCK = threading.Lock()
-
-
-def nvenc_works(codec: Codec, width: int, height: int) -> bool:
-    """Whether one frame of that size is encoded by NVENC here; tried once per process and size.
-
-    The trial is a child process: the one that asks never touches a GPU.
-    """
-    with _TRIALS_LOCK:  # sizes are asked for by several threads; one trial at a time
-        key = (codec, width, height)
-        if key not in _TRIALS:
-            _TRIALS[key] = _fits(LIMITS[codec, "nvenc"], width, height) and _try_nvenc(*key)
-        return _TRIALS[key]
-
-
-def trial_command(codec: Codec, width: int, height: int) -> list[str]:
-    """One black frame through the encoder as it will be used, to nowhere."""
-    encoding = EncodingSettings(codec=codec, encoder="nvenc")
-    return ffmpeg_command(
-        *("-f", "lavfi", "-i", f"color=black:size={width}x{height}:rate=30", "-frames:v", "1"),
-        *(*encoder_options(encoding, 60), "-f", "null", "-"),
-    )
-
-
-def _try_nvenc(codec: Codec, width: int, height: int) -> bool:
-    try:
-        done = subprocess.run(
-            tied(trial_command(codec, width, height)),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=TRIAL_DEADLINE_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return done.returncode == 0

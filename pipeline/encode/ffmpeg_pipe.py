@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
 from pipeline.encode.ffmpeg_cause import cause_of
-from pipeline.errors import EncodeError, VrmatteError
+from pipeline.encode.nvenc_library import is_session_refused, nvenc_cause
+from pipeline.encode.pipe_size import widened
+from pipeline.encode.raw_pictures import RawPictures
+from pipeline.errors import EncodeError, SessionRefused, VrmatteError
 from pipeline.files.child import own_environment, tied
 from pipeline.files.child_failure import ChildFailure
 from pipeline.files.disk import disk_error, refusal
@@ -72,6 +75,19 @@ def ffmpeg_command(*arguments: str) -> list[str]:
     ]
 
 
+def raw_command(
+    pictures: RawPictures, options: Sequence[str], container: str, path: str
+) -> list[str]:
+    """See `pipeline.encode.raw_pictures.RawCommand`."""
+    width, height = pictures.size
+    return ffmpeg_command(
+        *("-f", "rawvideo", "-pix_fmt", pictures.pixel_format),
+        *("-video_size", f"{width}x{height}"),
+        *("-framerate", str(pictures.rate), *pictures.colours, "-i", "pipe:0"),
+        *("-an", *options, *pictures.colours, "-f", container, f"file:{path}"),
+    )
+
+
 class PipeEncoder:
     """ffmpeg reading raw frames from its standard input; it ends with the thread that made this.
 
@@ -94,6 +110,8 @@ class PipeEncoder:
         except OSError as error:
             self._messages.close()
             raise _not_started(error) from error
+        assert self._process.stdin is not None
+        widened(self._process.stdin)
 
     def write(self, planes: Tensor) -> None:
         assert self._process.stdin is not None
@@ -194,7 +212,10 @@ def _error(failure: ChildFailure, cwd: Path | None = None) -> VrmatteError:
     target = (cwd or Path()) / _written(failure.command)
     if (trouble := _disk_trouble(target, failure)) is not None:
         return failure.noted(disk_error(trouble, target))
-    cause = cause_of(failure.messages)
+    cause = nvenc_cause(failure.messages)
+    if is_session_refused(cause):
+        return failure.noted(SessionRefused.of(cause))
+    cause = cause or cause_of(failure.messages)
     return failure.noted(EncodeError(failure.sentence("ffmpeg failed", cause)))
 
 

@@ -16,12 +16,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.errors import EncodeError, VrmatteError
+from pipeline.errors import EncodeError, SessionRefused, VrmatteError
 from pipeline.files.disk import disk_error, refusal
 
 # TorchCodec wants numbers where an encoder's option is one by its type, and has names for them
 # (`ffmpeg -h encoder=hevc_nvenc`); the preset has an argument of its own, which takes names.
 _NUMBERS = {("tune", "hq"): "1", ("rc", "vbr"): "1"}
+
+#: What TorchCodec says where `nvEncOpenEncodeSessionEx` is refused with 10 (out of memory: ENOMEM)
+#: or 21 (incompatible client key: EINVAL): libavcodec's number is all it passes on. EINVAL might
+#: mean a wrong option too, but those have passed the trial.
+_SESSION_REFUSED = (
+    "avcodec_open2 failed: Cannot allocate memory",
+    "avcodec_open2 failed: Invalid argument",
+)
 
 #: Of ffmpeg's program, not of an encoder; segments are given their tag when they are joined.
 _PROGRAMS_OWN = ("tag:v", "pix_fmt")
@@ -109,6 +117,8 @@ class DeviceEncoder:
         if (trouble := self._file.error or refusal(self._path.parent)) is not None:
             return disk_error(trouble, self._path)
         said = (str(error).splitlines() or ["no message"])[0]
+        if any(refused in said for refused in _SESSION_REFUSED):
+            return SessionRefused.of(f"TorchCodec: {said[:300]}")
         return EncodeError(
             f"TorchCodec's encoder failed: {said[:300]}", "set encoding.nvenc_input: pipe"
         )

@@ -38,8 +38,9 @@ with open(os.environ["WITNESS"], "a") as file:
 BEGIN = "import sys; sys.path.insert(0, {checkout!r}); from pathlib import Path\n"
 
 DEVICE_TRIAL = """
-from pipeline.deliverables.device_trial import _try
-print(_try(("-c:v", "h264_nvenc"), 640, 320))
+from pipeline.contract.nvenc_ways import nvenc_way
+from pipeline.encode.nvenc_trial import Asked, NvencTrials
+print(NvencTrials([""])(nvenc_way("gpu"), Asked(("-c:v", "h264_nvenc"), 640, 320)))
 """
 
 DOCTOR = """

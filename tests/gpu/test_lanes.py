@@ -5,6 +5,7 @@ Run as `tests/gpu/test_gpu.py` is. Nothing of this has been run yet: no GPU was 
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,9 +27,11 @@ from pipeline.contract import (
     SegmentResult,
     VideoSettings,
 )
+from pipeline.contract.nvenc_ways import WAYS, nvenc_way
 from pipeline.deliverables.base import make_deliverable
-from pipeline.deliverables.device_trial import MATRICES, device_trial
-from pipeline.encode.choice import encoder_options, nvenc_works
+from pipeline.deliverables.device_trial import MATRICES
+from pipeline.encode.choice import encoder_options
+from pipeline.encode.nvenc_trial import Asked, NvencTrials
 from pipeline.engines.cuda_graph import capture_lock, cuda_capture
 from pipeline.finish import finish_video
 from pipeline.flow.cuda_streams import segment_stream
@@ -251,7 +254,9 @@ def test_nobody_waits_between_the_frames_and_the_encoder(job: SegmentJob) -> Non
 
 
 def rendered(job: SegmentJob, way: str, folder: Path) -> Path:
-    encoding = EncodingSettings(encoder="nvenc", nvenc_input=way, keyframe_s=0.3)  # type: ignore[arg-type]
+    encoding = EncodingSettings(encoder="nvenc", nvenc_input="gpu", keyframe_s=0.3)
+    if way != "gpu":
+        encoding = replace(encoding, nvenc_input="pipe", nvenc_pipe=way)
     settings: VideoSettings = replace(
         job.settings, deliverables=("greenscreen",), encoding=encoding
     )
@@ -268,23 +273,23 @@ def rendered(job: SegmentJob, way: str, folder: Path) -> Path:
     return target
 
 
-def test_pictures_that_stay_on_the_gpu_look_as_those_that_go_through_a_pipe(
-    job: SegmentJob, tmp_path: Path
-) -> None:
+def test_all_ways_to_nvenc_show_the_same_pictures(job: SegmentJob, tmp_path: Path) -> None:
     size = job.video.even_width, job.video.even_height
-    if not nvenc_works("hevc", *size):
-        pytest.skip("this GPU has no NVENC for HEVC, or the driver does not offer it")
     options = tuple(encoder_options(EncodingSettings(encoder="nvenc"), 60))
-    for width, height in (size, (8192, 4096)):
-        found = device_trial(options, width, height)
-        print(f"NVENC from the GPU's memory, {width}x{height}: {found or MATRICES}")  # noqa: T201
-    if (why_not := device_trial(options, *size)) is not None:
-        pytest.skip(f"pictures go through the pipe here: {why_not}")
-    ours, piped = (
-        [rgba(frame) for frame in decoded(rendered(job, way, tmp_path / way))]
-        for way in ("gpu", "pipe")
+    nvenc = NvencTrials([os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]])
+    found = {way.name: nvenc(way, Asked(options, *size)) for way in WAYS}
+    for name, why_not in found.items():
+        print(f"NVENC, {nvenc_way(name).words}: {why_not or 'works'}")  # noqa: T201
+    huge = nvenc(nvenc_way("gpu"), Asked(options, 8192, 4096))
+    print(f"NVENC from the GPU's memory, 8192x4096: {huge or MATRICES}")  # noqa: T201
+    working = [name for name, why_not in found.items() if why_not is None]
+    if len(working) < 2:
+        pytest.skip(f"fewer than two ways to NVENC work here: {found}")
+    ours, *others = (
+        [rgba(frame) for frame in decoded(rendered(job, way, tmp_path / way))] for way in working
     )
     left, right = read_numbers([picture.round().astype(np.uint8) for picture in ours])
     assert left == right == list(range(50))
-    for a, b in zip(ours, piped, strict=True):
-        assert float(np.abs(a - b).mean()) <= 2.0
+    for other in others:
+        for a, b in zip(ours, other, strict=True):
+            assert float(np.abs(a - b).mean()) <= 2.0

@@ -88,6 +88,8 @@ class Machine:
         answer: what comes of a trial, where it is not as it should be.
         unmade: codecs that our ffmpeg lacks.
         tried: what was tried, in order.
+        nvenc_refuses: why NVENC encodes nothing; nvenc: the same of single ways, by their names.
+        environment: of the container.
         unreachable: why no weights can be fetched.
         closed: how many children were ended.
     """
@@ -97,6 +99,8 @@ class Machine:
     answer: Answer = lambda device, trial: None
     unmade: tuple[str, ...] = ()
     nvenc_refuses: str | None = None
+    nvenc: dict[str, str | None] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
     driver: Driver | None = None
     trouble: str = ""
     torch_cuda: tuple[int, int] | None = (13, 2)
@@ -112,7 +116,9 @@ class Machine:
             DriverAsked(tuple(self.gpus), self.driver, self.trouble),
             self.cache,
             open_trials=lambda device: _Trials(self, device),
-            nvenc=lambda codec, width, height, number: self.nvenc_refuses,
+            nvenc=lambda way, asked, number: self.nvenc.get(way.name, self.nvenc_refuses),
+            needed_driver=lambda way: {"ffmpeg": "610.00"}.get(way.name, "570.0"),
+            environment=self.environment,
             make_sample=self._make_sample,
             torch_cuda=lambda: self.torch_cuda,
             versions=lambda: self.versions,

@@ -16,7 +16,7 @@ from rich.console import Console
 import orchestrator.doctor.doctor
 from orchestrator.cli import main
 from orchestrator.doctor.clips import CODECS, EncodeHung, Sample, make_sample, samples
-from orchestrator.doctor.codecs import nvenc_refusal
+from orchestrator.doctor.codecs import nvenc_on
 from orchestrator.doctor.doctor import examine, here, trials_file
 from orchestrator.doctor.findings import Finding, as_record, worst
 from orchestrator.doctor.room import find_limits
@@ -35,9 +35,12 @@ from orchestrator.estimate.choose_lanes import choose_lanes
 from orchestrator.machine.devices import Gpu
 from orchestrator.words import counted
 from pipeline.contract import MattingSettings
+from pipeline.contract.nvenc_ways import nvenc_way
+from pipeline.encode.nvenc_trial import Asked
 from pipeline.errors import EncodeError
 from pipeline.stages.matting.rvm.facts import RvmOptions
 from pipeline.stages.matting.sam2.facts import Sam2Options
+from tests.nvenc import NO_NVENC
 from tests.orchestrator.machines import GOOD_LIMITS, L4, Machine, good
 
 CHROMA = MattingSettings(model="chroma")
@@ -214,7 +217,7 @@ def test_what_costs_speed_is_a_warning(
 
 def test_what_a_gpu_refuses_the_cpu_does(machine: Machine) -> None:
     """H.264 of more than 4096 pixels, AV1 on older cards: no fault, but it is told."""
-    machine.with_gpu().nvenc_refuses = "Cannot load libnvidia-encode.so.1"
+    machine.with_gpu().nvenc_refuses = NO_NVENC
 
     def answer(device: int | str, trial: Trial) -> Tried | None:
         if device != 0 or not isinstance(trial, DecodeTrial):
@@ -228,8 +231,8 @@ def test_what_a_gpu_refuses_the_cpu_does(machine: Machine) -> None:
     assert (the(found, "NVDEC h264").level, the(found, "NVDEC av1").level) == ("ok", "warning")
     assert "the CPU decodes 8 bit 8K" in the(found, "NVDEC h264").said
     assert "Video not supported" in the(found, "NVDEC av1").said
-    assert the(found, "NVENC hevc").level == "warning"
-    assert "Cannot load libnvidia-encode" in the(found, "NVENC hevc").said
+    assert the(found, "NVENC").level == "warning"
+    assert NO_NVENC in the(found, "NVENC").said
 
 
 def test_a_driver_that_does_not_answer_holds_nobody(
@@ -448,7 +451,8 @@ def test_an_ffmpeg_that_lacks_a_codec_is_found_out(
     assert make_sample(tmp_path, Sample("h264", 8, "small")).stat().st_size > 0
     with pytest.raises(EncodeError, match=r"cannot make av1 8 bit small .*: no libsvtav1"):
         make_sample(tmp_path, Sample("av1", 8, "small"))
-    assert nvenc_refusal("av1", 640, 320, 0) is not None
+    asked = Asked(("-c:v", "av1_nvenc", "-pix_fmt", "yuv420p"), 640, 320)
+    assert nvenc_on(nvenc_way("ffmpeg"), asked, 0) is not None
 
 
 def test_good_answers_are_those_that_the_doubles_give(machine: Machine) -> None:

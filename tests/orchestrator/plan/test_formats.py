@@ -21,6 +21,7 @@ from pipeline.contract import EncodingSettings, VideoInfo, VideoSettings
 from pipeline.deliverables.fit import with_encoder
 from pipeline.deliverables.formats import FORMATS
 from pipeline.errors import SettingsError
+from tests.nvenc import works
 from tests.orchestrator.snapshots import ProbeDouble
 from tests.orchestrator.worlds import make_job
 
@@ -44,7 +45,7 @@ def planner(out: Path, settings: VideoSettings) -> Planner:
         wanted=lambda source: Wanted(settings),
         probe=ProbeDouble(),
         settle=lambda info, chosen, index: with_encoder(
-            replace(info, width=8192, height=4096), chosen, lambda codec, w, h: True
+            replace(info, width=8192, height=4096), chosen, works
         ),
     )
 

@@ -14,6 +14,7 @@ from orchestrator.machine.segment_memory import Share
 from orchestrator.plan.settle import VideoSettler, settle_settings
 from orchestrator.settings.settings import load_settings, video_settings
 from pipeline.contract import AdaptiveScaling, ProcessingSettings
+from pipeline.deliverables.fit import without_gpu
 from pipeline.errors import InputError, SettingsError
 from pipeline.stages.matting.plate_facts import PlateOptions
 from tests.orchestrator.estimate.test_lanes_and_scale import NetworkDouble
@@ -68,7 +69,7 @@ def test_refusals_come_in_the_order_of_the_steps() -> None:
 
 def settler(folder: Path, network: NetworkDouble, limit: Share) -> VideoSettler:
     scaler = Scaler(folder / "scales", network, cores=2, on_gpu=False)
-    return VideoSettler(lambda *asked: False, None, limit, False, scaler)
+    return VideoSettler(without_gpu, limit, False, scaler)
 
 
 def test_the_network_is_tried_with_all_else_decided(tmp_path: Path) -> None:
@@ -101,6 +102,6 @@ def test_a_video_that_no_encoder_takes_costs_no_trial(tmp_path: Path) -> None:
     settings = video_settings(load_settings(None, wanted))
     settings = replace(settings, processing=ProcessingSettings(adaptive_scaling=AdaptiveScaling()))
     scaler = Scaler(tmp_path, measure, cores=2, on_gpu=False)
-    one = VideoSettler(lambda *asked: False, None, Share(), False, scaler)
+    one = VideoSettler(without_gpu, Share(), False, scaler)
     with pytest.raises(InputError, match="NVENC does not encode"):
         one.settle(info, settings, tmp_path / "index.json")

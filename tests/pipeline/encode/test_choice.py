@@ -5,7 +5,6 @@ The trials here are doubles: that NVENC itself works is not tried.
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,73 +13,50 @@ import pytest
 from pipeline.contract import EncodingSettings, VideoInfo, VideoSettings
 from pipeline.deliverables.fit import with_encoder
 from pipeline.deliverables.formats import FORMATS
-from pipeline.encode import choice as encoders
 from pipeline.encode.choice import (
     LIMITS,
     Codec,
     encoder_options,
-    nvenc_works,
-    settled,
     size_problem,
-    trial_command,
 )
 from pipeline.encode.ffmpeg_pipe import ffmpeg_command, run_ffmpeg
-from pipeline.errors import InputError
+from tests.nvenc import Ways, no_way, works
 from tests.orchestrator.worlds import make_job
 
 CODECS: tuple[Codec, ...] = ("h264", "hevc", "av1")
 GREEN = VideoSettings(deliverables=("webm", "greenscreen"))
 
 
-class Trials:
-    """Answers as told, and remembers what it was asked."""
-
-    def __init__(self, answer: bool) -> None:
-        self.answer = answer
-        self.asked: list[tuple[str, int, int]] = []
-
-    def __call__(self, codec: Codec, width: int, height: int) -> bool:
-        self.asked.append((codec, width, height))
-        return self.answer
+@pytest.mark.parametrize(("nvenc", "encoder"), [(Ways(), "nvenc"), (no_way(), "software")])
+def test_auto_becomes_what_the_trial_found(nvenc: Ways, encoder: str) -> None:
+    info = replace(make_job().info, width=8192, height=4096)
+    assert with_encoder(info, GREEN, nvenc).encoding.encoder == encoder
+    assert {(a.width, a.height, a.options[1]) for _, a in nvenc.asked} == {
+        (8192, 4096, "hevc_nvenc")
+    }
 
 
-@pytest.mark.parametrize(("works", "encoder"), [(True, "nvenc"), (False, "software")])
-def test_auto_becomes_what_the_trial_found(works: bool, encoder: str) -> None:
-    trial = Trials(works)
-    found = settled(EncodingSettings(), 8192, 4096, trial)
-    assert found == EncodingSettings(encoder=encoder)  # type: ignore[arg-type]
-    assert trial.asked == [("hevc", 8192, 4096)]
-
-
-@pytest.mark.parametrize("encoder", ["nvenc", "software"])
-def test_what_is_asked_for_is_not_tried(encoder: str) -> None:
-    trial = Trials(True)
-    asked = EncodingSettings(encoder=encoder)  # type: ignore[arg-type]
-    assert settled(asked, 640, 320, trial) == asked
-    assert trial.asked == []
+def test_software_that_is_asked_for_tries_nothing() -> None:
+    nvenc = Ways()
+    asked = replace(GREEN, encoding=EncodingSettings(encoder="software"))
+    assert with_encoder(make_job().info, asked, nvenc).encoding == asked.encoding
+    assert nvenc.asked == []
 
 
 def test_files_of_different_encoders_have_different_fingerprints() -> None:
     """So that the segments of one are not joined with those of the other."""
     info = make_job().info
-    jobs = {with_encoder(info, GREEN, Trials(works)).fingerprint() for works in (True, False)}
-    assert len(jobs) == 2
+    found = (Ways(), Ways(gpu="x"), Ways(gpu="x", pyav="x"), no_way())
+    jobs = {with_encoder(info, GREEN, nvenc).fingerprint() for nvenc in found}
+    assert len(jobs) == 4
 
 
 def test_formats_without_a_choice_try_nothing_and_stay_as_they_are() -> None:
-    trial = Trials(True)
+    nvenc = Ways()
     for names in (("webm",), ("webm", "prores")):
         settings = VideoSettings(deliverables=names)
-        assert with_encoder(make_job().info, settings, trial) is settings
-    assert trial.asked == []
-
-
-def test_nvenc_that_is_asked_for_and_does_not_work_is_told_before_anything_is_made() -> None:
-    asked = replace(GREEN, encoding=EncodingSettings(encoder="nvenc"))
-    assert with_encoder(make_job().info, asked, Trials(True)).encoding.encoder == "nvenc"
-    with pytest.raises(InputError, match="NVENC does not encode hevc") as caught:
-        with_encoder(make_job().info, asked, Trials(False))
-    assert "auto" in caught.value.advice
+        assert with_encoder(make_job().info, settings, nvenc) is settings
+    assert nvenc.asked == []
 
 
 def test_ten_bits_reach_nvenc_by_the_pipe_unless_a_person_says_otherwise() -> None:
@@ -90,7 +66,7 @@ def test_ten_bits_reach_nvenc_by_the_pipe_unless_a_person_says_otherwise() -> No
     ten = replace(eight, bit_depth=10)
 
     def input_of(video: VideoInfo, settings: VideoSettings) -> tuple[str, int]:
-        made = with_encoder(video, settings, Trials(True), lambda options, w, h: None).encoding
+        made = with_encoder(video, settings, works).encoding
         return made.nvenc_input, FORMATS["greenscreen"].bits_of(video, made)
 
     assert input_of(eight, asked) == ("gpu", 8)
@@ -105,65 +81,14 @@ def test_ten_bits_reach_nvenc_by_the_pipe_unless_a_person_says_otherwise() -> No
         assert encoder_options(encoding, 60)[-1] == "yuv420p"
 
 
-def test_nobody_who_is_not_told_looks_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_who_is_not_told_looks_for_a_gpu() -> None:
     """A worker that was given `auto` encodes in software: it never decides."""
-    monkeypatch.setattr(encoders, "_try_nvenc", None)
     for codec in CODECS:
         auto, software = (
             encoder_options(EncodingSettings(codec=codec, encoder=encoder), 60)
             for encoder in ("auto", "software")
         )
         assert auto == software
-
-
-@pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Trials as child processes, none of which is run: each ends with status 0."""
-    seen: list[list[str]] = []
-
-    def run(command: list[str], **options: object) -> subprocess.CompletedProcess[bytes]:
-        seen.append(command)
-        assert options["timeout"] == encoders.TRIAL_DEADLINE_S
-        return subprocess.CompletedProcess(command, 0)
-
-    monkeypatch.setattr(encoders, "_TRIALS", {})
-    monkeypatch.setattr(subprocess, "run", run)
-    return seen
-
-
-def test_one_trial_for_each_codec_and_size(calls: list[list[str]]) -> None:
-    for _ in range(3):
-        assert nvenc_works("hevc", 8192, 4096)
-        assert nvenc_works("hevc", 4096, 2048)
-        assert nvenc_works("h264", 4096, 2048)
-    assert len(calls) == 3
-    assert "color=black:size=8192x4096:rate=30" in calls[0]
-    assert {"hevc_nvenc", "1", "null"} < set(calls[0])
-
-
-def test_a_size_that_no_nvenc_takes_is_not_tried(calls: list[list[str]]) -> None:
-    assert not nvenc_works("h264", 8192, 4096)
-    assert calls == []
-
-
-def test_a_trial_that_hangs_or_cannot_be_started_is_a_no(monkeypatch: pytest.MonkeyPatch) -> None:
-    for error in (subprocess.TimeoutExpired("ffmpeg", 1), OSError("no process")):
-
-        def run(command: object, error: Exception = error, **options: object) -> None:
-            raise error
-
-        monkeypatch.setattr(encoders, "_TRIALS", {})
-        monkeypatch.setattr(subprocess, "run", run)
-        assert not nvenc_works("hevc", 640, 320)
-
-
-@pytest.mark.parametrize("codec", CODECS)
-def test_the_trial_encodes_one_frame_as_the_segments_will_be(codec: Codec) -> None:
-    command = trial_command(codec, 640, 320)
-    options = encoder_options(EncodingSettings(codec=codec, encoder="nvenc"), 60)
-    where = command.index("-c:v")
-    assert command[where : where + len(options)] == options
-    assert command[command.index("-frames:v") + 1] == "1"
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -205,7 +130,7 @@ def test_a_picture_that_does_not_fit_is_told_with_what_does(
 def test_a_picture_too_large_for_nvenc_is_made_in_software() -> None:
     info = replace(make_job().info, width=8192, height=4096)
     settings = replace(GREEN, encoding=EncodingSettings(codec="h264"))
-    fitted = with_encoder(info, settings, lambda codec, w, h: max(w, h) <= 4096)
+    fitted = with_encoder(info, settings, works)
     assert fitted.encoding.encoder == "software"
 
 

@@ -23,15 +23,19 @@ from torch import Tensor
 
 from pipeline import segment
 from pipeline.contract import ColorTags, EncodingSettings, VideoSettings
+from pipeline.contract.nvenc_ways import nvenc_way
 from pipeline.deliverables import device_trial, greenscreen
 from pipeline.deliverables.device_trial import film_problem
 from pipeline.deliverables.fit import with_encoder
 from pipeline.encode.choice import encoder_options
 from pipeline.encode.nvenc import DeviceEncoder, library_options
-from pipeline.errors import DiskError, EncodeError, InputError
+from pipeline.encode.nvenc_trial import Asked, NvencTrials
+from pipeline.errors import DiskError, EncodeError, InputError, SessionRefused
 from pipeline.flow.device_copies import HostRing
+from pipeline.torchcodec_import import torchcodec
 from tests.clips import X264, ClipSpec, read_numbers
 from tests.finished import decoded, rgba
+from tests.nvenc import Ways
 from tests.orchestrator.worlds import make_job
 from tests.pipeline.flow.test_device_copies import LateTransfer
 from tests.render import CPU, chroma_settings, render
@@ -139,6 +143,21 @@ def test_what_cannot_be_encoded_is_an_encoders_error(tmp_path: Path) -> None:
         make(tmp_path / "nowhere" / "x.mp4")
 
 
+@pytest.mark.parametrize("number", ["Cannot allocate memory", "Invalid argument"])
+def test_a_session_that_is_refused_is_waited_for(
+    number: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of NVENC's 10 and 21 TorchCodec passes on libavcodec's number, in a plain RuntimeError."""
+    from torchcodec.encoders import Encoder  # noqa: TID251
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError(f"avcodec_open2 failed: {number}")
+
+    monkeypatch.setattr(Encoder, "open_file_like", refuse)
+    with pytest.raises(SessionRefused, match="no further session"):
+        make(tmp_path / "x.mp4")
+
+
 # The trial finds what is wrong with a file.
 
 
@@ -190,33 +209,54 @@ def test_each_end_of_the_trial_has_its_reason(
             raise end
         return end
 
-    monkeypatch.setattr(device_trial, "_found", {})
     monkeypatch.setattr(subprocess, "run", run)
+    trials = NvencTrials(["0"])
     for _ in range(2):
-        found = device_trial.device_trial(OPTIONS, 640, 320)
+        found = trials(nvenc_way("gpu"), Asked(OPTIONS, 640, 320))
         assert found is None if reason is None else reason in str(found)
     assert [json.loads(text)["width"] for text in asked] == [640]
 
 
-@pytest.mark.parametrize(("version", "right"), [(5, False), (6, False), (7, True), (9, True)])
+@pytest.mark.parametrize(
+    ("version", "right"),
+    [
+        (None, False),
+        ((56, 70, 100), False),  # Ubuntu 22.04
+        ((57, 28, 100), False),  # Debian 12
+        ((58, 26, 99), False),
+        ((58, 26, 100), True),
+        ((58, 29, 100), True),  # Ubuntu 24.04: FFmpeg 6.1
+        ((60, 26, 102), True),  # PyAV's
+    ],
+)
 def test_an_ffmpeg_with_a_context_of_its_own_is_refused(
-    version: int, right: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    version: tuple[int, int, int] | None,
+    right: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("pipeline.torchcodec_import.torchcodec.ffmpeg_major_version", version)
+    """By the library's own version: of FFmpeg 6.1 that is new enough, of 6.0 it is not."""
+    monkeypatch.setattr(device_trial, "libavutil_version", lambda: version)
     monkeypatch.setattr(device_trial, "film_problem", lambda *asked: None)
     device_trial.main(json.dumps({"options": [], "width": 2, "height": 2, "device": "cuda"}))
     problem = json.loads(capsys.readouterr().out)
-    assert problem is None if right else f"FFmpeg {version}'s" in problem
+    assert problem is None if right else "58.26.100 or newer" in problem
+
+
+def test_the_version_is_the_loaded_librarys() -> None:
+    found = device_trial.libavutil_version()
+    assert found is not None
+    # FFmpeg 4 to 9 have libavutil 56 to 61.
+    assert found[0] - 52 == int(torchcodec.ffmpeg_major_version)
 
 
 @pytest.mark.slow
-def test_without_a_gpu_the_trial_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_gpu_the_trial_says_so() -> None:
     """The real child process, on a machine that has none or whose GPU is hidden."""
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     options = tuple(encoder_options(GREEN.encoding, 60))
-    found = device_trial._try(options, 640, 320)
+    found = NvencTrials([""])(nvenc_way("gpu"), Asked(options, 640, 320))
     assert found is not None
-    assert "TorchCodec has FFmpeg" in found or "TorchCodec's encoder failed" in found
+    assert "TorchCodec has libavutil" in found or "TorchCodec's encoder failed" in found
 
 
 # The choice is made before anything is planned, and part of the fingerprint.
@@ -224,7 +264,7 @@ def test_without_a_gpu_the_trial_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def choice(found: str | None, settings: VideoSettings = GREEN, matrix: str = "bt709") -> str:
     info = replace(make_job().info, color=ColorTags(matrix, "bt709", "bt709", full_range=False))
-    made = with_encoder(info, settings, lambda *size: True, lambda *asked: found)
+    made = with_encoder(info, settings, Ways(gpu=found))
     assert (made.fingerprint() == settings.fingerprint()) == (made == settings)
     return made.encoding.nvenc_input
 
@@ -245,7 +285,9 @@ def test_nothing_is_decided_where_it_means_nothing() -> None:
     software = replace(GREEN, encoding=EncodingSettings(encoder="software"))
     matte = replace(GREEN, deliverables=("matte",))
     asked = replace(GREEN, encoding=replace(GREEN.encoding, nvenc_input="pipe"))
-    for settings in (software, matte, asked):
-        assert choice("never asked", settings) == settings.encoding.nvenc_input
+    assert choice("never asked", software) == "auto"
+    for settings in (matte, asked):
+        assert choice("never asked", settings) == "pipe"
     info = make_job().info
-    assert with_encoder(info, GREEN, lambda *size: True).encoding.nvenc_input == "pipe"
+    nobody = replace(GREEN, encoding=EncodingSettings())
+    assert with_encoder(info, nobody).encoding.encoder == "software"
