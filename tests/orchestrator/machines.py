@@ -25,6 +25,8 @@ from orchestrator.doctor.trials import (
 from orchestrator.doctor.weights_here import look
 from orchestrator.gates.clips import FRAMES, RATE
 from orchestrator.machine.devices import Gpu
+from pipeline.contract.nvenc_ways import NvencWay
+from pipeline.encode.nvenc_trial import Asked
 from pipeline.errors import EncodeError
 
 L4 = Gpu(0, "GPU-aaaa", "NVIDIA L4", 24 << 30)
@@ -89,6 +91,7 @@ class Machine:
         unmade: codecs that our ffmpeg lacks.
         tried: what was tried, in order.
         nvenc_refuses: why NVENC encodes nothing; nvenc: the same of single ways, by their names.
+        nvenc_codecs: what NVENC encodes.
         environment: of the container.
         unreachable: why no weights can be fetched.
         closed: how many children were ended.
@@ -100,6 +103,7 @@ class Machine:
     unmade: tuple[str, ...] = ()
     nvenc_refuses: str | None = None
     nvenc: dict[str, str | None] = field(default_factory=dict)
+    nvenc_codecs: tuple[str, ...] = ("h264", "hevc", "av1")
     environment: dict[str, str] = field(default_factory=dict)
     driver: Driver | None = None
     trouble: str = ""
@@ -116,7 +120,7 @@ class Machine:
             DriverAsked(tuple(self.gpus), self.driver, self.trouble),
             self.cache,
             open_trials=lambda device: _Trials(self, device),
-            nvenc=lambda way, asked, number: self.nvenc.get(way.name, self.nvenc_refuses),
+            nvenc=self._nvenc,
             needed_driver=lambda way: {"ffmpeg": "610.00"}.get(way.name, "570.0"),
             environment=self.environment,
             make_sample=self._make_sample,
@@ -125,6 +129,11 @@ class Machine:
             limits=lambda: self.limits,
             reach=lambda weights, row, matting: self.unreachable,
         )
+
+    def _nvenc(self, way: NvencWay, asked: Asked, number: int) -> str | None:
+        if asked.options[1].removesuffix("_nvenc") not in self.nvenc_codecs:
+            return "Codec not supported"
+        return self.nvenc.get(way.name, self.nvenc_refuses)
 
     def with_gpu(self) -> Machine:
         self.gpus, self.driver = (L4,), Driver("580.65", (13, 2))

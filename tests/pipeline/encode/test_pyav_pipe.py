@@ -1,4 +1,4 @@
-"""The child on PyAV's libraries, with x264 and x265 in NVENC's place; trials of the ways to NVENC."""
+"""The child on PyAV's libraries, with x264 and x265 in NVENC's place; trials of all ways."""
 
 from __future__ import annotations
 
