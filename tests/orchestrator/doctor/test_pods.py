@@ -153,7 +153,7 @@ def test_a_mig_slice(tmp_path: Path) -> None:
 
 
 def test_a_driver_that_is_too_old_for_every_way(tmp_path: Path) -> None:
-    """With the packages of today PyTorch would not run either; the advice names the least driver."""
+    """PyTorch would not run either; the advice names the least driver of all ways."""
     machine = pod(tmp_path, "NVIDIA L4", "560.35", (13, 0), 24 * GB)
     machine.nvenc_refuses = "Driver does not support the required nvenc API version."
     found = said(machine)
