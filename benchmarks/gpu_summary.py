@@ -17,8 +17,16 @@ from pydantic import TypeAdapter
 from orchestrator.bench.result import Bench
 
 #: What `tests/gpu/test_lanes.py` prints.
-_DECIDED = re.compile(r"(?:RVM as a CUDA graph|NVENC from the GPU's memory).*")
-_BENCHES = ("rvm-4k", "rvm-8k", "chroma-4k", "chroma-8k", "green-auto", "green-pipe")
+_DECIDED = re.compile(r"(?:RVM as a CUDA graph|NVENC from the GPU's memory|NVENC, ).*")
+_BENCHES = (
+    "rvm-4k",
+    "rvm-8k",
+    "chroma-4k",
+    "chroma-8k",
+    "green-auto",
+    "green-pyav",
+    "green-ffmpeg",
+)
 _MORE = ("eager-4k", "eager-8k", "vram6")
 _VRAM_LIMIT = 6e9
 

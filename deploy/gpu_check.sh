@@ -22,6 +22,10 @@ if ! command -v nvidia-smi >/dev/null || ! nvidia-smi -L >"$out/gpus.txt" 2>&1; 
 fi
 cat "$out/gpus.txt"
 nvidia-smi >"$out/nvidia-smi.txt" 2>&1
+{
+    echo "NVIDIA_DRIVER_CAPABILITIES=${NVIDIA_DRIVER_CAPABILITIES-(not set)}"
+    ldconfig -p | grep -E 'nvcuvid|nvidia-encode' || echo "no libnvcuvid, no libnvidia-encode"
+} | tee "$out/video-libraries.txt"
 make setup || exit 1
 python=.venv/bin/python
 
@@ -45,9 +49,13 @@ for model in rvm chroma; do
     done
 done
 
-echo "== green screen alone at 8K: frames that never leave the GPU, and through a pipe"
-for input in auto pipe; do
-    printf 'encoding: {nvenc_input: %s}\n' "$input" >"$out/$input.yaml"
+echo "== green screen alone at 8K: each way to NVENC"
+for input in auto pyav ffmpeg; do
+    # Frames that never leave the GPU; those that go through a pipe to either library.
+    case $input in
+    auto) echo 'encoding: {nvenc_input: auto}' ;;
+    *) echo "encoding: {nvenc_input: pipe, nvenc_pipe: $input}" ;;
+    esac >"$out/$input.yaml"
     .venv/bin/vrmatte bench --model rvm --size 8k --format greenscreen --gpus 0 \
         --config "$out/$input.yaml" --json "$out/green-$input.json" 2>&1 |
         tee "$out/green-$input.txt" || status=1

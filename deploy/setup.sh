@@ -156,9 +156,28 @@ torchcodec_works() {
     "$venv/bin/python" -c 'import sys, torchcodec as t; sys.exit(t.ffmpeg_major_version is None)'
 }
 
-# TorchCodec links FFmpeg's shared libraries, which it does not bring along.
+# Whether TorchCodec's FFmpeg is new enough for NVENC in its process, by the version of the libavutil
+# that is loaded. Ubuntu 24.04's is (6.1: 58.29), those of 22.04 and Debian 12 are not.
+torchcodec_reaches_nvenc() {
+    "$venv/bin/python" -m pipeline.deliverables.device_trial --libraries
+}
+
+# TorchCodec links FFmpeg's shared libraries, which it does not bring along. PyAV's come first where
+# the system's are too old for NVENC: of two that work TorchCodec takes the newer one.
 provide_ffmpeg() {
     if torchcodec_works; then
+        if torchcodec_reaches_nvenc; then
+            return
+        fi
+        say "the system's FFmpeg is too old for NVENC in process: taking PyAV's"
+        if link_pyav_to_torchcodec && torchcodec_reaches_nvenc; then
+            return
+        fi
+        say "PyAV's FFmpeg does not load: the system's is used, and NVENC by a pipe"
+        return
+    fi
+    say "using the FFmpeg inside PyAV (docs/decisions/001-ffmpeg-libraries.md)"
+    if link_pyav_to_torchcodec && torchcodec_works; then
         return
     fi
     if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
@@ -168,9 +187,7 @@ provide_ffmpeg() {
         fi
         say "apt could not provide FFmpeg"
     fi
-    say "using the FFmpeg inside PyAV (docs/decisions/001-ffmpeg-libraries.md)"
-    link_pyav_to_torchcodec
-    torchcodec_works || fail "TorchCodec finds no FFmpeg: install FFmpeg 4 to 9 and run this again"
+    fail "TorchCodec finds no FFmpeg: install FFmpeg 4 to 9 and run this again"
 }
 
 apt_install() {

@@ -195,7 +195,12 @@ def colours(width: int, height: int) -> Tensor:
     return blocks[:, rows][:, :, columns].contiguous()
 
 
-def main(asked: str) -> None:
+def main(asked: str) -> int:
+    """``--libraries``: only whether TorchCodec's FFmpeg is new enough; else what is to be tried."""
+    if asked == "--libraries":
+        problem = library_problem(libavutil_version())
+        sys.stderr.write(f"{problem}\n" if problem else "")
+        return int(problem is not None)
     said = json.loads(asked)
     problem = None if said["device"] == "cpu" else library_problem(libavutil_version())
     with tempfile.TemporaryDirectory() as folder:
@@ -205,7 +210,8 @@ def main(asked: str) -> None:
                 options, said["width"], said["height"], said["device"], Path(folder)
             )
     sys.stdout.write("\n" + json.dumps(problem) + "\n")
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    sys.exit(main(sys.argv[1]))

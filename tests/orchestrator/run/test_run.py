@@ -31,6 +31,7 @@ from orchestrator.settings.settings import Settings, load_settings
 from orchestrator.watch.status import show_status
 from pipeline.contract import MattingSettings, OutputFile, SegmentResult
 from pipeline.errors import ErrorRecord, MachineError, SettingsError
+from tests.nvenc import NO_NVENC, Ways, no_way
 from tests.orchestrator.snapshots import ProbeDouble, snapshot, video, worker
 
 
@@ -103,6 +104,7 @@ class Place:
     answers: io.StringIO = field(default_factory=io.StringIO)
     told: io.StringIO = field(default_factory=io.StringIO)
     gpus: tuple[Gpu, ...] = ()
+    nvenc: Ways = field(default_factory=no_way)
     network_ms: float = 10.0
     trials: list[StageRequest] = field(default_factory=list)
     suited: str = "rvm"
@@ -126,6 +128,7 @@ class Place:
             supervise=supervise or SupervisorDouble(),
             probe=self.probe,
             gpus=lambda: list(self.gpus),
+            nvenc=lambda devices: self.nvenc,
             stages=self.stages,
             try_models=self.try_models,
             page=NoPage,
@@ -318,6 +321,42 @@ def test_settings_reach_the_fleet(place: Place) -> None:
     )
     assert [(spec.id, spec.lanes) for spec in supervise.workers] == [(0, 3), (1, 3)]
     assert "GPU 0: NVIDIA L4, GPU 1: NVIDIA L4, 3 lanes each" in place.told.getvalue()
+
+
+def test_a_run_on_a_gpu_without_nvenc_says_so_and_what_it_costs(place: Place) -> None:
+    """As a note on each video, and once as a warning; where NVENC works nothing is said."""
+    place.gpus = (Gpu(0, "GPU-a", "NVIDIA A100-SXM4-80GB", 80 << 30),)
+    green: dict[str, object] = {"formats": ["greenscreen"]}
+    place.run(output=green)
+    told = place.told.getvalue()
+    assert "x265 encodes on the CPU: NVENC does not encode hevc pictures of " in told
+    assert NO_NVENC in told
+    assert told.count("warning: no NVENC for 2 videos: x265 encodes on the CPU, about") == 1
+    report = (place.out / "report.json").read_text()
+    assert NO_NVENC in report
+
+
+def test_where_nvenc_works_or_nobody_has_a_gpu_nothing_is_said_of_it(place: Place) -> None:
+    green: dict[str, object] = {"formats": ["greenscreen"]}
+    place.run(output=green)
+    place.gpus = (Gpu(0, "GPU-a", "NVIDIA GeForce RTX 4090", 24 << 30),)
+    place.nvenc = Ways()
+    place.run(output=green, streaming={"lanes": 20})
+    told = place.told.getvalue()
+    assert "NVENC does not" not in told
+    assert "warning" not in told
+    assert "8 lanes each (20 as asked, but GeForce: 8 NVENC sessions" in told
+
+
+def test_nvenc_that_is_insisted_on_is_refused_in_one_line(place: Place) -> None:
+    place.gpus = (Gpu(0, "GPU-a", "NVIDIA A100-SXM4-80GB", 80 << 30),)
+    place.nvenc = Ways("a", "b", "c")
+    wanted: dict[str, object] = {"encoder": "nvenc"}
+    assert place.run(output={"formats": ["greenscreen"]}, encoding=wanted) == 1
+    told = place.told.getvalue()
+    line = next(line for line in told.splitlines() if "set aside" in line)
+    for reason in ("memory: a;", "libraries, by a pipe: b;", "ffmpeg, by a pipe: c"):
+        assert reason in line
 
 
 def test_two_runs_never_share_a_folder(place: Place) -> None:
