@@ -42,6 +42,7 @@ def lines(out: Path) -> tuple[list[str], bool]:
         page.append(f"{ {True: 'yes', False: 'NO', None: 'not known'}[found]:10}{what}: {figure}")
 
     decide(*_gates(out / "gates.json"))
+    decide(*_nvenc(out / "doctor.txt"))
     tests = out / "tests.txt"
     said = tests.read_text(encoding="utf-8", errors="replace") if tests.exists() else ""
     last = (said.strip().splitlines() or ["no tests were run"])[-1]
@@ -70,6 +71,22 @@ def lines(out: Path) -> tuple[list[str], bool]:
         ratio = rates["ours"] / rates["converter"]
         decide(f"faster than RVM's converter ({name})", ratio > 1, f"{ratio:.2f} times")
     return page, right
+
+
+def _nvenc(path: Path) -> tuple[str, bool | None, str]:
+    """Whether NVENC works where the card has it, in the doctor's words."""
+    what = "NVENC works, or this card has none"
+    try:
+        said = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return what, None, "no result"
+    lines = [
+        " ".join(line.split()) for line in said if re.match(r" *(ok|warning|broken) +NVENC  ", line)
+    ]
+    if not lines:
+        return what, None, "the doctor said nothing of it"
+    right = all(line.startswith("ok") or "this GPU has none" in line for line in lines)
+    return what, right, "; ".join(lines)
 
 
 def _gates(path: Path) -> tuple[str, bool | None, str]:

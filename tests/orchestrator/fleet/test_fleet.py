@@ -830,11 +830,22 @@ def test_two_videos_of_one_name_are_refused() -> None:
 #: Random ones in the longest test.
 WORLDS = int(os.environ.get("VRMATTE_WORLDS", "2000"))
 
-FAULTS = ["input", "decode", "encode", "resource", "device", "unforeseen", "death", "hang"]
+FAULTS = [
+    "input",
+    "decode",
+    "encode",
+    "resource",
+    "device",
+    "unforeseen",
+    "death",
+    "hang",
+    "session",
+]
 
 
 def quick_rules(**options: Any) -> Rules:
-    return Rules(start_s=50.0, first_frame_s=60.0, stall_s=50.0, **options)
+    quick = Rules(start_s=50.0, first_frame_s=60.0, stall_s=50.0, wait_s=5.0, waits=3)
+    return replace(quick, **options)
 
 
 GOOD: dict[str, object] = {"rules": quick_rules(), "trouble": 0.0, "damage": 0.0, "immortal": 0.0}
