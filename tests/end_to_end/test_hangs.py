@@ -236,6 +236,19 @@ def test_segments_that_do_not_fit_beside_each_other_are_done_alone(
     assert nothing_is_left(place.out)
 
 
+def test_segments_that_get_no_session_of_nvenc_wait_for_one(
+    place: HereRun, undisturbed: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All are made, and nothing is made smaller for it; no worker is asked again at once."""
+    monkeypatch.setenv(doubles.SEGMENTS, "1")
+    place.work, place.threads = "tests.workers.hang_doubles:FewSessions", True
+    place.settings = {**place.settings, "streaming": {"segment_frames": 12, "lanes": 3}}
+    assert place.run() == 0
+    assert place.published() == undisturbed
+    assert [kind for kind, _ in lost(place.out)] == ["session"] * 2
+    assert nothing_is_left(place.out)
+
+
 def test_a_video_that_never_fits_into_memory_costs_only_itself(
     place: HereRun, undisturbed: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -132,3 +132,12 @@ def test_the_template_says_what_the_start_needs() -> None:
     template = json.loads((ROOT / "deploy/runpod-template.json").read_text())
     assert template["volumeMountPath"] == "/workspace"
     assert "deploy/start.sh" in template["readme"]
+
+
+def test_image_and_template_ask_for_the_drivers_video_libraries() -> None:
+    """Without "video" a container has neither NVDEC nor NVENC, whichever card it has."""
+    image = (ROOT / "deploy/Dockerfile").read_text()
+    template = json.loads((ROOT / "deploy/runpod-template.json").read_text())
+    name, wanted = "NVIDIA_DRIVER_CAPABILITIES", "compute,utility,video"
+    assert f"ENV {name}={wanted}\n" in image
+    assert template["env"][name] == wanted

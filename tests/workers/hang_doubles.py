@@ -19,6 +19,7 @@ import torch
 import pipeline.source.reader
 from pipeline.contract import Concession, SegmentJob, SegmentResult
 from pipeline.encode import vp9_alpha
+from pipeline.errors import SessionRefused
 from pipeline.pixels.batches import FrameBatch
 from pipeline.pixels.layers import Layers
 from pipeline.segment import run_segment
@@ -180,6 +181,8 @@ class SmallGpu(_Doubled):
 class SmallMachine(Pipeline):
     """The machine's memory holds so many segments at once; those beside them fail."""
 
+    refusal: Callable[[], Exception] = MemoryError
+
     def __init__(self, setup: WorkerSetup) -> None:
         super().__init__(setup)
         self._room = threading.BoundedSemaphore(int(os.environ[SEGMENTS]))
@@ -187,11 +190,19 @@ class SmallMachine(Pipeline):
     def segment(self, job: SegmentJob, **rest: Any) -> SegmentResult:
         with _named_errors():
             if not self._room.acquire(blocking=False):
-                raise MemoryError
+                raise self.refusal()
         try:
             return super().segment(job, **rest)
         finally:
             self._room.release()
+
+
+class FewSessions(SmallMachine):
+    """NVENC gives so many segments a session at once."""
+
+    @staticmethod
+    def refusal() -> Exception:
+        return SessionRefused.of("OpenEncodeSessionEx failed: out of memory (10): (no details)")
 
 
 def hanging_ffmpeg(folder: Path, sign: str) -> Path:

@@ -243,6 +243,14 @@ def test_an_ffmpeg_with_a_context_of_its_own_is_refused(
     assert problem is None if right else "58.26.100 or newer" in problem
 
 
+@pytest.mark.parametrize(("version", "status"), [((57, 28, 100), 1), ((60, 26, 102), 0)])
+def test_the_set_up_is_told_by_the_same_measure(
+    version: tuple[int, int, int], status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device_trial, "libavutil_version", lambda: version)
+    assert device_trial.main("--libraries") == status
+
+
 def test_the_version_is_the_loaded_librarys() -> None:
     found = device_trial.libavutil_version()
     assert found is not None

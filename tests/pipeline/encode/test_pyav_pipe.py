@@ -15,6 +15,7 @@ import torch
 from pipeline.contract import EncodingSettings
 from pipeline.contract.nvenc_ways import nvenc_way
 from pipeline.deliverables import greenscreen
+from pipeline.deliverables.greenscreen import GreenScreen
 from pipeline.encode import ffmpeg_pipe, pyav_pipe
 from pipeline.encode.choice import encoder_options
 from pipeline.encode.ffmpeg_pipe import PipeEncoder
@@ -136,6 +137,22 @@ def test_a_session_that_is_refused_while_it_works_is_no_failure_of_the_encoder(
     encoder = PipeEncoder(["/bin/sh", "-c", script, "sh", said, f"file:{tmp_path / 'x.mp4'}"])
     with pytest.raises(SessionRefused, match="OpenEncodeSessionEx failed"):
         encoder.close()
+
+
+def test_a_segment_without_a_session_says_that_and_nothing_of_the_encoder(
+    clip: Callable[[ClipSpec], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through the threads of a segment, whose encoder ends before it has read a frame."""
+
+    def refused(self: GreenScreen, path: Path) -> list[str]:
+        said = FFMPEG_SAYS.format(cause=NO_SESSION)
+        return ["/bin/sh", "-c", 'printf %s "$1" >&2; exit 187', "sh", said, f"file:{path}"]
+
+    monkeypatch.setattr(GreenScreen, "_segment_command", refused)
+    settings = replace(chroma_settings(20), deliverables=("greenscreen",))
+    with pytest.raises(SessionRefused) as caught:
+        render(clip(ClipSpec("ntsc.mov", X264, rate=RATE)), tmp_path, settings)
+    assert caught.value.kind == "session"
 
 
 # Trials.
