@@ -72,8 +72,9 @@ def with_encoder(
 
 
 def why_software(video: VideoInfo, settings: VideoSettings, nvenc: Nvenc) -> str | None:
-    """Why `with_encoder` took an encoder of the CPU though NVENC was not ruled out; None: it did
-    not.
+    """Why `with_encoder` took an encoder of the CPU though NVENC was not ruled out.
+
+    None where it did not.
 
     Args:
         settings: as they were given to `with_encoder`.
@@ -126,7 +127,7 @@ def _require_own_codecs(
 def _by_nvenc(
     video: VideoInfo,
     pictures: Sequence[tuple[Format, Picture]],
-    encoding: EncodingSettings,
+    asked: EncodingSettings,
     nvenc: Nvenc,
 ) -> EncodingSettings:
     """The settings with the ways of these pictures to NVENC.
@@ -138,34 +139,29 @@ def _by_nvenc(
         NoNvenc: some of the pictures have no way.
         InputError: they are to stay in the GPU's memory (`nvenc_input: gpu`), and cannot.
     """
-    encoding = replace(encoding, encoder="nvenc")
+    asked = replace(asked, encoder="nvenc")
     for _, shown in pictures:
-        if problem := size_problem(encoding, shown.width, shown.height):
+        if problem := size_problem(asked, shown.width, shown.height):
             raise NoNvenc(*problem)
-    staying = [(row, shown) for row, shown in pictures if row.from_gpu]
-    why_not: dict[str, str] = {}
     [in_gpu] = [way for way in WAYS if way.takes == "gpu"]
-    encoding, inside = replace(encoding, nvenc_input="pipe"), encoding
-    if staying and inside.nvenc_input != "pipe":
-        problem_inside = _problem_in_gpu(video, staying, inside, in_gpu, nvenc)
-        if problem_inside is None:
-            encoding = replace(encoding, nvenc_input="gpu")
-        else:
-            why_not[in_gpu.name] = problem_inside
-    elif staying:
-        why_not[in_gpu.name] = "not asked for (encoding.nvenc_input: pipe)"
-    piped = [each for each in pictures if not (each[0].from_gpu and encoding.nvenc_input == "gpu")]
+    staying = [(row, shown) for row, shown in pictures if row.from_gpu]
+    why_piped = _problem_in_gpu(video, staying, asked, in_gpu, nvenc) if staying else None
+    chosen, piped = replace(asked, nvenc_input="pipe"), pictures
+    if staying and why_piped is None:
+        chosen = replace(asked, nvenc_input="gpu")
+        piped = [(row, shown) for row, shown in pictures if not row.from_gpu]
     if piped:
-        way = _first_pipe(video, piped, encoding, nvenc, why_not)
-        encoding = replace(encoding, nvenc_pipe=way.name)
-    if inside.nvenc_input == "gpu" and in_gpu.name in why_not:
+        why_not = {} if why_piped is None else {in_gpu.name: why_piped}
+        way = _first_pipe(video, piped, chosen, nvenc, why_not)
+        chosen = replace(chosen, nvenc_pipe=way.name)
+    if why_piped is not None and asked.nvenc_input == "gpu":
         raise InputError(
-            f"NVENC cannot take pictures from the GPU's memory here: {why_not[in_gpu.name]}",
+            f"NVENC cannot take pictures from the GPU's memory here: {why_piped}",
             "set encoding.nvenc_input: auto",
         )
-    if in_gpu.name in why_not and encoding.nvenc_input == "pipe" != inside.nvenc_input:
-        _log.info("nvenc_by_pipe", way=encoding.nvenc_pipe, reason=why_not[in_gpu.name])
-    return encoding
+    if why_piped is not None and asked.nvenc_input == "auto":
+        _log.info("nvenc_by_pipe", way=chosen.nvenc_pipe, reason=why_piped)
+    return chosen
 
 
 def _first_pipe(
@@ -210,7 +206,9 @@ def _problem_in_gpu(
     way: NvencWay,
     nvenc: Nvenc,
 ) -> str | None:
-    """Why NVENC cannot take these pictures from the GPU's memory."""
+    """Why NVENC does not take these pictures from the GPU's memory."""
+    if encoding.nvenc_input == "pipe":
+        return "not asked for (encoding.nvenc_input: pipe)"
     if video.color.matrix not in (*MATRICES, "unspecified"):
         return f"TorchCodec does not know the colour matrix {video.color.matrix}"
     deep = any(row.bits_of(video, replace(encoding, nvenc_input="pipe")) > 8 for row, _ in pictures)
