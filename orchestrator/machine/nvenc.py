@@ -96,15 +96,20 @@ def software_warning(jobs: Sequence[VideoJob], cores: int) -> str | None:
     if rate is None:
         return f"{said}; its speed at this preset was not measured"
     said += (
-        f", about {rate:.2g} frames/s of {width}x{height} if {counted(cores, 'core')} did nothing"
+        f", about {_rounded(rate)} frames/s of {width}x{height} if {counted(cores, 'core')} did nothing"
         " else (docs/benchmarks/004-speed.md)"
     )
     if encoding.codec == "hevc":
         nvenc = _NVENC_PIXELS / (width * height)
-        said += f"; one NVENC engine: about {nvenc:.2g} (NVIDIA's table, Ada)"
+        said += f"; one NVENC engine of an Ada card: about {_rounded(nvenc)} (NVIDIA's table)"
         if nvenc > rate:
-            said += f", {nvenc / rate:.2g} times as fast"
+            said += f", {_rounded(nvenc / rate)} times as fast"
     return said
+
+
+def _rounded(figure: float) -> str:
+    """Two digits that count: 2.5, 10, 460."""
+    return f"{float(f'{figure:.1e}'):g}"
 
 
 def _frames_per_second(encoding: EncodingSettings, pixels: int, cores: int) -> float | None:

@@ -99,7 +99,9 @@ def test_what_the_cpus_encoder_costs_is_told_by_measured_figures() -> None:
     # 46 frames/s of 1280x720 on 2 cores.
     assert "no NVENC for 1 video: x265 encodes on the CPU, about 10 frames/s of 8192x4096" in said
     assert "004-speed.md" in said
-    assert "one NVENC engine: about 25 (NVIDIA's table, Ada), 2.5 times as fast" in said
+    assert "engine of an Ada card: about 25 (NVIDIA's table), 2.5 times as fast" in said
+    small = replace(slow, info=replace(slow.info, width=1920, height=960))
+    assert "about 460 (NVIDIA's table), 20 times" in str(software_warning([small], cores=2))
     assert software_warning([job("greenscreen", encoder="software")], 16) is None
     unknown = job("greenscreen", encoder="software", hevc_preset="slow")
     assert "not measured" in str(software_warning([replace(unknown, software_why="x")], 16))
