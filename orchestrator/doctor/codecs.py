@@ -19,24 +19,25 @@ from orchestrator.doctor.clips import (
     samples,
 )
 from orchestrator.doctor.findings import Finding
+from orchestrator.doctor.nvenc_findings import (
+    NeededDriver,
+    NvencTrial,
+    ways_finding,
+    without_capability,
+)
 from orchestrator.doctor.trial_process import tried_of, tried_record
 from orchestrator.doctor.trials import DecodeTrial, Trials, Tried
 from orchestrator.machine.devices import Gpu
 from orchestrator.machine.nvenc import GEFORCE_SESSIONS, is_geforce
 from pipeline.contract import EncodingSettings
-from pipeline.contract.nvenc_ways import WAYS, NvencWay, named
+from pipeline.contract.nvenc_ways import WAYS, NvencWay
 from pipeline.encode.choice import LIMITS, Codec, encoder_options
 from pipeline.encode.nvenc_library import (
-    capability_words,
-    has_no_nvenc,
-    is_older,
     is_session_refused,
     lacks_video_capability,
-    needed_driver,
 )
-from pipeline.encode.nvenc_trial import Asked, only_these, try_way
+from pipeline.encode.nvenc_trial import Asked
 from pipeline.errors import EncodeError
-from workers.launch import visible_devices
 
 CPU_GROUP = "codecs on the CPU"
 
@@ -47,12 +48,6 @@ _NVENC: tuple[Codec, ...] = ("h264", "hevc", "av1")
 
 #: The first question to each way.
 _FIRST: tuple[Codec, str] = ("hevc", "1080p")
-
-#: (way, what is to be encoded, GPU's number) -> why NVENC does not encode that there, or None.
-NvencTrial = Callable[[NvencWay, Asked, int], str | None]
-
-#: The driver that a way needs, by its library's own words; None where that is not known.
-NeededDriver = Callable[[NvencWay], str | None]
 
 _NO_FFMPEG = "run `make setup`; if IMAGEIO_FFMPEG_EXE is set, unset it: that ffmpeg lacks something"
 
@@ -164,7 +159,7 @@ class CodecTrials:
             found = self.decoded(gpu.number, trials, of_codec)
             sample, tried, why = next(found)
             if tried is not None and lacks_video_capability(tried.said):
-                yield _without_capability(group, "NVDEC", tried.said, environment)
+                yield without_capability(group, "NVDEC", tried.said, environment)
                 break
             yield _nvdec_finding(group, codec, [(sample, tried, why), *found])
         yield from self._nvenc_findings(group, gpu, nvenc, needed, driver, environment)
@@ -181,9 +176,9 @@ class CodecTrials:
         said = {way: self._encoded(way, *_FIRST, gpu.number, nvenc) for way in WAYS}
         lacking = [why for why in said.values() if why and lacks_video_capability(why)]
         if lacking and all(said.values()):
-            yield _without_capability(group, "NVENC", lacking[0], environment)
+            yield without_capability(group, "NVENC", lacking[0], environment)
             return
-        yield _ways_finding(group, said, {way: needed(way) for way in WAYS}, driver)
+        yield ways_finding(group, said, {way: needed(way) for way in WAYS}, driver)
         working = [way for way, why in said.items() if why is None]
         if not working:
             return
@@ -231,47 +226,6 @@ class CodecTrials:
             f"not here ({why_not})",
             "the CPU encodes it (encoding.encoder: auto): choose another codec, or rent more cores",
         )
-
-
-def _ways_finding(
-    group: str,
-    said: Mapping[NvencWay, str | None],
-    needed: Mapping[NvencWay, str | None],
-    driver: str,
-) -> Finding:
-    """Which ways to NVENC work, the driver that each needs beside the one that is there."""
-    reasons = [why for why in said.values() if why is not None]
-    if len(reasons) == len(said) and any(map(has_no_nvenc, reasons)):
-        said_so = next(filter(has_no_nvenc, reasons))
-        return Finding(
-            group,
-            "NVENC",
-            "warning",
-            f"this GPU has none ({said_so})",
-            "the CPU encodes H.264, HEVC and AV1: rent more cores for them, or an Ada or Blackwell"
-            " GPU; WebM is encoded by the CPU anyway",
-        )
-    ways = []
-    for way, why in said.items():
-        needs = f"needs driver {needed[way]}" if needed[way] else "the driver it needs is not known"
-        ways.append(f"{way.words} ({needs}): {'works' if why is None else why}")
-    text = f"driver {driver or 'unknown'} here; {'; '.join(ways)}"
-    if len(reasons) < len(said):
-        return Finding(group, "NVENC", "ok", text)
-    oldest = [n for way in said if (n := needed[way]) and is_older(driver, n)]
-    advice = "the CPU encodes (encoding.encoder: auto): rent more cores, or another GPU"
-    if oldest and len(oldest) == len(said):
-        advice = f"rent a machine with driver {min(oldest)} or newer; until then the CPU encodes"
-    elif any(map(is_session_refused, reasons)):
-        advice = "end other programs that encode on this GPU, then run this again with --fresh"
-    return Finding(group, "NVENC", "warning", text, advice)
-
-
-def _without_capability(
-    group: str, name: str, said: str, environment: Mapping[str, str]
-) -> Finding:
-    cause, cure = capability_words(environment)
-    return Finding(group, name, "broken", f"{said}: {cause}", cure)
 
 
 def gpu_group(gpu: Gpu) -> str:
@@ -327,18 +281,6 @@ def _too_large(codec: Codec, width: int, height: int) -> str | None:
     if width <= limit.width and height <= limit.height:
         return None
     return f"NVENC's {codec} takes at most {limit.width}x{limit.height} pixels"
-
-
-def nvenc_on(
-    way: NvencWay, asked: Asked, number: int, environment: Mapping[str, str] = os.environ
-) -> str | None:
-    """See `NvencTrial`."""
-    return try_way(way, asked, only_these(visible_devices(number, environment), environment))
-
-
-def driver_needed(way: NvencWay) -> str | None:
-    """See `NeededDriver`."""
-    return needed_driver(named(way.library)())
 
 
 def remembered(found: Mapping[str, object]) -> Memory:

@@ -23,14 +23,16 @@ from orchestrator.doctor.cache import (
 from orchestrator.doctor.clips import Sample, make_sample
 from orchestrator.doctor.codecs import (
     CodecTrials,
-    NeededDriver,
-    NvencTrial,
-    driver_needed,
     gpu_group,
-    nvenc_on,
     remembered,
 )
 from orchestrator.doctor.findings import Finding
+from orchestrator.doctor.nvenc_findings import (
+    NeededDriver,
+    NvencTrial,
+    driver_needed,
+    nvenc_on,
+)
 from orchestrator.doctor.room import Limits, disk_finding, find_limits, limit_findings
 from orchestrator.doctor.software import (
     LIBRARIES_DEADLINE_S,

@@ -96,8 +96,8 @@ def software_warning(jobs: Sequence[VideoJob], cores: int) -> str | None:
     if rate is None:
         return f"{said}; its speed at this preset was not measured"
     said += (
-        f", about {_rounded(rate)} frames/s of {width}x{height} if {counted(cores, 'core')} did nothing"
-        " else (docs/benchmarks/004-speed.md)"
+        f", about {_rounded(rate)} frames/s of {width}x{height} if {counted(cores, 'core')} did"
+        " nothing else (docs/benchmarks/004-speed.md)"
     )
     if encoding.codec == "hevc":
         nvenc = _NVENC_PIXELS / (width * height)

@@ -16,9 +16,9 @@ from rich.console import Console
 import orchestrator.doctor.doctor
 from orchestrator.cli import main
 from orchestrator.doctor.clips import CODECS, EncodeHung, Sample, make_sample, samples
-from orchestrator.doctor.codecs import nvenc_on
 from orchestrator.doctor.doctor import examine, here, trials_file
 from orchestrator.doctor.findings import Finding, as_record, worst
+from orchestrator.doctor.nvenc_findings import nvenc_on
 from orchestrator.doctor.room import find_limits
 from orchestrator.doctor.screen import show_findings
 from orchestrator.doctor.software import Driver, torch_cuda
