@@ -22,16 +22,17 @@ from pipeline.pixels.guided_filter import box_mean
 from pipeline.stages.matting.base import ClipSampler, MattingModel, Prepared
 from pipeline.stages.matting.sam2.facts import Sam2Options
 from pipeline.stages.matting.sam2.load import dilated, load_helper, load_tracker, of_any, soft_matte
-from pipeline.stages.matting.sam2.tracker import Subjects, SubjectTracker
+from pipeline.stages.matting.sam2.tracker import Answer, Subjects, SubjectTracker
+from pipeline.stages.matting.sam2.window import Window, carried
 
-#: In cells (a 256th of the eye): how far outside of SAM 2's answer the edge model is believed, how
-#: far inside of it something must be missing to be missed, and how far around that is mended.
+#: In cells (a 256th of what SAM 2 sees): how far outside of its answer the edge model is believed,
+#: how far inside of it something must be missing to be missed, and how far around that is mended.
 _CLOSE, _FIRM, _MENDED = 3, 2, 4
 
 #: What the frames before weigh in both decisions, each a little less than the one after it.
 _FADE = 0.5
 
-#: Cells that a limb may go from one frame to the next: 8 degrees of a VR180 eye.
+#: Cells of a whole eye that a limb may go from one frame to the next: 8 degrees of VR180.
 _STEP = 12
 
 #: What the edge model prepared, among what the tracker did.
@@ -59,13 +60,33 @@ class _State:
     """Of one segment.
 
     Attributes:
-        close, lacking: of each eye, what was decided before: ``[1, 1, h, w]`` on SAM 2's cells.
+        decided: of each eye, what was decided before.
     """
 
     subjects: Subjects
     edge: Any
-    close: dict[int, Tensor] = field(default_factory=dict)
-    lacking: dict[int, Tensor] = field(default_factory=dict)
+    decided: dict[int, _Decided] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """Where the edge model is believed and where it lacks something, ``[1, 1, h, w]`` each.
+
+    Attributes:
+        window: the part of the eye that SAM 2's cells are of.
+    """
+
+    window: Window
+    close: Tensor
+    lacking: Tensor
+
+    def over(self, window: Window) -> _Decided:
+        size = self.close.shape[-2], self.close.shape[-1]
+        close, lacking = (
+            carried(plane[0], self.window, window, size, 0.0)[None]
+            for plane in (self.close, self.lacking)
+        )
+        return _Decided(window, close, lacking)
 
 
 class SubjectEdges:
@@ -111,29 +132,36 @@ class SubjectEdges:
             foreground = foreground.clone()
         objects = self._tracker.nowhere(eyes, state.subjects)
         for t, answers in enumerate(self._tracker.track(eyes, state.subjects)):
-            for number, logits in enumerate(answers):
-                if logits is None:
+            for number, answer in enumerate(answers):
+                if answer is None:
                     continue
-                objects[t, number] = logits
-                rgb = eyes.rgb[t, number]
-                alpha[t, number], held = self._of_subject(
-                    edges.alpha[t, number], of_any(logits).float(), rgb, number, state
+                objects[t, number] = self._tracker.objects(answer, state.subjects)
+                part = number, slice(None), answer.window.rows, answer.window.columns
+                rgb = eyes.rgb[t][part]
+                alpha[t][part], held = self._of_subject(
+                    edges.alpha[t][part], answer, rgb, number, state
                 )
                 if foreground is not None:
-                    foreground[t, number].lerp_(rgb.to(foreground.dtype) / 255, held)
+                    foreground[t][part].lerp_(rgb.to(foreground.dtype) / 255, held)
         return MatteBatch(alpha, foreground, eyes.start, objects)
 
     def _of_subject(
-        self, edge: Tensor, logits: Tensor, rgb: Tensor, number: int, state: _State
+        self, edge: Tensor, answer: Answer, rgb: Tensor, number: int, state: _State
     ) -> tuple[Tensor, Tensor]:
-        """Alpha ``[1, H, W]``, and which share of it is SAM 2's own."""
+        """Alpha ``[1, H, W]`` of the window, and which share of it is SAM 2's own."""
+        window, logits = answer.window, of_any(answer.logits).float()
         cells, size = logits.shape[-2:], edge.shape[-2:]
         close = dilated(logits, _CLOSE).sigmoid()
         firm = (-dilated(-logits, _FIRM)).sigmoid()
         coarse = F.interpolate(edge[None].float(), size=cells, mode="area")
         lacking = box_mean(dilated(firm * (1 - coarse), _MENDED), _FIRM)
-        close = state.close[number] = _faded(close, state.close.get(number))
-        lacking = state.lacking[number] = _faded(lacking, state.lacking.get(number))
+        before = state.decided.get(number)
+        if before is not None:
+            before = before.over(window)
+            step = round(_STEP * max(state.subjects.size) / max(window.width, window.height))
+            close = _faded(close, before.close, step)
+            lacking = _faded(lacking, before.lacking, step)
+        state.decided[number] = _Decided(window, close, lacking)
         own = edge * _enlarged(close, size).to(edge.dtype)
         share = _enlarged(lacking, size).to(edge.dtype)
         more = (soft_matte(logits, rgb).to(edge.dtype) - own).clamp_(min=0) * share
@@ -141,12 +169,10 @@ class SubjectEdges:
         return alpha, more / alpha.clamp(min=1e-3)
 
 
-def _faded(now: Tensor, before: Tensor | None) -> Tensor:
-    """Taken back by and by. So is what appears far from all that was there; what is near is meant
-    at once, or whatever moves would be half transparent in front."""
-    if before is None:
-        return now
-    near = torch.minimum(now, dilated(before, _STEP))
+def _faded(now: Tensor, before: Tensor, step: int) -> Tensor:
+    """Taken back by and by. So is what appears farther than `step` cells from all that was there;
+    what is near is meant at once, or whatever moves would be half transparent in front."""
+    near = torch.minimum(now, dilated(before, step))
     return torch.maximum(torch.lerp(now, before, _FADE), near)
 
 

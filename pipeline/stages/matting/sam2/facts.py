@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from pipeline.contract import MattingSettings, ModelOptions
+from pipeline.contract.fingerprint import PIXELS_UNLESS_DEFAULT
 from pipeline.stages.matting.facts import MB, ModelBytes, ModelFacts, Weights
 
 Sam2Size = Literal["tiny", "small", "base_plus", "large"]
@@ -37,6 +38,13 @@ class Sam2Options(ModelOptions):
             description="side of SAM 2's input in pixels; below 1024 it is faster, and coarser",
         ),
     ] = 1024
+    region: Annotated[
+        Literal["whole", "auto"],
+        Field(
+            description="what SAM 2's network sees; whole: the whole eye; auto: a square around"
+            " the subject, which follows it, in eyes larger than its input (not judged yet)"
+        ),
+    ] = field(default="whole", metadata=PIXELS_UNLESS_DEFAULT)
     compile: Annotated[
         bool,
         Field(description="compile SAM 2 for the GPU: slow to begin, then faster; alters bits"),
@@ -58,13 +66,17 @@ _WEIGHTS = {"tiny": 160 * MB, "small": 190 * MB, "base_plus": 325 * MB, "large":
 _SEGMENT = {"tiny": 870 * MB, "small": 870 * MB, "base_plus": 1075 * MB, "large": 1090 * MB}
 _SIDE = 1024
 
+#: By windows: the pictures of the frame before, of both eyes, and the objects' finer logits.
+_WINDOWS = 150 * MB
+
 
 def _memory(matting: MattingSettings, engine: str) -> ModelBytes:
     options = matting.of(Sam2Options)
     return ModelBytes(
         another=_ANOTHER[options.size],
         weights=_WEIGHTS[options.size],
-        segment=_SEGMENT[options.size] * (options.image_size / _SIDE) ** 2,
+        segment=_SEGMENT[options.size] * (options.image_size / _SIDE) ** 2
+        + (_WINDOWS if options.region == "auto" else 0),
     )
 
 

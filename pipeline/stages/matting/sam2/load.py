@@ -2,7 +2,7 @@
 
 Ravi et al., "SAM 2: Segment Anything in Images and Videos", arXiv:2408.00714, 2024. Each eye is a
 video of its own to it, see `pipeline/stages/matting/sam2/tracker.py`. Its answer is coarse (a cell
-is a 256th of the eye), so a guided filter takes it to the picture's edges.
+is a 256th of what it sees), so a guided filter takes it to the picture's edges.
 """
 
 from __future__ import annotations
@@ -82,7 +82,8 @@ def load_tracker(
     elif processing.precision == "auto" and device.type == "cuda":
         dtype = torch.bfloat16
     interval = matting.correction_interval if matting.continuous_correction else None
-    return SubjectTracker(network.to(device), seed, dtype, interval)
+    follow = options.region == "auto"
+    return SubjectTracker(network.to(device), seed, dtype, interval, follow=follow)
 
 
 def load_helper(
@@ -120,10 +121,11 @@ class SegmentAnything:
         alpha = eyes.rgb.new_zeros((frames, num_eyes, 1, height, width), dtype=torch.float32)
         objects = self._tracker.nowhere(eyes, state)
         for t, answers in enumerate(self._tracker.track(eyes, state)):
-            for number, logits in enumerate(answers):
-                if logits is not None:
-                    objects[t, number] = logits
-                    alpha[t, number] = soft_matte(of_any(logits), eyes.rgb[t, number])
+            for number, answer in enumerate(answers):
+                if answer is not None:
+                    objects[t, number] = self._tracker.objects(answer, state)
+                    part = number, slice(None), answer.window.rows, answer.window.columns
+                    alpha[t][part] = soft_matte(of_any(answer.logits), eyes.rgb[t][part])
         return MatteBatch(alpha, None, eyes.start, objects)
 
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.stages.matting.base import ClipSampler, Prepared
 from pipeline.stages.matting.sam2.edge import SubjectEdges, _State
-from pipeline.stages.matting.sam2.tracker import SubjectTracker
+from pipeline.stages.matting.sam2.tracker import Answer, SubjectTracker
+from pipeline.stages.matting.sam2.window import Window
 from tests.pipeline.demo_truth import Clip
 from tests.pipeline.sam2_networks import random_network
 from tests.pipeline.stages.matting.sam2.test_sam2 import RedIsTheSubject
@@ -83,6 +84,11 @@ def test_others_go_and_what_is_held_stays(model: SubjectEdges) -> None:
     assert found.foreground[0, 0, 0, 140:185, 40:95].min() > 0.8  # the source's red
 
 
+def seen(logits: Tensor) -> Answer:
+    """SAM 2's answer of a whole eye, of one object."""
+    return Answer(Window(0, 0, SIDE, SIDE), logits[0])
+
+
 def test_it_fades_and_does_not_switch(model: SubjectEdges) -> None:
     """What SAM 2 gives up from one frame to the next is gone by halves."""
     rgb = scene()[0, 0]
@@ -91,7 +97,7 @@ def test_it_fades_and_does_not_switch(model: SubjectEdges) -> None:
     inside, outside = torch.full((1, 1, 64, 64), 12.0), torch.full((1, 1, 64, 64), -12.0)
     alphas = []
     for logits in (inside, outside, outside, outside):
-        alpha, _ = model._of_subject(edge, logits, rgb, 0, state)
+        alpha, _ = model._of_subject(edge, seen(logits), rgb, 0, state)
         alphas.append(float(alpha.mean()))
     assert alphas == pytest.approx([0.9, 0.45, 0.225, 0.1125], abs=0.02)
 
@@ -106,7 +112,7 @@ def test_what_moves_is_whole_and_what_flashes_elsewhere_is_not(model: SubjectEdg
         logits[..., left : left + 8] = 12.0
         if left == 22:
             logits[..., 50:58] = 12.0
-        alphas.append(model._of_subject(edge, logits, rgb, 0, state)[0][0, 128])
+        alphas.append(model._of_subject(edge, seen(logits), rgb, 0, state)[0][0, 128])
     for left, alpha in zip((10, 16, 22), alphas, strict=True):
         assert alpha[4 * left : 4 * (left + 8)].min() > 0.95
     assert alphas[2][4 * 51 : 4 * 57].max() < 0.6
