@@ -30,8 +30,8 @@ NAMES = {
     "correction_interval", "region", "subject_pixels", "rvm_variant", "rvm_repo",
     "rvm_weights", "rvm_weights_sha256",
     "rvm_sources", "rvm_registry",
-    "sam2_size", "sam2_checkpoint", "sam2_checkpoint_sha256", "sam2_image_size", "sam2_compile",
-    "sam2_seed", "sam2_edge", "chroma_color", "plate_image", "plate_image_sha256",
+    "sam2_size", "sam2_checkpoint", "sam2_checkpoint_sha256", "sam2_image_size", "sam2_region",
+    "sam2_compile", "sam2_seed", "sam2_edge", "chroma_color", "plate_image", "plate_image_sha256",
     "choke", "feather", "gamma", "despill", "keep_out", "keep_out_image", "keep_out_image_sha256",
 }  # fmt: skip
 
@@ -45,6 +45,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "rvm_sources": st.sampled_from([["hub"], ["registry", "local"]]),
     "sam2_size": st.sampled_from(get_args(Sam2Size)),
     "sam2_image_size": st.sampled_from([64, 1024]),
+    "sam2_region": st.sampled_from(["whole", "auto"]),
     "sam2_compile": st.booleans(),
     "sam2_seed": st.sampled_from(["rvm", "chroma"]),
     "chroma_color": st.sampled_from(["auto", "#00ff00"]),

@@ -22,7 +22,8 @@ from pipeline.pixels.guided_filter import box_mean
 from pipeline.stages.matting.base import ClipSampler, MattingModel, Prepared
 from pipeline.stages.matting.sam2.facts import Sam2Options
 from pipeline.stages.matting.sam2.load import dilated, load_helper, load_tracker, of_any, soft_matte
-from pipeline.stages.matting.sam2.tracker import Answer, Subjects, SubjectTracker
+from pipeline.stages.matting.sam2.sight import Answer, Subjects
+from pipeline.stages.matting.sam2.tracker import SubjectTracker
 from pipeline.stages.matting.sam2.window import Window, carried
 
 #: In cells (a 256th of what SAM 2 sees): how far outside of its answer the edge model is believed,

@@ -21,7 +21,8 @@ from pipeline.stages.matting.base import ClipSampler, MattingModel, Prepared, lo
 from pipeline.stages.matting.sam2.compiled import compile_networks, require_compiler
 from pipeline.stages.matting.sam2.facts import Sam2Options
 from pipeline.stages.matting.sam2.network import build_network, load_weights
-from pipeline.stages.matting.sam2.tracker import Subjects, SubjectTracker
+from pipeline.stages.matting.sam2.sight import Subjects
+from pipeline.stages.matting.sam2.tracker import SubjectTracker
 from pipeline.stages.matting.sam2.weights import fetch_checkpoint
 
 #: Of the guided filter: its radius in cells of the network's answer, the variance of a flat

@@ -12,7 +12,8 @@ from torch import Tensor
 from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.stages.matting.base import ClipSampler, Prepared
 from pipeline.stages.matting.sam2.edge import SubjectEdges, _State
-from pipeline.stages.matting.sam2.tracker import Answer, SubjectTracker
+from pipeline.stages.matting.sam2.sight import Answer
+from pipeline.stages.matting.sam2.tracker import SubjectTracker
 from pipeline.stages.matting.sam2.window import Window
 from tests.pipeline.demo_truth import Clip
 from tests.pipeline.sam2_networks import random_network

@@ -305,8 +305,8 @@ def test_loaded_by_its_settings(tmp_path: Path) -> None:
     loaded = load_model(matting, ProcessingSettings(), torch.device("cpu"))
     assert isinstance(loaded, SegmentAnything)
     rgb = scene_clip("room").rgb[:3]
-    assert loaded._tracker._predictor._network.max_cond_frames_in_attn == MOST_PROMPTED
-    assert loaded._tracker._predictor._network.add_all_frames_to_correct_as_cond
+    assert loaded._tracker._sight._predictor._network.max_cond_frames_in_attn == MOST_PROMPTED
+    assert loaded._tracker._sight._predictor._network.add_all_frames_to_correct_as_cond
     expected = SegmentAnything(SubjectTracker(network, DepthLayers()))
     assert torch.equal(matte(loaded, rgb), matte(expected, rgb))
     with_edges = load_model(

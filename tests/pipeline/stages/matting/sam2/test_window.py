@@ -47,12 +47,12 @@ def make_model(*, follow: bool = True, correct_every: int | None = None) -> Segm
     nothing: Any = SimpleNamespace(training=False, device=CPU, image_size=SIZE)
     seed = RedIsTheSubject()
     tracker = SubjectTracker(nothing, seed, correct_every=correct_every, follow=follow)
-    tracker._predictor = ColourPredictor()  # type: ignore[assignment]
+    tracker._sight._predictor = ColourPredictor()  # type: ignore[assignment]
     return SegmentAnything(tracker)
 
 
 def predictor(model: SegmentAnything) -> ColourPredictor:
-    found = model._tracker._predictor
+    found = model._tracker._sight._predictor
     assert isinstance(found, ColourPredictor)
     return found
 
