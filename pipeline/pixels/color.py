@@ -74,12 +74,14 @@ class YuvFormat:
 
     Attributes:
         matrix: a key of the table above, by FFmpeg's name; or "ycgco", to decode.
-        bit_depth: meaningful low bits of a sample.
+        bit_depth: meaningful bits of a sample.
+        zero_bits: bits of zeros below them, in 16 bits of a GPU's decoder; only ever decoded.
     """
 
     matrix: str
     full_range: bool
     bit_depth: int = 8
+    zero_bits: int = 0
 
     @property
     def weights(self) -> tuple[float, float]:
@@ -98,17 +100,19 @@ class YuvFormat:
     @property
     def luma(self) -> tuple[float, float]:
         """(scale, offset): the sample is luma * scale + offset, luma in 0..1."""
+        step = 2**self.zero_bits
         if self.full_range:
-            return float(2**self.bit_depth - 1), 0.0
-        return 219.0 * 2 ** (self.bit_depth - 8), 16.0 * 2 ** (self.bit_depth - 8)
+            return float(self.top * step), 0.0
+        unit = step * 2 ** (self.bit_depth - 8)
+        return 219.0 * unit, 16.0 * unit
 
     @property
     def chroma(self) -> tuple[float, float]:
         """(scale, offset) for colour differences in -0.5..0.5."""
-        middle = 128.0 * 2 ** (self.bit_depth - 8)
+        unit = 2 ** (self.zero_bits + self.bit_depth - 8)
         if self.full_range or self.matrix == _YCGCO:  # of samples as they are, not scaled again
-            return self.luma[0], middle
-        return 224.0 * 2 ** (self.bit_depth - 8), middle
+            return self.luma[0], 128.0 * unit
+        return 224.0 * unit, 128.0 * unit
 
 
 def yuv_to_rgb(

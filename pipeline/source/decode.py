@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.contract import VideoInfo
-from pipeline.errors import DecodeError, InputError
+from pipeline.errors import DecodeError, InputError, VrmatteError
 from pipeline.flow.device_copies import to_device
 from pipeline.pixels.batches import FrameBatch
 from pipeline.pixels.color import YuvFormat, resolve_matrix, yuv_to_rgb
@@ -26,7 +26,7 @@ from pipeline.pixels.fine import split_levels
 from pipeline.source.picture.deinterlace import BEFORE, WholeFrame, deinterlaced
 from pipeline.source.picture.resample import resampler_of
 from pipeline.source.plain_read import require_readable
-from pipeline.source.raw_frames import raw_frames, reason_of
+from pipeline.source.raw_frames import machines_fault, raw_frames, reason_of
 from pipeline.source.timing.frame_index import FrameIndex
 from pipeline.source.timing.positions import Positions
 from pipeline.source.unchanged import require_unchanged
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger()
 
-#: YUV formats that are converted here: those of 8 bits, and deeper ones as a CPU decoder gives
-#: them. TorchCodec has planes even of the packed ones; a fourth plane is alpha.
+#: YUV formats of a CPU decoder that are converted here; of NVDEC's all are. TorchCodec has planes
+#: even of the packed ones; a fourth plane is alpha.
 _OWN_8_BIT = re.compile(r"yuv[ja]?4[0124][0124]p|nv12|uyvy422|yuyv422")
 _OWN_DEEP = re.compile(r"yuva?4[24][024]p(9|10|12|14|16)le")
-#: Matrices that TorchCodec knows, for NVDEC's 16-bit surfaces, and with them silence and RGB.
-_NVDEC_MATRICES = ("bt709", "bt470bg", "smpte170m", "bt2020nc", "unspecified", "gbr")
+#: What NVDEC makes of more bits: they are the upper ones of 16, with zeros below.
+_SURFACES_16 = ("p010le", "p012le", "p016le", "yuv444p16le")
 
 #: Seek points tried, each a keyframe earlier, before reading from the beginning of the file.
 _SEEK_TRIES = 3
@@ -109,13 +109,13 @@ class FrameReader:
         self.decoder = "CPU"
         if device.type == "cuda" and video.first_field is not None:
             self.decoder = "CPU: the pictures are interlaced"
-        elif device.type == "cuda" and video.color.matrix not in _NVDEC_MATRICES:
-            self.decoder = f"CPU: colours in {video.color.matrix}"
+        elif device.type == "cuda" and (why_not := _unlike_nvdec(video)) is not None:
+            self.decoder = f"CPU: {why_not}"
         elif device.type == "cuda" and not cpu_decode:
             try:
                 refusal = nvdec_refusal(video.path, video.stream, index, device)
             except RuntimeError as error:
-                raise DecodeError(f"cannot open {video.path}: {reason_of(error)}") from error
+                raise self._cannot_open(error) from error
             if refusal is None:
                 self._decode_device, self.decoder = device, "NVDEC"
             else:
@@ -146,6 +146,10 @@ class FrameReader:
         (batch,) = self.batches(frame, frame + 1, 1)
         return batch.rgb[0]
 
+    @property
+    def _by_nvdec(self) -> bool:
+        return self.decoder == "NVDEC"
+
     def _pictures(self, start: int, stop: int) -> Iterator[decoders.RawFrame | WholeFrame]:
         """The raw frame to show for each output frame; the same object again where one repeats."""
         wanted = self._index.source_frames(start, stop).tolist()
@@ -163,6 +167,12 @@ class FrameReader:
                 else:
                     position, current = following
             if position != number:
+                if self._by_nvdec:
+                    # It drops a frame without a word where a surface cannot be mapped, which is no
+                    # fault of the file. Where it is the file's the CPU's decoder will say so.
+                    raise DecodeError(
+                        f"the GPU's decoder gave no frame {frame} of {self._video.path}"
+                    )
                 concealed += 1
                 if concealed > max(1, _MAX_CONCEALED * len(wanted)):
                     raise DecodeError(
@@ -256,8 +266,12 @@ class FrameReader:
                 self._decode_device, num_ffmpeg_threads=self._threads
             )
         except (RuntimeError, ValueError) as error:
-            raise DecodeError(f"cannot open {self._video.path}: {reason_of(error)}") from error
+            raise self._cannot_open(error) from error
         return demuxer, decoder
+
+    def _cannot_open(self, error: BaseException) -> VrmatteError:
+        fault = machines_fault(error, f"open {self._video.path}")
+        return fault or DecodeError(f"cannot open {self._video.path}: {reason_of(error)}")
 
     def _render(
         self, raw: decoders.RawFrame | WholeFrame, out: Tensor, fine: Tensor | None
@@ -286,6 +300,12 @@ class FrameReader:
                 f"{video.path} changes its picture size to {raw.width}x{raw.height} on the way",
                 "split it at the change",
             )
+        if self._by_nvdec and raw.pixel_format not in _surfaces(video):
+            # NVDEC goes on with the decoder of the first sequence; a CPU's takes each as it is.
+            raise DecodeError(
+                f"{video.path} changes its pixel format on the way: the GPU's decoder gives "
+                f"{raw.pixel_format} of {video.pixel_format}"
+            )
         turned = video.rotation or video.mirrored
         if self._is_own_format(raw) and not turned and out.shape[1:] == stored:
             self._convert(raw, out, fine)
@@ -309,18 +329,36 @@ class FrameReader:
         return rgb, fine
 
     def _is_own_format(self, raw: decoders.RawFrame | WholeFrame) -> bool:
-        if _OWN_8_BIT.fullmatch(raw.pixel_format):
+        if self._by_nvdec or _OWN_8_BIT.fullmatch(raw.pixel_format):
             return True
-        by_cpu = self._decode_device.type == "cpu"
-        return by_cpu and _OWN_DEEP.fullmatch(raw.pixel_format) is not None
+        return _OWN_DEEP.fullmatch(raw.pixel_format) is not None
 
     def _convert(
         self, raw: decoders.RawFrame | WholeFrame, out: Tensor, fine: Tensor | None
     ) -> None:
-        matrix = resolve_matrix(self._video)
-        form = YuvFormat(matrix, self._video.color.full_range, raw.bit_depth)
+        video, depth, zeros = self._video, raw.bit_depth, 0
+        if self._by_nvdec and raw.pixel_format in _SURFACES_16:
+            depth, zeros = video.bit_depth, 16 - video.bit_depth
+        form = YuvFormat(resolve_matrix(video), video.color.full_range, depth, zeros)
         y, u, v = (to_device(plane, out.device) for plane in raw.planes[:3])
         yuv_to_rgb((y, u, v), form, out, fine)
+
+
+def _unlike_nvdec(video: VideoInfo) -> str | None:
+    """Why NVDEC's surfaces cannot hold what a CPU decoder gives of that pixel format."""
+    if "422" in video.pixel_format:  # they are 4:2:0 or 4:4:4
+        return "the GPU's decoder halves the colour of 4:2:2"
+    if video.pixel_format.startswith("gray"):  # what they hold for it is written nowhere
+        return "the pictures have no colour"
+    return None
+
+
+def _surfaces(video: VideoInfo) -> tuple[str, ...]:
+    """What NVDEC's pictures may be, by TorchCodec's names (`nvdec_pix_fmt` in FFMPEGCommon.cpp)."""
+    if "444" in video.pixel_format:
+        return ("yuv444p", "yuv444p16le") if video.bit_depth == 8 else ("yuv444p16le",)
+    by_depth = {8: ("nv12", "p016le"), 10: ("p010le",), 12: ("p012le", "p016le")}
+    return by_depth.get(video.bit_depth, ("p016le",))
 
 
 def _stored_size(video: VideoInfo) -> tuple[int, int]:
@@ -342,7 +380,7 @@ def _upright(picture: Tensor, video: VideoInfo) -> Tensor:
 
 
 def _convert_elsewhere(raw: decoders.RawFrame, device: torch.device) -> Tensor:
-    """Any other format (RGB, grey, NVDEC's 16-bit surfaces) by TorchCodec's own conversion.
+    """Any other format of a CPU decoder (RGB, grey) by TorchCodec's own conversion.
 
     In float, because it cuts deep samples off otherwise. It turns pictures, but knows no mirror:
     the result is turned back, as the file holds it, and is in levels of 0..255 plus a half.
