@@ -5,7 +5,8 @@
 The stages run on meta tensors, which take the ways of a GPU and have no data. Bytes are those that
 each operation reads and writes, as if nothing stayed in a cache. A launch is an operation that is
 no view. A wait is data that the host asks for; it is given zeros, so nothing is mended. What is
-replayed as a CUDA graph is one launch. RVM's network itself is left out, but for its states.
+replayed as a CUDA graph is one launch. RVM's network itself is left out, but for its states. What
+is held is a stage's own work and results, without what it was given.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -56,12 +58,14 @@ class Counts:
         read_bytes, written_bytes: of the device's memory.
         launches: kernels and copies.
         waits: how often the host waits for the device.
+        peak_bytes: the most that was held at once of what was made meanwhile.
     """
 
     read_bytes: float = 0
     written_bytes: float = 0
     launches: float = 0
     waits: float = 0
+    peak_bytes: int = 0
 
     @property
     def traffic_bytes(self) -> float:
@@ -69,25 +73,34 @@ class Counts:
 
     @classmethod
     def sum(cls, parts: list[Counts]) -> Counts:
-        return cls(*(sum(getattr(part, name) for part in parts) for name in cls.__slots__))
+        """All one after the other."""
+        return cls(
+            sum(part.read_bytes for part in parts),
+            sum(part.written_bytes for part in parts),
+            sum(part.launches for part in parts),
+            sum(part.waits for part in parts),
+            max(part.peak_bytes for part in parts),
+        )
 
     def shared(self, frames: int) -> Counts:
-        """Of one of so many frames."""
+        """Of one of so many frames; the peak is of all."""
         return Counts(
             self.read_bytes / frames,
             self.written_bytes / frames,
             self.launches / frames,
             self.waits / frames,
+            self.peak_bytes,
         )
 
 
-class Launches(TorchDispatchMode):
+class Launches(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts what is asked of meta tensors while it is entered."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.counts = Counts()
         self._in_graph = False
+        self._held: dict[int, tuple[StorageWeakRef, int]] = {}
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -103,7 +116,22 @@ class Launches(TorchDispatchMode):
         on_device = any(x.is_meta for x in [*given, *tree_leaves(made)] if isinstance(x, Tensor))
         if on_device and name not in _FREE and not _is_view(func):
             self._count(func, name, args, kwargs, made)
+        if on_device and not _is_view(func):
+            self._hold(made)
         return made
+
+    def _hold(self, made: Any) -> None:
+        """Add what was made to what is held, without what is not any more."""
+        gone = [key for key, (its, _) in self._held.items() if its.expired()]  # type: ignore[no-untyped-call]
+        for key in gone:
+            del self._held[key]
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, Tensor) and tensor.is_meta:
+                storage = tensor.untyped_storage()
+                reference = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
+                self._held.setdefault(storage._cdata, (reference, storage.nbytes()))
+        held = sum(size for _, size in self._held.values())
+        self.counts.peak_bytes = max(self.counts.peak_bytes, held)
 
     def capture(self, work: Callable[[], None]) -> Callable[[], None]:
         """A double of `pipeline.engines.cuda_graph.cuda_capture`: a replay is one launch."""
@@ -122,12 +150,13 @@ class Launches(TorchDispatchMode):
     def of(self) -> Iterator[Counts]:
         """What is counted inside, beginning at nothing."""
         before, self.counts = self.counts, Counts()
+        held, self._held = self._held, {}
         counts = self.counts
         try:
             with self:
                 yield counts
         finally:
-            self.counts = before
+            self.counts, self._held = before, held
 
     def _answer(self, name: str, given: list[Tensor], kwargs: Any) -> tuple[bool, Any]:
         """Whether the host asks for data that there are not, and zeros in their place."""
@@ -249,9 +278,9 @@ def measure(video: VideoInfo, *, chunk: int = 1, graphs: bool = True) -> dict[st
             state = stage.start(eye, {})
             stage.run(batches[0], state)  # takes what is taken at first
         with counter.of() as counts:
-            made = [stage.run(batch, state) for batch in batches[1:]]
+            for batch in batches[1:]:
+                stage.run(batch, state)
         measured[stage.name] = counts.shared(3 * chunk)
-        assert all(len(layers) == chunk for layers in made if layers is not None)
         batches = [_with_matte(batch) for batch in batches]
     on_gpu = EncodingSettings(encoder="nvenc", nvenc_input="gpu")
     by_pipe = EncodingSettings(encoder="software", nvenc_input="pipe")
@@ -303,7 +332,7 @@ def main() -> None:
     width, height = map(int, asked.size.split("x"))
     video = made_video(width, height, asked.bits)
     print(f"{asked.size}, {asked.chunk} frames a chunk; of one frame:")
-    print(f"{'stage':<32}{'GB read':>9}{'written':>9}{'launches':>10}{'waits':>7}")
+    print(f"{'stage':<32}{'GB read':>9}{'written':>9}{'launches':>10}{'waits':>7}{'GB held':>9}")
     measured = measure(video, chunk=asked.chunk, graphs=not asked.no_graphs)
     for name, counts in measured.items():
         show(name, counts)
@@ -316,7 +345,10 @@ def main() -> None:
 
 def show(name: str, counts: Counts) -> None:
     read, written = counts.read_bytes / 1e9, counts.written_bytes / 1e9
-    print(f"{name:<32}{read:>9.2f}{written:>9.2f}{counts.launches:>10.0f}{counts.waits:>7.1f}")
+    peak = f"{counts.peak_bytes / 1e9:>9.2f}"
+    print(
+        f"{name:<32}{read:>9.2f}{written:>9.2f}{counts.launches:>10.0f}{counts.waits:>7.1f}{peak}"
+    )
 
 
 if __name__ == "__main__":

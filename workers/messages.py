@@ -62,7 +62,9 @@ class WorkerSetup:
         log_level: the least level that is written there: debug, info, warning or error.
         progress_s: shortest time between two progress reports of one task, in seconds.
         ram_bytes: what its processes may hold; None: whatever they need.
-        vram_bytes: what PyTorch may take of its GPU; None likewise.
+        vram_bytes: what PyTorch may take of its GPU, less than the worker, whose decoders and
+            encoders take their own; None likewise.
+        idle_decoders: how many decoders of its GPU wait for the next file.
         local_folder: where each life makes a folder of its own (`workers/local_folder.py`), in
             which `work` writes segments; None: they are written in OUT.
         work: ``module:class`` of what does the tasks; another one only in tests.
@@ -76,6 +78,7 @@ class WorkerSetup:
     progress_s: float = 0.5
     ram_bytes: int | None = None
     vram_bytes: int | None = None
+    idle_decoders: int = 0
     local_folder: str | None = None
     work: str = "workers.work:Pipeline"
 

@@ -21,6 +21,7 @@ from pipeline.contract import (
 from pipeline.errors import DeviceError, MachineError, ResourceError
 from pipeline.finish import finish_video
 from pipeline.segment import run_segment
+from pipeline.source.decode import keep_idle_decoders
 from pipeline.stages.base import Stage
 from pipeline.stages.catalogue import StageChoice, make_stage
 from pipeline.stages.chain import Chain
@@ -129,6 +130,11 @@ def _open(device: torch.device, setup: WorkerSetup) -> str:
         return "cpu"
     try:
         torch.cuda.set_device(device)
+        # What is to be in 32 bits is: by cuDNN's default a convolution of floats has 10 of 23 bits,
+        # also the means that RVM's refiner takes the differences of. By the older of two settings,
+        # because PyTorch's compiler reads this one, which fails where the newer one was used.
+        torch.backends.cudnn.allow_tf32 = False
+        keep_idle_decoders(setup.idle_decoders)
         if setup.vram_bytes is not None:
             total = torch.cuda.get_device_properties(device).total_memory
             torch.cuda.set_per_process_memory_fraction(min(1.0, setup.vram_bytes / total), device)

@@ -10,7 +10,7 @@ from orchestrator.fleet.jobs import VideoJob
 from orchestrator.machine.devices import Devices, Gpu
 from orchestrator.machine.local_folder import local_folder
 from orchestrator.machine.model_memory import further_bytes
-from orchestrator.machine.segment_memory import Share, share, weights_bytes
+from orchestrator.machine.segment_memory import Share, pytorch_bytes, share, weights_bytes
 from orchestrator.out.folder import OutFolder
 from orchestrator.settings.settings import Settings
 from pipeline.contract import VideoSettings
@@ -19,6 +19,8 @@ from workers.telemetry import gpu_memory_used
 
 #: Planned with where the driver does not tell a GPU's memory: an A100's smallest part (1g.5gb).
 UNKNOWN_VRAM_BYTES = 5_000_000_000
+#: Decoders of a GPU that wait for the next file.
+_IDLE_DECODERS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,12 @@ def crew_of(
         for worker, device in enumerate(devices.devices)
         if isinstance(device, int)
     }
+    left = {
+        worker: _left(gpus[worker], vram_beside if worker == 0 else 0, limits.vram_gb)
+        if worker in gpus
+        else None
+        for worker in range(count)
+    }
     choices = {ModelChoice.of(settings) for settings in (*(j.settings for j in jobs), *further)}
     return Crew(
         setups={
@@ -108,8 +116,8 @@ def crew_of(
                 log_path=str(out.logs / _log_name(worker, device)),
                 log_level=settings.logging.level,
                 ram_bytes=limit.ram_bytes,
-                # PyTorch may take it all, also for weights.
-                vram_bytes=replace(limit, weights_bytes=0).vram_for_segments,
+                vram_bytes=_for_pytorch(limit, left[worker], lanes, jobs),
+                idle_decoders=_idle_decoders(limit),
                 local_folder=local_folder(settings.output),
             )
             for worker, device in enumerate(devices.devices)
@@ -119,9 +127,7 @@ def crew_of(
                 share(
                     count,
                     machine_bytes - ram_beside,
-                    _left(gpus[worker], vram_beside if worker == 0 else 0, limits.vram_gb)
-                    if worker in gpus
-                    else None,
+                    left[worker],
                     limits.ram_gb,
                     limits.vram_gb,
                 ),
@@ -144,6 +150,23 @@ def _left(gpu: Gpu, beside_bytes: int, limit_gb: float | None) -> int:
     if gpu.memory_bytes is None:
         return UNKNOWN_VRAM_BYTES if limit_gb is None else round(limit_gb * 1e9)
     return gpu.memory_bytes - min(gpu.memory_bytes // 2, beside_bytes)
+
+
+def _for_pytorch(
+    limit: Share, gpu_bytes: int | None, lanes: int, jobs: Sequence[VideoJob]
+) -> int | None:
+    """What PyTorch may take of a worker's GPU, weights and all; None where that is not known."""
+    known = [each for each in (limit.vram_bytes, gpu_bytes) if each]
+    if gpu_bytes is None or not known:
+        return None
+    room = Share(vram_bytes=min(known)).vram_for_segments
+    assert room is not None
+    return pytorch_bytes(room, lanes, jobs, idle_decoders=_idle_decoders(limit))
+
+
+def _idle_decoders(limit: Share) -> int:
+    """None where memory is limited: each has surfaces of a gigabyte at 8K."""
+    return _IDLE_DECODERS if limit.vram_bytes is None else 0
 
 
 def memory_limit(settings: Settings, workers: int) -> Share:

@@ -8,6 +8,7 @@ after all is met by smaller chunks, one segment at a time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator.fleet.jobs import VideoJob
@@ -44,8 +45,15 @@ _FINE_BYTES_PER_PIXEL = 20
 #: 363 of 284; without what does not grow with the picture x265 1.6 times as much.
 _DEEP_ENCODERS = 1.6
 
-#: On a GPU: the surfaces of its decoder, which PyTorch does not know of (20 of 8 bit).
+#: On a GPU, in memory that PyTorch does not know of: the surfaces of its decoder (20 of 8 bits, 10
+#: of more), and of each of its encoders, whose pictures come through a pipe to a process with a
+#: context of its own, or from PyTorch's memory. The encoder's have not been measured.
 _SURFACE_BYTES_PER_PIXEL = 30
+_NVENC_BYTES_PER_PIXEL = 12
+_NVENC_CONTEXT_BYTES = 250 * _MB
+
+#: What it is of the needs of a huge picture, where no video is known yet.
+_OUTSIDE_SHARE = 0.22
 
 #: Beside a GPU: frames of a CPU decoder (16 of them, 10 bit) and planes on their way out.
 _HOST_BYTES_PER_PIXEL = 60
@@ -181,9 +189,45 @@ def segment_bytes(
     if info.stored is not None:
         model += _RESAMPLING_BYTES_PER_PIXEL * pixels
     if on_gpu:
-        surfaces = _SURFACE_BYTES_PER_PIXEL * pixels
-        return encoders + _HOST_BYTES_PER_PIXEL * pixels_out, surfaces + held + round(model * 0.6)
+        outside = outside_bytes(info, settings)
+        return encoders + _HOST_BYTES_PER_PIXEL * pixels_out, outside + held + round(model * 0.6)
     return encoders + held + model, 0
+
+
+def outside_bytes(info: VideoInfo, settings: VideoSettings) -> int:
+    """Of a segment's GPU memory, what is outside of PyTorch's: its decoder's and its encoders'."""
+    shown, encoding = output_video(info, settings), settings.encoding
+    bytes_ = _SURFACE_BYTES_PER_PIXEL * info.even_width * info.even_height
+    if encoding.encoder == "nvenc":
+        sessions = sum(FORMATS[name].codec is None for name in settings.deliverables)
+        each = _NVENC_BYTES_PER_PIXEL * shown.even_width * shown.even_height
+        if encoding.nvenc_input != "gpu":
+            each += _NVENC_CONTEXT_BYTES
+        bytes_ += sessions * each
+    return bytes_
+
+
+def pytorch_bytes(
+    room: int, lanes: int, jobs: Sequence[VideoJob], *, idle_decoders: int = 0
+) -> int:
+    """How much of a worker's GPU memory PyTorch may take: without it, decoders fail for want of it.
+
+    What PyTorch keeps for later counts as taken, and a decoder of NVIDIA's that gets none may end
+    the process. Whatever jobs run at once, these bytes and those outside are no more than `room`,
+    unless decoders alone want more than half of it.
+
+    Args:
+        room: for segments.
+        lanes: segments at once, if their memory allows that.
+        jobs: of which they may be, with their needs.
+        idle_decoders: kept beside them for the next file.
+    """
+    outside = [(outside_bytes(job.info, job.settings), job.vram_bytes) for job in jobs]
+    most = max((each for each, _ in outside), default=0)
+    # Segments begin only while their needs, of which this is a share, fit into the room together.
+    share = max((each / need for each, need in outside if need), default=_OUTSIDE_SHARE)
+    at_once = max(most, min(lanes * most if jobs else room, round(share * room)))
+    return max(room // 2, room - at_once - idle_decoders * most)
 
 
 def fitted(info: VideoInfo, settings: VideoSettings, limit: Share, on_gpu: bool) -> VideoSettings:

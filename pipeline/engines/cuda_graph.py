@@ -5,9 +5,10 @@ Knows nothing of networks. Needs a GPU; what uses it takes `Capture` as an argum
 
 from __future__ import annotations
 
+import gc
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 import torch
@@ -46,15 +47,32 @@ def cuda_capture(work: Callable[[], None]) -> Callable[[], None]:
     torch.cuda.current_stream().synchronize()
     graph = torch.cuda.CUDAGraph()
     pool = torch.cuda.graph_pool_handle()
-    graph.capture_begin(pool, capture_error_mode="thread_local")
-    try:
-        work()
-    except BaseException:
-        with suppress(RuntimeError):
-            _end(graph, pool)
-        raise
-    _end(graph, pool)
+    with _no_garbage_collection():
+        graph.capture_begin(pool, capture_error_mode="thread_local")
+        try:
+            work()
+        except BaseException:
+            with suppress(RuntimeError):
+                _end(graph, pool)
+            raise
+        _end(graph, pool)
     return graph.replay
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """What a collection lets go (a decoder's surfaces, memory of the device) voids a capture.
+
+    It would run in whatever thread makes an object too many. `torch.cuda.graph` collects before,
+    which does not keep it from collecting meanwhile.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _end(graph: torch.cuda.CUDAGraph, pool: tuple[int, int]) -> None:

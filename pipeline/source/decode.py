@@ -51,6 +51,16 @@ _SEEK_TRIES = 3
 _MAX_CONCEALED = 0.5
 
 
+def keep_idle_decoders(count: int) -> None:
+    """How many of NVDEC's decoders TorchCodec may keep for the next file, in this process.
+
+    Outside of PyTorch's memory; 20 if it is not told.
+    """
+    from pipeline.torchcodec_import import decoders
+
+    decoders.set_nvdec_cache_capacity(count)
+
+
 def nvdec_refusal(path: str, stream: int, index: FrameIndex, device: torch.device) -> str | None:
     """Why the GPU will not decode this file, or None if it will.
 
@@ -58,7 +68,6 @@ def nvdec_refusal(path: str, stream: int, index: FrameIndex, device: torch.devic
     """
     from pipeline.torchcodec_import import decoders
 
-    decoders.set_nvdec_cache_capacity(2)
     # A mapping of one frame spares the scan of the file that the constructor would make.
     mapping = {"frames": [{"pts": int(index.pts[0]), "duration": 1, "key_frame": 1}]}
     decoder = decoders.VideoDecoder(

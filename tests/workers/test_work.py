@@ -30,12 +30,13 @@ def fractions(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return asked
 
 
-def open_with(vram_bytes: int | None) -> str:
+def open_with(vram_bytes: int | None, idle_decoders: int = 0) -> str:
     setup = WorkerSetup(
         device=1,
         lanes=1,
         log_path="nowhere",
         vram_bytes=vram_bytes,
+        idle_decoders=idle_decoders,
     )
     return work._open(torch.device("cuda:0"), setup)
 
@@ -50,6 +51,25 @@ def test_a_limit_is_enforced_by_pytorch_itself(fractions: list[float]) -> None:
 def test_without_a_limit_the_gpu_is_left_as_it_is(fractions: list[float]) -> None:
     open_with(None)
     assert fractions == []
+
+
+@pytest.mark.usefixtures("fractions")
+def test_convolutions_of_floats_keep_all_of_their_bits() -> None:
+    before = torch.backends.cudnn.allow_tf32
+    try:
+        open_with(None)
+        assert not torch.backends.cudnn.allow_tf32, "PyTorch's compiler reads it"
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
+@pytest.mark.usefixtures("fractions")
+@pytest.mark.parametrize("count", [0, 2])
+def test_idle_decoders_are_no_more_than_is_planned_with(count: int) -> None:
+    from pipeline.torchcodec_import import decoders
+
+    open_with(None, count)
+    assert decoders.get_nvdec_cache_capacity() == count
 
 
 def test_a_gpu_that_does_not_open_is_the_machines_fault(monkeypatch: pytest.MonkeyPatch) -> None:

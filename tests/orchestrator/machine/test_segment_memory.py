@@ -14,6 +14,8 @@ from orchestrator.machine.segment_memory import (
     Share,
     encoders_bytes_per_pixel,
     fitted,
+    outside_bytes,
+    pytorch_bytes,
     segment_bytes,
     share,
     with_needs,
@@ -133,7 +135,11 @@ def test_a_crew_is_told_its_limits_and_plans_with_what_there_is(tmp_path: Path) 
     out = OutFolder(tmp_path)
     settings = load_settings(None, {"limits": {"vram_gb": 10, "ram_gb": 32}})
     crew = crew_of(settings, devices, out, [], lanes=8, machine_bytes=256 * GB)
-    assert [setup.vram_bytes for setup in crew.setups.values()] == [10 * GB - 600_000_000] * 2
+    of_pytorch = [setup.vram_bytes for setup in crew.setups.values()]
+    assert of_pytorch[0] == of_pytorch[1]
+    assert of_pytorch[0] is not None
+    assert 7 * GB < of_pytorch[0] < 10 * GB - 600_000_000, "decoders and the context want some, too"
+    assert [setup.idle_decoders for setup in crew.setups.values()] == [0, 0]
     assert [setup.ram_bytes for setup in crew.setups.values()] == [16 * GB] * 2
     assert [setup.device for setup in crew.setups.values()] == [1, 0]
     assert [Path(setup.log_path).name for setup in crew.setups.values()] == [
@@ -143,7 +149,9 @@ def test_a_crew_is_told_its_limits_and_plans_with_what_there_is(tmp_path: Path) 
     assert [gpu.uuid for gpu in crew.gpus.values()] == ["GPU-b", "GPU-a"]
     usual = load_settings(None, {})
     free = crew_of(usual, devices, out, [], lanes=8, machine_bytes=256 * GB)
-    assert [setup.vram_bytes for setup in free.setups.values()] == [None, None]
+    for setup, gpu in zip(free.setups.values(), (48 * GB, 24 * GB), strict=True):
+        assert setup.vram_bytes is not None
+        assert gpu / 2 < setup.vram_bytes < gpu - 600_000_000, "nobody else's room is taken"
     rooms = [spec.vram_bytes for spec in free.specs()]
     assert rooms[0] is not None
     assert rooms[1] is not None
@@ -152,7 +160,60 @@ def test_a_crew_is_told_its_limits_and_plans_with_what_there_is(tmp_path: Path) 
     cpu = crew_of(usual, on_cpu, out, [], lanes=2, machine_bytes=24 * GB)
     assert not cpu.on_gpu
     assert cpu.specs()[0].vram_bytes is None
+    assert [setup.vram_bytes for setup in cpu.setups.values()] == [None, None]
     assert cpu.memory_used(0) is None
+
+
+@given(
+    sizes=st.lists(st.sampled_from([512, 1920, 3840, 8192]), min_size=1, max_size=4),
+    lanes=st.integers(1, 8),
+    gigabytes=st.floats(3, 80),
+    nvenc=st.booleans(),
+    idle=st.integers(0, 2),
+)
+def test_pytorch_and_what_is_outside_of_it_are_within_the_limit(
+    sizes: list[int], lanes: int, gigabytes: float, nvenc: bool, idle: int
+) -> None:
+    """An allocation ledger: segments begin while their needs fit, each with its decoder."""
+    settings = replace(OPEN, deliverables=("greenscreen", "matte"))
+    if nvenc:
+        settings = replace(settings, encoding=EncodingSettings(encoder="nvenc"))
+    jobs = [
+        with_needs(replace(make_job(), info=video(w, w // 2), settings=settings), True)
+        for w in sizes
+    ]
+    room = Share(vram_bytes=round(gigabytes * GB)).vram_for_segments
+    assert room is not None
+    of_pytorch = pytorch_bytes(room, lanes, jobs, idle_decoders=idle)
+    outside = [outside_bytes(job.info, job.settings) for job in jobs]
+    fits = [job for job in jobs if job.vram_bytes <= room]
+    for job in fits:  # so many of them at once as the fleet begins
+        count = min(lanes, room // job.vram_bytes)
+        held = count * outside_bytes(job.info, job.settings) + idle * max(outside)
+        if held <= room / 2:
+            assert of_pytorch + held <= room + 1
+    if fits == jobs and not idle:  # and each still has what is planned for it in PyTorch
+        least = max(j.vram_bytes - out for j, out in zip(jobs, outside, strict=True))
+        largest = max(jobs, key=lambda job: job.vram_bytes)
+        if len(set(sizes)) == 1:
+            assert of_pytorch + 1 >= least == largest.vram_bytes - max(outside)
+
+
+def test_8k_of_10_bits_fits_into_6_gb_with_what_its_decoder_takes(tmp_path: Path) -> None:
+    deep = replace(EIGHT_K, bit_depth=10, pixel_format="yuv420p10le")
+    settings = replace(OPEN, deliverables=("webm",))
+    job = with_needs(replace(make_job(), info=deep, settings=settings), True)
+    limited = load_settings(None, {"limits": {"vram_gb": 6}})
+    devices = Devices((0,), "", (Gpu(0, "GPU-a", "L4", 24 * GB),))
+    crew = crew_of(limited, devices, OutFolder(tmp_path), [job], lanes=4, machine_bytes=64 * GB)
+    room, of_pytorch = crew.specs()[0].vram_bytes, crew.setups[0].vram_bytes
+    assert room is not None
+    assert of_pytorch is not None
+    assert job.vram_bytes <= room, "one segment at a time"
+    assert fitted(deep, settings, Share(vram_bytes=6 * GB), True) == settings, "in whole chunks"
+    surfaces = 10 * 3 * 8192 * 4096
+    assert of_pytorch + surfaces + 600_000_000 <= 6 * GB
+    assert of_pytorch >= job.vram_bytes - surfaces, "and what is planned for it in PyTorch"
 
 
 @pytest.mark.parametrize("codec", ["hevc", "h264", "av1"])

@@ -20,7 +20,7 @@ from pipeline.pixels.guided_filter import guided_filter
 from pipeline.stages.matting.base import ClipSampler, MattingModel, Prepared, load_model
 from pipeline.stages.matting.sam2.compiled import compile_networks, require_compiler
 from pipeline.stages.matting.sam2.facts import Sam2Options
-from pipeline.stages.matting.sam2.network import build_network, load_weights
+from pipeline.stages.matting.sam2.network import build_network, load_weights, warm_positions
 from pipeline.stages.matting.sam2.sight import Subjects
 from pipeline.stages.matting.sam2.tracker import SubjectTracker
 from pipeline.stages.matting.sam2.weights import fetch_checkpoint
@@ -59,6 +59,7 @@ def load_tracker(
     """SAM 2 itself, around a seed model that is loaded.
 
     On a GPU the network computes in bfloat16, as it was trained, or as `processing.precision` says.
+    A GPU before Ampere only imitates bfloat16, slowly or not at all, and computes in float16.
 
     Raises:
         MachineError: the weights cannot be had, or are not for this size; or it shall be compiled,
@@ -81,10 +82,13 @@ def load_tracker(
     if processing.precision == "fp16":
         dtype = torch.float16
     elif processing.precision == "auto" and device.type == "cuda":
-        dtype = torch.bfloat16
+        has_bfloat16 = torch.cuda.get_device_capability(device) >= (8, 0)
+        dtype = torch.bfloat16 if has_bfloat16 else torch.float16
+    network = network.to(device)
+    warm_positions(network, device)
     interval = matting.correction_interval if matting.continuous_correction else None
     follow = options.region == "auto"
-    return SubjectTracker(network.to(device), seed, dtype, interval, follow=follow)
+    return SubjectTracker(network, seed, dtype, interval, follow=follow)
 
 
 def load_helper(

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 from sam2.build_sam import build_sam2_video_predictor
+from sam2.modeling.position_encoding import PositionEmbeddingSine
+from sam2.modeling.sam.transformer import RoPEAttention
 from sam2.sam2_video_predictor import SAM2VideoPredictor
 
 from pipeline.errors import MachineError
@@ -30,6 +32,10 @@ _POSTPROCESSING: Mapping[str, object] = {
     "sam_mask_decoder_extra_args.dynamic_multimask_stability_thresh": 0.98,
     "binarize_mask_from_pts_for_mem_enc": True,
 }
+
+
+#: At which the network has features, in pixels of its input.
+_STRIDES = (4, 8, 16, 32)
 
 
 def build_network(
@@ -80,3 +86,22 @@ def load_weights(network: SAM2VideoPredictor, path: Path) -> None:
             f"the weights in {path} are not for this size of SAM 2",
             "check matting.sam2_size and matting.sam2_checkpoint",
         ) from error
+
+
+@torch.inference_mode(False)
+def warm_positions(network: SAM2VideoPredictor, device: torch.device) -> None:
+    """Make what the network keeps of places in the picture now, on this thread's stream.
+
+    It would be made at the first frame, on the stream of one lane, and be read by all others, which
+    wait for the default stream and not for that one. The package does so for 1024 pixels alone.
+    """
+    for module in network.modules():
+        if isinstance(module, PositionEmbeddingSine):
+            for stride in _STRIDES:
+                side = network.image_size // stride
+                module(torch.empty(1, 1, side, side, device=device))
+        elif isinstance(module, RoPEAttention):
+            side = network.image_size // network.backbone_stride
+            if module.freqs_cis.shape[0] != side * side:
+                module.freqs_cis = module.compute_cis(end_x=side, end_y=side)
+            module.freqs_cis = module.freqs_cis.to(device)
