@@ -26,6 +26,7 @@ from torch.utils._pytree import tree_leaves
 
 from pipeline.contract import ColorTags, EncodingSettings, VideoInfo, VideoSettings
 from pipeline.deliverables.base import make_deliverable
+from pipeline.flow.device_copies import Done, Transfer
 from pipeline.judge.stage import Judge
 from pipeline.pixels.color import YuvFormat, resolve_matrix, yuv_to_rgb
 from pipeline.pixels.eyes import split
@@ -146,6 +147,11 @@ class Launches(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
         return replay
 
+    @property
+    def transfer(self) -> Transfer:
+        """Copies to the host that are waited for later, and hold zeros."""
+        return _LateZeros(self)
+
     @contextmanager
     def of(self) -> Iterator[Counts]:
         """What is counted inside, beginning at nothing."""
@@ -197,6 +203,31 @@ class Launches(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor in tree_leaves(made):
             if isinstance(tensor, Tensor) and id(tensor) not in written:
                 counts.written_bytes += _bytes(tensor)
+
+
+class _LateZeros:
+    """See `pipeline.flow.device_copies.Transfer`."""
+
+    def __init__(self, counter: Launches) -> None:
+        self._counter = counter
+
+    def is_needed(self, data: Tensor) -> bool:
+        return data.is_meta
+
+    def buffer(self, num_bytes: int) -> Tensor:
+        return torch.zeros(num_bytes, dtype=torch.uint8)
+
+    def begin(self, data: Tensor, target: Tensor) -> Done:
+        self._counter.counts.launches += 1
+        self._counter.counts.read_bytes += _bytes(data)
+        return self.mark()
+
+    def mark(self) -> Done:
+        return _Done()
+
+
+class _Done:
+    def synchronize(self) -> None: ...
 
 
 def _is_view(func: Any) -> bool:
@@ -271,7 +302,8 @@ def measure(video: VideoInfo, *, chunk: int = 1, graphs: bool = True) -> dict[st
     settings = VideoSettings()
     capture = counter.capture if graphs else None
     model = DeviceMatting(_NoNetwork(), None, torch.float16, META, capture)
-    stages: list[Stage] = [Matting(model), Stereo(settings.stereo), Judge()]
+    stereo = Stereo(settings.stereo, waits=True, capture=capture, transfer=counter.transfer)
+    stages: list[Stage] = [Matting(model), stereo, Judge()]
     eye, batches = video.eye_shape, [_layers(video, chunk, start * chunk) for start in range(4)]
     for stage in stages:
         with counter.of():

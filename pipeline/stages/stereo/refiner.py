@@ -27,26 +27,31 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.contract import StereoSettings
+from pipeline.engines.cuda_graph import Capture
+from pipeline.flow.device_copies import HostCopy, HostRing
 from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.stages.stereo.claims import View, truth_of_claims
 from pipeline.stages.stereo.disparity import (
-    Evidence,
     Search,
-    best_disparity,
     carry,
-    colour_cost,
     enlarge_field,
-    mean_cost,
     subject_evidence,
     to_right_eye,
 )
 from pipeline.stages.stereo.findings import StereoSummary
-from pipeline.stages.stereo.mending import Verdict, claims, mend
+from pipeline.stages.stereo.mending import Verdict, mend
+from pipeline.stages.stereo.observer import (
+    Observed,
+    Observer,
+    PlainObserver,
+    Shape,
+    compare,
+    fields_of,
+    graphed_observer,
+)
 
 _FIELD_SIDE = 128  # longest side of the field; mattes are compared at twice its size
-_FADE = 0.5  # what a frame weighs in the field after each further one
-_RECENT_FADE = 0.85  # and what a matte is worth as a witness
-_REFERENCE_FADE = 0.9  # and the distance of what both eyes hold
+_RECENT_FADE = 0.85  # what a matte is worth as a witness after each further frame
 
 _LEAST_SUBJECT = 1e-4  # share of an eye; less is no subject
 
@@ -69,28 +74,18 @@ class FrameAgreement:
 
 
 @dataclass(frozen=True, slots=True)
-class _Observed:
-    """One frame, small; lists are by eye.
+class Observation:
+    """What was asked of the device about some frames; see `StereoRefiner.observe`.
 
     Attributes:
-        pictures: float32 ``[3, h, w]`` at the size of the field.
-        mattes: alpha ``[1, 2h, 2w]``.
-        fields: disparities ``[h, w]`` in pixels of the field.
-        carried: the other's alpha, ``[1, 2h, 2w]``.
-        claimed: what only this eye holds, ``[1, 2h, 2w]``, 0..1.
-        cost: `colour_cost`.
-        subject: mean disparity of what both eyes hold, then and in the frames before.
-        figures: disagreement and union in pixels, sum of agreed disparities, and of their weights.
+        frames: one of each; none where the eyes are not compared.
+        figures: of all frames, on their way to the host.
     """
 
-    pictures: Tensor
-    mattes: Tensor
-    fields: list[Tensor]
-    carried: list[Tensor]
-    claimed: list[Tensor]
-    cost: Tensor
-    subject: Tensor
-    figures: Tensor
+    eyes: EyeBatch
+    matte: MatteBatch
+    frames: tuple[Observed, ...] = ()
+    figures: HostCopy | None = None
 
 
 class StereoRefiner:
@@ -103,6 +98,9 @@ class StereoRefiner:
         height, width: of an eye in pixels.
         field_of_view: of the width of an eye, in degrees; gives the focal length where the
             settings leave it open. None where it is not known; then nor is the depth.
+        capture: makes graphs of what is asked for every frame; None: everything is called one by
+            one.
+        copies: takes figures to the host, of as many batches as are observed and not mended yet.
     """
 
     def __init__(
@@ -113,6 +111,8 @@ class StereoRefiner:
         width: int,
         *,
         field_of_view: float | None = 180.0,
+        capture: Capture | None = None,
+        copies: HostRing | None = None,
     ) -> None:
         self._settings = settings
         self._passes = eyes != 2 or settings.mode == "independent"
@@ -125,8 +125,9 @@ class StereoRefiner:
         self._scale = width / self._size[1]
         self._least = _LEAST_SUBJECT * 4 * self._size[0] * self._size[1]  # pixels of a matte
         self._search = Search.over(self._size[1], settings.disparity_correction / self._scale)
-        self._evidence: Evidence | None = None
-        self._reference: Tensor | None = None  # sum of agreed disparities, and of their weights
+        self._capture = capture
+        self._copies = HostRing(2) if copies is None else copies
+        self._observer: Observer | None = None
         self._recent: Tensor | None = None
         self._mending = False
         self._found: list[FrameAgreement] = []
@@ -138,14 +139,29 @@ class StereoRefiner:
         Args:
             eyes: the pictures that `matte` was made of.
         """
+        return self.mend(self.observe(eyes, matte))
+
+    def observe(self, eyes: EyeBatch, matte: MatteBatch) -> Observation:
+        """Ask the device how the eyes agree; nobody waits. To be given to `mend`, in order.
+
+        What is observed does not depend on what was mended before, so it may be asked ahead.
+        """
         if self._passes:
+            return Observation(eyes, matte)
+        frames = tuple(self._observe(rgb, a) for rgb, a in zip(eyes.rgb, matte.alpha, strict=True))
+        figures = self._copies.begin(torch.stack([frame.figures for frame in frames]))
+        return Observation(eyes, matte, frames, figures)
+
+    def mend(self, observation: Observation) -> MatteBatch:
+        """See `refine`. Waits for the figures, and again for frames that may have to change."""
+        eyes, matte = observation.eyes, observation.matte
+        if observation.figures is None:
             return matte
-        observed = [self._observe(rgb, a) for rgb, a in zip(eyes.rgb, matte.alpha, strict=True)]
-        # Wait for the device once a batch; then once more for each frame that may have to change.
-        figures = torch.stack([frame.figures for frame in observed]).tolist()
+        with observation.figures.arrived() as arrived:
+            figures = arrived.tolist()
         alpha, foreground = matte.alpha, matte.foreground
         mended: dict[int, Tensor] = {}  # disagreement and union after it, in pixels
-        for index, (frame, numbers) in enumerate(zip(observed, figures, strict=True)):
+        for index, (frame, numbers) in enumerate(zip(observation.frames, figures, strict=True)):
             agreement, disparity = self._figures(frame, numbers)
             changed: list[int] = []
             mattes = frame.mattes
@@ -168,7 +184,7 @@ class StereoRefiner:
             self._remember(mattes)
             number = eyes.start + index
             if changed:
-                mended[number] = _compared(mattes, frame.fields).figures
+                mended[number] = compare(mattes, frame.fields).figures
             self._disagreement[number] = 1 - agreement
             self._found.append(FrameAgreement(number, agreement, disparity, bool(changed)))
         left = torch.stack(list(mended.values())).tolist() if mended else []
@@ -207,7 +223,7 @@ class StereoRefiner:
             subject_depth_m=depth,
         )
 
-    def _figures(self, frame: _Observed, figures: list[float]) -> tuple[float, float | None]:
+    def _figures(self, frame: Observed, figures: list[float]) -> tuple[float, float | None]:
         """Agreement, and the mean disparity in pixels of an eye."""
         differing, union, disparities, weight = figures
         agreement = self._agreement(differing, union)
@@ -226,43 +242,33 @@ class StereoRefiner:
         self._mending = agreement < threshold
         return self._mending
 
-    def _observe(self, rgb: Tensor, alpha: Tensor) -> _Observed:
+    def _observe(self, rgb: Tensor, alpha: Tensor) -> Observed:
         """Compare the eyes of one frame: uint8 ``[2, 3, H, W]``, floating ``[2, 1, H, W]``."""
         height, width = self._size
         pictures = _shrink(rgb, self._size) / 255
         mattes = _shrink(alpha, (2 * height, 2 * width))
-        coarse = F.avg_pool2d(mattes, 2)
-        cost = colour_cost(pictures[0], pictures[1], self._search)
-        evidence = subject_evidence(cost, coarse[0], coarse[1], self._search)
-        self._evidence = evidence.after(self._evidence, _FADE)
-        fields = self._fields(self._evidence)
-        compared = _compared(mattes, fields)
-        carried, claimed = compared.carried, compared.claimed
-        other = F.avg_pool2d(carried[0], 2)
-        agreed = torch.minimum(coarse[0], other)[0]
-        # Where the eyes agree on nothing yet, what either holds must do.
-        weight = agreed + 1e-3 * torch.maximum(coarse[0], other)[0]
-        reference = torch.stack([(weight * fields[0]).sum(), weight.sum()])
-        before = self._reference
-        self._reference = reference if before is None else reference + _REFERENCE_FADE * before
-        subject = self._reference[0] / self._reference[1].clamp(min=1e-6)
-        figures = torch.cat([compared.figures, reference])
-        return _Observed(pictures, mattes, fields, carried, claimed, cost, subject, figures)
+        if self._observer is None:
+            self._observer = self._new_observer(rgb.device)
+        return self._observer.observe(pictures, mattes)
 
-    def _fields(self, evidence: Evidence) -> list[Tensor]:
-        left = mean_cost(evidence)
-        right = to_right_eye(left, self._search, 1.0)
-        return [best_disparity(left, self._search), best_disparity(right, self._search)]
+    def _new_observer(self, device: torch.device) -> Observer:
+        if self._capture is None:
+            return PlainObserver(self._search)
+        stream = 0
+        if device.type == "cuda":
+            stream = int(torch.cuda.current_stream(device).cuda_stream)
+        shape = Shape(self._size, self._search, device, stream)
+        return graphed_observer(shape, self._capture, self)
 
-    def _bare_fields(self, frame: _Observed, verdicts: list[Verdict]) -> list[Tensor]:
+    def _bare_fields(self, frame: Observed, verdicts: list[Verdict]) -> list[Tensor]:
         """The field anew, without the ghosts: beside them it is the subject's edge that counts."""
         left, right = (
             F.avg_pool2d(own * (1 - verdict.ghost), 2)
             for own, verdict in zip(frame.mattes, verdicts, strict=True)
         )
-        return self._fields(subject_evidence(frame.cost, left, right, self._search))
+        return fields_of(subject_evidence(frame.cost, left, right, self._search), self._search)
 
-    def _judge(self, frame: _Observed, eye: int) -> Verdict:
+    def _judge(self, frame: Observed, eye: int) -> Verdict:
         claimed = frame.claimed[eye]
         if self._settings.mode == "master_slave":
             master = (eye == 0) == (self._settings.master_eye == "left")
@@ -270,7 +276,7 @@ class StereoRefiner:
         score = truth_of_claims(self._view(frame, eye), frame.subject, self._search)
         return Verdict.of(claimed, score)
 
-    def _view(self, frame: _Observed, eye: int) -> View:
+    def _view(self, frame: Observed, eye: int) -> View:
         recent = frame.mattes if self._recent is None else self._recent
         fine = enlarge_field(frame.fields[eye], frame.mattes.shape[-2:])
         carried_recent = carry(recent[1 - eye], fine, eye)
@@ -290,30 +296,6 @@ class StereoRefiner:
         if self._recent is not None:
             mattes = torch.maximum(mattes, self._recent * _RECENT_FADE)
         self._recent = mattes
-
-
-@dataclass(frozen=True, slots=True)
-class _Compared:
-    """The mattes of one frame, each carried to the other eye; see `_Observed`.
-
-    Attributes:
-        figures: disagreement and union in pixels.
-    """
-
-    carried: list[Tensor]
-    claimed: list[Tensor]
-    figures: Tensor
-
-
-def _compared(mattes: Tensor, fields: list[Tensor]) -> _Compared:
-    carried, claimed, union = [], [], mattes.new_zeros(())
-    for eye in (0, 1):
-        fine = enlarge_field(fields[eye], mattes.shape[-2:])
-        carried.append(carry(mattes[1 - eye], fine, eye))
-        claimed.append(claims(mattes[eye], carried[eye], fine, eye))
-        union = union + torch.maximum(mattes[eye], carried[eye]).sum() / 2
-    differing = claimed[0].sum() + claimed[1].sum()
-    return _Compared(carried, claimed, torch.stack([differing, union]))
 
 
 def _changed_eyes(verdicts: list[Verdict]) -> list[int]:
