@@ -29,6 +29,7 @@ from pipeline.flow.cuda_streams import segment_stream
 from pipeline.flow.device_copies import HostCopy, HostRing
 from pipeline.flow.overlap import overlap
 from pipeline.flow.stage_clock import StageClock, device_marks
+from pipeline.pixels.batches import FrameBatch
 from pipeline.pixels.labels import layers_of_object
 from pipeline.pixels.layers import Layers
 from pipeline.source.reader import open_reader
@@ -80,11 +81,14 @@ def run_segment(
         raise RuntimeError(f"the stages give {shape}, their rows say {video.eye_shape}")
     deliverables = [make_deliverable(n, video, job.settings) for n in job.settings.deliverables]
     targets = [segment_path(job, deliverable) for deliverable in deliverables]
-    with segment_stream(device) as use_stream:
+    with segment_stream(device) as lane:
+
+        def set_threads() -> None:
+            torch.set_num_threads(job.settings.processing.intra_op_threads)
 
         def on_thread() -> None:
-            torch.set_num_threads(job.settings.processing.intra_op_threads)
-            use_stream()
+            set_threads()
+            lane.use()
 
         reader = open_reader(
             job.video,
@@ -101,14 +105,14 @@ def run_segment(
         decoded = clock.stage(
             "decode", chain.decoded(reader, job.video, job.start, job.stop, chunk)
         )
-        frames = clock.stage(None, overlap(decoded, depth, on_thread=on_thread))
+        ahead = lane.decode_ahead(decoded, depth, FrameBatch.tensors, set_threads)
+        frames = clock.stage(None, ahead)
         passing = chain.start(job.video.eye_shape, prepared, clock.at)
         layers = passing.layers(eyes_of(frames, job.video), job.start, job.stop)
         samples: Samples = {parted(d.name)[1]: [] for d in deliverables}
         waiting = partial(clock.at, None)
-        rings = [
-            HostRing(_COPIES, stays=_stays_on_device(d), waiting=waiting) for d in deliverables
-        ]
+        to_host = HostRing if lane.transfer is None else partial(HostRing, transfer=lane.transfer)
+        rings = [to_host(_COPIES, stays=_stays_on_device(d), waiting=waiting) for d in deliverables]
         made = clock.stage("planes", _planes(job, deliverables, layers, samples, rings))
         planes = clock.stage(None, overlap(made, depth, on_thread=on_thread))
         with ExitStack() as ends:  # the last first: who waits for a buffer is then waited for

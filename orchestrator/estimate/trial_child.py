@@ -135,8 +135,8 @@ def measure(request: StageRequest, folder: Path, device_name: str) -> Stages:
     meter = _Meter(device)
     # Threads keep what they were told once: small stages have one of their own.
     with (
-        segment_stream(device) as use_stream,
-        ThreadPoolExecutor(1, initializer=use_stream) as one_core,
+        segment_stream(device) as lane,
+        ThreadPoolExecutor(1, initializer=lane.use) as one_core,
     ):
         batches = one_core.submit(_decode, job, reader, chunk, meter).result()
         shown: list[Layers] = []

@@ -54,7 +54,14 @@ class Transfer(Protocol):
 
 
 class CudaTransfer:
-    """See `Transfer`: on the current stream."""
+    """See `Transfer`.
+
+    Args:
+        stream: does the copies while the current stream goes on; None: the current one does.
+    """
+
+    def __init__(self, stream: torch.cuda.Stream | None = None) -> None:
+        self._stream = stream
 
     def is_needed(self, data: Tensor) -> bool:
         return data.is_cuda
@@ -69,8 +76,15 @@ class CudaTransfer:
             return torch.empty(num_bytes, dtype=torch.uint8)
 
     def begin(self, data: Tensor, target: Tensor) -> Done:
-        target.copy_(data, non_blocking=True)
-        return self.mark()
+        if self._stream is None:
+            target.copy_(data, non_blocking=True)
+            return self.mark()
+        self._stream.wait_stream(torch.cuda.current_stream(data.device))
+        with torch.cuda.stream(self._stream):
+            target.copy_(data, non_blocking=True)
+            done = self.mark()
+        data.record_stream(self._stream)
+        return done
 
     def mark(self) -> Done:
         # One that is waited for by sleeping: the cores are the encoders'.
@@ -172,6 +186,12 @@ class HostRing:
 
 class RingClosed(Exception):
     """The thread that used the copies has ended."""
+
+
+def settle(device: torch.device) -> None:
+    """Wait, asleep, until the current stream has done what it was asked for so far."""
+    if device.type == "cuda":
+        CudaTransfer().mark().synchronize()
 
 
 def to_device(data: Tensor, device: torch.device) -> Tensor:

@@ -62,6 +62,10 @@ class FrameBatch:
     def stop(self) -> int:
         return self.start + len(self)
 
+    def tensors(self) -> list[Tensor]:
+        """Those that are made for this batch alone; `seen` is the video's."""
+        return [self.rgb] if self.fine is None else [self.rgb, self.fine]
+
     def __repr__(self) -> str:
         return f"FrameBatch({self.start}..{self.stop}, rgb={describe(self.rgb)})"
 

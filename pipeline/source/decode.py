@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pipeline.contract import VideoInfo
 from pipeline.errors import DecodeError, InputError, VrmatteError
-from pipeline.flow.device_copies import to_device
+from pipeline.flow.device_copies import settle, to_device
 from pipeline.pixels.batches import FrameBatch
 from pipeline.pixels.color import YuvFormat, resolve_matrix, yuv_to_rgb
 from pipeline.pixels.fine import split_levels
@@ -146,6 +146,11 @@ class FrameReader:
             fine = torch.empty_like(rgb, dtype=torch.int8) if self._fine else None
             for slot in range(count):
                 self._render(next(pictures), rgb[slot], None if fine is None else fine[slot])
+                if self._by_nvdec:
+                    # NVDEC writes a surface on this stream, and whether the driver may take the
+                    # place of its picture before, no document says. So no packet is given to
+                    # it before; only decoding waits, which has a stream of its own.
+                    settle(self._decode_device)
             seen = None if self._resampler is None else self._resampler.seen
             yield FrameBatch(rgb, first, seen, fine)
             del rgb, fine  # not to be held beside the next batch

@@ -73,8 +73,8 @@ def lane(seed: int) -> bool:
     """Much work on a stream, planes of it in one thread, their copies used in another."""
     arrived: list[Tensor] = []
     expected: list[Tensor] = []
-    with segment_stream(CUDA) as use_stream:
-        ring = HostRing(3)
+    with segment_stream(CUDA) as streams:
+        ring = HostRing(3, streams.transfer)
 
         def copies() -> Iterator[HostCopy]:
             generator = torch.Generator().manual_seed(seed)
@@ -86,7 +86,7 @@ def lane(seed: int) -> bool:
                     data = (data * 3 + 1 - 1) // 3
                 yield ring.begin(data.to(torch.uint8))
 
-        for copy in overlap(copies(), 2, on_thread=use_stream):
+        for copy in overlap(copies(), 2, on_thread=streams.use):
             with copy.arrived() as data:
                 arrived.append(data.clone())
     return all(map(torch.equal, arrived, expected))
@@ -227,7 +227,7 @@ def test_a_capture_that_fails_leaves_everything_as_it_was() -> None:
 
 
 def test_nobody_waits_between_the_frames_and_the_encoder(job: SegmentJob) -> None:
-    """Of RVM, a green screen and a matte; what refines stereo waits once a batch by design."""
+    """Of RVM, a green screen and a matte; what refines stereo has tests of its own."""
     model = double(torch.float16, graphs=True)
     makers = [
         make_deliverable(n, job.video, job.settings) for n in ("greenscreen", "matte", "webm")

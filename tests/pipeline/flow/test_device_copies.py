@@ -131,8 +131,9 @@ def test_on_the_cpu_nothing_is_copied() -> None:
         with ring.begin(data).arrived() as there:
             assert there is data
     assert to_device(data, CPU) is data
-    with segment_stream(CPU) as use_stream:
-        use_stream()
+    with segment_stream(CPU) as lane:
+        lane.use()
+        assert lane.transfer is None
 
 
 @pytest.mark.filterwarnings("ignore:.*pin_memory.*:UserWarning")
