@@ -63,6 +63,8 @@ def open_on(device: torch.device, path: Path, folder: Path) -> FrameReader:
         ClipSpec("h264.mp4", X264, eye=(256, 256)),
         ClipSpec("hevc.mp4", X265, eye=(256, 256)),
         ClipSpec("hevc10.mp4", X265, "yuv420p10le", eye=(256, 256)),
+        ClipSpec("untagged10.mp4", X265, "yuv420p10le", eye=(640, 720), color=("unknown", "tv")),
+        ClipSpec("full10.mp4", X265, "yuv420p10le", eye=(640, 720), color=("bt709", "pc")),
         ClipSpec("av1.mkv", SVT_AV1, eye=(256, 256)),
     ],
     ids=lambda spec: spec.name,
@@ -81,7 +83,10 @@ def test_the_gpus_decoder_gives_the_cpus_frames(
         assert there.decoder == "NVDEC"
     for a, b in zip(here.batches(7, 31, 4), there.batches(7, 31, 4), strict=True):
         assert b.rgb.device.type == "cuda"
-        assert (a.rgb.float() - b.rgb.cpu().float()).abs().mean() <= 1.5
+        # By the same operations on the same samples: a GPU may round a product and a sum at once.
+        apart = (a.rgb.int() - b.rgb.cpu().int()).abs()
+        assert apart.max() <= 1
+        assert apart.float().mean() <= 0.01
 
 
 @pytest.mark.parametrize("name", ["chroma", "plate"])
@@ -103,9 +108,12 @@ def test_mattes_agree_between_kinds_of_device(name: str, clip: GetClip, tmp_path
 
 @pytest.fixture
 def six_gb() -> Iterator[None]:
-    """This process may take 6 GB of the GPU, as `limits.vram_gb` sees to in a worker."""
+    """This process may take 6 GB of the GPU, as `limits.vram_gb` sees to in a worker.
+
+    PyTorch has of it what the context (0.6 GB) and the surfaces of a decoder (1 GB) leave.
+    """
     total = torch.cuda.get_device_properties(CUDA).total_memory
-    torch.cuda.set_per_process_memory_fraction(min(1.0, 5.4e9 / total), CUDA)
+    torch.cuda.set_per_process_memory_fraction(min(1.0, 4.39e9 / total), CUDA)
     torch.cuda.reset_peak_memory_stats(CUDA)
     yield
     torch.cuda.set_per_process_memory_fraction(1.0, CUDA)

@@ -27,8 +27,9 @@ from pipeline.flow.device_copies import CudaTransfer, HostCopy
 from pipeline.segment import run_segment
 from pipeline.source import decode
 from pipeline.stages.chain import Chain
+from tests.chains import chain_around
 from tests.clips import X264, ClipSpec
-from tests.pipeline.flow.test_device_copies import job_of
+from tests.pipeline.flow.test_device_copies import Failing, job_of
 from tests.render import CPU
 
 GetClip = Callable[[ClipSpec], Path]
@@ -263,8 +264,8 @@ def test_decoder_stages_and_copies_wait_for_each_other(
 ) -> None:
     cuda.broken = broken
     job = job_of(clip(ClipSpec("h264.mp4", X264)), tmp_path / "streams")
-    job = replace(job, stop=6, settings=replace(job.settings, deliverables=("matte",)))
-    found = run_segment(job, Chain.of(job.settings, CPU), CPU)
+    job = replace(job, stop=6, settings=replace(job.settings, deliverables=("webm",)))
+    found = run_segment(job, chain_around(Failing(1000), job.settings), CPU)
     assert found.num_frames == 6
     assert cuda.ledger.streams_used == {1, 2, 3}
     assert cuda.priorities == [0, -1, 0], "the decoder's goes before"

@@ -114,7 +114,10 @@ def test_surfaces_give_the_bits_of_the_cpus_planes_whatever_the_tags(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen = []
-    for matrix in ("unspecified", "bt709", "smpte170m", "bt2020nc", "smpte240m", "fcc", "ycgco"):
+    matrices = ["unspecified", "bt709", "smpte170m"]
+    if pixel_format == "yuv420p10le":
+        matrices += ["bt2020nc", "smpte240m", "fcc", "ycgco"]
+    for matrix in matrices:
         tagged = replace(files(pixel_format), color=ColorTags(matrix, full_range=full_range))
         (expected,) = reader_of(tagged).batches(2, 3, 1)
         with monkeypatch.context() as patched:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from tests.pipeline.flow.test_device_copies import LateTransfer
 from tests.pipeline.stages.matting.rvm.test_cuda import Graphs, refuse
 from tests.pipeline.stages.stereo.test_stereo import clip, damaged_eye, with_a_ghost, without_legs
 
-FRAMES = 5
+FRAMES = 4
 
 pytestmark = pytest.mark.usefixtures("one_thread", "_no_graphs_of_others")
 
@@ -62,10 +63,16 @@ def result(stage: Stereo, layers: Layers, chunk: int) -> tuple[Layers, tuple[Fin
     return whole, stage.findings(state, 0, len(layers))
 
 
+@cache
+def expected_result() -> tuple[Layers, tuple[Finding, ...]]:
+    """At once, and by single calls."""
+    return result(Stereo(StereoSettings()), damaged(), FRAMES)
+
+
 def damaged() -> Layers:
     """The subject of some frames lacks its legs in one eye, and has a ghost in the other."""
     rgb, truth = clip("room")
-    alpha = damaged_eye(truth[:FRAMES], 1, without_legs, range(1, 4))
+    alpha = damaged_eye(truth[:FRAMES], 1, without_legs, range(1, 3))
     alpha = damaged_eye(alpha, 0, with_a_ghost, range(2, 3))
     return Layers(0, rgb[:FRAMES], alpha, rgb[:FRAMES].float() / 255)
 
@@ -76,7 +83,7 @@ def on_gpu(capture: Capture | None) -> Stereo:
 
 def test_graphs_and_late_figures_alter_no_bit() -> None:
     layers, graphs = damaged(), Graphs()
-    expected, findings = result(Stereo(StereoSettings()), layers, FRAMES)
+    expected, findings = expected_result()
     assert findings, "some frames are mended"
     for capture, chunk in ((graphs, 1), (graphs, 3), (None, 2)):
         found, told = result(on_gpu(capture), layers, chunk)
@@ -123,7 +130,7 @@ def test_one_eye_is_not_held_back() -> None:
 @pytest.mark.parametrize("why", ["cannot", "other bits"])
 def test_without_a_right_graph_it_goes_on_without_and_says_so_once(why: str) -> None:
     layers = damaged()
-    expected, _ = result(Stereo(StereoSettings()), layers, FRAMES)
+    expected, _ = expected_result()
 
     def spoil() -> None:  # as if another state were replayed
         for graphed in spoilt:

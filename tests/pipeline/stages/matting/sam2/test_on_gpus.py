@@ -46,7 +46,7 @@ def test_a_gpu_without_bfloat16_computes_in_float16(
     matting = MattingSettings(model="sam2", options=(Sam2Options(image_size=64),))
     processing = ProcessingSettings(precision=precision)  # type: ignore[arg-type]
     made = load.load_tracker(matting, processing, torch.device("cuda"), RedIsTheSubject())
-    assert made._dtype == dtype
+    assert made._sight._dtype == dtype
 
 
 @pytest.mark.usefixtures("one_thread")
