@@ -25,6 +25,7 @@ from pipeline.contract import (
     ProcessingSettings,
     SegmentJob,
     SegmentResult,
+    StereoSettings,
     VideoSettings,
 )
 from pipeline.contract.nvenc_ways import WAYS, nvenc_way
@@ -45,10 +46,13 @@ from pipeline.source.video_info import read_video
 from pipeline.stages.chain import Chain
 from pipeline.stages.matting.base import MattingModel, load_model
 from pipeline.stages.matting.rvm.cuda import DeviceMatting
+from pipeline.stages.stereo.stage import Stereo
+from pipeline.stages.stereo.stage import make as make_stereo
 from tests.clips import X264, ClipSpec, read_numbers
 from tests.finished import decoded, rgba
 from tests.gpu.test_gpu import CUDA, need_a_gpu, rvm_settings
 from tests.pipeline.stages.matting.rvm.test_network import make_network
+from tests.pipeline.stages.stereo.test_ahead import damaged, result
 from tests.render import CPU, chroma_settings
 
 GetClip = Callable[[ClipSpec], Path]
@@ -203,6 +207,21 @@ def test_rvm_with_and_without_graphs_and_on_the_cpu(
     state = by_torch.start(2, 512, 512, {})
     expected = by_torch.matte(EyeBatch(rgb.cpu(), 0), state).alpha
     assert float((found[0].float().cpu() - expected).abs().mean()) <= 1 / 255
+
+
+def test_stereo_by_a_graph_mends_as_by_single_calls() -> None:
+    here = damaged()
+    there = Layers(
+        0, here.rgb.to(CUDA), here.matte.alpha.to(CUDA), (here.rgb.float() / 255).to(CUDA)
+    )
+    with segment_stream(CUDA), capture_logs() as logs:
+        plain, told = result(Stereo(StereoSettings()), there, 4)
+        graphed = make_stereo(VideoSettings(), CUDA)
+        for chunk in (1, 3):
+            found, findings = result(graphed, there, chunk)
+            assert torch.equal(found.matte.alpha, plain.matte.alpha)
+            assert findings == told
+    assert [log for log in logs if log["event"] == "no_cuda_graph"] == []
 
 
 def test_a_capture_that_fails_leaves_everything_as_it_was() -> None:
