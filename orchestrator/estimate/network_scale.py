@@ -14,6 +14,7 @@ from threading import Lock
 
 from orchestrator.estimate.lanes_wanted import network_usage
 from orchestrator.estimate.trial import StageRequest, Stages, require_index
+from orchestrator.out.folder import NOTE_DIGITS
 from orchestrator.settings.settings import Settings
 from pipeline.contract import AdaptiveScaling, VideoInfo, VideoSettings
 from pipeline.errors import SettingsError
@@ -94,7 +95,7 @@ class Scaler:
         if scaling is None:
             return settings
         with self._lock:
-            note = self.folder / f"{info.fingerprint[:16]}-{settings.fingerprint()}.json"
+            note = self.folder / f"{info.fingerprint[:NOTE_DIGITS]}-{settings.fingerprint()}.json"
             scale = _noted(note)
             if scale is None:
                 require_index(index_path)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from orchestrator.estimate.trial import CodedBytes, Stages
 from orchestrator.fleet.jobs import VideoJob
 from orchestrator.out.room import output_bytes
+from pipeline.deliverables.format import of_object, parted
 from pipeline.deliverables.formats import FORMATS
 from pipeline.deliverables.sound.plan import plan_sound
 from pipeline.encode.keyframes import count_keyframes, keyframe_interval
@@ -43,12 +44,22 @@ def foretold(job: VideoJob, stages: Stages | None) -> Size:
     """
     sound = sum(sound_bytes(job, name) for name in job.settings.deliverables)
     coded = {} if stages is None else {each.format: each for each in stages.coded}
-    if all(name in coded for name in job.settings.deliverables):
-        pictures = sum(picture_bytes(job, coded[name]) for name in job.settings.deliverables)
+    names = [_tried_as(name) for name in job.settings.deliverables]
+    if all(name in coded for name in names):
+        pictures = sum(picture_bytes(job, coded[name]) for name in names)
         return Size(pictures, sound, by_trial=True)
     settings = job.settings
     guess = output_bytes(job.shown, job.num_frames, settings.deliverables, settings.encoding)
     return Size(guess, sound, by_trial=False)
+
+
+def _tried_as(name: str) -> str:
+    """The format of a trial that tells the size of a format.
+
+    A trial has no prompts: object 1 is all of the subject there, and the others are nowhere.
+    """
+    whole, number = parted(name)
+    return name if number is None else of_object(whole, 1)
 
 
 def picture_bytes(job: VideoJob, coded: CodedBytes) -> int:

@@ -60,6 +60,20 @@ class VideoSetAside:
 
 
 @dataclass(frozen=True, slots=True)
+class VideoForgotten:
+    """A fresh run makes a video anew: what was said of it before, under its settings, is void.
+
+    Attributes:
+        outputs: paths of files that were there, and which the person gave up.
+    """
+
+    video: str
+    settings: str
+    outputs: tuple[str, ...] = ()
+    kind: Literal["forgotten"] = "forgotten"
+
+
+@dataclass(frozen=True, slots=True)
 class TaskLost:
     """An attempt at a task failed; `segment` is None for the joining of segments."""
 
@@ -92,4 +106,13 @@ class RunEnded:
     kind: Literal["run-ended"] = "run-ended"
 
 
-Entry = RunStarted | SegmentCommitted | VideoDone | VideoSetAside | TaskLost | WorkerLost | RunEnded
+Entry = (
+    RunStarted
+    | SegmentCommitted
+    | VideoDone
+    | VideoSetAside
+    | VideoForgotten
+    | TaskLost
+    | WorkerLost
+    | RunEnded
+)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from orchestrator.fleet.journal_entries import Entry, SegmentCommitted, VideoDone
+from orchestrator.fleet.journal_entries import Entry, SegmentCommitted, VideoDone, VideoForgotten
 from pipeline.files.disk import STATE_FOLDER
 
 #: Where nothing ever is; for paths that lead elsewhere.
@@ -63,6 +63,8 @@ def _with_paths(entry: Entry, segment: Callable[[str], str], output: Callable[[s
     if isinstance(entry, VideoDone):
         outputs = tuple(replace(file, path=output(file.path)) for file in entry.outputs)
         return replace(entry, outputs=outputs)
+    if isinstance(entry, VideoForgotten):
+        return replace(entry, outputs=tuple(map(output, entry.outputs)))
     return entry
 
 

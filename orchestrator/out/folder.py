@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import itertools
 import os
 import re
 import shutil
@@ -33,6 +34,9 @@ from pipeline.text import printable
 #: there twice as an alias.
 _LONGEST_RECORD = 256 << 20
 _RECORD = Bounds(depth=24, values=20_000_000, aliases=True)
+
+#: Digits of a video's fingerprint with which names in `scales` and `models` begin.
+NOTE_DIGITS = 16
 
 _VIDEO_ID = re.compile(r"[0-9a-f]{16}")
 
@@ -185,22 +189,37 @@ class OutFolder:
             ) from None
         return False
 
-    def forget(self) -> None:
-        """Drop the journal and the work of earlier runs; outputs and logs stay.
+    def forget(self, video_id: str, fingerprint: str | None) -> None:
+        """Drop the work of earlier runs on one video, and what they chose for it.
+
+        Args:
+            fingerprint: of its content, as its probe told; None if it was never probed.
 
         Raises:
             DiskError: something cannot be removed.
         """
         with writing(self.state):
-            self.journal.unlink(missing_ok=True)
-            self.run_file.unlink(missing_ok=True)
-            self.ledger.unlink(missing_ok=True)
-            for chosen in (self.scales, self.models):
-                if chosen.is_dir():
-                    shutil.rmtree(chosen)
-            for folder in _folders_in(self.work):
-                if _VIDEO_ID.fullmatch(folder.name):
-                    shutil.rmtree(folder)
+            for folder in (self.scales, self.models) if fingerprint else ():
+                for note in _entries(folder):
+                    if note.name.startswith(f"{fingerprint}"[:NOTE_DIGITS] + "-"):
+                        note.unlink(missing_ok=True)
+            work = self.work / video_id
+            if _VIDEO_ID.fullmatch(video_id) and work.is_dir() and not work.is_symlink():
+                shutil.rmtree(work)
+
+    def set_aside(self, path: Path) -> Path:
+        """Give a damaged file of the state another name, under which it is kept; the new path.
+
+        Raises:
+            DiskError: it cannot be renamed.
+        """
+        numbers = itertools.count(2)
+        kept = path.with_name(f"{path.name}.damaged")
+        while os.path.lexists(kept):
+            kept = path.with_name(f"{path.name}.damaged-{next(numbers)}")
+        with writing(path):
+            path.rename(kept)
+        return kept
 
     def sweep(self, work_dir: Path) -> None:
         """Drop the segments of a video that is done, and its index if nothing else needs it.

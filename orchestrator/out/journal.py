@@ -17,12 +17,18 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated, BinaryIO, TypeGuard
 
 from pydantic import Field, TypeAdapter
 
 from orchestrator.fleet.jobs import VideoJob
-from orchestrator.fleet.journal_entries import Entry, SegmentCommitted, VideoDone
+from orchestrator.fleet.journal_entries import (
+    Entry,
+    SegmentCommitted,
+    VideoDone,
+    VideoForgotten,
+    VideoSetAside,
+)
 from orchestrator.out.below import entry_as_written, entry_in_out, out_of
 from orchestrator.out.older_lines import brought_up_to_date
 from pipeline.contract import OutputFile, SegmentResult
@@ -56,6 +62,8 @@ class Journal:
         entries: list[Entry],
         dropped_lines: int,
         clock: Callable[[], float],
+        *,
+        fresh: bool = False,
     ) -> None:
         self.path = path
         self.entries: list[Entry] = []
@@ -66,15 +74,21 @@ class Journal:
         self._done: dict[tuple[str, str], VideoDone] = {}
         self._segments: dict[tuple[str, str], dict[int, SegmentCommitted]] = {}
         for entry in entries:
-            self._remember(entry)
+            if fresh:
+                self.entries.append(entry)
+            else:
+                self._remember(entry)
 
     @classmethod
-    def open(cls, path: Path, *, clock: Callable[[], float] = time.time) -> Journal:
+    def open(
+        cls, path: Path, *, clock: Callable[[], float] = time.time, fresh: bool = False
+    ) -> Journal:
         """Read what is there, cut off what is broken at its end, and be ready to append.
 
         Args:
             path: the file; it is made, in a folder that exists, if it is not there.
             clock: seconds since 1970, written beside each entry for people who read the file.
+            fresh: nothing that is there counts as done; it stays, and is among `entries`.
 
         Raises:
             SettingsError: it was written by another version of this program.
@@ -96,7 +110,7 @@ class Journal:
                 raise
         except OSError as error:
             raise _trouble(path, error) from error
-        return cls(path, file, entries, dropped, clock)
+        return cls(path, file, entries, dropped, clock, fresh=fresh)
 
     def append(self, entry: Entry) -> None:
         """Write an entry; it is on the disk when this returns.
@@ -251,7 +265,24 @@ def _read(content: bytes, path: Path) -> tuple[int, list[Entry], int]:
         else:
             entries.append(entry)
             good_bytes = position
-    return good_bytes, entries, dropped
+    return good_bytes, _in_force(entries), dropped
+
+
+def _in_force(entries: list[Entry]) -> list[Entry]:
+    """Without what a fresh run made void."""
+    void = {(e.video, e.settings): n for n, e in enumerate(entries) if _is_forgotten(e)}
+    if not void:
+        return entries
+    return [
+        entry
+        for n, entry in enumerate(entries)
+        if not isinstance(entry, SegmentCommitted | VideoDone | VideoSetAside)
+        or n > void.get((entry.video, entry.settings), -1)
+    ]
+
+
+def _is_forgotten(entry: Entry) -> TypeGuard[VideoForgotten]:
+    return isinstance(entry, VideoForgotten)
 
 
 def _parse(line: bytes, path: Path) -> Entry | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.fleet.jobs import VideoJob
-from orchestrator.fleet.journal_entries import Entry, VideoDone
+from orchestrator.fleet.journal_entries import Entry, VideoDone, VideoForgotten
 from pipeline.contract import OutputFile
 from pipeline.files.receipts import has_receipt
 
@@ -58,11 +58,16 @@ class Ownership:
         """
         frames = {(video["id"], video.get("settings")): _frames(video) for video in known}
         made: dict[str, Made] = {}
+        given_up = set(replaceable)
         for entry in entries:
+            if isinstance(entry, VideoForgotten):
+                given_up.update(entry.outputs)
+                for path in entry.outputs:
+                    made.pop(path, None)
             if isinstance(entry, VideoDone):
                 shown = frames.get((entry.video, entry.settings))
                 made |= {each.path: Made(each, entry.video, shown) for each in entry.outputs}
-        return cls(frozenset((*replaceable, *made)), made)
+        return cls(frozenset((*given_up, *made)), made)
 
     def __call__(self, job: VideoJob, output: Path) -> bool:
         if str(output) in self.paths:

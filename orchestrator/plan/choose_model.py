@@ -17,6 +17,7 @@ from threading import BoundedSemaphore, Lock
 
 from orchestrator.estimate.model_trial import ModelTrial, Tried
 from orchestrator.estimate.trial import require_index
+from orchestrator.out.folder import NOTE_DIGITS
 from orchestrator.plan.planner import Candidates, Chosen
 from pipeline.contract import MattingSettings, VideoInfo, VideoSettings
 from pipeline.errors import InputError, MachineError
@@ -59,7 +60,7 @@ class ModelChooser:
         """
         prints = "".join(each.fingerprint() for each in candidates)
         digest = hashlib.sha256(prints.encode()).hexdigest()[:16]
-        note = self.folder / f"{info.fingerprint[:16]}-{digest}.json"
+        note = self.folder / f"{info.fingerprint[:NOTE_DIGITS]}-{digest}.json"
         with self._lock:
             alone = self._asked.setdefault(note, Lock())
         with alone:  # a copy of the same video waits for its answer

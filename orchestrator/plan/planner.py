@@ -124,6 +124,8 @@ class Planner:
             where its frame index is gone.
         end_probes: ends what `probe` and `choose` do in other threads, so that they need not be
             waited for; it is called until they have ended.
+        begin_anew: given the id of a video and the fingerprint of its content, if it is known,
+            drops what earlier runs left of its work; None: that is used.
         names: those of outputs.
         at_once: files that are probed at the same time; the plan does not depend on it.
         on_probed: called with the name of each source that was read, from several threads.
@@ -141,6 +143,7 @@ class Planner:
     probe: Probe = probe_video
     is_done: Callable[[VideoJob], bool] = lambda job: False
     end_probes: Callable[[], None] = lambda: None
+    begin_anew: Callable[[str, str | None], None] | None = None
     names: OutputNames = field(default_factory=OutputNames)
     at_once: int = LEAST_AT_ONCE
     on_probed: Callable[[str], None] = lambda name: None
@@ -205,6 +208,8 @@ class Planner:
         folder = self.places.out / STATE_FOLDER / "work" / video_id
         self.places.require_no_link(folder, source)
         known = read_info(kept)
+        if self.begin_anew is not None:
+            self.begin_anew(video_id, None if known is None else known.fingerprint)
         if known is not None and _is_of(known, source.path):
             known = replace(known, seen=seen)
             if known.path != str(source.path):  # a link, in this OUT or the one it came from

@@ -28,7 +28,7 @@ from orchestrator.watch.device_load import LoadPoint, mean
 from orchestrator.words import counted
 from pipeline.contract import Finding
 from pipeline.errors import ErrorRecord
-from pipeline.stages.matting.catalogue import facts_of
+from pipeline.stages.matting.catalogue import MODELS
 
 #: Points of the load that are reported: more than that no chart of a page shows.
 MOST_LOAD_POINTS = 150
@@ -200,7 +200,8 @@ def _part(job: VideoJob) -> Iterator[str]:
 
 def _region(job: VideoJob) -> Iterator[str]:
     matting = job.settings.matting
-    if facts_of(matting).takes_boxes and matting.region == "whole":
+    row = MODELS.get(matting.model)  # None: of another package that is gone, or not known
+    if row is not None and row.takes_boxes and matting.region == "whole":
         yield (
             "people were seen in the whole eye, not in boxes around them"
             " (matting.region: whole, or a memory limit)"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from orchestrator.fleet.jobs import VideoJob
-from orchestrator.fleet.journal_entries import Entry, SegmentCommitted
+from orchestrator.fleet.journal_entries import Entry, SegmentCommitted, VideoForgotten
 from orchestrator.report.stills.stills import shown_format
 
 
@@ -34,6 +34,8 @@ class NewestSegments:
         for entry in self._entries[self._read : stop]:
             if isinstance(entry, SegmentCommitted):
                 self._newest[entry.video] = entry
+            elif isinstance(entry, VideoForgotten):
+                self._newest.pop(entry.video, None)
         self._read = stop
         found = {}
         for job in jobs:

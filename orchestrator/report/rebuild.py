@@ -7,7 +7,7 @@ say; how fast it was is taken from what the run last said of itself.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -30,7 +30,7 @@ from orchestrator.fleet.video import Video
 from orchestrator.out.below import in_out
 from orchestrator.out.folder import OutFolder
 from orchestrator.out.journal import measure, read_lines
-from orchestrator.out.ledger import known_videos, videos_beside
+from orchestrator.out.ledger import finished_files_of, key_of, known_videos, told_beside
 from orchestrator.plan.kept_probes import kept_probe, read_info
 from orchestrator.report.make_report import make_report
 from orchestrator.report.report import (
@@ -85,9 +85,12 @@ def found_in(out: OutFolder, now: datetime) -> Found:
         return Found(state, {}, (f"{error.message}: the page shows {out.report.name}", *remarks))
     if record["damaged"]:
         remarks.append(f"{out.run_file.name}: damaged videos: {record['damaged']}")
-    record["videos"] += videos_beside(known_videos(out), record["videos"])
+    known = known_videos(out, entries)
+    if known.damage:
+        remarks.append(known.remark(out))
+    record["videos"] += told_beside(known.videos, record["videos"])
     try:
-        infos = {v["id"]: info for v in record["videos"] if (info := _info(out, v))}
+        infos = {key_of(v): info for v in record["videos"] if (info := _info(out, v))}
         begun = datetime.fromisoformat(record["started"])
         ended = bool(entries) and isinstance(entries[-1], RunEnded)
         report = _report_of_that_run(out, begun) if ended else None
@@ -157,19 +160,20 @@ def _rebuilt(
     if standing is not None and standing.updated < begun:
         standing = None
     videos = record["videos"]
-    jobs = [_job(record, v, infos[v["id"]]) for v in videos if v["id"] in infos]
-    unknown = [video for video in videos if video["id"] not in infos]
+    known = [video for video in videos if key_of(video) in infos]
+    jobs = [_job(record, video, infos[key_of(video)]) for video in known]
+    unknown = [video for video in videos if key_of(video) not in infos]
     aside = [
         *(SetAside(v["name"], "", ErrorRecord("error", v["reason"])) for v in record["set_aside"]),
         *(SetAside(v["name"], "", _not_known(out)) for v in unknown),
     ]
     start = max((n for n, e in enumerate(entries) if isinstance(e, RunStarted)), default=0)
     before, all_told = entries_of(record, entries[:start]), entries_of(record, entries)
-    first = [_state(job, before[job.id]) for job in jobs]
+    first = [_state(job, video, before[job.id]) for job, video in zip(jobs, known, strict=True)]
     seen = {} if standing is None else {video.id: video for video in standing.snapshot.videos}
     last = [
-        _of_this_run(_state(job, all_told[job.id]), earlier, seen.get(job.id))
-        for job, earlier in zip(jobs, first, strict=True)
+        _of_this_run(_state(job, video, all_told[job.id]), earlier, seen.get(job.id))
+        for job, video, earlier in zip(jobs, known, first, strict=True)
     ]
     began_at = standing.snapshot.now - standing.elapsed_s if standing is not None else 0.0
     workers = standing.snapshot.workers if standing is not None else ()
@@ -194,20 +198,20 @@ def _rebuilt(
 
 
 def reports_of_others(
-    out: OutFolder, facts: RunFacts, entries: Sequence[Entry], planned: Container[str]
+    out: OutFolder, facts: RunFacts, entries: Sequence[Entry], planned: Sequence[VideoJob]
 ) -> tuple[tuple[VideoReport, ...], Mapping[str, VideoInfo]]:
-    """What OUT holds of videos that a run does not plan, and what the probes said of them.
-
-    Args:
-        planned: ids of those that it does.
-    """
-    videos = [video for video in known_videos(out) if video["id"] not in planned]
-    infos = {video["id"]: info for video in videos if (info := _info(out, video))}
-    videos = [video for video in videos if video["id"] in infos]
+    """What OUT holds beside what a run makes, and what the probes said of those videos."""
+    own = [{"id": job.id, "outputs": job.outputs} for job in planned]
+    videos = told_beside(known_videos(out, entries).videos, own)
+    infos = {key_of(video): info for video in videos if (info := _info(out, video))}
+    videos = [video for video in videos if key_of(video) in infos]
     record = {"fingerprint": "", "videos": videos, "settings": {"matting": {"model": ""}}}
-    jobs = tuple(_job(record, video, infos[video["id"]]) for video in videos)
+    jobs = tuple(_job(record, video, infos[key_of(video)]) for video in videos)
     told = entries_of(record, entries)
-    states = tuple(replace(_state(job, told[job.id]), retries=0) for job in jobs)
+    states = tuple(
+        replace(_state(job, video, told[job.id]), retries=0)
+        for job, video in zip(jobs, videos, strict=True)
+    )
     report = make_report(
         facts, Plan(jobs, ()), Snapshot(0.0, states, (), False), Snapshot(0.0, states, (), False)
     )
@@ -223,7 +227,7 @@ def _job(record: Mapping[str, Any], video: Mapping[str, Any], info: VideoInfo) -
     """As much of it as a report needs; its settings are those that the page names."""
     model = video.get("model") or record["settings"]["matting"]["model"]
     return VideoJob(
-        id=video["id"],
+        id=key_of(video),
         name=video["name"],
         info=replace(info, notes=tuple(video.get("notes", info.notes))),
         settings=VideoSettings(
@@ -245,24 +249,28 @@ def _job(record: Mapping[str, Any], video: Mapping[str, Any], info: VideoInfo) -
 
 
 def entries_of(record: Mapping[str, Any], entries: Sequence[Entry]) -> dict[str, list[Entry]]:
-    """What the journal says of each video under the settings of that run, and its runs."""
-    settings = {v["id"]: v.get("settings", record["fingerprint"]) for v in record["videos"]}
-    told: dict[str, list[Entry]] = {video: [] for video in settings}
+    """What the journal says of each video under the settings of that run, and its runs.
+
+    By `key_of` each.
+    """
+    told: dict[str, list[Entry]] = {key_of(video): [] for video in record["videos"]}
+    keys: dict[tuple[str, str], list[str]] = {}
+    for video in record["videos"]:
+        settings = video.get("settings", record["fingerprint"])
+        keys.setdefault((video["id"], settings), []).append(key_of(video))
     for entry in entries:
         if isinstance(entry, RunStarted):
             for own in told.values():
                 own.append(entry)
         elif isinstance(entry, TaskLost):
             told.get(entry.video, []).append(entry)
-        elif (
-            isinstance(entry, SegmentCommitted | VideoDone | VideoSetAside)
-            and settings.get(entry.video) == entry.settings
-        ):
-            told[entry.video].append(entry)
+        elif isinstance(entry, SegmentCommitted | VideoDone | VideoSetAside):
+            for key in keys.get((entry.video, entry.settings), ()):
+                told[key].append(entry)
     return told
 
 
-def _state(job: VideoJob, entries: Sequence[Entry]) -> VideoState:
+def _state(job: VideoJob, told: Mapping[str, Any], entries: Sequence[Entry]) -> VideoState:
     """Where a video stands by the journal; what went wrong counts for the last run only."""
     video = Video(job, home=0)
     results = {
@@ -272,10 +280,9 @@ def _state(job: VideoJob, entries: Sequence[Entry]) -> VideoState:
         and entry.segment < len(job.segments)
         and (entry.start, entry.stop) == job.segments[entry.segment]
     }
-    done = next((entry for entry in reversed(entries) if isinstance(entry, VideoDone)), None)
-    sizes = None if done is None else tuple(output.size_bytes for output in done.outputs)
-    if done is not None and measure(job.outputs) == sizes:
-        video.publish(done.outputs, earlier=True)
+    done = tuple(finished_files_of(told, entries))
+    if done and measure(job.outputs) == tuple(output.size_bytes for output in done):
+        video.publish(done, earlier=True)
     for number, result in results.items():
         video.resume(TaskId(job.id, number), result)
     lost = 0

@@ -48,7 +48,8 @@ class RunPage(PageWriter):
         self._segments = NewestSegments(entries)
         self._first: Snapshot | None = None
         self._load_file = LoadFile(out.path)
-        self._others: tuple[VideoReport, ...] | None = None
+        self._others: tuple[VideoReport, ...] = ()
+        self._others_of = -1  # videos of the plan beside which these are
 
     def know(self, plan: Plan) -> None:
         """Take a plan that goes on where the last one ended, before any snapshot of its videos."""
@@ -57,18 +58,14 @@ class RunPage(PageWriter):
 
     def others(self) -> tuple[VideoReport, ...]:
         """What OUT holds of videos that are not in the plan."""
-        planned = {job.id for job in self._plan.jobs}
-        if self._others is None:
-            self._others, infos = reports_of_others(self._out, self.facts, self._entries, planned)
+        jobs = self._plan.jobs
+        if self._others_of != len(jobs):
+            self._others_of = len(jobs)
+            self._others, infos = reports_of_others(self._out, self.facts, self._entries, jobs)
             self._infos = {**infos, **self._infos}
-        taken = {output for job in self._plan.jobs for output in job.outputs}
         aside = {each.path for each in self._plan.set_aside}
-        return tuple(
-            video
-            for video in self._others
-            if video.id not in planned
-            and taken.isdisjoint(file.path for file in video.outputs)
-            and (video.outputs or video.source not in aside)  # told of once
+        return tuple(  # each is told of once
+            video for video in self._others if video.outputs or video.source not in aside
         )
 
     def update(self, snapshot: Snapshot) -> None:

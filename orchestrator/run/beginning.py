@@ -9,6 +9,13 @@ from importlib.metadata import version
 from typing import Any
 
 from orchestrator.fleet.jobs import Plan
+from orchestrator.fleet.journal_entries import (
+    SegmentCommitted,
+    VideoDone,
+    VideoForgotten,
+    VideoSetAside,
+)
+from orchestrator.out.journal import Journal
 from orchestrator.out.ledger import keep_videos, known_videos, videos_beside
 from orchestrator.plan.kept_probes import replaced_videos
 from orchestrator.run.context import RunContext, Work
@@ -27,26 +34,52 @@ def begin(ctx: RunContext, work: Work, crew: RunningCrew, plans: Planning) -> No
         DiskError: the record cannot be written.
     """
     given_up = ctx.out.given_up()
-    known = known_videos(ctx.out)
+    known = known_videos(ctx.out, ctx.journal.entries)
+    if known.damage:
+        kept = ctx.out.set_aside(ctx.out.ledger)
+        ctx.around.say(f"{ctx.out.ledger.name} {known.damage}: it is kept as {kept.name}")
     now = datetime.now().astimezone()
 
     def record(plan: Plan) -> None:
         said = _record(ctx, work, plan, given_up, now)
-        keep_videos(ctx.out, [*videos_beside(known, said["videos"]), *said["videos"]])
+        keep_videos(ctx.out, [*videos_beside(known.videos, said["videos"]), *said["videos"]])
         ctx.out.write_run_file(said)
+
+    def forget(plan: Plan) -> None:
+        if ctx.request.fresh:
+            for entry in _forgotten(ctx.journal, plan):
+                ctx.journal.append(entry)
 
     def record_further(plan: Plan, new: Plan) -> None:
         require_room(ctx, ctx.journal.unfinished(plan.jobs))
         ctx.out.drop_videos(replaced_videos(ctx.out.path, new.jobs))
         record(plan)  # before anything is replaced
+        forget(new)
         for line in (*plan_remarks(new), *models_chosen(new)):
             ctx.around.say(line)
         ctx.around.say_json("videos-planned", videos_planned(new))
 
     ctx.out.drop_videos(replaced_videos(ctx.out.path, work.plan.jobs))
     record(work.plan)
+    forget(work.plan)
     ctx.around.say_json("run-started", run_started(ctx.out.path, work, crew.workers, crew.devices))
     plans.go_on(record_further)
+
+
+def _forgotten(journal: Journal, plan: Plan) -> list[VideoForgotten]:
+    """What a fresh run makes void of what the journal says of its own videos."""
+    said = {
+        (entry.video, entry.settings)
+        for entry in journal.entries
+        if isinstance(entry, SegmentCommitted | VideoDone | VideoSetAside)
+    }
+    found = []
+    for job in plan.jobs:
+        there = tuple(output for output in job.outputs if os.path.lexists(output))
+        settings = job.settings.fingerprint()
+        if there or (job.id, settings) in said:
+            found.append(VideoForgotten(job.id, settings, there))
+    return found
 
 
 def _record(
@@ -56,7 +89,7 @@ def _record(
     settings, lanes = ctx.settings, work.lanes
     if ctx.request.fresh:  # a run that resumes this one may still replace them
         outputs = (output for job in plan.jobs for output in job.outputs)
-        given_up = [output for output in outputs if os.path.lexists(output)]
+        given_up = [*given_up, *(output for output in outputs if os.path.lexists(output))]
     return {
         "version": version("vrmatte"),
         "started": started.isoformat(timespec="seconds"),
@@ -89,5 +122,5 @@ def _record(
             for job in plan.jobs
         ],
         "set_aside": [{"name": aside.name, "reason": str(aside.error)} for aside in plan.set_aside],
-        "given_up": list(given_up),
+        "given_up": list(dict.fromkeys(given_up)),
     }

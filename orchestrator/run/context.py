@@ -23,6 +23,7 @@ from orchestrator.report.report import RunFacts
 from orchestrator.run.request import Request, Surroundings
 from orchestrator.settings.changed import changed_settings
 from orchestrator.settings.settings import Settings, as_mapping, video_settings
+from pipeline.errors import VrmatteError
 from pipeline.text import printable
 from workers.log import log_to, stop_logging
 
@@ -108,13 +109,23 @@ def opened(
     out.create()
     with out.locked() as lock, _logged(out, request.settings.logging.level):
         out.sweep_drafts()
-        if request.fresh and not request.dry_run:
-            out.forget()
         trials = Trials(lambda asked: around.stages(asked, devices.first))
-        with closing(Journal.open(out.journal)) as journal:
+        with closing(_journal(out, request, around)) as journal:
             yield RunContext(
                 request, around, started_at, devices, per_file, out, lock, journal, trials
             )
+
+
+def _journal(out: OutFolder, request: Request, around: Surroundings) -> Journal:
+    """That of OUT. A fresh run keeps one that nobody can read aside, and begins another."""
+    try:
+        return Journal.open(out.journal, fresh=request.fresh)
+    except VrmatteError as error:
+        if not request.fresh or request.dry_run:
+            raise
+        kept = out.set_aside(out.journal)
+        around.say(f"{error.message}: it is kept as {kept.name}, and a new one is begun")
+        return Journal.open(out.journal, fresh=True)
 
 
 @contextmanager

@@ -322,7 +322,7 @@ def _planner(
         say,
         BoundedSemaphore(max(1, min(MODEL_TRIALS_AT_ONCE, usable_cores()))),
     )
-    ours = Ownership.of(ctx.journal.entries, ctx.out.given_up(), known_videos(ctx.out))
+    ours = Ownership.of(ctx.journal.entries, ctx.out.given_up(), known_videos(ctx.out).videos)
     return Planner(
         Places(
             ctx.out.path,
@@ -338,5 +338,6 @@ def _planner(
         end_probes=partial(_end_children, prober),
         at_once=max(LEAST_AT_ONCE, min(MOST_AT_ONCE, usable_cores())),
         is_done=lambda job: ctx.journal.published(job) is not None,
+        begin_anew=ctx.out.forget if ctx.request.fresh and not ctx.request.dry_run else None,
         on_probed=Counter(say, len(ctx.per_file.wanted)),
     )

@@ -71,7 +71,8 @@ def refuse(ctx: RunContext, work: Work) -> None:
         SettingsError: OUT holds an unfinished run, and resuming is off.
         MachineError: the outputs do not fit the disk, or a model cannot be fetched.
     """
-    if not ctx.settings.recovery.auto_resume and _is_unfinished(ctx.journal.entries):
+    resumes = not ctx.request.fresh and _is_unfinished(ctx.journal.entries)
+    if resumes and not ctx.settings.recovery.auto_resume:
         raise SettingsError(
             f"{printable(str(ctx.out.path))} holds an unfinished run (recovery.auto_resume: false)",
             "--fresh starts anew",

@@ -6,12 +6,19 @@ whatever the template says.
 
 from __future__ import annotations
 
+import re
 import string
 from dataclasses import dataclass
 
 from pipeline.vr_tags.in_names import read_tags
 
 DEFAULT_TEMPLATE = "{stem}{tags}"
+
+#: What exFAT and NTFS refuse, beside control characters and slashes:
+#: https://learn.microsoft.com/windows/win32/fileio/naming-a-file.
+#: (No name ends with a dot or a space: its format's ending is the last.)
+_BAD = '<>:"|?*'
+_RESERVED = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9¹²³]) *(\.|$)", re.IGNORECASE)
 
 _FIELDS = ("stem", "model", "tags")
 #: Of the text beside the fields.
@@ -72,6 +79,12 @@ def name_template(text: str) -> NameTemplate:
         raise ValueError("{tags} must be at its end, where players look for them")
     if not literals.isprintable() or "/" in literals or "\\" in literals:
         raise ValueError("it is for names of files: no /, no \\, nothing that cannot be seen")
+    if found_bad := sorted(set(literals) & set(_BAD)):
+        raise ValueError(f"disks of Windows and of cameras take no {found_bad[0]} in a name")
+    if text[0] in "- ":
+        raise ValueError("a name that begins with - or a space is taken for something else")
+    if _RESERVED.match(template.filled("", "")):
+        raise ValueError("Windows keeps such a name for a device")
     if text.startswith("."):
         raise ValueError("a name that begins with a dot is hidden")
     if len(literals.encode(errors="replace")) > _LONGEST_BYTES:

@@ -17,7 +17,7 @@ from orchestrator.fleet.journal_entries import Entry, SegmentCommitted, VideoDon
 from orchestrator.fleet.snapshot import VideoState
 from orchestrator.out.folder import OutFolder
 from orchestrator.out.journal import measure, read_lines
-from orchestrator.out.ledger import known_videos, videos_beside
+from orchestrator.out.ledger import finished_files_of, key_of, known_videos, told_beside
 from orchestrator.watch.standing import Standing, read_standing
 from orchestrator.words import MOST_LINES, clock, counted, gathered
 from pipeline.errors import ErrorRecord, MachineError
@@ -92,7 +92,8 @@ def show_status(
     except MachineError:  # what is known without it is shown first
         console.print(_without_record(entries), markup=False, soft_wrap=True)
         raise
-    record["videos"] += videos_beside(known_videos(out), record["videos"])
+    known = known_videos(out, entries)
+    record["videos"] += told_beside(known.videos, record["videos"])
     videos = list(standings(record, entries))
     if standing is not None:
         states = {state.id: state for state in standing.snapshot.videos}
@@ -108,6 +109,7 @@ def show_status(
         which = ", ".join(f"{count} {standing}" for standing, count in others.items())
         lines.append(f"of {counted(len(videos), 'video')} not in the table: {which}")
     lines += _damages(out, record["damaged"], damaged_lines)
+    lines += [known.remark(out)] if known.damage else []
     done = sum(video.standing == "done" for video in videos)
     doubtful = sum(video.standing == "doubtful" for video in videos)
     now = _state(going_on, standing, wall_clock())
@@ -226,7 +228,7 @@ def _standing(
     standing: Completion = "begun" if done else "not begun"
     if isinstance(last, VideoDone):
         done = grid
-        sizes = tuple(output.size_bytes for output in last.outputs)
+        sizes = tuple(output.size_bytes for output in finished_files_of(video, entries))
         sizes_now = measure(outputs)
         standing = "output is gone" if sizes_now is None else "output has changed"
         if sizes_now == sizes:
@@ -235,7 +237,7 @@ def _standing(
     elif isinstance(last, VideoSetAside):
         standing = "set aside"
     return VideoStanding(
-        id=video["id"],
+        id=key_of(video),
         name=video["name"],
         standing=standing,
         frames=video["frames"],

@@ -61,6 +61,12 @@ def test_where_all_frames_are_alike_so_are_those_to_come() -> None:
     assert size.pictures == 600 * 100 + 600 * 30
 
 
+def test_the_file_of_each_object_counts() -> None:
+    """A trial knows no prompts: in it object 1 is all of the subject."""
+    coded = CodedBytes("webm.1", 20, 2000, 0, 0), CodedBytes("webm.2", 20, 20, 0, 0)
+    assert foretold(job_of("webm.1", "webm.2"), trial(*coded)).pictures == 2 * 600 * 100
+
+
 def test_sound_is_added_for_the_formats_that_have_some() -> None:
     """Two tracks of two channels, for 20 s; scratch holds none of it."""
     job = job_of("webm", "greenscreen", "matte", tracks=2)

@@ -185,14 +185,37 @@ def no_room(*arguments: object, **options: object) -> int:
 
 
 def test_what_cannot_be_forgotten_is_told(out: OutFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    out.journal.write_bytes(b"")
+    (out.work / "0123456789abcdef").mkdir()
 
     def read_only(*arguments: object, **options: object) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr(os, "unlink", read_only)
+    monkeypatch.setattr(os, "rmdir", read_only)
     with pytest.raises(DiskError, match="is read-only"):
-        out.forget()
+        out.forget("0123456789abcdef", None)
+
+
+def test_one_video_is_forgotten_and_no_other(out: OutFolder) -> None:
+    asked, other = "0123456789abcdef", "fedcba9876543210"
+    for video in (asked, other):
+        (out.work / video / "settings").mkdir(parents=True)
+    notes = [folder / f"{v}-x.json" for folder in (out.scales, out.models) for v in (asked, other)]
+    for note in notes:
+        note.parent.mkdir(exist_ok=True)
+        note.write_bytes(b"{}")
+    out.forget(asked, asked * 4)
+    assert [path.name for path in out.work.iterdir()] == [other]
+    assert [note.exists() for note in notes] == [False, True] * 2
+    out.forget("../../elsewhere", None)
+
+
+def test_what_is_damaged_is_kept_under_a_name_of_its_own(out: OutFolder) -> None:
+    for content in (b"one", b"two"):
+        out.ledger.write_bytes(content)
+        out.set_aside(out.ledger)
+    kept = sorted(out.state.glob("videos.json*"))
+    assert [path.name for path in kept] == ["videos.json.damaged", "videos.json.damaged-2"]
+    assert [path.read_bytes() for path in kept] == [b"one", b"two"]
 
 
 def test_drafts_are_swept_and_nothing_else(out: OutFolder, tmp_path: Path) -> None:

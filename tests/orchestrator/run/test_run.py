@@ -85,10 +85,11 @@ class SupervisorDouble:
         journal.append(SegmentCommitted(job.id, settings, 0, begin, end, result, (7,)))
         if job.name in self.leave:
             return replace(state, status="running", frames_done=100, started_at=1.0)
-        path = Path(job.outputs[0])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"webm")
-        outputs = (OutputFile("webm", str(path), 4, 240),)
+        for path in map(Path, job.outputs):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"webm")
+        pairs = zip(job.settings.deliverables, job.outputs, strict=True)
+        outputs = tuple(OutputFile(name, path, 4, job.num_frames) for name, path in pairs)
         journal.append(VideoDone(job.id, settings, outputs))
         return replace(state, status="done", outputs=outputs, started_at=1.0, ended_at=4.0)
 

@@ -18,6 +18,8 @@ from pipeline.errors import SettingsError
         ("ntfy:https://own.server/t", "https://own.server/t", True, "own.server"),
         ("ntfy:http://10.0.0.2:8080/a/t", "http://10.0.0.2:8080/a/t", True, "10.0.0.2"),
         ("https://host/path?key=1", "https://host/path?key=1", False, "host"),
+        ("https://my_box.local.:8443/x", "https://my_box.local.:8443/x", False, "my_box.local."),
+        ("https://host/?to=me@there", "https://host/?to=me@there", False, "host"),
         ("http://[::1]:80/", "http://[::1]:80/", False, "::1"),
     ],
 )
@@ -33,6 +35,10 @@ def test_addresses_that_can_be_posted_to(text: str, url: str, is_ntfy: bool, hos
         *("ntfy:https://host/", "ntfy:https://host/a.b", "ntfy:ftp://host/t", "ftp://host/p"),
         *("https://", "https:///path", "https://host:99999/", "https://host:x/", "https://[::1/"),
         *("https://me:word@host/", "https://host/#part", "https://host/a b", "https://höst/"),
+        *("https://a..b/x", "https://.b/x", "https://-a.b/x", "https://a-/x", "https://a%20b/x"),
+        *(f"https://{'a' * 64}.b/x", f"https://{'abcd.' * 60}b/x", f"ntfy:https://{'a' * 300}/t"),
+        *("https://1.2.3.999/x", "https://1.2.3/x", "https://[::x]/", "https://a,b/", "https://*/"),
+        *("https://word@a..b/x", "ntfy:http://me@/t", "https://host?me@else#"),
         *("https://host/\n", "file:///etc/passwd", f"https://host/{'a' * 2000}"),
     ],
 )
