@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
-from typing import Literal
+from typing import Final, Literal
 
 from pipeline.contract import Finding, OutputFile
 from pipeline.errors import ErrorRecord
@@ -16,7 +16,7 @@ WorkerStatus = Literal["down", "starting", "ready", "stopping", "ending", "retir
 
 
 #: Of a "finishing" video that no worker joins, in words.
-ALL_BUT_JOINED = "all segments made; joining is left"
+ALL_BUT_JOINED: Final = "all segments made; joining is left"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,9 @@ from pipeline.contract import KeepOut, VideoInfo, VideoSettings
 from pipeline.contract.edges import MOST_REGIONS
 from pipeline.errors import SettingsError
 from pipeline.foreign.files import Unreadable, read_text
+from pipeline.foreign.wrong_values import given, wrong_value
 from pipeline.foreign.yaml_text import Bounds, parse_yaml
+from pipeline.stages.edges.keep_out_picture import require_picture_of
 from pipeline.text import printable
 
 #: Endings under which regions are looked for beside a video.
@@ -45,9 +47,12 @@ def with_keep_out(
         source: the video by the name that it has in its folder.
 
     Raises:
-        SettingsError: the file beside it is wrong, or a region lies outside of this video's eyes.
+        SettingsError: the file beside it is wrong, a region lies outside of this video's eyes, or
+            the picture is none.
+        InputError: the picture has not the video's size.
     """
     edges = settings.matting.edges
+    require_picture_of(edges, info)
     for number, region in enumerate(edges.keep_out, 1):
         _require_fit(region, info, f"matting.keep_out, item {number}")
     path = _beside(source)
@@ -93,10 +98,7 @@ def _told(problem: Any) -> str:
     """Where in the file, and what is wrong there, as a person would say it."""
     place: Sequence[int | str] = problem["loc"]
     words = [f"item {part + 1}" if isinstance(part, int) else str(part) for part in place]
-    what = problem["msg"].replace(" after validation", "")
-    for begin in ("Input", "Tuple"):
-        what = what.replace(f"{begin} should", "it should")
-    return f"{printable(', '.join(words), 200)}: {what}"
+    return f"{printable(', '.join(words), 200)}{given(problem['input'])}: {wrong_value(problem)}"
 
 
 def _require_fit(region: KeepOut, info: VideoInfo, where: str) -> None:

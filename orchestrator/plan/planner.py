@@ -50,6 +50,7 @@ from pipeline.source.probe import probe_video
 from pipeline.source.timing.frame_index import FrameIndex
 from pipeline.source.unchanged import regular_file, seen_now
 from pipeline.stages.catalogue import output_video
+from pipeline.stages.matting.catalogue import require_fit
 from pipeline.text import printable
 
 #: Probes read their files from end to end: many at once make one disk seek, few leave the cores
@@ -259,6 +260,7 @@ class Planner:
         chosen = self.choose(info, (settings, *others), index_path) if others else Chosen(settings)
         settings, found = with_keep_out(chosen.settings, source.path, info)
         info = replace(info, notes=(*info.notes, *found))
+        require_fit(settings.matting, info)
         possible, impossible = self.fit(info, settings)
         settings = self.settle(info, possible, index_path)
         prompts = prompts_for(settings.matting, source.path, whole, index_path)

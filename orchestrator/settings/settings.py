@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
@@ -57,6 +56,7 @@ from pipeline.contract import (
 )
 from pipeline.errors import SettingsError
 from pipeline.files import disk
+from pipeline.foreign.wrong_values import given, wrong_value
 from pipeline.stages.matting.catalogue import narrowed
 
 #: Settings whose values are objects, or lists of them.
@@ -344,13 +344,12 @@ def _wrong_value(problem: Mapping[str, Any], where: str) -> SettingsError:
     item, leaf = (inner[0], inner[1]) if inner[0].isdecimal() else ("", inner[0])
     if leaf.isidentifier():  # inside of an object, or of one in a list
         name = f"{name}, item {int(item) + 1}, {leaf}" if item else f"{name}.{leaf}"
+    elif item:
+        name = f"{name}, item {int(item) + 1}"
     if problem["type"] == "unexpected_keyword_argument":
         known = [each.name for each in fields(_INNER[key])]
         near = difflib.get_close_matches(leaf, known, 1)
         advice = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
         return SettingsError(f"{where}there is no key {name!r}", advice)
-    what = problem["msg"].removeprefix("Value error, ").replace(" after validation", "")
-    what = re.sub("^(Input|Tuple) should", "it should", what)
-    value = problem["input"]
-    given = f" = {value!r}"[:60] if isinstance(value, str | int | float | None) else ""
-    return SettingsError(f"{where}{name}{given}: {what}", descriptions(group)[key])
+    what, shown = wrong_value(problem), given(problem["input"])
+    return SettingsError(f"{where}{name}{shown}: {what}", descriptions(group)[key])

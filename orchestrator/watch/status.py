@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.fleet.journal_entries import Entry, SegmentCommitted, VideoDone, VideoSetAside
-from orchestrator.fleet.snapshot import VideoState
+from orchestrator.fleet.snapshot import ALL_BUT_JOINED, VideoState
 from orchestrator.out.folder import OutFolder
 from orchestrator.out.journal import measure, read_lines
 from orchestrator.out.ledger import finished_files_of, key_of, known_videos, told_beside
@@ -39,7 +39,14 @@ _NO_LIMIT = 10_000
 _WIDE = 60
 
 Completion = Literal[
-    "done", "doubtful", "output is gone", "output has changed", "set aside", "begun", "not begun"
+    "done",
+    "doubtful",
+    "output is gone",
+    "output has changed",
+    "set aside",
+    "all segments made; joining is left",
+    "begun",
+    "not begun",
 ]
 
 
@@ -193,7 +200,8 @@ def _with_hand(video: VideoStanding, state: VideoState | None) -> VideoStanding:
     """With the frames of segments that are in hand now."""
     if state is None or state.status in ("done", "failed"):
         return video
-    standing: Completion = "begun" if state.started_at is not None else video.standing
+    begun = state.started_at is not None and video.standing == "not begun"
+    standing: Completion = "begun" if begun else video.standing
     return replace(video, standing=standing, frames_done=max(video.frames_done, state.frames_done))
 
 
@@ -226,6 +234,8 @@ def _standing(
     last = next((e for e in reversed(entries) if not isinstance(e, SegmentCommitted)), None)
     outputs = tuple(video["outputs"])
     standing: Completion = "begun" if done else "not begun"
+    if done and len(done) == len(grid):
+        standing = ALL_BUT_JOINED
     if isinstance(last, VideoDone):
         done = grid
         sizes = tuple(output.size_bytes for output in finished_files_of(video, entries))

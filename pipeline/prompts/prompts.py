@@ -22,6 +22,7 @@ from pipeline.contract import VideoInfo
 from pipeline.errors import SettingsError
 from pipeline.foreign.files import Unreadable, read_text
 from pipeline.foreign.json_text import parse_json
+from pipeline.foreign.wrong_values import wrong_value
 from pipeline.foreign.yaml_text import parse_yaml
 from pipeline.text import printable
 
@@ -182,9 +183,9 @@ def _read(path: Path) -> _File:
         if problem["type"] == "extra_forbidden":
             raise _unknown_key(path, values, problem["loc"]) from None
         place = printable(" ".join(_words(values, problem["loc"])), 200)
-        what = problem["msg"].removeprefix("Value error, ").replace("Input should", "it should")
         raise SettingsError(
-            f"{path}: {place}{what}", "docs/prompts.md shows how prompts are written"
+            f"{path}: {place}{wrong_value(problem)}",
+            "docs/prompts.md shows how prompts are written",
         ) from None
 
 

@@ -73,6 +73,13 @@ def choose_track(container: Any, path: Path, layout: Layout | None, shown: str) 
     if others:
         twins = [other for other in known if other is not stream and _size(other) == _size(stream)]
         eyes = _eyes(path, tags.eye, stream, [s for s in known if s is not stream], shown)
+        if eyes and layout == "tb":
+            left, right = (eye.index for eye in eyes)
+            raise InputError(
+                f"{shown} holds its eyes in two tracks (streams {left} and {right}), not one above"
+                " the other in one picture, as --layout tb says",
+                f"leave out --layout: they are put side by side; {_ONE_EYE}",
+            )
         if eyes and layout != "mono":
             return _both(path, eyes, tracks, shown)
         notes.append(_left_out(path, stream, others, twins, tags, eyes is not None))

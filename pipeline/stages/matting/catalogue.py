@@ -16,6 +16,7 @@ from pipeline.contract import (
     EdgeSettings,
     MattingSettings,
     ModelOptions,
+    VideoInfo,
     VideoSettings,
 )
 from pipeline.errors import SettingsError
@@ -97,6 +98,14 @@ def function_of(row: ModelFacts, reference: str | Function) -> Function:
 
 
 # -- models that take part -----------------------------------------------------------------------
+
+
+def require_fit(matting: MattingSettings, info: VideoInfo) -> None:
+    """Raises InputError: a video is not what the options of a model that takes part say."""
+    for each in taking_part(matting):
+        row = facts_of(each)
+        if row.fits is not None:
+            function_of(row, row.fits)(each, info)
 
 
 def taking_part(matting: MattingSettings) -> list[MattingSettings]:

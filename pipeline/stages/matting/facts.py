@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
-from pipeline.contract import MattingSettings, ModelOptions, ProcessingSettings
+from pipeline.contract import MattingSettings, ModelOptions, ProcessingSettings, VideoInfo
 
 if TYPE_CHECKING:
     import torch
@@ -109,6 +109,8 @@ class ModelFacts:
             not one of them.
         suits: ``module:attribute`` of ``(matting, clip) -> Suits``, which `auto` asks before it
             tries the model; None: the trial alone decides.
+        fits: ``module:attribute`` of ``(matting, info)``, which planning asks; it raises InputError
+            where a video is not what the options say, and loads no torch; None: all are.
         most_error: mean difference to that scene's true alpha, of 1, that it must keep within;
             None: not known.
     """
@@ -131,6 +133,7 @@ class ModelFacts:
     backdrop: Literal["room", "green"] = "room"
     automatic: int | None = None
     suits: str | Callable[[MattingSettings, ClipSampler], Suits] | None = None
+    fits: str | Callable[[MattingSettings, VideoInfo], None] | None = None
     most_error: float | None = None
 
     def __post_init__(self) -> None:

@@ -17,7 +17,6 @@ subject; what has the plate's own colour is lost where it is larger than the clo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -27,11 +26,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.contract import MattingSettings, ProcessingSettings
-from pipeline.errors import InputError, SettingsError
-from pipeline.foreign.files import Unreadable, read_bytes
-from pipeline.foreign.pictures import decode_rgb
+from pipeline.errors import InputError
 from pipeline.pixels.batches import EyeBatch, MatteBatch
+from pipeline.pixels.eyes import split
 from pipeline.pixels.guided_filter import box_mean, guided_filter
+from pipeline.stages.eye_pictures import EyeSize
 from pipeline.stages.matting.base import ClipSampler, Prepared
 from pipeline.stages.matting.known_background import (
     dilate,
@@ -43,13 +42,12 @@ from pipeline.stages.matting.known_background import (
 )
 from pipeline.stages.matting.plate_facts import PlateOptions
 from pipeline.stages.matting.plate_ghosts import reason_against
+from pipeline.stages.matting.plate_picture import fitted, read_plate
 
 #: The median is taken of at most this many frames, and of at most so many bytes of them: 25 frames
 #: up to 5120x2560, 9 at 8192x4096. They stay on the model's device.
 _SAMPLES, _SAMPLE_BYTES = 25, 1 << 30
 _STRIP_BYTES = 64 << 20  # sorted at a time
-
-_LONGEST_PICTURE = 1 << 30  # in bytes, as a file
 
 _NOISE_SHRINK = 8  # the map of the noise is so much smaller than the picture
 _LEAST_NOISE = 1.5 / 255  # rounding to 8 bits and a little of the codec's
@@ -65,18 +63,8 @@ def load(
 ) -> PlateModel:
     """Raises: SettingsError: `matting.plate_image` is not a picture."""
     image = matting.of(PlateOptions).image
-    picture = None if image is None else _read(Path(image))
+    picture = None if image is None else read_plate(image)
     return PlateModel(picture, image or "", device)
-
-
-def _read(path: Path) -> NDArray[np.uint8]:
-    """RGB uint8 ``[H, W, 3]``."""
-    try:
-        return decode_rgb(read_bytes(path, _LONGEST_PICTURE))
-    except Unreadable as error:
-        what = f"matting.plate_image {path}"
-        advice = "give a PNG, JPEG or TIFF of the empty scene, as large as the video"
-        raise SettingsError(error.as_error(SettingsError, what).message, advice) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +84,8 @@ class PlateModel:
     """See the module. Changes nothing of itself; may be called from several threads.
 
     Args:
-        picture: of the empty scene, both eyes as in the video, RGB uint8 ``[H, W, 3]``, or None.
+        picture: of the empty scene, both eyes where they are in the video, RGB uint8
+            ``[H, W, 3]``, or None.
         source: what to call it in an error.
     """
 
@@ -153,22 +142,11 @@ class PlateModel:
     def _given_plate(self, picture: NDArray[np.uint8], clip: ClipSampler) -> Tensor:
         """The picture cut into eyes, uint8 ``[E, 3, H, W]``."""
         height, width = picture.shape[:2]
-        sizes = [(clip.height, clip.width)]
-        if clip.eyes == 2:
-            sizes = [(clip.height, 2 * clip.width), (2 * clip.height, clip.width)]
-        # Frames of odd size come here padded by a line; the picture may be as in the file.
-        fits = [s for s in sizes if s[0] - height in (0, 1) and s[1] - width in (0, 1)]
-        if not fits:
-            wanted = " or ".join(f"{w}x{h}" for h, w in sizes)
-            raise InputError(
-                f"matting.plate_image {self._source} is {width}x{height}, the video {wanted}",
-                "give a picture of the whole frame, both eyes, in the video's size",
-            )
-        full_height, full_width = fits[0]
-        padding = ((0, full_height - height), (0, full_width - width), (0, 0))
-        whole = torch.from_numpy(np.pad(picture, padding, mode="edge")).permute(2, 0, 1)
-        dim, length = (2, clip.width) if full_width > clip.width else (1, clip.height)
-        return torch.stack([whole.narrow(dim, eye * length, length) for eye in range(clip.eyes)])
+        eye = EyeSize(clip.eyes, clip.height, clip.width)
+        layout, (down, right) = fitted(self._source, (height, width), eye)
+        padded = np.pad(picture, ((0, down), (0, right), (0, 0)), mode="edge")
+        whole = torch.from_numpy(padded).permute(2, 0, 1)
+        return split(whole[None], layout, clip.right_first and layout != "mono")[0]
 
 
 def _require_empty(samples: Tensor, plate: Tensor) -> None:

@@ -19,7 +19,10 @@ class PlateOptions(ModelOptions):
 
     image: Annotated[
         str | None,
-        Field(description="picture of the empty scene, as wide as the video; found if none"),
+        Field(
+            description="picture of the empty scene, as large as the video, with its eyes where"
+            " the video has them; found if none"
+        ),
     ] = None
     image_sha256: Annotated[
         str | None,
@@ -33,6 +36,7 @@ PLATE = ModelFacts(
     description="tripod shots whose subject moves",
     licence="Apache-2.0",
     automatic=4,
+    fits="pipeline.stages.matting.plate_picture:require_picture_of",
     options=PlateOptions,
     memory=lambda matting, engine: ModelBytes(another=6 * MB),
     most_error=0.03,

@@ -6,12 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from orchestrator.fleet.jobs import Plan
 from orchestrator.plan.discover import discover
 from orchestrator.plan.places import Places
 from orchestrator.plan.planner import Planner, Wanted
 from pipeline.contract import EdgeSettings, KeepOut, Layout, MattingSettings, VideoSettings
+from pipeline.stages.matting.plate_facts import PlateOptions
+from pipeline.stages.matting.sam2.facts import Sam2Options
 from tests.orchestrator.snapshots import ProbeDouble
 
 CORNER = KeepOut(eye="left", points=((0.0, 0.0), (9.0, 0.0), (0.0, 9.0)))
@@ -31,9 +34,16 @@ def videos(tmp_path: Path) -> Path:
     return folder
 
 
-def plan(videos: Path, *said: KeepOut, layout: Layout | None = None) -> Plan:
+def plan(
+    videos: Path,
+    *said: KeepOut,
+    layout: Layout | None = None,
+    edges: EdgeSettings | None = None,
+    matting: MattingSettings | None = None,
+) -> Plan:
     out = videos.parent / "out"
-    matting = MattingSettings(model="chroma", edges=EdgeSettings(keep_out=said))
+    edges = edges or EdgeSettings(keep_out=said)
+    matting = matting or MattingSettings(model="chroma", edges=edges)
     planner = Planner(
         Places(out),
         wanted=lambda source: Wanted(VideoSettings(matting=matting), layout),
@@ -65,13 +75,19 @@ def test_those_beside_a_video_are_added_with_a_note(videos: Path) -> None:
         ("[1, 2]", "must begin with `keep_out:`"),
         ("keep_out: []", "keep_out: it should have at least 1 item"),
         ("keep_out: [{points: []}]", "keep_out, item 1, points: it should have at least 3 items"),
-        (GOOD.replace("9]]", ".nan]]"), "points, item 3, item 2: it should be a finite number"),
-        (GOOD.replace("9]]", ".inf]]"), "points, item 3, item 2: it should be"),
-        (GOOD.replace("9]]", "1.0e+300]]"), "points, item 3, item 2: it should be less than"),
-        (GOOD.replace("left", "middle"), "keep_out, item 1, eye: it should be 'left'"),
-        (GOOD.replace("eye", "eyes"), "keep_out, item 1, eyes: Unexpected keyword argument"),
+        (
+            GOOD.replace("9]]", ".nan]]"),
+            "points, item 3, item 2 = nan: it should be a finite number",
+        ),
+        (GOOD.replace("9]]", ".inf]]"), "points, item 3, item 2 = inf: it should be"),
+        (
+            GOOD.replace("9]]", "1.0e+300]]"),
+            "points, item 3, item 2 = 1e+300: it should be less than",
+        ),
+        (GOOD.replace("left", "middle"), "keep_out, item 1, eye = 'middle': it should be 'left'"),
+        (GOOD.replace("eye", "eyes"), "eyes = 'left': there is no such key"),
         (GOOD.replace("0, 9]]", "0, 9, 3]]"), "points, item 3: it should have at most 2 items"),
-        (GOOD.replace("[0, 9]", "3"), "points, item 3: it should be a valid array"),
+        (GOOD.replace("[0, 9]", "3"), "points, item 3 = 3: it should be a list"),
         (GOOD + GOOD, "line 2: this"),
         ("keep_out: {", "line 2: this is not YAML"),
         ("keep_out: !!python/object:os.system [ls]", "line 1"),
@@ -118,3 +134,49 @@ def test_one_eye_has_no_right_one(videos: Path) -> None:
         assert "matting.keep_out, item 1: the video has one eye" in aside.error.message
     assert plan(videos, right, layout="mono").jobs == ()
     assert len(plan(videos, CORNER, layout="mono").jobs) == 2
+
+
+def picture_for(videos: Path, size: tuple[int, int], colour: str) -> Path:
+    path = videos.parent / "picture.png"
+    Image.new("RGB", size, colour).save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("size", "colour", "why"),
+    [
+        ((960, 960), "white", ""),
+        ((1920, 960), "white", ""),
+        ((960, 1920), "white", ""),
+        ((640, 480), "white", "is 640x480, an eye of the video 960x960"),
+        ((960, 960), "red", "has colours"),
+    ],
+)
+def test_a_picture_that_is_not_of_a_video_sets_it_aside_when_planned(
+    size: tuple[int, int], colour: str, why: str, videos: Path
+) -> None:
+    edges = EdgeSettings(keep_out_image=str(picture_for(videos, size, colour)))
+    found = plan(videos, edges=edges)
+    assert len(found.jobs) == (0 if why else 2)
+    for aside in found.set_aside:
+        assert why in aside.error.message
+        assert "\n" not in str(aside.error)
+
+
+@pytest.mark.parametrize(
+    ("size", "why"),
+    [
+        ((1920, 960), ""),
+        ((960, 1920), ""),
+        ((960, 960), "is 960x960, the video 1920x960 or 960x1920"),
+    ],
+)
+def test_the_empty_scene_must_be_of_the_video_when_planned(
+    size: tuple[int, int], why: str, videos: Path
+) -> None:
+    picture = str(picture_for(videos, size, "grey"))
+    plate, seeded = PlateOptions(image=picture), Sam2Options(seed="plate")
+    for model, options in (("plate", (plate,)), ("sam2", (seeded, plate))):
+        found = plan(videos, matting=MattingSettings(model=model, options=options))
+        assert len(found.jobs) == (0 if why else 2)
+        assert all(why in aside.error.message for aside in found.set_aside)

@@ -154,8 +154,8 @@ def test_an_unknown_key_is_named_with_its_line_and_the_nearest(
     ("text", "line", "words"),
     [
         ("streaming:\n  segment_frames: 0\n", 2, "greater than or equal to 1"),
-        ("streaming:\n  segment_frames: '600'\n", 2, "integer"),
-        ("streaming:\n  segment_frames: yes\n", 2, "integer"),
+        ("streaming:\n  segment_frames: '600'\n", 2, "a whole number"),
+        ("streaming:\n  segment_frames: yes\n", 2, "a whole number"),
         ("processing:\n  scale_factor: .nan\n", 2, "scale_factor"),
         ("processing:\n  scale_factor: 1.5\n", 2, "less than or equal to 1"),
         ("matting:\n  rvm_variant: resnet\n", 2, "'mobilenetv3' or 'resnet50'"),
@@ -182,6 +182,8 @@ def test_an_unknown_key_is_named_with_its_line_and_the_nearest(
         ("matting:\n  choke: 51\n", 2, "choke = 51: it should be less than or equal to 50"),
         ("matting:\n  gamma: .nan\n", 2, "gamma = nan: it should be a finite number"),
         ("matting:\n  keep_out: [[1, 2]]\n", 2, "matting.keep_out"),
+        ("matting:\n  keep_out: [{eye: ~}]\n", 2, "item 1, eye is empty: it should be 'left'"),
+        ("output:\n  formats:\n  - ~\n", 3, "output.formats, item 1 is empty: it should be text"),
         (
             "matting:\n  keep_out:\n  - points: []\n",
             3,

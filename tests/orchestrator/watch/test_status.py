@@ -107,3 +107,14 @@ def test_a_video_whose_matte_is_of_no_use_is_doubtful_until_its_output_is_gone(
     ]
     (out.path / "talk01_LR_180_matte.webm").unlink()
     assert not any("doubtful" in line for line in said(out))
+
+
+def test_segments_that_are_all_made_are_told_as_what_is_left_to_do(tmp_path: Path) -> None:
+    out = finished_out(tmp_path / "out", 1)
+    lines = out.journal.read_bytes().splitlines(keepends=True)
+    out.journal.write_bytes(b"".join(line for line in lines if b"video-done" not in line))
+    (row,) = [line for line in said(out) if "talk00.mp4" in line]
+    assert "all segments made; joining is left" in row
+    assert row.rstrip().endswith("2 of 2   100 of 100")
+    out.journal.write_bytes(lines[0])
+    assert any("begun" in line for line in said(out) if "talk00.mp4" in line)

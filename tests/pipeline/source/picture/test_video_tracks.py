@@ -104,6 +104,9 @@ def test_an_eye_a_track_by_vexu_is_one_picture_side_by_side(swapped: bool, tmp_p
     left_right(path, tmp_path)
     info = read_video(path, tmp_path / "index.json", "mono")
     assert (info.layout, info.right_stream, len(info.notes)) == ("mono", None, 1)
+    assert read_video(path, tmp_path / "index.json", "sbs").layout == "sbs"
+    with pytest.raises(InputError, match="not one above the other in one picture, as --layout tb"):
+        read_video(path, tmp_path / "index.json", "tb")
 
 
 def test_an_eye_a_track_in_matroska_is_as_well(tmp_path: Path) -> None:

@@ -87,6 +87,16 @@ def test_median_of_the_demo_clip_is_the_empty_room(demo_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("axis", [0, 1])
+def test_the_eyes_in_a_picture_lie_as_in_the_video(tmp_path: Path, axis: int) -> None:
+    eyes = list(Scene(SMALL_FRAMES, eye_size=SMALL).plate("room"))
+    found = model(write_picture(tmp_path / "empty.png", eyes[::-1], axis))
+    clip = Clip(scene_clip("room").rgb)
+    clip.right_first = True
+    expected = torch.from_numpy(np.stack(eyes)).permute(0, 3, 1, 2)
+    assert torch.equal(found.prepare(clip)["plate"], expected)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
 def test_plate_from_a_picture(tmp_path: Path, axis: int) -> None:
     eyes = list(Scene(SMALL_FRAMES, eye_size=SMALL).plate("room"))
     found = model(write_picture(tmp_path / "empty.png", eyes, axis))
