@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ _LOOK_S = 1.0
 
 
 def write_again(path: Path, progress: Console, answers: Console, *, pictures: bool = True) -> None:
-    """Write ``report.html``; say where it is.
+    """Write ``report.html``; say where it is. In an OUT that is read-only, the one there stays.
 
     Raises:
         SettingsError: no run was started in `path`, or one is going on.
@@ -35,6 +36,9 @@ def write_again(path: Path, progress: Console, answers: Console, *, pictures: bo
     if out.in_use():
         page = printable(str(out.page))
         raise SettingsError("a run is going on there, which writes the page itself", f"open {page}")
+    if _is_read_only(out):
+        _tell_old_page(out, progress, answers)
+        return
     found = found_in(out, datetime.now().astimezone())
     for remark in found.remarks:
         progress.print(printable(remark), markup=False, highlight=False, soft_wrap=True)
@@ -47,4 +51,34 @@ def write_again(path: Path, progress: Console, answers: Console, *, pictures: bo
                 gallery.wait(_LOOK_S)
     with writing(out.page):
         write_page(out.page, render(found.state, album), lasting=True)
+    _tell_page(out, answers)
+
+
+def _is_read_only(out: OutFolder) -> bool:
+    return out.path.is_dir() and not os.access(out.path, os.W_OK | os.X_OK)
+
+
+def _tell_old_page(out: OutFolder, progress: Console, answers: Console) -> None:
+    """Say where the page is that a run left.
+
+    Raises:
+        SettingsError: there is none, or no run was started there.
+    """
+    out.read_run_file()
+    if not out.page.is_file():
+        raise SettingsError(
+            f"{printable(str(out.path))} is read-only, and holds no {out.page.name}",
+            "make it writable, or copy it to where you may write",
+        )
+    made = datetime.fromtimestamp(out.page.stat().st_mtime).astimezone()
+    progress.print(
+        f"{printable(str(out.path))} is read-only: the page stays that of {made:%Y-%m-%d %H:%M}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+    _tell_page(out, answers)
+
+
+def _tell_page(out: OutFolder, answers: Console) -> None:
     answers.print(printable(f"report: {out.page}"), markup=False, highlight=False, soft_wrap=True)

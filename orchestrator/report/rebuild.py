@@ -121,15 +121,24 @@ def read_report(path: Path) -> Report:
     return with_outputs(report, lambda place: in_out(place, path.parent))
 
 
-def _shown(value: Any) -> Any:
-    """Names whose bytes are no text cannot be held to a schema."""
+def _shown(value: Any, key: str = "") -> Any:
+    """Names whose bytes are no text cannot be held to a schema. Links need paths as they are."""
     if isinstance(value, str):
-        return value if value.isprintable() else printable(value)
+        is_kept = value.isprintable() or (key == "path" and _is_text(value))
+        return value if is_kept else printable(value)
     if isinstance(value, list):
         return [_shown(part) for part in value]
     if isinstance(value, dict):
-        return {key: _shown(part) for key, part in value.items()}
+        return {name: _shown(part, name) for name, part in value.items()}
     return value
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _report_of_that_run(out: OutFolder, begun: datetime) -> Report | None:

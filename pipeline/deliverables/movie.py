@@ -236,7 +236,8 @@ class Movie(ABC):
     def _join_command(
         self, concat: Path, sound: Path, heard: Path, plan: AudioPlan, target: Path
     ) -> list[str]:
-        inputs = ["-f", "concat", "-safe", "1", "-auto_convert", "0", "-i", concat.name]
+        # What ffmpeg calls safe has no +, which names of formats may have; the list is our own.
+        inputs = ["-f", "concat", "-safe", "0", "-auto_convert", "0", "-i", concat.name]
         output = ["-map", "0:v:0", "-c:v", "copy", *self._copy_options(), *self._metadata(plan)]
         digests: list[str] = []
         if plan.tracks:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from orchestrator.out.folder import OutFolder
 from orchestrator.out.ledger import known_videos
-from orchestrator.report.rebuild import Found, found_in
+from orchestrator.report.again import write_again
+from orchestrator.report.rebuild import Found, found_in, read_report
+from pipeline.errors import SettingsError
 from tests.orchestrator.run.test_run import Place, SupervisorDouble, place
 
 __all__ = ["place"]
@@ -177,3 +182,56 @@ def test_a_damaged_ledger_is_told_and_kept_and_loses_nothing(damage: str, place:
     assert "videos.json" not in place.status()
     assert listed(place) == files(place)
     assert len(known_videos(OutFolder(place.out)).videos) == 3
+
+
+def paths(place: Place) -> list[str]:
+    """Those of the outputs in the report, where they are now."""
+    report = read_report(place.out / "report.json")
+    return sorted(file.path for video in report.videos for file in video.outputs)
+
+
+@pytest.mark.parametrize("way", ["moved", "copied", "linked"])
+def test_an_out_that_moved_is_the_same(way: str, place: Place, tmp_path: Path) -> None:
+    place.run()
+    new = tmp_path / "it's another OUT +#%"
+    if way == "moved":
+        place.out.rename(new)
+    elif way == "copied":
+        shutil.copytree(place.out, new, copy_function=shutil.copyfile)  # with other times
+        shutil.rmtree(place.out)
+    else:
+        new.symlink_to(place.out)
+    place.out = new
+    assert "2 of 2 videos done" in place.status()
+    assert listed(place) == files(place)
+    again = SupervisorDouble()
+    assert place.run(again) == 0
+    assert again.worked_on == []
+    assert set(results(place).values()) == {"done earlier"}
+    assert [Path(path).exists() for path in paths(place)] == [True, True]
+    assert all(Path(path).is_relative_to(new) for path in paths(place))
+
+
+def test_an_out_that_is_read_only_can_be_looked_at(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.run()
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK and access(path, mode))
+    assert "2 of 2 videos done" in place.status()
+    with pytest.raises(SettingsError, match=r"is read-only, and holds no report\.html"):
+        write_again(place.out, Console(), Console())
+    page = place.out / "report.html"
+    page.write_text("as it was")
+    progress, answers = io.StringIO(), io.StringIO()
+    write_again(place.out, Console(file=progress, width=200), Console(file=answers, width=200))
+    assert "is read-only: the page stays that of 20" in progress.getvalue()
+    assert answers.getvalue().strip() == f"report: {page}"
+    assert page.read_text() == "as it was"
+
+
+def test_a_path_is_read_as_it_is_for_links_to_lead_there(place: Place) -> None:
+    source = place.folder / "line\nfeed.mp4"
+    (place.folder / "a.mp4").rename(source)
+    place.run()
+    assert [Path(path).exists() for path in paths(place)] == [True, True]

@@ -115,6 +115,23 @@ def test_no_sound_needs_no_source() -> None:
     assert plan_audio(info(), 0, 300, EncodingSettings(), WEBM_SOUND).input == ()
 
 
+def test_segments_of_a_format_with_a_plus_in_its_name_are_joined(
+    clip: GetClip, tmp_path: Path
+) -> None:
+    """In a folder with a name that shells, lists and addresses could misread."""
+    settings = chroma_settings()
+    video, _ = render(clip(TITLED), tmp_path, settings)
+    folder = tmp_path / "it's 100%d +#\né"
+    folder.mkdir()
+    parts = [
+        part.rename(folder / part.name.replace("webm-", "my+webm-"))
+        for part in sorted(tmp_path.glob("webm-*.webm"))
+    ]
+    target = folder / ".joined-my+webm.webm.part"
+    made = webm.WebM(video, settings)
+    assert made.join(parts, [20, 20, 10], target).digest == made.verify(target, 50)
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
