@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 #: Raised when the same settings begin to give other frames, so that old segments are not reused.
-PIXEL_VERSION = 6
+PIXEL_VERSION = 7
 
 #: Metadata of a field that changes how the work is done but never what comes out.
 NO_PIXELS = {"pixels": False}
