@@ -13,6 +13,7 @@ from pipeline.clip import ClipReader, prepared_data
 from pipeline.contract import (
     AS_ASKED,
     Concession,
+    Finding,
     SegmentJob,
     SegmentResult,
     chunk_frames,
@@ -29,6 +30,7 @@ from pipeline.flow.cuda_streams import segment_stream
 from pipeline.flow.device_copies import HostCopy, HostRing
 from pipeline.flow.overlap import overlap
 from pipeline.flow.stage_clock import StageClock, device_marks
+from pipeline.kernels.choice import way_on
 from pipeline.pixels.batches import FrameBatch
 from pipeline.pixels.labels import layers_of_object
 from pipeline.pixels.layers import Layers
@@ -97,6 +99,7 @@ def run_segment(
             threads=job.settings.processing.decode_threads,
             cpu_decode=concession.cpu_decode,
             fine=needs_fine(job.video, job.settings),
+            kernels=job.settings.processing.kernels,
         )
         chunk = max(1, chunk_frames(job.video, job.settings.streaming) // concession.chunk_divisor)
         with clock.at("matting"):
@@ -125,7 +128,7 @@ def run_segment(
                 _encode(job, deliverables, drafts, planes, samples, on_progress, should_stop)
                 pairs = zip(drafts, targets, strict=True)
                 digests = tuple(commit(draft, target) for draft, target in pairs)
-        findings = passing.findings(job.start, job.stop)
+        findings = (*passing.findings(job.start, job.stop), *_by_torch(job, device))
         # The findings came after all that the device was asked for, so its marks can be read.
         stage_seconds, wall_s = clock.stage_seconds(), clock.wall_s()
     concealed = {frame for frame in reader.concealed_frames if job.start <= frame < job.stop}
@@ -139,6 +142,12 @@ def run_segment(
         stage_seconds=stage_seconds,
         wall_s=wall_s,
     )
+
+
+def _by_torch(job: SegmentJob, device: torch.device) -> Iterator[Finding]:
+    """What PyTorch did although a kernel was asked for: the report has a note on each."""
+    for name, reason in way_on(device, job.settings.processing.kernels).notes.items():
+        yield Finding("kernels", f"{name} by PyTorch", job.start, job.stop - 1, detail=reason)
 
 
 def segment_path(job: SegmentJob, deliverable: Deliverable) -> Path:

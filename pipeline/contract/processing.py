@@ -21,6 +21,9 @@ AutoOrOff = Annotated[
 ]
 
 
+KernelChoice = Literal["auto", "torch"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdaptiveScaling:
     """How the network's size is chosen, once for each video, by a trial.
@@ -64,6 +67,13 @@ class ProcessingSettings:
     cuda_graphs: Annotated[
         AutoOrOff,
         Field(description="rvm on a GPU: launch its network as a whole where that alters no bit"),
+    ] = field(default="auto", metadata=NO_PIXELS)
+    kernels: Annotated[
+        KernelChoice,
+        Field(
+            description="what works on whole pictures on a GPU; auto: Triton's kernels where they"
+            " give the bits that PyTorch's operations give there"
+        ),
     ] = field(default="auto", metadata=NO_PIXELS)
     stages: Annotated[
         tuple[str, ...],

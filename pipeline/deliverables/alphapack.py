@@ -16,10 +16,9 @@ from pipeline.deliverables.format import Format
 from pipeline.deliverables.formats import ALPHAPACK
 from pipeline.deliverables.movie import Movie
 from pipeline.encode.choice import encoder_options
-from pipeline.pixels.alphapack import pack, unpack
+from pipeline.pixels.alphapack import unpack
 from pipeline.pixels.batches import FrameBatch
-from pipeline.pixels.color import rgb_planes
-from pipeline.pixels.eyes import join_eyes, split_eyes
+from pipeline.pixels.eyes import split_eyes
 from pipeline.pixels.fine import with_fine
 from pipeline.pixels.layers import Layers
 from pipeline.pixels.projection import Projection, named_projection
@@ -53,18 +52,15 @@ class AlphaPack(Movie):
         source = video.eye_size
         eyes, alphas, form = layers.rgb, layers.matte.alpha, self._yuv()
         views = self._projections(*source, height)
-        pixels = 2 * height * height
-        out = torch.empty(len(eyes), pixels * 3 // 2, dtype=form.kind, device=eyes.device)
+        made = []
         for t in range(len(eyes)):  # one frame at a time: at 8K a batch would be gigabytes
             own = eyes[t]
             if self._deep and layers.fine is not None:
                 own = with_fine(own.float().div_(255), layers.fine[t])
-            picture = join_eyes(_shown_in(own, views)[None], "sbs")
             alpha = _shown_in(alphas[t].float().clamp(0, 1), views)
-            packed = pack(picture, alpha[None])[0]
-            levels = packed.float()
-            rgb_planes(levels.div_(255) if packed.dtype == torch.uint8 else levels, form, out[t])
-        return out.view(torch.uint8)
+            way = self._way(eyes.device)
+            made.append(way.packed_planes(_shown_in(own, views)[None], alpha[None], form))
+        return torch.cat(made)
 
     def _encoder_options(self) -> list[str]:
         return encoder_options(

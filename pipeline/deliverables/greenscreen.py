@@ -19,7 +19,6 @@ from pipeline.deliverables.movie import Movie
 from pipeline.encode.choice import encoder_options
 from pipeline.encode.ffmpeg_pipe import Encoder
 from pipeline.encode.nvenc import DeviceEncoder
-from pipeline.pixels.color import rgb_planes
 from pipeline.pixels.layers import Layers
 from pipeline.verify.selfcheck import Decoded, Sample, grid
 
@@ -43,20 +42,13 @@ class GreenScreen(Movie):
         )
 
     def planes(self, layers: Layers) -> Tensor:
-        (rgb, alpha), fine = self._eyes_joined(layers), self._fine(layers)
-        form = self._yuv()
-        # Filled, not brought over, for which the thread would wait.
-        behind = torch.stack([rgb.new_full((1, 1), c, dtype=torch.float32) for c in self._color])
-        count, _, height, width = rgb.shape
-        samples = height * width * 3 if self.stays_on_device else height * width * 3 // 2
-        out = torch.empty(count, samples, dtype=form.kind, device=rgb.device)
-        for t in range(count):  # one frame at a time: at 8K a batch of floats would be gigabytes
-            shown = torch.lerp(behind, self._one_colour(rgb, fine, t), alpha[t].float().clamp(0, 1))
-            if self.stays_on_device:  # half is added because the cast cuts off
-                out[t].copy_(shown.mul_(255).add_(0.5).clamp_(0, 255).view(-1))
-            else:
-                rgb_planes(shown, form, out[t])
-        return out.view(torch.uint8)
+        return self._way(layers.rgb.device).screen_planes(
+            *self._eyes_by_rows(layers),
+            self._color,
+            self._yuv(),
+            self._fine(layers),
+            as_rgb=self.stays_on_device,
+        )
 
     def open_segment(self, path: Path) -> Encoder:
         if not self.stays_on_device:

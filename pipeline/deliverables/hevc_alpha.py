@@ -26,7 +26,6 @@ from pipeline.deliverables.formats import HEVC_ALPHA
 from pipeline.deliverables.movie import Coded, Transparent
 from pipeline.encode.hdr import x265_parameters
 from pipeline.errors import EncodeError
-from pipeline.pixels.color import rgba_planes
 from pipeline.pixels.layers import Layers
 
 
@@ -39,7 +38,8 @@ class HevcAlpha(Transparent):
     pixel_formats: ClassVar[tuple[str, ...]] = ("yuva420p", "yuv420p")
 
     def planes(self, layers: Layers) -> Tensor:
-        return rgba_planes(*self._eyes_by_rows(layers), self._yuv(), self._fine(layers))
+        way = self._way(layers.rgb.device)
+        return way.rgba_planes(*self._eyes_by_rows(layers), self._yuv(), self._fine(layers))
 
     def _encoder_options(self) -> list[str]:
         encoding = self._settings.encoding

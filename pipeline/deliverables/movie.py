@@ -37,9 +37,10 @@ from pipeline.encode.keyframes import keyframe_interval
 from pipeline.encode.raw_pictures import RawPictures
 from pipeline.errors import EncodeError
 from pipeline.files.disk import writing
+from pipeline.kernels.choice import way_on
+from pipeline.kernels.way import Way
 from pipeline.pixels.color import YuvFormat, output_tags
 from pipeline.pixels.eyes import JoinedEyes, join_eyes
-from pipeline.pixels.fine import with_fine
 from pipeline.pixels.layers import Layers
 from pipeline.source.timing.timecode import counted_on
 from pipeline.verify.readback import FileFacts, inspect_file, sampled_frames
@@ -418,12 +419,9 @@ class Movie(ABC):
             return None
         return join_eyes(layers.fine, self._video.layout, self._video.right_first)
 
-    def _one_colour(self, rgb: Tensor, fine: Tensor | None, t: int) -> Tensor:
-        """float32 ``[3, H, W]``, 0..1, of picture `t`."""
-        colour = rgb[t].float()
-        if rgb.dtype == torch.uint8:
-            colour.div_(255)
-        return colour if fine is None else with_fine(colour, fine[t])
+    def _way(self, device: torch.device) -> Way:
+        """What makes its planes there."""
+        return way_on(device, self._settings.processing.kernels)
 
 
 class Transparent(Movie):

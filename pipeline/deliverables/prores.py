@@ -15,6 +15,7 @@ from pipeline.deliverables.format import Format
 from pipeline.deliverables.formats import PRORES
 from pipeline.deliverables.movie import Transparent
 from pipeline.pixels.color import YuvFormat, rgba_planes_444
+from pipeline.pixels.fine import one_colour
 from pipeline.pixels.layers import Layers
 
 
@@ -34,7 +35,7 @@ class ProRes(Transparent):
         count, _, height, width = rgb.shape
         out = torch.empty(count, height * width * 4, dtype=torch.int16, device=rgb.device)
         for t in range(count):
-            colour = self._one_colour(rgb, fine, t)
+            colour = one_colour(rgb[t], None if fine is None else fine[t])
             rgba_planes_444(colour, alpha[t, 0].float(), form, out[t])
         return out.view(torch.uint8)
 

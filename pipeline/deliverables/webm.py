@@ -16,7 +16,7 @@ from pipeline.deliverables.formats import WEBM
 from pipeline.deliverables.movie import Transparent
 from pipeline.deliverables.sound.plan import AudioPlan
 from pipeline.encode import vp9_alpha
-from pipeline.pixels.color import YuvFormat, rgba_planes
+from pipeline.pixels.color import YuvFormat
 from pipeline.pixels.layers import Layers
 from pipeline.verify.readback import FileFacts
 
@@ -30,7 +30,8 @@ class WebM(Transparent):
 
     def planes(self, layers: Layers) -> Tensor:
         form = YuvFormat(self._tags.matrix, full_range=False)
-        return rgba_planes(*self._eyes_by_rows(layers), form)
+        way = self._way(layers.rgb.device)
+        return way.rgba_planes(*self._eyes_by_rows(layers), form)
 
     def _segment_command(self, path: Path) -> list[str]:
         options = [*self._encoder_options(), *self._color_options(), "-flags:v", "+bitexact"]

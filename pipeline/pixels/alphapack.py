@@ -19,6 +19,9 @@ import math
 import torch
 from torch import Tensor
 
+from pipeline.pixels.color import YuvFormat, rgb_planes
+from pipeline.pixels.eyes import join_eyes
+
 SCALE = 0.4
 """Size of a packed matte, of the eye's."""
 
@@ -48,22 +51,60 @@ def pack(rgb: Tensor, alpha: Tensor) -> Tensor:
         raise ValueError(
             f"alpha must be floating [{len(rgb)},2,1,{height},{height}], got {list(alpha.shape)}"
         )
-    half = _tile_half(height)
-    distance = _distance_from_centre(half, rgb.device)
-    written = distance <= (SCALE / 2 + _GUARD / 2) * height
-    # One pixel beyond the circle belongs to what interpolation reads on its rim.
-    opaque = distance <= SCALE / 2 * height + 1
+    mattes, written = small_mattes(alpha, rgb.dtype)
     out = rgb.clone()
-    for frame, mattes in zip(out, alpha, strict=True):
-        for eye, tiles in enumerate(_tiles(height, half)):
-            small = _shrink(mattes[eye, 0].float(), half)
-            grey = small.clamp(0, 1) * opaque
-            if rgb.dtype == torch.uint8:
-                grey = small.mul(255).add_(0.5).clamp_(0, 255).mul_(opaque).to(torch.uint8)
+    for frame, of_eyes in zip(out, mattes, strict=True):
+        for eye, tiles in enumerate(_tiles(height, len(written) // 2)):
             for in_frame, in_matte in tiles:
                 place = frame[:, in_frame[0], in_frame[1]]
-                place.copy_(torch.where(written[in_matte], grey[in_matte], place))
+                place.copy_(torch.where(written[in_matte], of_eyes[eye][in_matte], place))
     return out
+
+
+def small_mattes(alpha: Tensor, kind: torch.dtype) -> tuple[Tensor, Tensor]:
+    """The mattes as they are packed, around their centres.
+
+    Args:
+        alpha: floating ``[T, 2, 1, H, H]``, 0..1.
+        kind: uint8 (0..255) or a floating one (0..1).
+
+    Returns:
+        `kind` ``[T, 2, s, s]``, and bool ``[s, s]``, where they replace the picture; s is even.
+    """
+    height = alpha.shape[-1]
+    half = _tile_half(height)
+    distance = _distance_from_centre(half, alpha.device)
+    # One pixel beyond the circle belongs to what interpolation reads on its rim.
+    opaque = distance <= SCALE / 2 * height + 1
+    mattes = torch.empty(*alpha.shape[:2], 2 * half, 2 * half, dtype=kind, device=alpha.device)
+    for t, eyes in enumerate(alpha):
+        for eye, matte in enumerate(eyes):
+            small = _shrink(matte[0].float(), half)
+            grey = small.clamp(0, 1) * opaque
+            if kind == torch.uint8:
+                grey = small.mul(255).add_(0.5).clamp_(0, 255).mul_(opaque)
+            mattes[t, eye].copy_(grey)
+    return mattes, distance <= (SCALE / 2 + _GUARD / 2) * height
+
+
+def packed_planes(eyes: Tensor, alpha: Tensor, form: YuvFormat) -> Tensor:
+    """Planar 4:2:0 (``yuv420p`` and its like) of packed pictures.
+
+    Args:
+        eyes: uint8 or floating 0..1 ``[T, 2, 3, H, H]``, two fisheyes; H even.
+        alpha: floating ``[T, 2, 1, H, H]``, 0..1.
+
+    Returns:
+        uint8 ``[T, bytes of a frame]``.
+    """
+    height = eyes.shape[-1]
+    samples = height * height * 3
+    out = torch.empty(len(eyes), samples, dtype=form.kind, device=eyes.device)
+    for t in range(len(eyes)):  # one frame at a time: at 8K a batch would be gigabytes
+        packed = pack(join_eyes(eyes[t][None], "sbs"), alpha[t][None])[0]
+        levels = packed.float()
+        rgb_planes(levels.div_(255) if packed.dtype == torch.uint8 else levels, form, out[t])
+    return out.view(torch.uint8)
 
 
 def unpack(packed: Tensor, size: int | None = None) -> Tensor:

@@ -26,7 +26,7 @@ _LUMA_WEIGHTS = {  # FFmpeg's name of the matrix -> (Kr, Kb)
     "bt2020nc": (0.2627, 0.0593),
 }
 #: Colour differences of whole and half RGB samples instead of weights; only ever decoded.
-_YCGCO = "ycgco"
+YCGCO = "ycgco"
 #: What outputs are coded in: each codec and container can say all of these.
 _OUTPUT_MATRICES = ("bt709", "bt470bg", "smpte170m", "bt2020nc")
 #: On a CPU: pixels worked on at once. They stay in the cache, and PyTorch shares out no operation
@@ -43,7 +43,7 @@ def resolve_matrix(video: VideoInfo) -> str:
 
     Where the file is silent: BT.709 from 720 lines or 1280 columns on, else BT.601, as players do.
     """
-    if video.color.matrix in (*_LUMA_WEIGHTS, _YCGCO):
+    if video.color.matrix in (*_LUMA_WEIGHTS, YCGCO):
         return video.color.matrix
     return _usual_matrix(video)
 
@@ -112,7 +112,7 @@ class YuvFormat:
     def chroma(self) -> tuple[float, float]:
         """(scale, offset) for colour differences in -0.5..0.5."""
         unit = 2 ** (self.zero_bits + self.bit_depth - 8)
-        if self.full_range or self.matrix == _YCGCO:  # of samples as they are, not scaled again
+        if self.full_range or self.matrix == YCGCO:  # of samples as they are, not scaled again
             return self.luma[0], 128.0 * unit
         return 224.0 * unit, 128.0 * unit
 
@@ -130,7 +130,7 @@ def yuv_to_rgb(
     """
     y, u, v = planes
     height, width = y.shape
-    step_y, step_x = _subsampling(height, u.shape[0]), _subsampling(width, u.shape[1])
+    step_y, step_x = subsampling(height, u.shape[0]), subsampling(width, u.shape[1])
     rows = _strip_rows(height, width, y.device)
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
@@ -140,7 +140,8 @@ def yuv_to_rgb(
         _convert_strip(*part, (step_y, step_x), form, out[:, top:bottom], rest)
 
 
-def _subsampling(full: int, part: int) -> int:
+def subsampling(full: int, part: int) -> int:
+    """The step between samples of a plane of that length: 1, 2 or 4."""
     return next(step for step in (1, 2, 4) if -(-full // step) == part)
 
 
@@ -168,7 +169,7 @@ def _convert_strip(
 
 def _rgb_less_luma(cb: Tensor, cr: Tensor, form: YuvFormat) -> tuple[Tensor, Tensor, Tensor]:
     """What is added to luma for red, green and blue; of YCgCo `cb` is Cg and `cr` is Co."""
-    if form.matrix == _YCGCO:
+    if form.matrix == YCGCO:
         return cr - cb, cb, -(cb + cr)
     kr, kb = form.weights
     kg = 1 - kr - kb

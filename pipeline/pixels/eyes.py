@@ -50,31 +50,39 @@ class JoinedEyes:
         eyes: ``[T, E, C, H, W]``, the left eye first.
 
     Attributes:
+        eyes: as they were given.
+        order: numbers of the eyes as they lie in a whole picture, from its upper left corner.
+        across: they lie side by side.
         shape: of the whole pictures, ``(T, C, H', W')``.
     """
 
     def __init__(self, eyes: Tensor, layout: Layout, right_first: bool = False) -> None:
         count, num_eyes, channels, height, width = eyes.shape
         rows, columns = {"mono": (1, 1), "sbs": (1, 2), "tb": (2, 1)}[layout]
-        self._eyes = eyes
-        self._order = [1, 0] if right_first and num_eyes == 2 else list(range(num_eyes))
-        self._across = layout == "sbs"
+        self.eyes = eyes
+        self.order = [1, 0] if right_first and num_eyes == 2 else list(range(num_eyes))
+        self.across = layout == "sbs"
+        self._layout: Layout = layout
         self.shape = (count, channels, height * rows, width * columns)
 
     @property
     def device(self) -> torch.device:
-        return self._eyes.device
+        return self.eyes.device
 
     @property
     def dtype(self) -> torch.dtype:
-        return self._eyes.dtype
+        return self.eyes.dtype
+
+    def whole(self) -> Tensor:
+        """All of them, put together: ``[T, C, H', W']``."""
+        return join_eyes(self.eyes, self._layout, self.order == [1, 0])
 
     def rows(self, number: int, top: int, bottom: int) -> Tensor:
         """Rows of one picture, ``[C, bottom - top, W']``; fewer where it ends before."""
-        eyes = [self._eyes[number, eye] for eye in self._order]
-        if self._across:
+        eyes = [self.eyes[number, eye] for eye in self.order]
+        if self.across:
             return torch.cat([eye[:, top:bottom] for eye in eyes], dim=2)
-        height = self._eyes.shape[3]
+        height = self.eyes.shape[3]
         parts = [
             eye[:, max(0, top - begin) : max(0, bottom - begin)]
             for eye, begin in zip(eyes, range(0, 2 * height, height), strict=False)

@@ -48,3 +48,11 @@ def with_fine(colour: Tensor, fine: Tensor | None) -> Tensor:
     if fine is None:
         return colour
     return colour.add(fine.to(colour.dtype), alpha=1 / (255 * _PARTS)).clamp_(0, 1)
+
+
+def one_colour(rgb: Tensor, fine: Tensor | None) -> Tensor:
+    """float32 ``[3, H, W]``, 0..1, of a picture of uint8 or floats."""
+    colour = rgb.float()
+    if rgb.dtype == torch.uint8:
+        colour.div_(255)
+    return with_fine(colour, fine)

@@ -18,10 +18,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.contract import VideoInfo
+from pipeline.contract.processing import KernelChoice
 from pipeline.errors import DecodeError, InputError, VrmatteError
 from pipeline.flow.device_copies import settle, to_device
+from pipeline.kernels.choice import way_on
 from pipeline.pixels.batches import FrameBatch
-from pipeline.pixels.color import YuvFormat, resolve_matrix, yuv_to_rgb
+from pipeline.pixels.color import YuvFormat, resolve_matrix
 from pipeline.pixels.fine import split_levels
 from pipeline.source.picture.deinterlace import BEFORE, WholeFrame, deinterlaced
 from pipeline.source.picture.resample import resampler_of
@@ -85,6 +87,7 @@ class FrameReader:
         threads: CPU threads of a CPU decoder; does not alter the frames.
         cpu_decode: do not try the GPU's decoder.
         fine: also give what 8 bits leave out of the pictures.
+        kernels: `ProcessingSettings.kernels`.
 
     Raises:
         InputError: the file is not the one that was probed.
@@ -104,6 +107,7 @@ class FrameReader:
         threads: int = 2,
         cpu_decode: bool = False,
         fine: bool = False,
+        kernels: KernelChoice = "auto",
     ) -> None:
         # TorchCodec takes addresses, and any format: it is given nothing but what the probe saw.
         require_unchanged(video)
@@ -113,6 +117,7 @@ class FrameReader:
         self._device = device
         self._threads = threads
         self._fine = fine
+        self._way = way_on(device, kernels)
         self._resampler = resampler_of(video, device)
         self._decode_device = torch.device("cpu")
         self.decoder = "CPU"
@@ -355,7 +360,7 @@ class FrameReader:
             depth, zeros = video.bit_depth, 16 - video.bit_depth
         form = YuvFormat(resolve_matrix(video), video.color.full_range, depth, zeros)
         y, u, v = (to_device(plane, out.device) for plane in raw.planes[:3])
-        yuv_to_rgb((y, u, v), form, out, fine)
+        self._way.yuv_to_rgb((y, u, v), form, out, fine)
 
 
 def _unlike_nvdec(video: VideoInfo) -> str | None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pipeline.contract import VideoInfo
+from pipeline.contract.processing import KernelChoice
 from pipeline.pixels.batches import FrameBatch
 from pipeline.source.decode import FrameReader
 from pipeline.source.timing.frame_index import FrameIndex
@@ -37,11 +38,18 @@ def open_reader(
     threads: int = 2,
     cpu_decode: bool = False,
     fine: bool = False,
+    kernels: KernelChoice = "auto",
 ) -> Reader:
     """A reader of `video`; arguments and errors are those of `FrameReader`."""
 
     def of(one: VideoInfo) -> FrameReader:
-        return FrameReader(one, index, device, threads=threads, cpu_decode=cpu_decode, fine=fine)
+        return FrameReader(
+            *(one, index, device),
+            threads=threads,
+            cpu_decode=cpu_decode,
+            fine=fine,
+            kernels=kernels,
+        )
 
     return of(video) if video.right_stream is None else EyesReader(*map(of, eyes_apart(video)))
 

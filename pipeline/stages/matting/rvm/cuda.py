@@ -18,10 +18,10 @@ from importlib import import_module
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.engines.cuda_graph import Capture, capture_lock
+from pipeline.kernels.way import TORCH, Way
 from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.stages.matting.rvm.base import RvmBase
 from pipeline.stages.matting.rvm.coefficients import coefficients_of
@@ -31,9 +31,6 @@ _log = structlog.get_logger()
 
 #: Networks with their graphs kept for the next segments: two shapes for each of some lanes.
 _IDLE = 16
-
-#: Pixels of a plane worked on at once, in 32 bits: an eye of 4096x4096.
-_PLANE_PIXELS = 4096 * 4096
 
 #: Frames of noise by which a graph is compared with the calls one by one.
 _TRIAL_FRAMES = 3
@@ -53,6 +50,7 @@ class DeviceMatting(RvmBase):
         ratio: network size as a share of an eye; None chooses it by the eye's size.
         dtype: of the network, and of the mattes.
         capture: makes graphs; None: everything is called one by one.
+        way: what draws full pictures.
     """
 
     def __init__(
@@ -62,8 +60,10 @@ class DeviceMatting(RvmBase):
         dtype: torch.dtype,
         device: torch.device,
         capture: Capture | None,
+        way: Way = TORCH,
     ) -> None:
         super().__init__(ratio)
+        self._way = way
         self._dtype = dtype
         self._device = device
         network = on_device(network, dtype, device)
@@ -104,36 +104,8 @@ class DeviceMatting(RvmBase):
             count, views, 3, height, width, dtype=self._dtype, device=self._device
         )
         alpha = foreground.new_empty(count, views, 1, height, width)
-        frames = max(1, _PLANE_PIXELS // (height * width))
-        for eye in range(views):
-            for t in range(0, count, frames):
-                part = slice(t, t + frames)
-                lines = torch.stack([slope[part, eye], offset[part, eye]], dim=2)
-                draw(eyes.rgb[part, eye], lines, foreground[part, eye], alpha[part, eye, 0])
+        self._way.draw(eyes.rgb, slope, offset, foreground, alpha)
         return MatteBatch(alpha, foreground, eyes.start)
-
-
-def draw(pictures: Tensor, lines: Tensor, foreground: Tensor, alpha: Tensor) -> None:
-    """Make foreground and alpha of frames of one eye.
-
-    Args:
-        pictures: uint8 ``[T, 3, H, W]``.
-        lines: float32 ``[T, 4, 2, h, w]``, slope and offset of red, green, blue and alpha, see
-            `Coefficients`.
-        foreground, alpha: floating ``[T, 3, H, W]`` and ``[T, H, W]``, written to, 0..1.
-    """
-    total: Tensor | None = None
-    for channel in range(3):
-        plane = pictures[:, channel].float()
-        _draw_plane(lines[:, channel], plane, foreground[:, channel])
-        total = plane if total is None else total.add_(plane)
-    assert total is not None
-    _draw_plane(lines[:, 3], total, alpha)
-
-
-def _draw_plane(line: Tensor, plane: Tensor, out: Tensor) -> None:
-    full = F.interpolate(line, size=plane.shape[-2:], mode="bilinear")
-    out.copy_(full[:, 1].addcmul_(full[:, 0], plane).clamp_(0, 1))
 
 
 class Shrinker:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from pipeline.contract import MattingSettings, ProcessingSettings
 from pipeline.engines.cuda_graph import cuda_capture
 from pipeline.errors import MachineError
+from pipeline.kernels.choice import way_on
 from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.stages.matting.base import MattingModel
 from pipeline.stages.matting.rvm.base import RvmBase
@@ -72,7 +73,8 @@ def load(
     if problem is None:
         graphs = processing.cuda_graphs == "auto" and device.type == "cuda"
         capture = cuda_capture if graphs else None
-        return DeviceMatting(network, processing.scale_factor, dtype, device, capture)
+        way = way_on(device, processing.kernels)
+        return DeviceMatting(network, processing.scale_factor, dtype, device, capture, way)
     # A property of the code and the weights, not of the moment: it is so in every worker.
     _log.warning("rvm_as_a_whole", reason=problem)
     network = on_device(network, dtype, device)
