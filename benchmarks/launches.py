@@ -1,12 +1,15 @@
 """Counts bytes of memory traffic, kernel launches and waits a frame, stage by stage, without a GPU.
 
     python benchmarks/launches.py [--size 8192x4096] [--chunk N] [--bits 8|10] [--no-graphs]
+        [--torch]
 
 The stages run on meta tensors, which take the ways of a GPU and have no data. Bytes are those that
 each operation reads and writes, as if nothing stayed in a cache. A launch is an operation that is
 no view. A wait is data that the host asks for; it is given zeros, so nothing is mended. What is
-replayed as a CUDA graph is one launch. RVM's network itself is left out, but for its states. What
-is held is a stage's own work and results, without what it was given.
+replayed as a CUDA graph is one launch. RVM's network itself is left out, but for its states. A
+Triton kernel is one launch, which reads and writes each byte once; `--torch` counts what does its
+work where it is not used.
+What is held is a stage's own work and results, without what it was given.
 """
 
 from __future__ import annotations
@@ -28,7 +31,11 @@ from pipeline.contract import ColorTags, EncodingSettings, VideoInfo, VideoSetti
 from pipeline.deliverables.base import make_deliverable
 from pipeline.flow.device_copies import Done, Transfer
 from pipeline.judge.stage import Judge
-from pipeline.pixels.color import YuvFormat, resolve_matrix, yuv_to_rgb
+from pipeline.kernels.by_triton import KernelWay
+from pipeline.kernels.choice import keep, way_on
+from pipeline.kernels.launch import watched
+from pipeline.kernels.way import TORCH
+from pipeline.pixels.color import YuvFormat, resolve_matrix
 from pipeline.pixels.eyes import split
 from pipeline.pixels.layers import Layers
 from pipeline.stages.base import Stage
@@ -133,6 +140,12 @@ class Launches(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._held.setdefault(storage._cdata, (reference, storage.nbytes()))
         held = sum(size for _, size in self._held.values())
         self.counts.peak_bytes = max(self.counts.peak_bytes, held)
+
+    def kernel(self, name: str, read_bytes: int, written_bytes: int) -> None:
+        """See `pipeline.kernels.launch.Watcher`."""
+        self.counts.launches += 1
+        self.counts.read_bytes += read_bytes
+        self.counts.written_bytes += written_bytes
 
     def capture(self, work: Callable[[], None]) -> Callable[[], None]:
         """A double of `pipeline.engines.cuda_graph.cuda_capture`: a replay is one launch."""
@@ -290,18 +303,27 @@ def made_video(width: int, height: int, bits: int) -> VideoInfo:
     )
 
 
-def measure(video: VideoInfo, *, chunk: int = 1, graphs: bool = True) -> dict[str, Counts]:
+def measure(
+    video: VideoInfo, *, chunk: int = 1, graphs: bool = True, kernels: bool = True
+) -> dict[str, Counts]:
     """Counts of one frame in each stage, by the stage's name.
 
     Args:
         chunk: frames in a batch.
         graphs: whether CUDA graphs are used where they can be.
+        kernels: whether Triton's kernels are.
     """
     counter = Launches()
+    keep(META, KernelWay(strict=True) if kernels else TORCH)
+    with watched(counter.kernel):
+        return _measure(counter, video, chunk, graphs)
+
+
+def _measure(counter: Launches, video: VideoInfo, chunk: int, graphs: bool) -> dict[str, Counts]:
     measured = {f"decode, {bits} bits": _decode(counter, video, bits) for bits in (8, 10)}
     settings = VideoSettings()
     capture = counter.capture if graphs else None
-    model = DeviceMatting(_NoNetwork(), None, torch.float16, META, capture)
+    model = DeviceMatting(_NoNetwork(), None, torch.float16, META, capture, way_on(META))
     stereo = Stereo(settings.stereo, waits=True, capture=capture, transfer=counter.transfer)
     stages: list[Stage] = [Matting(model), stereo, Judge()]
     eye, batches = video.eye_shape, [_layers(video, chunk, start * chunk) for start in range(4)]
@@ -335,7 +357,7 @@ def _decode(counter: Launches, video: VideoInfo, bits: int) -> Counts:
     form = YuvFormat(resolve_matrix(video), video.color.full_range, 8 if bits == 8 else 16)
     out = torch.empty(3, height, width, dtype=torch.uint8, device=META)
     with counter.of() as counts:
-        yuv_to_rgb((y, uv[..., 0], uv[..., 1]), form, out)
+        way_on(META).yuv_to_rgb((y, uv[..., 0], uv[..., 1]), form, out)
     return counts
 
 
@@ -360,12 +382,15 @@ def main() -> None:
     parser.add_argument("--chunk", type=int, default=1)
     parser.add_argument("--bits", type=int, choices=(8, 10), default=8, help="of the source")
     parser.add_argument("--no-graphs", action="store_true")
+    parser.add_argument("--torch", action="store_true", help="without Triton's kernels")
     asked = parser.parse_args()
     width, height = map(int, asked.size.split("x"))
     video = made_video(width, height, asked.bits)
     print(f"{asked.size}, {asked.chunk} frames a chunk; of one frame:")
     print(f"{'stage':<32}{'GB read':>9}{'written':>9}{'launches':>10}{'waits':>7}{'GB held':>9}")
-    measured = measure(video, chunk=asked.chunk, graphs=not asked.no_graphs)
+    measured = measure(
+        video, chunk=asked.chunk, graphs=not asked.no_graphs, kernels=not asked.torch
+    )
     for name, counts in measured.items():
         show(name, counts)
     first = [f"decode, {asked.bits} bits", "matting", "stereo", "judge"]

@@ -20,6 +20,7 @@ from pipeline.contract import (
 )
 from pipeline.errors import DeviceError, MachineError, ResourceError
 from pipeline.finish import finish_video
+from pipeline.kernels.choice import way_on
 from pipeline.segment import run_segment
 from pipeline.source.decode import keep_idle_decoders
 from pipeline.stages.base import Stage
@@ -69,7 +70,7 @@ class Pipeline:
         if setup.model is not None:
             torch.set_num_threads(setup.model.processing.intra_op_threads)
             with _named_errors(), self._stages.using(setup.model.stage):
-                pass
+                way_on(self._device, setup.model.processing.kernels)  # tried now, not in a segment
 
     def segment(
         self,

@@ -45,7 +45,7 @@ from orchestrator.doctor.software import (
     version_findings,
 )
 from orchestrator.doctor.trial_process import TrialProcess
-from orchestrator.doctor.trials import LibrariesTrial, OpenTrials, Trials
+from orchestrator.doctor.trials import KernelsTrial, LibrariesTrial, OpenTrials, Trials
 from orchestrator.doctor.weights_here import missing, unreachable, weights_findings
 from orchestrator.machine.devices import Gpu, visible_gpus
 from orchestrator.words import counted, readable_size
@@ -150,6 +150,8 @@ def _codecs(around: Surroundings, on_cpu: Trials, fresh: bool) -> Iterator[Findi
                 opened = _opened(gpu, on_gpu)
                 yield opened
                 if opened.level == "ok":
+                    around.on_step(f"GPU {gpu.number}: comparing kernels with PyTorch")
+                    yield _kernels(gpu, on_gpu)
                     driver = around.asked.driver
                     yield from tries.gpu_findings(
                         gpu,
@@ -191,6 +193,20 @@ def _memory(gpu: Gpu) -> str:
     if gpu.memory_bytes is None:
         return "works; the driver does not tell its memory: limits.vram_gb says what may be used"
     return readable_size(gpu.memory_bytes)
+
+
+def _kernels(gpu: Gpu, trials: Trials) -> Finding:
+    """Whether Triton's kernels work on whole pictures there; PyTorch does what they cannot."""
+    tried = trials.run(KernelsTrial(), LIBRARIES_DEADLINE_S)
+    if tried.outcome == "works":
+        return Finding(gpu_group(gpu), "kernels", "ok", "Triton's give PyTorch's bits")
+    if tried.outcome == "refused":
+        said = f"PyTorch does their work, which is slower: {tried.said}"
+        advice = "a C compiler (apt-get install gcc) is needed; the frames are the same"
+        return Finding(gpu_group(gpu), "kernels", "warning", said, advice)
+    said = f"{tried.outcome}: {tried.said}"
+    advice = "run with processing.kernels: torch"
+    return Finding(gpu_group(gpu), "kernels", "broken", said, advice)
 
 
 def _kept(path: Path, known: Mapping[str, object]) -> Iterator[Finding]:

@@ -23,6 +23,7 @@ from orchestrator.doctor.trials import (
     DiskTrial,
     DriverTrial,
     FormatTrial,
+    KernelsTrial,
     LibrariesTrial,
     ModelTrial,
     ReadTrial,
@@ -67,6 +68,17 @@ def try_libraries(trial: LibrariesTrial, device: torch.device) -> Tried:
         if float(torch.ones(8, device=device).sum()) != 8:
             return Tried("failed", "the GPU cannot add")
     return Tried("works", figures={"ffmpeg": int(major)}, words=words)
+
+
+def try_kernels(trial: KernelsTrial, device: torch.device) -> Tried:
+    """Words: what PyTorch does on the device although there is a kernel for it, and why."""
+    from pipeline.kernels.choice import way_on
+
+    notes = way_on(device).notes
+    if not notes:
+        return Tried("works")
+    said = "; ".join(f"{name}: {reason}" for name, reason in notes.items())
+    return Tried("refused", said, words=notes)
 
 
 def asked_for_its_version(program: str) -> dict[str, str]:
@@ -227,6 +239,8 @@ def do(trial: Trial, device_name: str) -> Tried:
 def _handler(trial: Trial) -> Callable[[Any, torch.device], Tried]:
     if isinstance(trial, LibrariesTrial):
         return try_libraries
+    if isinstance(trial, KernelsTrial):
+        return try_kernels
     if isinstance(trial, DecodeTrial):
         return try_decode
     from orchestrator.doctor import component_trials, read_trial

@@ -21,6 +21,13 @@ class LibrariesTrial:
 
 
 @dataclass(frozen=True, slots=True)
+class KernelsTrial:
+    """Compare Triton's kernels with PyTorch's operations on the device."""
+
+    kind: Literal["kernels"] = "kernels"
+
+
+@dataclass(frozen=True, slots=True)
 class DecodeTrial:
     """Decode a clip to its end, and compare the pictures' brightness with PyAV's.
 
@@ -115,6 +122,7 @@ class WeightsTrial:
 
 Trial = (
     LibrariesTrial
+    | KernelsTrial
     | DecodeTrial
     | ModelTrial
     | FormatTrial

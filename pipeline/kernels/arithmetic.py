@@ -6,8 +6,6 @@ GPU; all else rounds after each operation. `tl.fma` stands where they do that, a
 
 from __future__ import annotations
 
-from typing import Any
-
 import triton
 import triton.language as tl
 
@@ -16,31 +14,31 @@ _ROUNDER = tl.constexpr(12582912.0)
 
 
 @triton.jit
-def weighted(red: Any, green: Any, blue: Any, weights: Any) -> Any:
+def weighted(red, green, blue, weights):
     """Luma of red, green and blue."""
     return tl.fma(blue, weights[2], tl.fma(green, weights[1], red * weights[0]))
 
 
 @triton.jit
-def clamped(value: Any, low: Any, high: Any) -> Any:
+def clamped(value, low, high):
     return tl.minimum(tl.maximum(value, low), high)
 
 
 @triton.jit
-def to_nearest(value: Any) -> Any:
+def to_nearest(value):
     """Rounded to whole numbers, halves to even ones."""
     return (value + _ROUNDER) - _ROUNDER
 
 
 @triton.jit
-def between(start: Any, end: Any, share: Any) -> Any:
+def between(start, end, share):
     """As `torch.lerp`, of tensors."""
     small = tl.abs(share) < 0.5
     return tl.fma(tl.where(small, share, share - 1.0), end - start, tl.where(small, start, end))
 
 
 @triton.jit
-def of_255(level: Any, DIVIDES: tl.constexpr) -> Any:
+def of_255(level, DIVIDES: tl.constexpr):
     """``level / 255``, for which PyTorch multiplies by the reciprocal on a GPU."""
     if DIVIDES:
         return tl.div_rn(level, 255.0)

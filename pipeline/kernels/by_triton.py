@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -64,9 +65,7 @@ class KernelWay(Way):
     def draw(
         self, pictures: Tensor, slope: Tensor, offset: Tensor, foreground: Tensor, alpha: Tensor
     ) -> None:
-        def kernel(*given: Tensor) -> None:
-            draw.draw(*given, self.contraction)  # type: ignore[misc]
-
+        kernel = partial(draw.draw, contraction=self.contraction)
         self._by("draw", kernel, super().draw, pictures, slope, offset, foreground, alpha)
 
     def rgba_planes(

@@ -5,8 +5,6 @@ Planar, semi-planar (NV12, P010) and packed pictures differ in the strides of th
 
 from __future__ import annotations
 
-from typing import Any
-
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -57,26 +55,26 @@ def yuv_to_rgb(
 
 @triton.jit
 def _yuv_to_rgb(
-    y: Any,
-    u: Any,
-    v: Any,
-    out: Any,
-    fine: Any,
-    width: Any,
-    y_strides: Any,
-    u_strides: Any,
-    v_strides: Any,
-    out_strides: Any,
-    fine_strides: Any,
-    luma_line: Any,
-    chroma_line: Any,
-    matrix: Any,
+    y,
+    u,
+    v,
+    out,
+    fine,
+    width,
+    y_strides,
+    u_strides,
+    v_strides,
+    out_strides,
+    fine_strides,
+    luma_line,
+    chroma_line,
+    matrix,
     STEP_Y: tl.constexpr,
     STEP_X: tl.constexpr,
     YCGCO: tl.constexpr,
     FINE: tl.constexpr,
     BLOCK: tl.constexpr,
-) -> None:
+):
     row = tl.program_id(1)
     column = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = column < width
@@ -102,6 +100,6 @@ def _yuv_to_rgb(
 
 
 @triton.jit
-def _loaded(plane: Any, strides: Any, row: Any, column: Any, inside: Any) -> Any:
+def _loaded(plane, strides, row, column, inside):
     at = plane + row * strides[0] + column * strides[1]
     return tl.load(at, mask=inside, other=0).to(tl.float32)

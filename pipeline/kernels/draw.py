@@ -6,7 +6,7 @@ products it adds to the other without rounding it first. `CONTRACTIONS` are what
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import triton
 import triton.language as tl
@@ -60,7 +60,7 @@ def draw(
 
 
 @triton.jit
-def _sum(a: Any, b: Any, c: Any, d: Any, MEAN: tl.constexpr) -> Any:
+def _sum(a, b, c, d, MEAN: tl.constexpr):
     """``a*b + c*d``."""
     if MEAN == 0:
         return a * b + c * d
@@ -71,9 +71,7 @@ def _sum(a: Any, b: Any, c: Any, d: Any, MEAN: tl.constexpr) -> Any:
 
 
 @triton.jit
-def _enlarged(
-    plane: Any, strides: Any, rows: Any, columns: Any, shares: Any, inside: Any, MEAN: tl.constexpr
-) -> Any:
+def _enlarged(plane, strides, rows, columns, shares, inside, MEAN: tl.constexpr):
     """As `torch.nn.functional.interpolate`, bilinear, corners not aligned."""
     found = ()
     for row in tl.static_range(2):
@@ -85,7 +83,7 @@ def _enlarged(
 
 
 @triton.jit
-def _on_line(slope: Any, level: Any, offset: Any, LINE: tl.constexpr) -> Any:
+def _on_line(slope, level, offset, LINE: tl.constexpr):
     if LINE:
         return clamped(tl.fma(slope, level, offset), 0.0, 1.0)
     else:
@@ -94,24 +92,24 @@ def _on_line(slope: Any, level: Any, offset: Any, LINE: tl.constexpr) -> Any:
 
 @triton.jit
 def _draw(
-    pictures: Any,
-    slope: Any,
-    offset: Any,
-    foreground: Any,
-    alpha: Any,
-    eyes: Any,
-    width: Any,
-    low_size: Any,
-    p_strides: Any,
-    s_strides: Any,
-    o_strides: Any,
-    f_strides: Any,
-    a_strides: Any,
-    steps: Any,
+    pictures,
+    slope,
+    offset,
+    foreground,
+    alpha,
+    eyes,
+    width,
+    low_size,
+    p_strides,
+    s_strides,
+    o_strides,
+    f_strides,
+    a_strides,
+    steps,
     MEAN: tl.constexpr,
     LINE: tl.constexpr,
     BLOCK: tl.constexpr,
-) -> None:
+):
     frame = (tl.program_id(2) // eyes).to(tl.int64)
     eye = (tl.program_id(2) % eyes).to(tl.int64)
     row = tl.program_id(1)

@@ -6,7 +6,6 @@ A picture of two eyes is never put together: each program looks up the eye that 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import triton
@@ -62,7 +61,7 @@ def divides(device: torch.device) -> int:
 
 
 @triton.jit
-def places(picture: Any, geometry: Any, frame: Any, row: Any, column: Any) -> Any:
+def places(picture, geometry, frame, row, column):
     """Pointers to the first plane's pixels of the whole picture, at a row and some columns."""
     is_below = row >= geometry[0]
     is_right = column >= geometry[1]
@@ -75,13 +74,13 @@ def places(picture: Any, geometry: Any, frame: Any, row: Any, column: Any) -> An
 
 @triton.jit
 def colour(
-    at: Any,
-    fine_at: Any,
-    inside: Any,
+    at,
+    fine_at,
+    inside,
     BYTES: tl.constexpr,
     FINE: tl.constexpr,
     DIVIDES: tl.constexpr,
-) -> Any:
+):
     """A plane's pixels in 0..1, with what 8 bits left out of them (`pipeline.pixels.fine`)."""
     value = tl.load(at, mask=inside, other=0).to(tl.float32)
     if BYTES:

@@ -1,13 +1,13 @@
 """Planes for encoders in one launch a batch: with alpha, over one colour, or with packed mattes.
 
-See `pipeline.pixels.color`, `screen` and `alphapack`, whose numbers these are. A program makes cells
-of two by two pixels: four of luma, and of alpha, and one of each chroma plane.
+See `pipeline.pixels.color`, `screen` and `alphapack`, whose numbers these are. A program makes
+cells of two by two pixels: four of luma, and of alpha, and one of each chroma plane.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import triton
@@ -132,15 +132,13 @@ def _form(form: YuvFormat) -> tuple[tuple[float, ...], ...]:
 
 
 @triton.jit
-def _half(cell: Any) -> Any:
+def _half(cell):
     """The mean of two by two pixels, row by row."""
     return ((cell[0] + cell[2]) + (cell[1] + cell[3])) * 0.25
 
 
 @triton.jit
-def _put(
-    at: Any, value: Any, inside: Any, most: Any, DEEP: tl.constexpr, HIGH: tl.constexpr
-) -> None:
+def _put(at, value, inside, most, DEEP: tl.constexpr, HIGH: tl.constexpr):
     """Samples that a half was added to, cut off to whole ones; with HIGH in the high bits."""
     sample = clamped(value, 0.0, most[0]).to(tl.int32)
     if DEEP:
@@ -153,20 +151,20 @@ def _put(
 
 @triton.jit
 def _put_chroma(
-    out: Any,
-    mean: Any,
-    kw: Any,
-    row: Any,
-    column: Any,
-    height: Any,
-    width: Any,
-    cb_line: Any,
-    cr_line: Any,
-    most: Any,
-    inside: Any,
+    out,
+    mean,
+    kw,
+    row,
+    column,
+    height,
+    width,
+    cb_line,
+    cr_line,
+    most,
+    inside,
     DEEP: tl.constexpr,
     SEMI_PLANAR: tl.constexpr,
-) -> None:
+):
     """U and V of the means of cells, behind the luma of a picture."""
     low_y = weighted(mean[0], mean[1], mean[2], kw)
     cb = (mean[2] - low_y) * cb_line[0] + cb_line[1]
@@ -183,26 +181,26 @@ def _put_chroma(
 
 @triton.jit
 def _transparent(
-    rgb: Any,
-    alpha: Any,
-    fine: Any,
-    out: Any,
-    height: Any,
-    width: Any,
-    seen: Any,
-    behind: Any,
-    rest: Any,
-    kw: Any,
-    luma_line: Any,
-    cb_line: Any,
-    cr_line: Any,
-    most: Any,
+    rgb,
+    alpha,
+    fine,
+    out,
+    height,
+    width,
+    seen,
+    behind,
+    rest,
+    kw,
+    luma_line,
+    cb_line,
+    cr_line,
+    most,
     BYTES: tl.constexpr,
     FINE: tl.constexpr,
     DIVIDES: tl.constexpr,
     DEEP: tl.constexpr,
     BLOCK: tl.constexpr,
-) -> None:
+):
     frame = tl.program_id(2)
     cell_row = tl.program_id(1)
     cell = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -257,21 +255,21 @@ def _transparent(
 
 @triton.jit
 def _over(
-    rgb: Any,
-    alpha: Any,
-    fine: Any,
-    out: Any,
-    height: Any,
-    width: Any,
-    seen: Any,
-    behind: Any,
-    rest: Any,
-    screen: Any,
-    kw: Any,
-    luma_line: Any,
-    cb_line: Any,
-    cr_line: Any,
-    most: Any,
+    rgb,
+    alpha,
+    fine,
+    out,
+    height,
+    width,
+    seen,
+    behind,
+    rest,
+    screen,
+    kw,
+    luma_line,
+    cb_line,
+    cr_line,
+    most,
     BYTES: tl.constexpr,
     FINE: tl.constexpr,
     DIVIDES: tl.constexpr,
@@ -279,7 +277,7 @@ def _over(
     AS_RGB: tl.constexpr,
     SEMI_PLANAR: tl.constexpr,
     BLOCK: tl.constexpr,
-) -> None:
+):
     frame = tl.program_id(2)
     cell_row = tl.program_id(1)
     cell = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -336,26 +334,26 @@ def _over(
 
 @triton.jit
 def _packed(
-    rgb: Any,
-    mattes: Any,
-    written: Any,
-    out: Any,
-    height: Any,
-    width: Any,
-    seen: Any,
-    half: Any,
-    kw: Any,
-    luma_line: Any,
-    cb_line: Any,
-    cr_line: Any,
-    most: Any,
+    rgb,
+    mattes,
+    written,
+    out,
+    height,
+    width,
+    seen,
+    half,
+    kw,
+    luma_line,
+    cb_line,
+    cr_line,
+    most,
     BYTES: tl.constexpr,
     FINE: tl.constexpr,
     DIVIDES: tl.constexpr,
     DEEP: tl.constexpr,
     SEMI_PLANAR: tl.constexpr,
     BLOCK: tl.constexpr,
-) -> None:
+):
     frame = tl.program_id(2)
     cell_row = tl.program_id(1)
     cell = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)

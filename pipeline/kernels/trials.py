@@ -128,7 +128,7 @@ def drawn(noise: Noise, kind: torch.dtype, size: tuple[int, int] = (_HEIGHT + 1,
     height, width = size
     whole = noise.levels(2, 3, height, 2 * width)
     pictures = whole.view(2, 3, height, 2, width).permute(0, 3, 1, 2, 4)
-    slope, offset = (noise.lines(2, 2, 4, height // 5, width // 6) for _ in range(2))
+    slope, offset = (noise.lines(2, 2, 4, height // 5 + 1, width // 6 + 1) for _ in range(2))
     slope = slope / 255
 
     def made(way: Way) -> tuple[Tensor, ...]:

@@ -15,6 +15,7 @@ from orchestrator.doctor.trials import (
     DiskTrial,
     DriverTrial,
     FormatTrial,
+    KernelsTrial,
     LibrariesTrial,
     ModelTrial,
     ReadTrial,
@@ -46,6 +47,8 @@ def good(device: int | str, trial: Trial) -> Tried:
             program = "/site-packages/imageio_ffmpeg/binaries/ffmpeg"
             words = {"libavcodec": "/usr/lib/libavcodec.so.62", "ffmpeg": "9.0", "program": program}
             return Tried("works", figures={"ffmpeg": 8}, words=words)
+        case KernelsTrial():
+            return Tried("works")
         case DecodeTrial():
             return Tried("works", words={"decoder": "CPU" if device == "cpu" else "NVDEC"})
         case DiskTrial():

@@ -26,6 +26,7 @@ from orchestrator.doctor.trials import (
     DecodeTrial,
     DiskTrial,
     DriverTrial,
+    KernelsTrial,
     LibrariesTrial,
     Trial,
     Tried,
@@ -86,11 +87,29 @@ def test_a_good_machine_with_a_gpu(machine: Machine) -> None:
     assert sum(isinstance(trial, DecodeTrial) for trial in on_gpu) == 4 * 2 * 3
 
 
-def breaks(kind: type[Trial], tried: Tried, device: int | str = "cpu") -> Callable[..., object]:
+def breaks(kind: type[Trial], tried: Tried, device: int | str = "cpu") -> Answer:
     def answer(where: int | str, trial: Trial) -> Tried | None:
         return tried if isinstance(trial, kind) and where == device else None
 
     return answer
+
+
+@pytest.mark.parametrize(
+    ("tried", "level", "said", "advice"),
+    [
+        (Tried("works"), "ok", "PyTorch's bits", ""),
+        (Tried("refused", "draw: no compiler"), "warning", "slower: draw: no compiler", "gcc"),
+        (Tried("crashed", "SIGSEGV"), "broken", "crashed: SIGSEGV", "processing.kernels: torch"),
+    ],
+)
+def test_kernels_that_a_gpu_cannot_have_are_told(
+    machine: Machine, tried: Tried, level: str, said: str, advice: str
+) -> None:
+    machine = replace(machine.with_gpu(), answer=breaks(KernelsTrial, tried, 0))
+    found = the(findings(machine), "kernels")
+    assert found.level == level
+    assert said in found.said
+    assert advice in found.advice
 
 
 def clip_breaks(part: str, tried: Tried, device: int | str) -> Callable[..., object]:

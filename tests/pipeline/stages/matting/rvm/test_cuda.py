@@ -22,8 +22,8 @@ from structlog.testing import capture_logs
 from torch import Tensor, nn
 
 from pipeline.engines.cuda_graph import Capture, capture_lock
+from pipeline.pixels import lines
 from pipeline.pixels.batches import EyeBatch
-from pipeline.stages.matting.rvm import cuda as rvm_device
 from pipeline.stages.matting.rvm.coefficients import parts_problem
 from pipeline.stages.matting.rvm.cuda import DeviceMatting, Shrinker, on_device
 from tests.pipeline.stages.matting.rvm.test_network import NUM_FRAMES, clip, directly, make_network
@@ -76,7 +76,7 @@ def matte(model: DeviceMatting, rgb: Tensor, chunk: int) -> tuple[Tensor, Tensor
 def test_it_gives_what_the_network_gives(
     eyes: int, height: int, width: int, ratio: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rvm_device, "_PLANE_PIXELS", 2 * height * width)  # two frames at once
+    monkeypatch.setattr(lines, "_PLANE_PIXELS", 2 * height * width)  # two frames at once
     rgb = clip(eyes, height, width)
     expected = directly(make_network(), rgb, ratio)
     assert float(expected[0].std()) > 0.02  # not all one colour
