@@ -42,7 +42,7 @@ from pipeline.errors import EncodeError
 from pipeline.stages.matting.rvm.facts import RvmOptions
 from pipeline.stages.matting.sam2.facts import Sam2Options
 from tests.nvenc import NO_NVENC
-from tests.orchestrator.machines import GOOD_LIMITS, L4, Machine, good
+from tests.orchestrator.machines import GOOD_LIMITS, L4, Answer, Machine, good
 
 CHROMA = MattingSettings(model="chroma")
 NEW_DRIVER = Driver("580.65", (13, 2))
@@ -259,12 +259,12 @@ def test_a_driver_that_does_not_answer_holds_nobody(
 ) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     hung = Tried("hung", "it did not end within 30 s")
-    machine.answer = breaks(DriverTrial, hung)  # type: ignore[assignment]
+    machine.answer = breaks(DriverTrial, hung)
     around = here(open_trials=machine.around().open_trials)
     assert (around.gpus, around.asked.trouble) == ([], "hung: it did not end within 30 s")
     told = {"gpus": TypeAdapter(list[Gpu]).dump_json([L4]).decode()}
     told["driver"] = TypeAdapter(Driver).dump_json(NEW_DRIVER).decode()
-    machine.answer = breaks(DriverTrial, Tried("works", words=told))  # type: ignore[assignment]
+    machine.answer = breaks(DriverTrial, Tried("works", words=told))
     around = here(open_trials=machine.around().open_trials)
     assert (around.gpus, around.asked.driver) == ([L4], NEW_DRIVER)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
