@@ -58,8 +58,10 @@ def preview_frames(
         torch.set_num_threads(settings.processing.intra_op_threads)
 
     def reader() -> Reader:
-        threads = settings.processing.decode_threads
-        return open_reader(video, index, device, threads=threads)
+        processing = settings.processing
+        return open_reader(
+            *(video, index, device), threads=processing.decode_threads, kernels=processing.kernels
+        )
 
     set_threads()
     chain = Chain.of(settings, device)

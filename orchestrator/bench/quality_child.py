@@ -71,7 +71,10 @@ def judge(asked: Asked, device_name: str) -> Found:
     if chain.shape(video.eye_shape) != video.eye_shape:
         raise SettingsError("a stage changes the size of the picture", "leave it out")
     index = index_of(video, Path(job.index_path))
-    reader = open_reader(video, index, device, threads=settings.processing.decode_threads)
+    processing = settings.processing
+    reader = open_reader(
+        *(video, index, device), threads=processing.decode_threads, kernels=processing.kernels
+    )
     prepared = chain.prepare(ClipReader(job, reader))
     truth = true_alpha(Path(asked.truth))
     measures = AlphaMeasures()

@@ -52,7 +52,10 @@ def try_each(trial: ModelTrial, device: torch.device, folder: Path) -> list[Trie
     start = first.start_frame
     stop = min(video.num_frames, start + (first.max_frames or video.num_frames))
     frames = samples(start, max(stop, start + 1), [int(key) for key in index.keyframes])
-    reader = open_reader(video, index, device, threads=first.processing.decode_threads)
+    processing = first.processing
+    reader = open_reader(
+        *(video, index, device), threads=processing.decode_threads, kernels=processing.kernels
+    )
     tried: list[Tried] = []
     for settings in trial.candidates:
         settings = replace(settings, prompts_sha256=None)

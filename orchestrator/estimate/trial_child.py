@@ -129,6 +129,7 @@ def measure(request: StageRequest, folder: Path, device_name: str) -> Stages:
         device,
         threads=settings.processing.decode_threads,
         fine=needs_fine(video, settings),
+        kernels=settings.processing.kernels,
     )
     prepared = chain.prepare(ClipReader(job, reader))
     seen = time.perf_counter()

@@ -10,6 +10,7 @@ import torch
 from structlog.testing import capture_logs
 from torch import Tensor
 
+from pipeline.contract import SegmentJob
 from pipeline.kernels import by_triton, choice, colour_in, draw, planes_out, trials
 from pipeline.kernels.by_triton import KernelWay
 from pipeline.kernels.choice import keep, tried_way, way_on
@@ -17,6 +18,12 @@ from pipeline.kernels.draw import CONTRACTIONS
 from pipeline.kernels.trials import Noise, Trial
 from pipeline.kernels.way import TORCH, Way
 from pipeline.pixels.color import YuvFormat
+from pipeline.segment import run_segment
+from pipeline.source.video_info import read_video
+from pipeline.stages.chain import Chain
+from tests.clips import X264, ClipSpec
+from tests.render import chroma_settings
+from tests.shared_runs import GetClip
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -153,6 +160,21 @@ def test_every_kernel_compiles_for_a_gpu_and_contracts_only_what_it_says(
         assert assembly.count("fma.rn.f32") % least == 0 or each.name == "draw", each.name
         assert assembly.count("fma.rn.f32") >= least, each.name
         assert "div.full" not in assembly
+
+
+def test_a_segment_tells_what_was_left_to_pytorch(clip: GetClip, tmp_path: Path) -> None:
+    """As a finding of a source that the report does not know, which becomes a note."""
+    keep(CPU, KernelWay(dict.fromkeys(("yuv_to_rgb", "rgba_planes"), "no C compiler")))
+    index_path = tmp_path / "index.json"
+    video = read_video(clip(ClipSpec("h264.mp4", X264)), index_path, "sbs")
+    settings = chroma_settings()
+    job = SegmentJob(video, settings, 0, 0, 3, str(index_path), str(tmp_path))
+    found = run_segment(job, Chain.of(settings, CPU), CPU).findings
+    told = [(each.kind, each.detail) for each in found if each.source == "kernels"]
+    assert told == [
+        ("yuv_to_rgb by PyTorch", "no C compiler"),
+        ("rgba_planes by PyTorch", "no C compiler"),
+    ]
 
 
 def test_launches_are_counted_and_tensors_without_memory_launch_nothing() -> None:
