@@ -18,6 +18,7 @@ from orchestrator.commands.bench import bench
 from orchestrator.commands.config import config
 from orchestrator.commands.demo import demo
 from orchestrator.commands.doctor import doctor
+from orchestrator.commands.enhance import enhance
 from orchestrator.commands.gates import gates
 from orchestrator.commands.logs import logs
 from orchestrator.commands.models import models
@@ -61,7 +62,7 @@ class Commands(click.Group):
             status = error.exit_code
         except (click.Abort, KeyboardInterrupt):
             if self._chosen != "logs":  # for `logs -f` it is the way to end
-                goes_on = self._chosen == "run"
+                goes_on = self._chosen in ("run", "enhance")
                 _complain("stopped", "the same command resumes the run" if goes_on else "")
             status = STOPPED
         except VrmatteError as error:
@@ -130,7 +131,7 @@ def main() -> None:
 
 
 for command in (
-    *(bench, config, demo, doctor, gates, logs, models, preview, report, run, status),
+    *(bench, config, demo, doctor, enhance, gates, logs, models, preview, report, run, status),
     verify,
 ):
     main.add_command(command)

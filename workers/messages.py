@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from pipeline.contract import (
     AS_ASKED,
+    NO_MODEL,
     Concession,
     FinishJob,
     MattingSettings,
@@ -29,7 +30,10 @@ MOST_LOADED = 2
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """All that decides what is loaded: the same for two videos means one model for both."""
+    """All that decides what is loaded: the same for two videos means one model for both.
+
+    Its model is `NO_MODEL` where the chain has no matting.
+    """
 
     matting: MattingSettings
     processing: ProcessingSettings
@@ -40,7 +44,7 @@ class ModelChoice:
         for choice in chosen_stages(settings):
             if choice.stage == "matting":
                 return cls(choice.settings.matting, choice.settings.processing)
-        raise ValueError("these settings ask for no matting")
+        return cls(MattingSettings(model=NO_MODEL), ProcessingSettings())
 
     @property
     def stage(self) -> StageChoice:

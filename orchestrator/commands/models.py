@@ -18,12 +18,13 @@ def models() -> None:
 @models.command("list")
 def list_models() -> None:
     """Name the models that can be chosen."""
-    from pipeline.contract import MattingSettings
+    from pipeline.contract import NO_MODEL, MattingSettings
     from pipeline.errors import SettingsError
     from pipeline.stages.matting.catalogue import AUTO, MODELS, candidates
 
     chosen = [each.model for each in candidates(MattingSettings(model=AUTO))]
     click.echo(f"{AUTO:8} the first of {', '.join(chosen)} that suits the video; the default")
+    click.echo(f"{NO_MODEL:8} {MODELS[NO_MODEL].description}")
     for name in MODELS.names():
         try:
             row = MODELS[name]

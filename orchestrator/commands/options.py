@@ -51,6 +51,17 @@ class Gpus(click.ParamType[Any]):
         return [int(number) for number in numbers]
 
 
+class Times(click.ParamType[Any]):
+    """How many times larger pictures become."""
+
+    name = "2|4"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if str(value) not in ("2", "4"):
+            self.fail(f"{value!r} is neither 2 nor 4", param, ctx)
+        return int(value)
+
+
 class Names(click.ParamType[Any]):
     name = "NAME,NAME"
 
@@ -95,11 +106,13 @@ def prompting(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def overrides(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The options that were given, as settings."""
+    """The options that were given, as settings: by their names, or as ``group.key``."""
     found: dict[str, dict[str, Any]] = {}
     for option, value in options.items():
         if value is not None and value != ():
-            group, key = OPTION_KEYS[option]
+            group, _, key = option.partition(".")
+            if not key:
+                group, key = OPTION_KEYS[option]
             found.setdefault(group, {})[key] = value
     return found
 

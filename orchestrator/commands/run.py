@@ -17,6 +17,7 @@ from orchestrator.commands.options import (
     QUALITIES,
     FormatName,
     Gpus,
+    Times,
     interrupted_by,
     lasting_console,
     prompting,
@@ -50,6 +51,11 @@ if TYPE_CHECKING:
     multiple=True,
     type=FormatName(),
     help="Format to make; may be given several times.",
+)
+@click.option(
+    "--enhance",
+    type=Times(),
+    help="Make the pictures so many times as wide and high.",
 )
 @click.option(
     "--name",

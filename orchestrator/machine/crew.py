@@ -13,7 +13,7 @@ from orchestrator.machine.model_memory import further_bytes
 from orchestrator.machine.segment_memory import Share, pytorch_bytes, share, weights_bytes
 from orchestrator.out.folder import OutFolder
 from orchestrator.settings.settings import Settings
-from pipeline.contract import VideoSettings
+from pipeline.contract import NO_MODEL, VideoSettings
 from workers.messages import ModelChoice, WorkerSetup
 from workers.telemetry import gpu_memory_used
 
@@ -112,7 +112,7 @@ def crew_of(
             worker: WorkerSetup(
                 device=device,
                 lanes=lanes,
-                model=next(iter(choices)) if len(choices) == 1 else None,
+                model=_only(choices),
                 log_path=str(out.logs / _log_name(worker, device)),
                 log_level=settings.logging.level,
                 ram_bytes=limit.ram_bytes,
@@ -181,3 +181,9 @@ def memory_limit(settings: Settings, workers: int) -> Share:
 
 def _log_name(worker: int, device: int | str) -> str:
     return f"cpu{worker}.jsonl" if device == "cpu" else f"gpu{device}.jsonl"
+
+
+def _only(choices: set[ModelChoice]) -> ModelChoice | None:
+    """The model that all videos have, to be loaded at once; None: they differ, or have none."""
+    [first, *others] = choices
+    return None if others or first.matting.model == NO_MODEL else first

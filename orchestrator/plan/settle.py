@@ -10,7 +10,8 @@ Each set of settings (`settle_settings`), before any video is read:
 2. Prompts get whole paths and are read once, after models that follow none were refused: a mistake
    for all videos ends the command before hours of probing.
 3. Where a model's code and weights are from, if several sources have them. It may ask the network.
-4. The engine follows from the model and the kind of device.
+4. The engine follows from the model and the kind of device, and so does the precision in which
+   pictures are made larger.
 5. What adaptive scaling needs is checked when all that contradicts it is known.
 6. The quality becomes the encoders' numbers. It changes no other decision.
 7. The chain of stages is checked: each stage, and each format, finds the layers that it needs.
@@ -22,10 +23,11 @@ Each video, after its probe:
 
 Each video (`VideoSettler.settle`), with its range and its model:
 
-10. The formats that can be made of it, and the encoder, by a trial with the size of its pictures; a
+10. How much its frames are calmed before they are made larger, by what they cost in its file.
+11. The formats that can be made of it, and the encoder, by a trial with the size of its pictures; a
    video that no encoder takes is refused before costlier questions.
-11. Chunks that fit into a memory limit, which depend on the encoders' memory.
-12. The network's size. Last, because its trial runs with all of the above, and its record in OUT is
+12. Chunks that fit into a memory limit, which depend on the encoders' memory.
+13. The network's size. Last, because its trial runs with all of the above, and its record in OUT is
    named by their fingerprint.
 
 The run (`settle_lanes`), after its plan: the lanes of each worker, by a trial of the video with
@@ -35,7 +37,7 @@ most work. Lanes never change a frame, so nothing depends on them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.estimate.choose_lanes import Lanes, choose_lanes
@@ -56,6 +58,7 @@ from pipeline.encode.nvenc_trial import Nvenc
 from pipeline.engines.choice import settled_engine
 from pipeline.errors import InputError
 from pipeline.stages.catalogue import output_video
+from pipeline.stages.enhance.choice import settled_denoise, settled_enhancement
 from pipeline.stages.matting.catalogue import AUTO, facts_of
 
 #: Decides what is open in the options of models.
@@ -86,7 +89,10 @@ def settle_settings(
     if matting.model != AUTO:
         processing = settled_engine(processing, facts_of(matting).engines, device_kind)
     require_scalable(settings)
-    settings = settings.model_copy(update={"matting": matting, "processing": processing})
+    enhance = settled_enhancement(settings.enhance, device_kind)
+    settings = settings.model_copy(
+        update={"matting": matting, "processing": processing, "enhance": enhance}
+    )
     settings = spelled_out(settings)
     require_layers(video_settings(settings))
     require_objects(video_settings(settings))
@@ -136,6 +142,7 @@ class VideoSettler:
             MachineError: the trial of the network failed.
             DiskError: the network's size cannot be recorded.
         """
+        settings = replace(settings, enhance=settled_denoise(settings.enhance, info))
         shown = output_video(info, settings)
         settings = with_encoder(shown, settings, self.nvenc)
         settings = fitted(info, settings, self.limit, self.on_gpu)

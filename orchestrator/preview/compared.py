@@ -11,6 +11,7 @@ from orchestrator.preview.drawn import Lacking, compared_sheet, write_sheet
 from orchestrator.preview.frames import chosen_frames
 from orchestrator.preview.request import Preview
 from orchestrator.settings.settings import Settings
+from pipeline.contract import NO_MODEL
 from pipeline.errors import MachineError, SettingsError, VrmatteError
 from pipeline.stages.matting.catalogue import AUTO, MODELS, facts_of, model_problems
 
@@ -23,9 +24,9 @@ def require_models(names: Sequence[str], settings: Settings) -> None:
             and no model follows them.
     """
     for number, name in enumerate(names):
-        if name == AUTO:
+        if name in (AUTO, NO_MODEL):
             raise SettingsError(
-                f"--compare: {AUTO} is no model, it chooses one",
+                f"--compare: {name} is no model",
                 f"name models: {', '.join(MODELS.names())}",
             )
         if name in names[:number]:

@@ -14,6 +14,7 @@ from orchestrator.plan.settle import settle_lanes
 from orchestrator.run.context import RunContext, Work
 from pipeline.contract import MattingSettings, VideoSettings
 from pipeline.errors import MachineError, SettingsError
+from pipeline.stages.enhance.weights import fetch as fetch_upscaler
 from pipeline.stages.matting.catalogue import helper_keys_of, without_weights
 from pipeline.text import printable
 from workers.messages import ModelChoice
@@ -85,6 +86,10 @@ def refuse(ctx: RunContext, work: Work) -> None:
         wanted += dict.fromkeys(
             each.settings for each in ctx.per_file.wanted.values() if not each.candidates
         )
+    for enhance in dict.fromkeys(settings.enhance for settings in wanted):
+        if enhance.scale > 1:
+            with ctx.around.progress.status(f"looking for the weights of {enhance.model}"):
+                fetch_upscaler(enhance)
     needed = dict.fromkeys(ModelChoice.of(settings).matting for settings in wanted)
     for matting in needed:
         with ctx.around.progress.status(f"looking for the model {matting.model}"):

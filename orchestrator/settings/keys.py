@@ -22,6 +22,7 @@ from orchestrator.settings.groups import (
 from orchestrator.settings.matting_group import MattingGroup
 from pipeline.contract import (
     EncodingSettings,
+    EnhanceSettings,
     ProcessingSettings,
     StereoSettings,
     StreamingSettings,
@@ -37,6 +38,7 @@ GROUPS: Mapping[str, type[Any]] = {
     "processing": ProcessingSettings,
     "matting": MattingGroup,
     "stereo": StereoSettings,
+    "enhance": EnhanceSettings,
     "encoding": EncodingSettings,
     "recovery": RecoverySettings,
     "limits": LimitSettings,

@@ -12,6 +12,7 @@ OPTION_KEYS: Mapping[str, tuple[str, str]] = {
     "dlc_parts": ("matting", "dlc_bodyparts"),
     "dlc_likelihood": ("matting", "dlc_likelihood"),
     "formats": ("output", "formats"),
+    "enhance": ("enhance", "scale"),
     "name": ("output", "name"),
     "sidecar": ("output", "sidecar"),
     "local_folder": ("output", "local_folder"),

@@ -44,6 +44,36 @@ PRESETS: Mapping[str, Preset] = {
         "HEVC with alpha, for Safari, iOS, visionOS and Keynote",
         {"output": {"formats": ["hevc-alpha"]}},
     ),
+    "theater_small": Preset(
+        "the whole picture twice as large, as faithful as can be, fast",
+        {
+            "matting": {"model": "none"},
+            "output": {"formats": ["video"]},
+            "enhance": {"scale": 2},
+        },
+    ),
+    "theater_medium": Preset(
+        "the whole picture twice as large, steadied in time, a little sharper",
+        {
+            "matting": {"model": "none"},
+            "output": {"formats": ["video"]},
+            "enhance": {"scale": 2, "denoise": "auto", "stabilise": 1, "sharpen": 0.2},
+        },
+    ),
+    "theater_large": Preset(
+        "the whole picture four times as large, steadied in time, sharper, with some grain",
+        {
+            "matting": {"model": "none"},
+            "output": {"formats": ["video"]},
+            "enhance": {
+                "scale": 4,
+                "denoise": "auto",
+                "stabilise": 2,
+                "sharpen": 0.3,
+                "grain": 0.2,
+            },
+        },
+    ),
     "fast": Preset(
         "a first look: WebM, encoded fast and coarsely; the matte is the same",
         {"output": {"formats": ["webm"]}, "encoding": {"quality": "draft"}},

@@ -45,6 +45,7 @@ from orchestrator.settings.yaml_file import (
 from pipeline.contract import (
     AdaptiveScaling,
     EncodingSettings,
+    EnhanceSettings,
     KeepOut,
     Layout,
     MattingSettings,
@@ -81,6 +82,7 @@ class Settings(BaseModel):
     processing: ProcessingSettings = ProcessingSettings()
     matting: Annotated[MattingSettings, Flat] = DEFAULT_MATTING
     stereo: StereoSettings = StereoSettings()
+    enhance: EnhanceSettings = EnhanceSettings()
     encoding: EncodingSettings = EncodingSettings()
     recovery: RecoverySettings = RecoverySettings()
     limits: LimitSettings = LimitSettings()
@@ -107,6 +109,7 @@ def video_settings(settings: Settings) -> VideoSettings:
         processing=settings.processing,
         matting=narrowed(settings.matting),
         stereo=settings.stereo,
+        enhance=settings.enhance,
         encoding=settings.encoding,
     )
 

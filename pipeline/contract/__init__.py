@@ -7,9 +7,10 @@ file, because the pipeline obeys them; the settings file that a person writes
 
 from pipeline.contract.edges import AS_MATTED, EdgeSettings, KeepOut
 from pipeline.contract.encoding import EncodingSettings
+from pipeline.contract.enhance import AS_SOURCE, EnhanceSettings
 from pipeline.contract.fingerprint import PIXEL_VERSION
 from pipeline.contract.jobs import AS_ASKED, Concession, FinishJob, SegmentJob
-from pipeline.contract.matting import OPTIONS_CLASS, MattingSettings, ModelOptions
+from pipeline.contract.matting import NO_MODEL, OPTIONS_CLASS, MattingSettings, ModelOptions
 from pipeline.contract.processing import AdaptiveScaling, AutoOrOff, ProcessingSettings
 from pipeline.contract.results import Finding, OutputFile, SegmentResult
 from pipeline.contract.settings import AudioMode, VideoSettings
@@ -34,6 +35,8 @@ from pipeline.contract.video import (
 __all__ = [
     "AS_ASKED",
     "AS_MATTED",
+    "AS_SOURCE",
+    "NO_MODEL",
     "OPTIONS_CLASS",
     "PIXEL_VERSION",
     "AdaptiveScaling",
@@ -47,6 +50,7 @@ __all__ = [
     "Crop",
     "EdgeSettings",
     "EncodingSettings",
+    "EnhanceSettings",
     "EyeShape",
     "Finding",
     "FinishJob",

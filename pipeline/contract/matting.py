@@ -53,6 +53,10 @@ def _write_options(options: tuple[ModelOptions, ...]) -> dict[str, Any]:
     return {each.prefix: TypeAdapter(type(each)).dump_python(each, mode="json") for each in options}
 
 
+#: In place of a model's name: nobody is cut out.
+NO_MODEL = "none"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MattingSettings:
     """Which model cuts the subject out, its options, and what is corrected of its matte.

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pipeline.contract.encoding import EncodingSettings
-from pipeline.contract.fingerprint import NO_PIXELS, pixel_fingerprint
+from pipeline.contract.enhance import AS_SOURCE, EnhanceSettings
+from pipeline.contract.fingerprint import NO_PIXELS, PIXELS_UNLESS_DEFAULT, pixel_fingerprint
 from pipeline.contract.matting import MattingSettings
 from pipeline.contract.processing import ProcessingSettings
 from pipeline.contract.stereo import StereoSettings
@@ -42,6 +43,7 @@ class VideoSettings:
     processing: ProcessingSettings = field(default_factory=ProcessingSettings)
     matting: MattingSettings = field(default_factory=MattingSettings)
     stereo: StereoSettings = field(default_factory=StereoSettings)
+    enhance: EnhanceSettings = field(default=AS_SOURCE, metadata=PIXELS_UNLESS_DEFAULT)
     encoding: EncodingSettings = field(default_factory=EncodingSettings)
     prompts_sha256: str | None = None
     per_object: bool = field(default=False, metadata=NO_PIXELS)

@@ -209,6 +209,25 @@ TIFF = Format(
 )
 
 
+VIDEO = Format(
+    name="video",
+    factory="pipeline.deliverables.video:Video",
+    description="opaque MP4 of the whole picture",
+    for_whom="for every player: nothing is cut out",
+    ending="_enhanced.mp4",
+    codec=None,
+    alpha=None,
+    sound=MP4_SOUND,
+    encoder_memory=_memory_by_codec,
+    # A whole picture of a camera, against the VP9 matte of a subject in it.
+    size=RelativeSize(4.0),
+    sidecar="opaque",
+    bits=_bits_by_codec,
+    mastering=_mastering_by_codec,
+    needs=frozenset({"rgb"}),
+)
+
+
 class FormatCatalogue(Catalogue[Format]):
     """The formats; by ``NAME.NUMBER`` also the row of a file that shows one object alone."""
 
@@ -225,7 +244,7 @@ FORMATS = FormatCatalogue(
     "format",
     "vrmatte.deliverables",
     Format,
-    (WEBM, GREENSCREEN, ALPHAPACK, MATTE, PRORES, HEVC_ALPHA, TIFF),
+    (WEBM, GREENSCREEN, ALPHAPACK, MATTE, PRORES, HEVC_ALPHA, TIFF, VIDEO),
 )
 
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.errors import EncodeError
-from pipeline.files.disk import writing
+from pipeline.files.disk import force_folder, writing
 from pipeline.files.publish import file_digest, publish
 
 #: What a copy holds of a file at a time.
@@ -32,6 +32,10 @@ def segment_drafts(targets: Sequence[Path], own_folder: Path | None) -> Iterator
     Raises:
         DiskError: the disk takes no files.
     """
+    with writing(targets[0]):
+        # Nothing that was prepared may have made it. What is above it, a volume's, must be there.
+        targets[0].parent.mkdir(exist_ok=True)
+        force_folder(targets[0].parent)
     if own_folder is None:
         drafts = [_beside(target) for target in targets]
         try:

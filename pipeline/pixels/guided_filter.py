@@ -58,6 +58,23 @@ def guided_filter(
     return offset.add_((slope * full_guide).sum(dim=1, keepdim=True))
 
 
+def line_coefficients(
+    guide: Tensor, target: Tensor, radius: int, eps: float
+) -> tuple[Tensor, Tensor]:
+    """The line that each window's target is of its guide, less a half, averaged over windows.
+
+    Args:
+        guide, target, radius, eps: as in `guided_filter`.
+
+    Returns:
+        Slope ``[N, 1 or 3, H, W]`` and offset ``[N, 1, H, W]``: the target is about
+        ``(slope * (guide - 0.5)).sum(1) + offset``.
+    """
+    _check(guide, target, radius, eps, 1)
+    slope, offset = _coefficients(guide.float() - 0.5, target.float(), radius, eps)
+    return box_mean(slope, radius), box_mean(offset, radius)
+
+
 def box_mean(planes: Tensor, radius: int) -> Tensor:
     """Mean over the square window around each pixel, cut off at the border.
 

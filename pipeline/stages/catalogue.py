@@ -9,7 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pipeline.contract import AS_MATTED, EyeShape, ProcessingSettings, VideoInfo, VideoSettings
+from pipeline.contract import (
+    AS_MATTED,
+    NO_MODEL,
+    EyeShape,
+    ProcessingSettings,
+    VideoInfo,
+    VideoSettings,
+)
 from pipeline.errors import SettingsError
 from pipeline.plugins import Catalogue
 from pipeline.stages.matting.catalogue import LOOK_EVERY, by_boxes
@@ -25,6 +32,11 @@ NOT_STAGES = ("decode", "planes", "encode")
 
 #: Of the stage `edges`: alpha and colours as floats beside those of the model, 18.5 at 8192x4096.
 _EDGES_BYTES_PER_PIXEL = 20
+
+#: Of enlarged pictures: what came in and what goes out, alpha and foreground with them.
+_ENHANCE_BYTES_PER_PIXEL = 24
+#: Frames before as floats, one that is moved, and where to.
+_STEADY_BYTES_PER_PIXEL = 40
 
 
 def _same(eye: EyeShape, settings: VideoSettings) -> EyeShape:
@@ -78,6 +90,19 @@ class StageChoice:
         return STAGES[self.stage].reads is not None
 
 
+def _mattes(settings: VideoSettings) -> bool:
+    return settings.matting.model != NO_MODEL
+
+
+def _enlarged(eye: EyeShape, settings: VideoSettings) -> EyeShape:
+    scale = settings.enhance.scale
+    return replace(eye, height=eye.height * scale, width=eye.width * scale)
+
+
+def _read_by_enhancement(settings: VideoSettings) -> VideoSettings:
+    return VideoSettings(enhance=settings.enhance)
+
+
 def _held_by_matting(settings: VideoSettings) -> int:
     return LOOK_EVERY if by_boxes(settings) else 0
 
@@ -114,11 +139,17 @@ STAGES = Catalogue(
         StageRow(
             "matting",
             "pipeline.stages.matting.stage:make",
+            takes_part=_mattes,
             reads=_read_by_matting,
             gives=frozenset({"alpha", "foreground", "objects"}),
             held_frames=_held_by_matting,
         ),
-        StageRow("stereo", "pipeline.stages.stereo.stage:make", needs=frozenset({"rgb", "alpha"})),
+        StageRow(
+            "stereo",
+            "pipeline.stages.stereo.stage:make",
+            takes_part=_mattes,
+            needs=frozenset({"rgb", "alpha"}),
+        ),
         StageRow(
             "edges",
             "pipeline.stages.edges.stage:make",
@@ -127,7 +158,34 @@ STAGES = Catalogue(
             gives=frozenset({"foreground"}),
             bytes_per_pixel=_EDGES_BYTES_PER_PIXEL,
         ),
-        StageRow("judge", "pipeline.judge.stage:make", needs=frozenset({"rgb", "alpha"})),
+        StageRow(
+            "judge",
+            "pipeline.judge.stage:make",
+            takes_part=_mattes,
+            needs=frozenset({"rgb", "alpha"}),
+        ),
+        StageRow(
+            "denoise",
+            "pipeline.stages.enhance.steady:make_denoise",
+            takes_part=lambda settings: settings.enhance.denoise != 0,
+            reads=_read_by_enhancement,
+            bytes_per_pixel=_STEADY_BYTES_PER_PIXEL,
+        ),
+        StageRow(
+            "super_resolution",
+            "pipeline.stages.enhance.super_resolution:make",
+            takes_part=lambda settings: settings.enhance.scale > 1,
+            reads=_read_by_enhancement,
+            shape=_enlarged,
+            bytes_per_pixel=_ENHANCE_BYTES_PER_PIXEL,
+        ),
+        StageRow(
+            "stabilise",
+            "pipeline.stages.enhance.steady:make_stabilise",
+            takes_part=lambda settings: settings.enhance.stabilise > 0,
+            reads=_read_by_enhancement,
+            bytes_per_pixel=_STEADY_BYTES_PER_PIXEL,
+        ),
     ),
 )
 

@@ -63,7 +63,10 @@ def sample_every(video: VideoInfo, settings: VideoSettings) -> int:
 
 def take_sample(layers: Layers, t: int, number: int) -> Sample:
     """Of frame `t` of a batch, which is frame `number` of its segment."""
-    picture, matte = layers.rgb[t], layers.matte
+    picture = layers.rgb[t]
+    if layers.alpha is None:
+        return _opaque(picture, number)
+    matte = layers.matte
     alpha = matte.alpha[t]
     subject = picture if matte.foreground is None else matte.foreground[t]
     return Sample(
@@ -75,6 +78,13 @@ def take_sample(layers: Layers, t: int, number: int) -> Sample:
         (alpha < 0.5 / 255).flatten(1).float().mean(dim=1).cpu(),
         grid(object_labels(matte, t)).cpu(),
     )
+
+
+def _opaque(picture: Tensor, number: int) -> Sample:
+    """Of a frame of which nothing is cut out."""
+    whole = grid(picture).cpu()
+    one = torch.ones_like(whole[:, :1])
+    return Sample(number, whole, whole, one, torch.zeros(len(whole)), one / 255)
 
 
 def grid(eyes: Tensor, weight: Tensor | None = None, size: tuple[int, int] | None = None) -> Tensor:

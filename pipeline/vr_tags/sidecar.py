@@ -32,7 +32,7 @@ from pipeline.text import printable
 #: In every file, in the field of that name, which no player knows: by it we know our own.
 GENERATOR = "vrmatte"
 
-SidecarKind = Literal["alpha", "green", "alpha-packed", "mask"]
+SidecarKind = Literal["alpha", "green", "alpha-packed", "mask", "opaque"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +146,7 @@ _DESCRIPTIONS: dict[SidecarKind, str] = {
     "green": "Background {color}: set this colour to passthrough.",
     "alpha-packed": "Background with packed alpha: plays as it is, and as passthrough.",
     "mask": "Matte only: white is the foreground.",
+    "opaque": "The whole picture.",
 }
 _THRESHOLD = 0.2
 

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from pipeline.contract import (
+    NO_MODEL,
     OPTIONS_CLASS,
     EdgeSettings,
     MattingSettings,
@@ -24,6 +25,7 @@ from pipeline.plugins import Catalogue
 from pipeline.stages.matting.chroma_facts import CHROMA
 from pipeline.stages.matting.depth.facts import DEPTH
 from pipeline.stages.matting.facts import ModelFacts, Weights
+from pipeline.stages.matting.no_model import NONE
 from pipeline.stages.matting.plate_facts import PLATE
 from pipeline.stages.matting.rvm.facts import RVM
 from pipeline.stages.matting.sam2.facts import SAM2, SAM2_RVM
@@ -32,6 +34,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class _Models(Catalogue[ModelFacts]):
+    def __getitem__(self, name: str) -> ModelFacts:
+        """That of `NO_MODEL` as well, which is not among the names: it cuts nobody out."""
+        return NONE if name == NO_MODEL else super().__getitem__(name)
+
     def adapted(self, name: str, registered: object) -> object:
         if not callable(registered):
             return registered
@@ -56,7 +62,7 @@ MODELS = _Models(
     "vrmatte.models",
     ModelFacts,
     (RVM, SAM2, SAM2_RVM, CHROMA, PLATE, DEPTH),
-    other_words=(AUTO,),
+    other_words=(AUTO, NO_MODEL),
 )
 
 

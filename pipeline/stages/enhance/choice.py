@@ -1,0 +1,88 @@
+"""Decides what the settings of enhancement leave open, before a run is planned. Loads no torch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.contract import EnhanceSettings, VideoInfo
+from pipeline.errors import SettingsError
+from pipeline.stages.enhance.catalogue import file_of, upscaler_of
+from pipeline.stages.matting.weights import sha256_of
+
+_CPU_INFO = Path("/proc/cpuinfo")
+
+#: What a CPU says that multiplies 16-bit floats by itself; others are slower with them.
+_BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def settled_enhancement(
+    enhance: EnhanceSettings, device_kind: str, cpu_info: Path = _CPU_INFO
+) -> EnhanceSettings:
+    """With precision and digest decided, so that both are in the settings' fingerprint.
+
+    Args:
+        device_kind: ``"cpu"`` or ``"cuda"``, what the workers have.
+
+    Raises:
+        SettingsError: there is no such upscaler, or no such file.
+    """
+    if enhance.scale == 1:
+        return enhance
+    row = upscaler_of(enhance)
+    if row.files and enhance.scale not in row.files:
+        raise SettingsError(
+            f"enhance.model: {row.name} cannot make pictures {enhance.scale} times larger",
+            f"set enhance.scale to one of {', '.join(map(str, row.files))}",
+        )
+    if (file := file_of(enhance)) is not None:
+        if not file.is_file():
+            raise SettingsError(f"enhance.model: there is no file {file}", "check its path")
+        found = sha256_of(file)
+        if enhance.model_sha256 not in (None, found):
+            raise SettingsError(
+                f"enhance.model: {file} has another sha256 than enhance.model_sha256 says",
+                "check the file and the setting",
+            )
+        enhance = replace(enhance, model_sha256=found)
+    if enhance.precision != "auto":
+        return enhance
+    if row.wheel is None and file is None:
+        return replace(enhance, precision="fp32")  # no network: there is nothing to save
+    if device_kind == "cuda":
+        return replace(enhance, precision="fp16")
+    return replace(enhance, precision="bf16" if _has_bf16(cpu_info) else "fp32")
+
+
+#: Of one bit of H.264, how many another codec needs for the same picture. (HEVC and VP9 save some
+#: 40 %, AV1 half: Grois et al., "Coding efficiency comparison of AV1/VP9, H.265/MPEG-HEVC and
+#: H.264/MPEG-AVC encoders", PCS 2016, and later comparisons.)
+_WORTH = {"hevc": 1.6, "vp9": 1.6, "av1": 2.0}
+
+#: Bits a pixel of H.264 from which on nothing is calmed, and below which it is as much as ever.
+_CLEAN_BITS, _COARSE_BITS = 0.12, 0.02
+
+#: What is calmed then: half of the way, in steps that small changes of a file do not alter.
+_MOST, _STEP = 0.5, 0.05
+
+
+def settled_denoise(enhance: EnhanceSettings, video: VideoInfo) -> EnhanceSettings:
+    """With ``denoise: auto`` decided, by the bits that the file spends on a pixel."""
+    if enhance.denoise != "auto":
+        return enhance
+    width, height = video.stored_size
+    pixels = max(1, width * height * video.source_frames)
+    bits = 8 * video.size_bytes / pixels * _WORTH.get(video.codec, 1.0)
+    return replace(enhance, denoise=denoise_for(bits))
+
+
+def denoise_for(bits: float) -> float:
+    """How much pixels are calmed on which H.264 spends so many bits each."""
+    coarse = (_CLEAN_BITS - bits) / (_CLEAN_BITS - _COARSE_BITS)
+    return round(round(_MOST * min(1.0, max(0.0, coarse)) / _STEP) * _STEP, 2)
+
+
+def _has_bf16(cpu_info: Path) -> bool:
+    text = cpu_info.read_text(encoding="utf-8", errors="replace") if cpu_info.exists() else ""
+    lines = [line for line in text.splitlines() if line.startswith(("flags", "Features"))]
+    return bool(lines) and not _BF16_FLAGS.isdisjoint(lines[0].split())

@@ -1,0 +1,56 @@
+"""The stages `denoise` and `stabilise`: the same average over time, before and after enlarging.
+
+`denoise` calms the source, whose noise and flicker a network would take for detail; `stabilise`
+takes out what flickers in what the network made. See `window.py`.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from pipeline.contract import EnhanceSettings, EyeShape, VideoSettings
+from pipeline.pixels.layers import Layers
+from pipeline.stages.base import Prepared, Stage
+from pipeline.stages.enhance.window import Eye, Window, start, steadied
+
+#: Frames before one that calm it, how different a pixel may be, and the variance that is smoothed
+#: within a frame at full strength.
+DENOISE_FRAMES, _DENOISE_TOLERANCE, _DEBLOCK = 2, 9.0, 1e-3
+_STEADY_TOLERANCE = 12.0
+
+
+class Steady(Stage):
+    """See the module."""
+
+    def __init__(self, name: str, window: Window) -> None:
+        self.name = name  # type: ignore[misc]
+        self._window = window
+        self.warmup_frames = window.frames
+
+    def start(self, eye: EyeShape, prepared: Prepared) -> list[Eye]:
+        return start(self._window, eye.eyes)
+
+    @torch.inference_mode()
+    def run(self, layers: Layers, state: list[Eye]) -> Layers:
+        return steadied(layers, self._window, state)
+
+
+def strength(enhance: EnhanceSettings) -> float:
+    """Of `denoise`. Raises ValueError: nobody settled it."""
+    if enhance.denoise == "auto":
+        raise ValueError("enhance.denoise was not settled")
+    return enhance.denoise
+
+
+def make_denoise(settings: VideoSettings, device: torch.device) -> Steady:
+    """See the module."""
+    share = strength(settings.enhance)
+    window = Window(DENOISE_FRAMES, share, _DENOISE_TOLERANCE, deblock=_DEBLOCK * share)
+    return Steady("denoise", window)
+
+
+def make_stabilise(settings: VideoSettings, device: torch.device) -> Steady:
+    """See the module."""
+    enhance = settings.enhance
+    window = Window(enhance.stabilise, 1.0, _STEADY_TOLERANCE, reduce=enhance.scale)
+    return Steady("stabilise", window)
