@@ -2,11 +2,11 @@
 
     python benchmarks/enhance.py CLIP... [--frames 30] [--crop 384x216] [--scale 2] [--crf 30]
 
-For each clip: PSNR; E_warp (Lai et al., "Learning Blind Video Temporal Consistency", ECCV 2018), the
-mean squared difference of a frame to the one before, moved to it by the motion of the true frames
-where that can be followed, times 1000; tOF, the mean difference of the motion of the result to the
-true one, in pixels; and the PSNR of the result made small again against what it was made of. Beside
-them are bicubic's. With ``--crf`` the small clip is coded by x264 first, as a phone or a site does.
+For each clip: PSNR; E_warp (Lai et al., "Learning Blind Video Temporal Consistency", ECCV 2018),
+the mean squared difference of a frame to the one before, moved to it by the motion of the true
+frames where that can be followed, times 1000; tOF, the mean difference of the motion of the result
+to the true one, in pixels; and the PSNR of the result made small again against what it was made of.
+Beside them are bicubic's. With ``--crf`` the small clip is coded by x264 first, as a phone or a site does.
 Side-by-side clips (``_LR`` in their names) are enlarged as two eyes; their stereo residual is the
 mean difference of the left eye to the right one moved onto it by the true frames' disparity,
 against that of the true frames.
@@ -20,6 +20,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import av
 import numpy as np
@@ -32,7 +33,7 @@ from pipeline.contract import EnhanceSettings, EyeShape, VideoSettings
 from pipeline.pixels.batches import EyeBatch
 from pipeline.stages.catalogue import StageChoice, make_stage
 from pipeline.stages.chain import Chain
-from pipeline.stages.enhance.choice import settled_enhancement
+from pipeline.stages.enhance.choice import denoise_for, settled_enhancement
 from pipeline.stages.enhance.motion import Follower, grey
 
 
@@ -59,8 +60,8 @@ def made_small(true: Tensor, scale: int) -> Tensor:
     return small.round_().clamp_(0, 255).to(torch.uint8).unflatten(0, true.shape[:2])
 
 
-def coded(pictures: Tensor, crf: int) -> Tensor:
-    """What comes back of x264, eyes side by side."""
+def coded(pictures: Tensor, crf: int) -> tuple[Tensor, float]:
+    """What comes back of x264, eyes side by side, and its bits a pixel."""
     joined = torch.cat(list(pictures.unbind(1)), -1)
     height, width = joined.shape[2:]
     with TemporaryDirectory() as folder:
@@ -74,8 +75,9 @@ def coded(pictures: Tensor, crf: int) -> Tensor:
                 )
                 file.mux(stream.encode(frame))
             file.mux(stream.encode())
+        bits = 8 * path.stat().st_size / joined[:, 0].numel()
         back = torch.from_numpy(np.stack(list(frames_of(path, len(joined))))).permute(0, 3, 1, 2)
-    return torch.stack(back.chunk(pictures.shape[1], -1), 1)
+    return torch.stack(back.chunk(pictures.shape[1], -1), 1), bits
 
 
 def enhanced(small: Tensor, settings: EnhanceSettings) -> Tensor:
@@ -117,12 +119,8 @@ def temporal(made: Tensor, true: Tensor) -> tuple[float, float]:
             motion = follower.motion(now, before, size, device)
             if motion is None:
                 continue
-            moved = F.grid_sample(
-                made[t - 1, eye][None].float(),
-                motion.grid,
-                padding_mode="border",
-                align_corners=False,
-            )[0]
+            last = made[t - 1, eye][None].float()
+            moved = F.grid_sample(last, motion.grid, padding_mode="border", align_corners=False)[0]
             mask = motion.followed[0].bool().expand(3, -1, -1)
             wrong = (made[t, eye].float() - moved).div_(255).square_()
             errors.append(float(wrong[mask].mean()) * 1000)
@@ -169,17 +167,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for clip in asked.clips:
         true = true_frames(clip, asked.frames, (width, height))
         small = made_small(true, asked.scale)
-        given = small if asked.crf is None else coded(small, asked.crf)
-        source = "clean" if asked.crf is None else f"x264 crf {asked.crf}"
+        given, calm, source = small, 0.0, "clean"
+        if asked.crf is not None:
+            given, bits = coded(small, asked.crf)
+            calm = denoise_for(bits)
+            source = f"x264 crf {asked.crf}, {bits:.3f} bits a pixel: denoise {calm}"
         print(f"{clip.name}, {len(true)} frames, {asked.crop}, x{asked.scale}, {source}")
         report("true", true, true, small, asked.scale)
         report("bicubic", bicubic(given, asked.scale), true, given, asked.scale)
         base = EnhanceSettings(scale=asked.scale, model=asked.upscaler)
-        rows = {name: values for name, values in QUALITIES.items()}
+        rows: dict[str, dict[str, Any]] = dict(QUALITIES)
         for text in asked.also:
             pairs = (each.split("=") for each in text.split(","))
             rows[text] = {key: float(v) if key != "stabilise" else int(v) for key, v in pairs}
         for name, values in rows.items():
+            if values.get("denoise") == "auto":
+                values = {**values, "denoise": calm}
             made = enhanced(given, replace(base, **values))
             report(name, made, true, given, asked.scale)
 

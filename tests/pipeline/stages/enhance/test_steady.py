@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.contract import EnhanceSettings, EyeShape, VideoSettings
@@ -22,11 +24,12 @@ HEIGHT, WIDTH = 72, 96
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def texture(seed: int) -> np.ndarray:
+def texture(seed: int) -> NDArray[np.float64]:
     """A soft pattern, larger than a frame."""
     drawn = np.random.default_rng(seed).random((HEIGHT + 80, WIDTH + 80, 3)) * 255
     soft = cv2.GaussianBlur(drawn, (0, 0), 2.5)
-    return np.clip((soft - 127) * 4 + 127, 0, 255)
+    clear: NDArray[np.float64] = np.clip((soft - 127) * 4 + 127, 0, 255)
+    return clear
 
 
 def moving(count: int, seed: int = 0, deviation: float = 0.0) -> tuple[Tensor, Tensor]:
@@ -60,12 +63,14 @@ def run(stage: Stage, rgb: Tensor, batch: int = 1, **layers: Tensor) -> Layers:
     state = stage.start(eye, {})
     parts = []
     for t in range(0, len(rgb), batch):
-        given = {name: value[t : t + batch] for name, value in layers.items()}
+        given: dict[str, Any] = {name: value[t : t + batch] for name, value in layers.items()}
         made = stage.run(Layers(t, rgb[t : t + batch], **given), state)
         assert made is not None
         parts.append(made)
-    join = lambda name: torch.cat([getattr(part, name) for part in parts])  # noqa: E731
-    return Layers(0, join("rgb"), **{name: join(name) for name in layers})
+    joined: dict[str, Any] = {
+        name: torch.cat([getattr(part, name) for part in parts]) for name in ("rgb", *layers)
+    }
+    return Layers(0, **joined)
 
 
 def error(a: Tensor, b: Tensor) -> float:
