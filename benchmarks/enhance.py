@@ -6,7 +6,7 @@ For each clip: PSNR; E_warp (Lai et al., "Learning Blind Video Temporal Consiste
 the mean squared difference of a frame to the one before, moved to it by the motion of the true
 frames where that can be followed, times 1000; tOF, the mean difference of the motion of the result
 to the true one, in pixels; and the PSNR of the result made small again against what it was made of.
-Beside them are bicubic's. With ``--crf`` the small clip is coded by x264 first, as a phone or a site does.
+Beside them are bicubic's. With ``--crf`` the small clip is coded by x264 first, as phones do.
 Side-by-side clips (``_LR`` in their names) are enlarged as two eyes; their stereo residual is the
 mean difference of the left eye to the right one moved onto it by the true frames' disparity,
 against that of the true frames.
