@@ -185,5 +185,7 @@ def _log_name(worker: int, device: int | str) -> str:
 
 def _only(choices: set[ModelChoice]) -> ModelChoice | None:
     """The model that all videos have, to be loaded at once; None: they differ, or have none."""
-    [first, *others] = choices
-    return None if others or first.matting.model == NO_MODEL else first
+    if len(choices) != 1:
+        return None
+    [only] = choices
+    return None if only.matting.model == NO_MODEL else only
