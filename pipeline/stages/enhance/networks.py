@@ -58,7 +58,7 @@ def load_file(settings: EnhanceSettings, files: Sequence[Path]) -> nn.Module:
             "enhance.model: a file of weights needs the package spandrel, which is not installed",
             "uv pip install 'vrmatte[enhance]'",
         )
-    import spandrel  # type: ignore[import-not-found, unused-ignore]
+    import spandrel
 
     [file] = files
     try:
