@@ -28,7 +28,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from orchestrator.commands.enhance import QUALITIES
 from pipeline.contract import EnhanceSettings, EyeShape, VideoSettings
 from pipeline.pixels.batches import EyeBatch
 from pipeline.stages.catalogue import StageChoice, make_stage
@@ -84,9 +83,9 @@ def enhanced(small: Tensor, settings: EnhanceSettings) -> Tensor:
     """By the chain of stages that the settings ask for."""
     video = VideoSettings(enhance=settled_enhancement(settings, "cpu"))
     names = {
-        "denoise": settings.denoise > 0,
+        "denoise": settings.calms != 0,
         "super_resolution": settings.scale > 1,
-        "stabilise": settings.stabilise > 0,
+        "stabilise": settings.history > 0,
     }
     device = torch.device("cpu")
     chain = Chain([make_stage(StageChoice(n, video), device) for n, on in names.items() if on])
@@ -176,14 +175,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         report("true", true, true, small, asked.scale)
         report("bicubic", bicubic(given, asked.scale), true, given, asked.scale)
         base = EnhanceSettings(scale=asked.scale, model=asked.upscaler)
-        rows: dict[str, dict[str, Any]] = dict(QUALITIES)
+        rows: dict[str, dict[str, Any]] = {k: {"quality": k} for k in ("fast", "balanced", "best")}
         for text in asked.also:
             pairs = (each.split("=") for each in text.split(","))
             rows[text] = {key: float(v) if key != "stabilise" else int(v) for key, v in pairs}
         for name, values in rows.items():
-            if values.get("denoise") == "auto":
-                values = {**values, "denoise": calm}
-            made = enhanced(given, replace(base, **values))
+            settings = replace(base, **values)
+            if settings.calms == "auto":
+                settings = replace(settings, denoise=calm)
+            made = enhanced(given, settings)
             report(name, made, true, given, asked.scale)
 
 

@@ -15,13 +15,6 @@ _NOT_HERE = frozenset(
     ("model", "prompts", "dlc_csv", "dlc_parts", "dlc_likelihood", "formats", "scale", "enhance")
 ) | {"preset", "quality", "every", "gated"}
 
-#: What `--quality` stands for.
-QUALITIES: dict[str, dict[str, Any]] = {
-    "fast": {},
-    "balanced": {"denoise": "auto", "stabilise": 1},
-    "best": {"denoise": "auto", "stabilise": 2},
-}
-
 _THEATERS = [name for name in PRESETS if name.startswith("theater_")]
 
 
@@ -34,7 +27,7 @@ _THEATERS = [name for name in PRESETS if name.startswith("theater_")]
         click.Option(["--preset"], type=click.Choice(_THEATERS), help="A named set of settings."),
         click.Option(
             ["--quality", "enhancing"],
-            type=click.Choice([*QUALITIES]),
+            type=click.Choice(["fast", "balanced", "best"]),
             help="fast: each frame by itself; balanced: steadied by the frame before, and calmed"
             " before it is made larger; best: by two frames. balanced by default.",
         ),
@@ -57,15 +50,9 @@ def enhance(
     Both eyes alike; sound and tags are kept; frames never touch the disk. The same command resumes.
     What is cut out instead, and larger: `vrmatte run --enhance 2`.
     """
-    asked: dict[str, Any] = {}
-    if preset is None:
-        asked = {"scale": times or 2, **QUALITIES[enhancing or "balanced"]}
-    elif times is not None:
-        asked["scale"] = times
-    if preset is not None and enhancing is not None:
-        asked |= {"denoise": 0.0, "stabilise": 0, **QUALITIES[enhancing]}
-    if upscaler is not None:
-        asked["model"] = upscaler
+    asked: dict[str, Any] = {"scale": times, "quality": enhancing, "model": upscaler}
+    if preset is None and times is None:
+        asked["scale"] = 2
     shared: dict[str, Any] = {
         **options,
         "preset": preset,
@@ -73,7 +60,7 @@ def enhance(
         "model": "none",
         "formats": ("video",),
     }
-    shared |= {f"enhance.{key}": value for key, value in asked.items()}
+    shared |= {f"enhance.{key}": value for key, value in asked.items() if value is not None}
     assert run.callback is not None
     status: int = run.callback(**shared)
     return status

@@ -39,22 +39,29 @@ class EnhanceSettings:
         Literal["auto", "fp32", "bf16", "fp16"],
         Field(description="of its network; auto: fp16 on a GPU; bf16 on a CPU that has it"),
     ] = "auto"
+    quality: Annotated[
+        Literal["fast", "balanced", "best"],
+        Field(
+            description="of enlarged pictures: fast, each frame by itself; balanced, calmed as its"
+            " file needs it and steadied by the frame before; best, by two frames before"
+        ),
+    ] = "balanced"
     denoise: Annotated[
-        Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | Literal["auto"],
+        Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | Literal["auto"] | None,
         Field(
             description="how much a frame is calmed before it is made larger, 0 to 1, by what is"
             " around each pixel and by the two frames before: takes out noise and what strong"
-            " compression leaves; auto: by how strongly the file is compressed",
+            " compression leaves; auto: by how strongly the file is compressed; null: by quality",
         ),
-    ] = 0.0
+    ] = None
     stabilise: Annotated[
-        int,
+        int | None,
         Field(
             ge=0,
             le=3,
-            description="frames before by which an enhanced frame is steadied in time; 0: none",
+            description="frames before by which a frame is steadied in time; null: by quality",
         ),
-    ] = 0
+    ] = None
     sharpen: Annotated[
         float,
         Field(ge=0, le=1, allow_inf_nan=False, description="how much edges are sharpened, 0 to 1"),
@@ -72,6 +79,20 @@ class EnhanceSettings:
             " the source; null: 256 on a CPU, 1024 on a GPU; it alters the last bits at most",
         ),
     ] = None
+
+    @property
+    def calms(self) -> float | Literal["auto"]:
+        """`denoise`, or what the quality says of pictures that become larger."""
+        if self.denoise is not None:
+            return self.denoise
+        return "auto" if self.scale > 1 and self.quality != "fast" else 0.0
+
+    @property
+    def history(self) -> int:
+        """`stabilise`, or what the quality says of pictures that become larger."""
+        if self.stabilise is not None:
+            return self.stabilise
+        return {"fast": 0, "balanced": 1, "best": 2}[self.quality] if self.scale > 1 else 0
 
 
 #: Pictures stay as they are.

@@ -13,6 +13,7 @@ from pipeline.deliverables.movie import Movie
 from pipeline.encode.choice import encoder_options
 from pipeline.pixels.color import rgb_planes
 from pipeline.pixels.eyes import join_eyes
+from pipeline.pixels.fine import one_colour
 from pipeline.pixels.layers import Layers
 from pipeline.verify.selfcheck import Decoded, Sample, grid
 
@@ -30,7 +31,8 @@ class Video(Movie):
         count, _, height, width = rgb.shape
         out = torch.empty(count, height * width * 3 // 2, dtype=form.kind, device=rgb.device)
         for t in range(count):
-            rgb_planes(self._one_colour(rgb, fine, t), form, out[t])
+            left_out = None if fine is None else fine[t]
+            rgb_planes(one_colour(rgb[t], left_out), form, out[t])
         return out.view(torch.uint8)
 
     def _encoder_options(self) -> list[str]:

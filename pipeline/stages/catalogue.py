@@ -167,7 +167,7 @@ STAGES = Catalogue(
         StageRow(
             "denoise",
             "pipeline.stages.enhance.steady:make_denoise",
-            takes_part=lambda settings: settings.enhance.denoise != 0,
+            takes_part=lambda settings: settings.enhance.calms != 0,
             reads=_read_by_enhancement,
             bytes_per_pixel=_STEADY_BYTES_PER_PIXEL,
         ),
@@ -182,7 +182,7 @@ STAGES = Catalogue(
         StageRow(
             "stabilise",
             "pipeline.stages.enhance.steady:make_stabilise",
-            takes_part=lambda settings: settings.enhance.stabilise > 0,
+            takes_part=lambda settings: settings.enhance.history > 0,
             reads=_read_by_enhancement,
             bytes_per_pixel=_STEADY_BYTES_PER_PIXEL,
         ),

@@ -68,7 +68,7 @@ _MOST, _STEP = 0.5, 0.05
 
 def settled_denoise(enhance: EnhanceSettings, video: VideoInfo) -> EnhanceSettings:
     """With ``denoise: auto`` decided, by the bits that the file spends on a pixel."""
-    if enhance.denoise != "auto":
+    if enhance.calms != "auto":
         return enhance
     width, height = video.stored_size
     pixels = max(1, width * height * video.source_frames)

@@ -37,9 +37,9 @@ class Steady(Stage):
 
 def strength(enhance: EnhanceSettings) -> float:
     """Of `denoise`. Raises ValueError: nobody settled it."""
-    if enhance.denoise == "auto":
+    if enhance.calms == "auto":
         raise ValueError("enhance.denoise was not settled")
-    return enhance.denoise
+    return enhance.calms
 
 
 def make_denoise(settings: VideoSettings, device: torch.device) -> Steady:
@@ -52,5 +52,5 @@ def make_denoise(settings: VideoSettings, device: torch.device) -> Steady:
 def make_stabilise(settings: VideoSettings, device: torch.device) -> Steady:
     """See the module."""
     enhance = settings.enhance
-    window = Window(enhance.stabilise, 1.0, _STEADY_TOLERANCE, reduce=enhance.scale)
+    window = Window(enhance.history, 1.0, _STEADY_TOLERANCE, reduce=enhance.scale)
     return Steady("stabilise", window)

@@ -282,8 +282,10 @@ def test_help_and_settings_list_every_format(words: list[str], tmp_path: Path) -
 
 
 def test_models_list_names_them_all() -> None:
-    names = [line.split()[0] for line in typed("models", "list").stdout.splitlines()]
-    assert names[:7] == ["auto", "rvm", "sam2", "sam2+rvm", "chroma", "plate", "depth"]
+    models, larger = typed("models", "list").stdout.split("\n\n")
+    names = [line.split()[0] for line in models.splitlines()]
+    assert names[:8] == ["auto", "none", "rvm", "sam2", "sam2+rvm", "chroma", "plate", "depth"]
+    assert [line.split()[0] for line in larger.splitlines()[1:]] == ["span", "compact", "lanczos"]
 
 
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["--version"]])

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from orchestrator.settings.keys import KEYS
 from orchestrator.settings.matting_group import DEFAULT_MATTING, MattingGroup, flattened, gathered
 from orchestrator.settings.settings import Settings, as_mapping, load_settings, video_settings
+from pipeline.contract import NO_MODEL
 from pipeline.stages.matting.catalogue import AUTO, MODELS, option_classes
 from pipeline.stages.matting.plate_facts import PlateOptions
 from pipeline.stages.matting.sam2.facts import Sam2Options, Sam2Size
@@ -198,10 +199,11 @@ def test_their_options_are_checked_like_ours(
 
 
 def test_their_models_are_listed_and_broken_ones_with_the_reason(typed: Typed) -> None:
-    said = dict(line.split(maxsplit=1) for line in typed("models", "list")[1].splitlines())
+    models = typed("models", "list")[1].partition("\n\n")[0]
+    said = dict(line.split(maxsplit=1) for line in models.splitlines())
     assert said["theirs"] == "the same alpha everywhere; needs nothing (MIT)"
     assert said["theirs-bare"] == (
         "installed by another package; needs what its package says (that of its package)"
     )
     assert said["theirs-raises"].startswith("unusable: the model 'theirs-raises' of package")
-    assert set(said) == {AUTO, *MODELS.built_in, *ENTRY_POINTS}
+    assert set(said) == {AUTO, NO_MODEL, *MODELS.built_in, *ENTRY_POINTS}

@@ -154,7 +154,7 @@ def test_every_short_form_means_its_setting(tmp_path: Path) -> None:
     assert {"model", "format", "formats", "dlc-csv", "dlc_csv", "quality", "scale"} <= set(free)
     values: dict[str, Any] = {
         "start_frame": 3, "max_frames": 4, "start": "0:10", "end": "1:20.5", "every": 3,
-        "segment_frames": 5, "scale": 0.5, "dlc_likelihood": 0.5,
+        "segment_frames": 5, "scale": 0.5, "enhance": 2, "dlc_likelihood": 0.5,
         "layout": "tb", "projection": "flat", "quality": "draft", "formats": "prores, tiff",
         "dlc_parts": ["nose"], "model": "depth", "prompts": "p", "dlc_csv": "d.csv",
     }  # fmt: skip

@@ -60,8 +60,10 @@ def test_each_setting_is_explained_above_its_line() -> None:
             assert above.startswith("  # "), line
 
 
-#: Numbers on a scale of the encoder's own, and one between 0 and 1.
-WITHOUT_UNIT = {"gamma", "vp9_crf", "vp9_cpu_used", "hevc_crf", "h264_crf", "av1_crf", "nvenc_cq"}
+#: Numbers on a scale of the encoder's own, one between 0 and 1, and how many times as large.
+WITHOUT_UNIT = {
+    *("scale", "gamma", "vp9_crf", "vp9_cpu_used", "hevc_crf", "h264_crf", "av1_crf", "nvenc_cq"),
+}
 UNITS = re.compile(
     r"\b(frames?|seconds|GB|pixels|metres|kbit/s|share|0 to 1"
     r"|threads|segments|processes|attempts)\b"
