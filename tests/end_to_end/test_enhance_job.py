@@ -90,7 +90,9 @@ def test_a_picture_too_large_for_its_codec_is_refused_before_work(
     assert "35200x384 is too large for H.264" in run.said.getvalue().replace("\n", " ")
 
 
-def test_nobody_is_cut_out_and_a_matte_is_asked_for(videos_of: VideosOf, tmp_path: Path) -> None:
+def test_nobody_is_cut_out_and_a_matte_is_asked_for(
+    videos_of: VideosOf, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = HereRun(videos_of((CLIP,)), tmp_path / "out", groups(["webm"]), threads=True)
     assert run.run() != 0
-    assert "the format 'webm' needs alpha, which no stage gives" in run.said.getvalue()
+    assert "the format 'webm' needs alpha, which no stage gives" in capsys.readouterr().out
