@@ -37,7 +37,7 @@ quick: setup
 night: setup
 	-@deploy/chromium.sh >/dev/null
 	VRMATTE_ALL_FAULTS=1 VRMATTE_CHAOS_ROUNDS=100 VRMATTE_WORLDS=100000 \
-		VRMATTE_MUTATION_ROUNDS=4 VRMATTE_MUTATION_SAMPLE=1000 .venv/bin/python -m pytest --numprocesses 3
+		VRMATTE_MUTATION_ROUNDS=4 VRMATTE_MUTATION_SAMPLE=1000 VRMATTE_DRIFT_FRAMES=2000 .venv/bin/python -m pytest --numprocesses 3
 
 durations: setup
 	-@deploy/chromium.sh >/dev/null
@@ -51,7 +51,8 @@ check: setup
 
 # The marker that sed drops is true wherever setup.sh runs, and the same on every line.
 lock: setup
-	.venv/bin/uv pip compile --universal --fork-strategy fewest --all-extras --generate-hashes \
+	.venv/bin/uv pip compile --universal --fork-strategy fewest --generate-hashes \
+		--extra cpu --extra cluster --extra test --extra dev --extra setup \
 		--no-emit-index-url --no-annotate --no-header --quiet --upgrade pyproject.toml \
 		| sed "s/ ; python_full_version < '3.15' and sys_platform == 'linux' / /" \
 		> deploy/requirements.lock.new

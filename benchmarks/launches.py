@@ -29,6 +29,8 @@ from torch.utils._pytree import tree_leaves
 
 from pipeline.contract import ColorTags, EncodingSettings, VideoInfo, VideoSettings
 from pipeline.deliverables.base import make_deliverable
+from pipeline.engines.by_torch import CudaGraphEngine, TorchEngine
+from pipeline.engines.engine import Engine
 from pipeline.flow.device_copies import Done, Transfer
 from pipeline.judge.stage import Judge
 from pipeline.kernels.by_triton import KernelWay
@@ -323,7 +325,10 @@ def _measure(counter: Launches, video: VideoInfo, chunk: int, graphs: bool) -> d
     measured = {f"decode, {bits} bits": _decode(counter, video, bits) for bits in (8, 10)}
     settings = VideoSettings()
     capture = counter.capture if graphs else None
-    model = DeviceMatting(_NoNetwork(), None, torch.float16, META, capture, way_on(META))
+    engine: Engine = TorchEngine(1, META)
+    if capture is not None:
+        engine = CudaGraphEngine(1, META, capture)
+    model = DeviceMatting(_NoNetwork(), None, torch.float16, META, engine, way_on(META))
     stereo = Stereo(settings.stereo, waits=True, capture=capture, transfer=counter.transfer)
     stages: list[Stage] = [Matting(model), stereo, Judge()]
     eye, batches = video.eye_shape, [_layers(video, chunk, start * chunk) for start in range(4)]

@@ -18,6 +18,7 @@ from orchestrator.commands.bench import bench
 from orchestrator.commands.config import config
 from orchestrator.commands.demo import demo
 from orchestrator.commands.doctor import doctor
+from orchestrator.commands.engines import engines
 from orchestrator.commands.enhance import enhance
 from orchestrator.commands.gates import gates
 from orchestrator.commands.logs import logs
@@ -131,7 +132,8 @@ def main() -> None:
 
 
 for command in (
-    *(bench, config, demo, doctor, enhance, gates, logs, models, preview, report, run, status),
+    *(bench, config, demo, doctor, engines, enhance, gates, logs, models, preview, report, run),
+    status,
     verify,
 ):
     main.add_command(command)

@@ -65,6 +65,12 @@ class Devices:
         return "cpu" if self.first == "cpu" else "cuda"
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Of the kinds of GPU that the workers have, each once."""
+        used = (gpu.name for gpu in self.gpus if gpu.number in self.devices)
+        return tuple(dict.fromkeys(used))
+
+    @property
     def on_gpu(self) -> bool:
         return self.kind == "cuda"
 
@@ -125,6 +131,20 @@ def _part_handles(handle: Any) -> list[Any]:
     except pynvml.NVMLError:
         pass
     return found
+
+
+def driver_version() -> str:
+    """Of NVIDIA's driver; empty where there is none."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return ""
+    try:
+        return str(pynvml.nvmlSystemGetDriverVersion())
+    finally:
+        pynvml.nvmlShutdown()
 
 
 def visible_gpus(gpus: Sequence[Gpu], visible: str | None) -> list[Gpu]:

@@ -78,6 +78,11 @@ class OutFolder:
         return self.state / "models"
 
     @property
+    def engines(self) -> Path:
+        """What `orchestrator.engines.chooser` chose for each video."""
+        return self.state / "engines"
+
+    @property
     def run_file(self) -> Path:
         return self.state / "run.yaml"
 
@@ -121,7 +126,7 @@ class OutFolder:
 
     def _refuse_links(self) -> None:
         """What belongs to the program lies in OUT itself: a link could lead anywhere."""
-        chosen = (self.state / "probed", self.scales, self.models)
+        chosen = (self.state / "probed", self.scales, self.models, self.engines)
         own = (self.state, self.logs, self.work, *chosen, self.journal)
         for path in (*own, *_entries(self.logs)):
             if path.is_symlink():
@@ -199,7 +204,7 @@ class OutFolder:
             DiskError: something cannot be removed.
         """
         with writing(self.state):
-            for folder in (self.scales, self.models) if fingerprint else ():
+            for folder in (self.scales, self.models, self.engines) if fingerprint else ():
                 for note in _entries(folder):
                     if note.name.startswith(f"{fingerprint}"[:NOTE_DIGITS] + "-"):
                         note.unlink(missing_ok=True)
@@ -306,7 +311,8 @@ class OutFolder:
 
         Only for whoever holds the lock. What cannot be removed stays: it is in nobody's way.
         """
-        folders = [self.path, self.state, self.state / "probed", self.scales, self.models]
+        chosen = [self.state / "probed", self.scales, self.models, self.engines]
+        folders = [self.path, self.state, *chosen]
         videos = [path for path in _folders_in(self.work) if _VIDEO_ID.fullmatch(path.name)]
         folders += [self.work, *videos, *(path for each in videos for path in _folders_in(each))]
         for folder in folders:

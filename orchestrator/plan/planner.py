@@ -121,6 +121,7 @@ class Planner:
             can.
         settle: decides the settings that depend on the video (`orchestrator.plan.settle`), given
             those wanted and the path of its frame index.
+        engine: decides by which built engine the video is made, last of all; and notes on that.
         is_done: whether a job is done already; then the probe of an earlier run is enough, even
             where its frame index is gone.
         end_probes: ends what `probe` and `choose` do in other threads, so that they need not be
@@ -141,6 +142,9 @@ class Planner:
         lambda info, settings: (settings, {})
     )
     settle: Callable[[VideoInfo, VideoSettings, Path], VideoSettings] = lambda info, s, index: s
+    engine: Callable[[VideoInfo, VideoSettings], tuple[VideoSettings, tuple[str, ...]]] = (
+        lambda info, settings: (settings, ())
+    )
     probe: Probe = probe_video
     is_done: Callable[[VideoJob], bool] = lambda job: False
     end_probes: Callable[[], None] = lambda: None
@@ -263,6 +267,8 @@ class Planner:
         require_fit(settings.matting, info)
         possible, impossible = self.fit(info, settings)
         settings = self.settle(info, possible, index_path)
+        settings, told = self.engine(info, settings)
+        info = replace(info, notes=(*info.notes, *told))
         prompts = prompts_for(settings.matting, source.path, whole, index_path)
         packed = None if prompts is None else pack(on_frames_taken(prompts, info))
         if prompts is not None:

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from logging import getLevelNamesMapping
 from pathlib import Path
 
+from orchestrator.engines.chooser import EngineChooser
 from orchestrator.estimate.before_run import Trials
 from orchestrator.estimate.choose_lanes import Lanes
 from orchestrator.fleet.jobs import Plan, VideoJob
@@ -24,6 +25,7 @@ from orchestrator.run.request import Request, Surroundings
 from orchestrator.settings.changed import changed_settings
 from orchestrator.settings.settings import Settings, as_mapping, video_settings
 from pipeline.errors import VrmatteError
+from pipeline.stages.matting.weights import compiled_folder
 from pipeline.text import printable
 from workers.log import log_to, stop_logging
 
@@ -40,6 +42,7 @@ class RunContext:
         lock: device and inode of that lock.
         journal: what earlier runs did in `out`, and what this one does.
         trials: of the stages, on this machine's first device.
+        engines: chooses the built engine of each video.
     """
 
     request: Request
@@ -51,6 +54,7 @@ class RunContext:
     lock: tuple[int, int]
     journal: Journal
     trials: Trials
+    engines: EngineChooser
 
     @property
     def settings(self) -> Settings:
@@ -112,7 +116,16 @@ def opened(
         trials = Trials(lambda asked: around.stages(asked, devices.first))
         with closing(_journal(out, request, around)) as journal:
             yield RunContext(
-                request, around, started_at, devices, per_file, out, lock, journal, trials
+                request,
+                around,
+                started_at,
+                devices,
+                per_file,
+                out,
+                lock,
+                journal,
+                trials,
+                _engine_chooser(request, around, devices, out),
             )
 
 
@@ -126,6 +139,20 @@ def _journal(out: OutFolder, request: Request, around: Surroundings) -> Journal:
         kept = out.set_aside(out.journal)
         around.say(f"{error.message}: it is kept as {kept.name}, and a new one is begun")
         return Journal.open(out.journal, fresh=True)
+
+
+def _engine_chooser(
+    request: Request, around: Surroundings, devices: Devices, out: OutFolder
+) -> EngineChooser:
+    return EngineChooser(
+        out.engines,
+        compiled_folder(),
+        devices.kind,
+        devices.names,
+        around.driver() if devices.on_gpu else "",
+        lambda asked: around.build_engine(asked, devices.first),
+        on_cluster=request.cluster is not None,
+    )
 
 
 @contextmanager

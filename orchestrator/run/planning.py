@@ -48,7 +48,7 @@ from pipeline.structlog_import import structlog
 #: tried for each, which takes seconds, so many.
 FIRST_VIDEOS, FIRST_TRIED = 64, 4
 
-_TRIAL = "orchestrator.estimate.model_trial_child"
+_TRIALS = {"orchestrator.estimate.model_trial_child", "orchestrator.engines.build_child"}
 
 
 class Planning:
@@ -251,7 +251,7 @@ def _end_children(prober: Prober) -> None:
     prober.close()
     for child in psutil.Process().children():
         with suppress(psutil.Error):
-            if _TRIAL in child.cmdline():
+            if not _TRIALS.isdisjoint(child.cmdline()):
                 child.kill()
 
 
@@ -334,6 +334,7 @@ def _planner(
         choose=chooser.choose,
         fit=settler.fit,
         settle=settler.settle,
+        engine=ctx.engines.choose,
         probe=around.probe or prober,
         end_probes=partial(_end_children, prober),
         at_once=max(LEAST_AT_ONCE, min(MOST_AT_ONCE, usable_cores())),

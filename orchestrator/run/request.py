@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.backends.base import Arrivals, Backend
+from orchestrator.engines.request import BuildEngine, build_engine
 from orchestrator.estimate.model_trial import ModelTrial, Tried, try_models
 from orchestrator.estimate.trial import StageRequest, Stages, stages_alone
 from orchestrator.fleet.events_actions import Rules, WorkerSpec
 from orchestrator.fleet.jobs import Plan, VideoJob
 from orchestrator.fleet.journal_entries import Entry
 from orchestrator.fleet.snapshot import Snapshot
-from orchestrator.machine.devices import Devices, Gpu, list_gpus
+from orchestrator.machine.devices import Devices, Gpu, driver_version, list_gpus
 from orchestrator.machine.nvenc import nvenc_trials
 from orchestrator.out.folder import OutFolder
 from orchestrator.out.journal import Journal
@@ -99,6 +100,8 @@ class Surroundings:
     nvenc: Callable[[Devices], Nvenc] = nvenc_trials
     stages: Callable[[StageRequest, int | str], Stages] = stages_alone
     try_models: Callable[[ModelTrial, int | str], Sequence[Tried]] = try_models
+    driver: Callable[[], str] = driver_version
+    build_engine: BuildEngine = build_engine
     page: Callable[[OutFolder, RunFacts, Plan, list[Entry]], RunPage] = RunPage
     write_json: Callable[[str], object] | None = None
     sender: Sender = field(default_factory=Sender)

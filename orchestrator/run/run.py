@@ -14,6 +14,7 @@ from orchestrator.run.beginning import begin
 from orchestrator.run.context import opened
 from orchestrator.run.dry_run import foretell
 from orchestrator.run.ending import end, show_end, tell_end
+from orchestrator.run.engine_builds import building_engines
 from orchestrator.run.planning import planning
 from orchestrator.run.preparation import refuse, share_out
 from orchestrator.run.request import Request, Surroundings
@@ -50,7 +51,7 @@ def run(request: Request, around: Surroundings) -> int:
             short = foretold.failing or foretold.doubtful or foretold.lacking
             return FAILED if short else ALL_DONE
         refuse(ctx, work)
-        with running_crew(ctx, work) as crew:
+        with running_crew(ctx, work) as crew, building_engines(ctx):
             begin(ctx, work, crew, plans)
             with around.page(ctx.out, ctx.facts, work.plan, ctx.journal.entries) as page:
                 first, last = carry_out(ctx, plans, crew, page)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from pipeline.contract.fingerprint import NO_PIXELS
+from pipeline.contract.fingerprint import NO_PIXELS, PIXELS_UNLESS_DEFAULT, same_pixels
 
 
 def _off(value: object) -> object:
@@ -61,12 +61,23 @@ class ProcessingSettings:
         Field(description="auto: fp16 on a GPU, fp32 on the CPU"),
     ] = "auto"
     engine: Annotated[
-        Literal["auto", "torch", "openvino"],
-        Field(description="what runs rvm; auto: openvino on a CPU where it is installed"),
-    ] = "auto"
+        Literal["auto", "torch", "cuda_graph", "compile", "openvino", "tensorrt"],
+        Field(
+            description="what runs rvm; auto: openvino on a CPU where it is installed, cuda_graph"
+            " on a GPU; tensorrt is built in the background, and torch serves until then"
+        ),
+    ] = field(default="auto", metadata=same_pixels({"cuda_graph": "torch"}))
+    engine_file: Annotated[
+        str | None,
+        Field(
+            pattern="^[0-9a-f]{32}$",
+            description="the built engine that makes the frames (`vrmatte engines list`); null: set"
+            " for each video when it is planned",
+        ),
+    ] = field(default=None, metadata=PIXELS_UNLESS_DEFAULT)
     cuda_graphs: Annotated[
         AutoOrOff,
-        Field(description="rvm on a GPU: launch its network as a whole where that alters no bit"),
+        Field(description="off: engine auto is torch on a GPU; the older name of engine: torch"),
     ] = field(default="auto", metadata=NO_PIXELS)
     kernels: Annotated[
         KernelChoice,

@@ -1,4 +1,4 @@
-"""Choose the engine that runs a network (torch, OpenVINO), once, before a run is planned.
+"""Choose the engine that runs a network, once, before a run is planned.
 
 Loads no torch: the parent process decides (`orchestrator/plan/settle.py`), so that the engine is
 part of the settings' fingerprint. Models load what is decided, and refuse "auto".
@@ -8,54 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from importlib.util import find_spec
-from typing import Literal, NamedTuple
 
 from pipeline.contract import ProcessingSettings
+from pipeline.engines.catalogue import ENGINES, EngineRow
 from pipeline.errors import MachineError, SettingsError
 
-EngineName = Literal["torch", "openvino"]
 
-
-class Engine(NamedTuple):
-    """One engine.
-
-    Attributes:
-        name: as `processing.engine` says it.
-        package: what it needs, as Python imports it.
-        extra: of vrmatte, which brings that package; empty where it always comes along.
-        devices: kinds of device that it runs on.
-        precisions: values of `processing.precision` that it obeys.
-    """
-
-    name: EngineName
-    package: str
-    extra: str
-    devices: frozenset[str]
-    precisions: frozenset[str]
-
-
-#: The better one first: "auto" takes the first that suits and is installed.
-ENGINES = (
-    Engine("openvino", "openvino", "cpu", frozenset({"cpu"}), frozenset({"auto", "fp32"})),
-    Engine("torch", "torch", "", frozenset({"cpu", "cuda"}), frozenset({"auto", "fp32", "fp16"})),
-)
-
-
-def is_installed(engine: Engine) -> bool:
-    """Whether its package can be imported; nothing is imported."""
-    return find_spec(engine.package) is not None
+def is_installed(engine: EngineRow) -> bool:
+    """Whether its packages can be imported; nothing is imported."""
+    return engine.lacking() is None
 
 
 def settled_engine(
     processing: ProcessingSettings,
     engines: Collection[str],
     device_kind: str,
-    installed: Callable[[Engine], bool] = is_installed,
+    installed: Callable[[EngineRow], bool] = is_installed,
 ) -> ProcessingSettings:
     """The settings with `processing.engine` decided, where the model has a choice.
 
-    The choice depends on the installation, never on load, cores, workers or lanes.
+    The choice depends on the installation, never on load, cores, workers or lanes. What is built in
+    the background is decided for each video (`orchestrator/engines/chooser.py`).
 
     Args:
         engines: what can run the network. With one there is no choice, and the setting is ignored.
@@ -65,36 +38,61 @@ def settled_engine(
         MachineError: the engine that is asked for, or every one, is not installed.
         SettingsError: it is asked for where it cannot be used.
     """
-    can = [engine for engine in ENGINES if engine.name in engines]
+    can = [row for row in ENGINES.values() if row.name in engines]
     if len(can) < 2 or processing.engine == "torch":
         return processing
     if processing.engine == "auto":
-        suits = (e for e in can if _problem(e, processing, device_kind) is None and installed(e))
+        # What `cuda_graphs: off` leaves out is what `engine: torch` leaves out.
+        unwanted = "cuda_graph" if processing.cuda_graphs == "off" else ""
+        suits = (
+            row
+            for row in can
+            if row.automatic
+            and row.name != unwanted
+            and _problem(row, processing, device_kind) is None
+            and installed(row)
+        )
         chosen = next(suits, None)
         if chosen is None:
-            names = " or ".join(engine.name for engine in can)
+            names = " or ".join(row.name for row in can if row.automatic)
             raise MachineError(
                 f"the network runs by {names} only, which cannot be used here", "run `make setup`"
             )
         return replace(processing, engine=chosen.name)
-    [asked] = [engine for engine in can if engine.name == processing.engine]
+    asked = ENGINES[processing.engine]
+    if asked not in can:
+        raise SettingsError(
+            f"processing.engine: {asked.name} cannot run this model's network",
+            f"set processing.engine to auto, or to one of {', '.join(row.name for row in can)}",
+        )
+    if asked.name == "cuda_graph" and processing.cuda_graphs == "off":
+        raise SettingsError(
+            "processing.engine: cuda_graph contradicts processing.cuda_graphs: off",
+            "remove one of them",
+        )
     if problem := _problem(asked, processing, device_kind):
         raise SettingsError(
             f"processing.engine: {asked.name} runs networks {problem} only",
             "set processing.engine: auto",
         )
-    if not installed(asked):
-        raise MachineError(
-            f"processing.engine: {asked.name} needs the package {asked.package}, which is not"
-            " installed",
-            f"run `make setup` or `uv pip install 'vrmatte[{asked.extra}]'`, or set"
-            " processing.engine: torch",
-        )
+    require_installed(asked, installed)
     return processing
 
 
-def _problem(engine: Engine, processing: ProcessingSettings, device_kind: str) -> str | None:
+def require_installed(
+    row: EngineRow, installed: Callable[[EngineRow], bool] = is_installed
+) -> None:
+    """Raises MachineError where an engine's packages are missing."""
+    if not installed(row):
+        lacking = row.lacking() or row.packages[0]
+        raise MachineError(
+            f"processing.engine: {row.name} needs the package {lacking}, which is not installed",
+            f"{row.how_to_have_it()}, or set processing.engine: auto",
+        )
+
+
+def _problem(row: EngineRow, processing: ProcessingSettings, device_kind: str) -> str | None:
     """Where it would have to run instead, in words; None: it suits."""
-    if device_kind not in engine.devices:
-        return "on the CPU"
-    return None if processing.precision in engine.precisions else "in fp32"
+    if device_kind not in row.devices:
+        return "on a GPU" if device_kind == "cpu" else "on the CPU"
+    return None if processing.precision in row.precisions else "in fp32"

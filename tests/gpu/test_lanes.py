@@ -33,6 +33,7 @@ from pipeline.deliverables.base import make_deliverable
 from pipeline.deliverables.device_trial import MATRICES
 from pipeline.encode.choice import encoder_options
 from pipeline.encode.nvenc_trial import Asked, NvencTrials
+from pipeline.engines.by_torch import CudaGraphEngine, TorchEngine
 from pipeline.engines.cuda_graph import capture_lock, cuda_capture
 from pipeline.finish import finish_video
 from pipeline.flow.cuda_streams import segment_stream
@@ -156,8 +157,8 @@ def noise(frames: int = 10, height: int = 256, width: int = 320) -> Tensor:
 
 
 def double(dtype: torch.dtype, graphs: bool) -> DeviceMatting:
-    capture = cuda_capture if graphs else None
-    return DeviceMatting(make_network(), 0.5, dtype, CUDA, capture)
+    engine = CudaGraphEngine(1, CUDA) if graphs else TorchEngine(1, CUDA)
+    return DeviceMatting(make_network(), 0.5, dtype, CUDA, engine)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
@@ -192,10 +193,8 @@ def test_rvm_with_and_without_graphs_and_on_the_cpu(
 ) -> None:
     rgb = noise(6, 512, 512)
     with capture_logs() as logs:
-        graphed, plain = (
-            load_model(rvm_settings(), ProcessingSettings(engine="torch", cuda_graphs=how), CUDA)
-            for how in ("auto", "off")
-        )
+        graphed = load_model(rvm_settings(), ProcessingSettings(engine="cuda_graph"), CUDA)
+        plain = load_model(rvm_settings(), ProcessingSettings(engine="torch"), CUDA)
         assert isinstance(graphed, DeviceMatting)
         found = matte(graphed, rgb, 4)
         assert all(map(torch.equal, matte(plain, rgb, 2), found))

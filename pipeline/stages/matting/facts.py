@@ -16,7 +16,10 @@ from pipeline.contract import MattingSettings, ModelOptions, ProcessingSettings,
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
+    from pipeline.engines.engine import Example
+    from pipeline.engines.keys import Buildable
     from pipeline.stages.matting.base import ClipSampler, MattingModel
 
 MB = 1_000_000
@@ -102,6 +105,11 @@ class ModelFacts:
         two_eyes: it compares the two eyes, and has nothing to go by in a video with one.
         takes_boxes: it can be given parts of an eye (`pipeline.stages.matting.base.BoxModel`).
         engines: what can run its network (`processing.engine`); with one there is no choice.
+        buildable: ``module:attribute`` of ``(matting, processing, eye, device_kind)``, which gives
+            the `pipeline.engines.keys.Buildable` of an engine that is built in the background, or
+            why there is none, in words. It loads no torch. None: there is never one.
+        parts: ``module:attribute`` of ``(matting, processing, eye, device)``, which makes the same
+            network on its device, with the example that it is built for.
         memory: of the settings and the engine; see `ModelBytes`.
         slow_on_cpu: a frame takes seconds there: a trial takes few, and compares no devices.
         backdrop: of the drawn scene in which it is tried.
@@ -128,6 +136,8 @@ class ModelFacts:
     two_eyes: bool = False
     takes_boxes: bool = False
     engines: frozenset[str] = frozenset({"torch"})
+    buildable: str | Callable[..., Buildable | str] | None = None
+    parts: str | Callable[..., tuple[nn.Module, Example]] | None = None
     memory: Callable[[MattingSettings, str], ModelBytes] = lambda matting, engine: UNKNOWN
     slow_on_cpu: bool = False
     backdrop: Literal["room", "green"] = "room"

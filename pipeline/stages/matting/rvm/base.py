@@ -6,12 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 from pipeline.stages.matting.base import ClipSampler, Prepared
-
-#: The network wants 256 to 512 pixels on its longest side (RVM's documentation, inference.md).
-_NETWORK_SIDE = 512
-
-#: The same where it only looks at where somebody is.
-_LOOK_SIDE = 384
+from pipeline.stages.matting.rvm.sizes import look_ratio, whole_ratio
 
 
 class RvmBase(ABC):
@@ -42,11 +37,10 @@ class RvmBase(ABC):
         return self.start_box(eyes, height, width, self.whole_ratio(height, width))
 
     def whole_ratio(self, height: int, width: int) -> float:
-        return self._ratio or min(_NETWORK_SIDE / max(height, width), 1.0)
+        return whole_ratio(self._ratio, height, width)
 
     def start_box(self, eyes: int, height: int, width: int, ratio: float) -> Any:
         return self.begin(eyes, height, width, ratio, ratio != 1)
 
     def start_looking(self, eyes: int, height: int, width: int) -> Any:
-        ratio = min(_LOOK_SIDE / max(height, width), 1.0)
-        return self.begin(eyes, height, width, ratio, False)
+        return self.begin(eyes, height, width, look_ratio(height, width), False)

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-#: How far the parts may be from the whole, and OpenVINO from torch, in alpha and states: far above
-#: what rounding does (0.001), and below what anybody sees.
+#: How far the parts may be from the whole, in alpha and states: far above what rounding does
+#: (0.001), and below what anybody sees.
 PARTS_TOLERANCE = 0.01
 
 

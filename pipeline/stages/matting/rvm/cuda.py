@@ -1,17 +1,14 @@
-"""`rvm` on a GPU: the network at its own size as one CUDA graph, the full picture outside of it.
+"""`rvm` on a GPU: the network at its own size by an engine, the full picture outside of it.
 
 At its own size the network is hundreds of kernels that take less time than launching them; what
 touches every pixel is a dozen, in 32 bits, a plane at a time. Frames go through the network one by
-one, so that chunks cannot matter. A graph does what the same calls do one by one, and is used where
-it has shown to give the same bits: whether there is one alters nothing but speed.
+one, so that chunks cannot matter. What runs the network is an engine (`pipeline/engines`).
 """
 
 from __future__ import annotations
 
 import sys
-import threading
 import weakref
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -20,26 +17,27 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline.engines.cuda_graph import Capture, capture_lock
+from pipeline.engines.engine import Engine, Runner, Runners
 from pipeline.kernels.way import TORCH, Way
 from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.stages.matting.rvm.base import RvmBase
 from pipeline.stages.matting.rvm.coefficients import coefficients_of
-from pipeline.structlog_import import structlog
-
-_log = structlog.get_logger()
+from pipeline.stages.matting.rvm.recurrence import example_of, recurrence_in_32_bits
+from pipeline.stages.matting.rvm.sizes import network_size
 
 #: Networks with their graphs kept for the next segments: two shapes for each of some lanes.
 _IDLE = 16
-
-#: Frames of noise by which a graph is compared with the calls one by one.
-_TRIAL_FRAMES = 3
 
 
 @dataclass(slots=True, weakref_slot=True)
 class _State:
     shrinker: Shrinker
-    step: Step
+    runner: Runner
+
+
+#: Shape of the input, whether the answer is refined, and the stream: what one lane left on its
+#: stream is done before the next begins there.
+_Key = tuple[tuple[int, ...], bool, int]
 
 
 class DeviceMatting(RvmBase):
@@ -49,7 +47,7 @@ class DeviceMatting(RvmBase):
         network: RVM's, on the CPU; it moves to `device`.
         ratio: network size as a share of an eye; None chooses it by the eye's size.
         dtype: of the network, and of the mattes.
-        capture: makes graphs; None: everything is called one by one.
+        engine: runs the network.
         way: what draws full pictures.
     """
 
@@ -59,37 +57,37 @@ class DeviceMatting(RvmBase):
         ratio: float | None,
         dtype: torch.dtype,
         device: torch.device,
-        capture: Capture | None,
+        engine: Engine,
         way: Way = TORCH,
     ) -> None:
         super().__init__(ratio)
         self._way = way
         self._dtype = dtype
         self._device = device
-        network = on_device(network, dtype, device)
-        # It divides by variances that 16 bits do not hold; at the network's size it costs nothing.
-        network.refiner.float()
-        self._steps = _Steps(network, dtype, device, capture)
+        self._engine = engine
+        self._parts = parts_on_device(network, dtype, device)
+        self._runners = Runners(self._make, _IDLE)
 
     def begin(self, eyes: int, height: int, width: int, ratio: float, refine: bool) -> _State:
         shrinker = Shrinker(height, width, ratio, self._device)
-        step = self._steps.take((eyes, 3, *shrinker.size), refine)
-        state = _State(shrinker, step)
-        weakref.finalize(state, self._steps.give_back, step).atexit = False
+        key = (eyes, 3, *shrinker.size), refine, self._stream()
+        runner = self._runners.take(key)
+        state = _State(shrinker, runner)
+        weakref.finalize(state, self._runners.give_back, key, runner).atexit = False
         return state
 
     @torch.inference_mode()
     def look(self, picture: Tensor, looking: _State) -> Tensor:
-        looking.step.rewind()
-        _, offset = looking.step.run(looking.shrinker.shrink(picture))
+        looking.runner.rewind()
+        _, offset = looking.runner(looking.shrinker.shrink(picture))
         return offset[:, 3].clamp(0, 1)
 
     def memory(self, state: _State) -> tuple[Tensor, ...]:
-        return state.step.states
+        return tuple(state.runner.states)
 
     @torch.inference_mode()
     def remember(self, state: _State, memory: tuple[Tensor, ...]) -> None:
-        for place, value in zip(state.step.states, memory, strict=True):
+        for place, value in zip(state.runner.states, memory, strict=True):
             place.copy_(value)
 
     @torch.inference_mode()
@@ -99,13 +97,45 @@ class DeviceMatting(RvmBase):
         slope = small.new_empty(count, views, 4, *small.shape[-2:])
         offset = torch.empty_like(slope)
         for t in range(count):
-            slope[t], offset[t] = state.step.run(small[t])
+            slope[t], offset[t] = state.runner(small[t])
         foreground = torch.empty(
             count, views, 3, height, width, dtype=self._dtype, device=self._device
         )
         alpha = foreground.new_empty(count, views, 1, height, width)
         self._way.draw(eyes.rgb, slope, offset, foreground, alpha)
         return MatteBatch(alpha, foreground, eyes.start)
+
+    def _make(self, key: _Key) -> Runner:
+        shape, refine, _ = key
+        part = self._parts[refine]
+        return self._engine.load(
+            part, example_of(part, small_input(shape, self._dtype, self._device))
+        )
+
+    def _stream(self) -> int:
+        if self._device.type != "cuda":
+            return 0
+        return int(torch.cuda.current_stream(self._device).cuda_stream)
+
+
+def parts_on_device(
+    network: nn.Module, dtype: torch.dtype, device: torch.device
+) -> dict[bool, nn.Module]:
+    """What engines run of RVM's network: without its refiner, and with it.
+
+    Args:
+        network: on the CPU; it moves to `device`, and to `dtype` but for what divides by variances
+            that 16 bits do not hold, and for what remembers. At the network's size it costs little.
+    """
+    network = on_device(network, dtype, device)
+    network.refiner.float()
+    recurrence_in_32_bits(network)
+    return {refine: coefficients_of(network, refine) for refine in (False, True)}
+
+
+def small_input(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """An input of the network, ``[E, 3, h, w]``, laid out as a GPU's convolutions want it."""
+    return torch.zeros(shape, dtype=dtype, device=device).to(memory_format=torch.channels_last)
 
 
 class Shrinker:
@@ -119,7 +149,7 @@ class Shrinker:
     """
 
     def __init__(self, height: int, width: int, ratio: float, device: torch.device) -> None:
-        self.size = int(height * ratio), int(width * ratio)
+        self.size = network_size(height, width, ratio)
         self._rows = _between(height, self.size[0], ratio, device)
         self._columns = _between(width, self.size[1], ratio, device)
 
@@ -148,118 +178,6 @@ def _between(
         after.long().to(device),
         (place - before).float().to(device),
     )
-
-
-#: Shape of the input, whether the answer is refined, and the stream: what one lane left on its
-#: stream is done before the next begins there.
-Key = tuple[tuple[int, ...], bool, int]
-
-
-class Step:
-    """The network for frames of one shape, and the recurrent state of the segment that has it.
-
-    Input, state and answer stay where they are in memory, so that the work on them can be captured.
-    Not thread-safe.
-
-    Args:
-        key: with the shape of its input, ``[E, 3, h, w]``.
-    """
-
-    def __init__(self, part: nn.Module, key: Key, dtype: torch.dtype, device: torch.device) -> None:
-        self.key = key
-        self._part = part
-        self._small = torch.zeros(key[0], dtype=dtype, device=device).to(
-            memory_format=torch.channels_last
-        )
-        slope, offset, *states = part(self._small)
-        self._answer = torch.zeros_like(slope), torch.zeros_like(offset)
-        self.states = tuple(torch.zeros_like(state) for state in states)
-        self._run: Callable[[], None] = self._work
-
-    def rewind(self) -> None:
-        for state in self.states:
-            state.zero_()
-
-    def run(self, small: Tensor) -> tuple[Tensor, Tensor]:
-        """Slope and offset of the next frame, see `Coefficients`; valid until the next call."""
-        self._small.copy_(small)
-        self._run()
-        return self._answer
-
-    def capture(self, capture: Capture) -> str | None:
-        """Make a graph of the work and use it; why not, if not."""
-        generator = torch.Generator().manual_seed(1)  # noise, so that a wrong answer shows
-        noise = [torch.rand(self._small.shape, generator=generator) for _ in range(_TRIAL_FRAMES)]
-        expected = self._trial(noise)
-        try:
-            self._run = capture(self._work)
-            found = self._trial(noise)
-        except RuntimeError as error:
-            self._run = self._work
-            return (str(error).splitlines() or [type(error).__name__])[0]
-        finally:
-            self.rewind()
-        if all(map(torch.equal, found, expected)):
-            return None
-        self._run = self._work
-        return "it does not give the same bits"
-
-    def _work(self) -> None:
-        slope, offset, *states = self._part(self._small, *self.states)
-        for place, value in zip(
-            (*self._answer, *self.states), (slope, offset, *states), strict=True
-        ):
-            place.copy_(value)
-
-    def _trial(self, frames: list[Tensor]) -> list[Tensor]:
-        self.rewind()
-        found: list[Tensor] = []
-        for frame in frames:
-            found += [value.clone() for value in self.run(frame)]
-        return found + [state.clone() for state in self.states]
-
-
-class _Steps:
-    """Steps by their shape: one a segment. Thread-safe."""
-
-    def __init__(
-        self, network: nn.Module, dtype: torch.dtype, device: torch.device, capture: Capture | None
-    ) -> None:
-        self._parts = {refine: coefficients_of(network, refine) for refine in (False, True)}
-        self._dtype = dtype
-        self._device = device
-        self._capture = capture
-        self._lock = threading.Lock()
-        self._idle: deque[Step] = deque(maxlen=_IDLE)  # appended to without the lock
-        self._told: set[str] = set()
-
-    @torch.inference_mode()
-    def take(self, shape: tuple[int, ...], refine: bool) -> Step:
-        """One that is at its beginning, for a segment to have alone."""
-        key = shape, refine, self._stream()
-        with self._lock:
-            for _ in range(len(self._idle)):
-                step = self._idle.popleft()
-                if step.key == key:
-                    step.rewind()
-                    return step
-                self._idle.append(step)
-        with capture_lock:
-            step = Step(self._parts[refine], key, self._dtype, self._device)
-            why_not = None if self._capture is None else step.capture(self._capture)
-        if why_not is not None and why_not not in self._told:
-            self._told.add(why_not)
-            _log.warning("no_cuda_graph", shape=shape, reason=why_not)
-        return step
-
-    def give_back(self, step: Step) -> None:
-        """Without the lock, for it may be the garbage collector that calls."""
-        self._idle.append(step)
-
-    def _stream(self) -> int:
-        if self._device.type != "cuda":
-            return 0
-        return int(torch.cuda.current_stream(self._device).cuda_stream)
 
 
 def on_device(network: nn.Module, dtype: torch.dtype, device: torch.device) -> nn.Module:

@@ -67,7 +67,7 @@ _BOXES = 500 * MB
 
 def _memory(matting: MattingSettings, engine: str) -> ModelBytes:
     # "auto" is not settled yet: what takes more is counted.
-    ran_by = "torch" if engine == "torch" else "openvino"
+    ran_by = "openvino" if engine in ("auto", "openvino") else "torch"
     another = _ANOTHER[ran_by, matting.of(RvmOptions).variant]
     return ModelBytes(another=another, segment=_BOXES if matting.region == "auto" else 0)
 
@@ -97,6 +97,8 @@ RVM = ModelFacts(
     has_scale=True,
     takes_boxes=True,
     automatic=2,
-    engines=frozenset({"torch", "openvino"}),
+    engines=frozenset({"torch", "cuda_graph", "compile", "openvino", "tensorrt"}),
+    buildable="pipeline.stages.matting.rvm.built:buildable",
+    parts="pipeline.stages.matting.rvm.built:parts",
     memory=_memory,
 )

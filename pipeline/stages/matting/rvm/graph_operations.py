@@ -41,6 +41,8 @@ def as_channels_second(constant: Tensor) -> Tensor:
 
 def _convolve(inputs: Sequence[Value], attributes: Mapping[str, Any]) -> Tensor:
     picture, kernel = inputs[:2]
+    if picture.dtype != kernel.dtype:  # what is remembered has 32 bits, whatever the weights have
+        picture = picture.to(kernel.dtype)
     bias = inputs[2] if len(inputs) > 2 else None
     groups = int(picture.shape[1]) // int(kernel.shape[1])
     _, rows, columns, _ = attributes["strides"]

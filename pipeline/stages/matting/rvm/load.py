@@ -9,13 +9,17 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from pipeline.contract import MattingSettings, ProcessingSettings
-from pipeline.engines.cuda_graph import cuda_capture
+from pipeline.engines.catalogue import ENGINES, make_engine
+from pipeline.engines.choice import require_installed
+from pipeline.engines.compiled_files import CompiledFiles
+from pipeline.engines.engine import Engine
+from pipeline.engines.kept import OpenedFile
 from pipeline.errors import MachineError
 from pipeline.kernels.choice import way_on
 from pipeline.pixels.batches import EyeBatch, MatteBatch
@@ -24,7 +28,7 @@ from pipeline.stages.matting.rvm.base import RvmBase
 from pipeline.stages.matting.rvm.coefficients import parts_problem, shrink
 from pipeline.stages.matting.rvm.facts import RvmOptions
 from pipeline.stages.matting.rvm.graph_file import read_graph
-from pipeline.stages.matting.rvm.weights import fetch_rvm, read_state_dict
+from pipeline.stages.matting.rvm.weights import RvmFiles, fetch_rvm, read_state_dict
 from pipeline.stages.matting.weights import compiled_folder
 from pipeline.structlog_import import structlog
 
@@ -43,14 +47,7 @@ def load(
     if processing.engine == "auto":
         raise ValueError("processing.engine is auto: pipeline.engines.choice settles it")
     files = fetch_rvm(matting.of(RvmOptions))
-    if files.repository is None:
-        from pipeline.stages.matting.rvm.graph import GraphNetwork
-
-        graph = read_graph(files.weights, files.weights.with_suffix(".bin"))
-        network: nn.Module = GraphNetwork(graph)
-    else:
-        network = _by_own_code(files.repository, files.weights, matting.of(RvmOptions).variant)
-    network.eval().requires_grad_(False)
+    network = network_of(files, matting.of(RvmOptions))
     if processing.engine == "openvino":
         from pipeline.stages.matting.rvm.openvino import OpenVinoMatting
 
@@ -61,24 +58,64 @@ def load(
             files.repository or files.weights,
             compiled_folder(),
         )
-    half = processing.precision == "fp16" or (
-        processing.precision == "auto" and device.type == "cuda"
-    )
-    dtype = torch.float16 if half else torch.float32
-    if device.type != "cuda" and files.repository is not None:
+    dtype = working_type(processing, device)
+    as_a_whole = device.type != "cuda" and files.repository is not None
+    if as_a_whole and processing.engine == "torch":
         return RobustVideoMatting(network.to(dtype), processing.scale_factor, dtype)
     from pipeline.stages.matting.rvm.cuda import DeviceMatting, on_device
 
     problem = parts_problem(network)
     if problem is None:
-        graphs = processing.cuda_graphs == "auto" and device.type == "cuda"
-        capture = cuda_capture if graphs else None
+        engine = engine_of(processing, device)
         way = way_on(device, processing.kernels)
-        return DeviceMatting(network, processing.scale_factor, dtype, device, capture, way)
+        return DeviceMatting(network, processing.scale_factor, dtype, device, engine, way)
     # A property of the code and the weights, not of the moment: it is so in every worker.
     _log.warning("rvm_as_a_whole", reason=problem)
     network = on_device(network, dtype, device)
     return RobustVideoMatting(network, processing.scale_factor, dtype)
+
+
+def network_of(files: RvmFiles, options: RvmOptions) -> nn.Module:
+    """RVM's network in 32 bits on the CPU, by its own code or by its graph. Raises MachineError."""
+    if files.repository is None:
+        from pipeline.stages.matting.rvm.graph import GraphNetwork
+
+        graph = read_graph(files.weights, files.weights.with_suffix(".bin"))
+        network: nn.Module = GraphNetwork(graph)
+    else:
+        network = _by_own_code(files.repository, files.weights, options.variant)
+    return network.eval().requires_grad_(False)
+
+
+def working_type(processing: ProcessingSettings, device: torch.device) -> torch.dtype:
+    """What the network works in."""
+    half = processing.precision == "fp16" or (
+        processing.precision == "auto" and device.type == "cuda"
+    )
+    return torch.float16 if half else torch.float32
+
+
+def engine_of(processing: ProcessingSettings, device: torch.device) -> Engine:
+    """The engine of parts of the network. Raises MachineError: it cannot be had.
+
+    One that is built in the background serves by the file that the settings name; where they name
+    none, and for all that the file was not built for, torch serves.
+    """
+    row = ENGINES[processing.engine]
+    if not row.in_background:
+        engine: Engine = make_engine(row.name, processing.intra_op_threads, device)
+        return engine
+    by_torch = "cuda_graph" if device.type == "cuda" else "torch"
+    otherwise = make_engine(by_torch, processing.intra_op_threads, device)
+    if processing.engine_file is None:
+        return cast(Engine, otherwise)
+    require_installed(row)
+    try:
+        builder = make_engine(row.name, processing.intra_op_threads, device)
+    except ImportError as error:
+        raise MachineError(f"{row.name} does not load: {error}", row.how_to_have_it()) from error
+    files = CompiledFiles(compiled_folder())
+    return OpenedFile(row.name, builder, files, processing.engine_file, otherwise)
 
 
 def _by_own_code(repository: Path, path: Path, variant: str) -> nn.Module:

@@ -6,13 +6,12 @@ package does it (`vos_optimized`): see docs/decisions/009-sam2.md.
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from sam2.sam2_video_predictor import SAM2VideoPredictor
 
+from pipeline.engines.by_torch import COMPILER_ERRORS, compiled, first_line
 from pipeline.errors import MachineError
 
 #: Of a frame of which nothing is said, the tokens that say so to the mask decoder.
@@ -21,13 +20,13 @@ _TOKENS_OF_NOTHING = 2
 
 def compile_networks(network: SAM2VideoPredictor) -> None:
     """Have them compiled when they are used first. Weights may be loaded before or after."""
-    network.image_encoder.forward = _compiled(network.image_encoder.forward)
-    network.memory_encoder.forward = _compiled(network.memory_encoder.forward)
+    network.image_encoder.forward = compiled(network.image_encoder.forward)
+    network.memory_encoder.forward = compiled(network.memory_encoder.forward)
     # The number of memories varies.
-    network.memory_attention.forward = _compiled(network.memory_attention.forward, dynamic=True)
+    network.memory_attention.forward = compiled(network.memory_attention.forward, dynamic=True)
     # And that of points: for each, the decoder would be compiled anew, until the compiler gives up.
     plain = network.sam_mask_decoder.forward
-    tracking = _compiled(plain)
+    tracking = compiled(plain)
 
     def decode(*, sparse_prompt_embeddings: torch.Tensor, **rest: Any) -> Any:
         nothing_said = sparse_prompt_embeddings.shape[1] == _TOKENS_OF_NOTHING
@@ -47,20 +46,12 @@ def require_compiler(device: torch.device) -> None:
     if device.type != "cuda":
         raise MachineError("matting.sam2_compile: networks are compiled for a GPU only", advice)
     try:
-        _compiled(_trial)(torch.ones(64, device=device))
-    except (RuntimeError, ImportError, OSError, subprocess.SubprocessError) as error:
-        lines = [line for line in str(error).splitlines() if line.strip()] or ["it failed"]
+        compiled(_trial)(torch.ones(64, device=device))
+    except COMPILER_ERRORS as error:
         raise MachineError(
-            f"matting.sam2_compile: nothing can be compiled on this machine: {lines[0]}", advice
+            f"matting.sam2_compile: nothing can be compiled on this machine: {first_line(error)}",
+            advice,
         ) from error
-
-
-def _compiled(function: Callable[..., Any], *, dynamic: bool = False) -> Callable[..., Any]:
-    """Kernels are chosen by rule: by measuring, another worker would choose other bits."""
-    compiled: Callable[..., Any] = torch.compile(
-        function, fullgraph=True, dynamic=dynamic, options={"deterministic": True}
-    )
-    return compiled
 
 
 def _trial(values: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pipeline.engines.by_torch import TorchEngine
 from pipeline.pixels.batches import EyeBatch
 from pipeline.stages.matting.base import BoxModel
 from pipeline.stages.matting.regions.boxes import Box
@@ -49,7 +50,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     if request.param == "torch":
         return RobustVideoMatting(InTime(make_network()), None, torch.float32)
     if request.param == "device":
-        return DeviceMatting(make_network(), None, torch.float32, CPU, None)
+        return DeviceMatting(make_network(), None, torch.float32, CPU, TorchEngine(1, CPU))
     kept = tmp_path_factory.mktemp("compiled")
     return OpenVinoMatting(make_network(), None, 1, Path(__file__), kept)
 

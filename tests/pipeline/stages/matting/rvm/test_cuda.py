@@ -21,7 +21,9 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from torch import Tensor, nn
 
+from pipeline.engines.by_torch import CudaGraphEngine, TorchEngine
 from pipeline.engines.cuda_graph import Capture, capture_lock
+from pipeline.engines.engine import Engine
 from pipeline.pixels import lines
 from pipeline.pixels.batches import EyeBatch
 from pipeline.stages.matting.rvm.coefficients import parts_problem
@@ -56,7 +58,11 @@ def refuse(work: Callable[[], None]) -> Callable[[], None]:
 def make(
     ratio: float, capture: Capture | None = None, dtype: torch.dtype = torch.float32
 ) -> DeviceMatting:
-    return DeviceMatting(make_network(), ratio, dtype, CPU, capture)
+    return DeviceMatting(make_network(), ratio, dtype, CPU, engine_by(capture))
+
+
+def engine_by(capture: Capture | None) -> Engine:
+    return TorchEngine(1, CPU) if capture is None else CudaGraphEngine(1, CPU, capture)
 
 
 def matte(model: DeviceMatting, rgb: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
@@ -137,7 +143,7 @@ def test_without_a_right_graph_it_goes_on_without_and_says_so_once(why: str) -> 
             value.mul_(1.0001)
 
     model = DeviceMatting(
-        network, 0.5, torch.float32, CPU, refuse if why is NO_GRAPH else Graphs(spoil)
+        network, 0.5, torch.float32, CPU, engine_by(refuse if why is NO_GRAPH else Graphs(spoil))
     )
     with capture_logs() as logs:
         states = [model.start(2, 80, 112, {}) for _ in range(2)]

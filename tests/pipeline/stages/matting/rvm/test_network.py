@@ -43,23 +43,34 @@ class Encoder(nn.Module):
         return found
 
 
-class Remembering(nn.Module):
-    """A recurrent layer: half of the channels pass, half are mixed with what was."""
+class Recurrent(nn.Module):
+    """What was is mixed with what is new."""
 
-    def __init__(self, inputs: int, channels: int) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        half = channels // 2
-        self.into = nn.Conv2d(inputs, channels, 3, 1, 1)
-        self.gate = nn.Conv2d(channels, half, 3, 1, 1)
-        self.fresh = nn.Conv2d(channels, half, 3, 1, 1)
+        self.gate = nn.Conv2d(2 * channels, channels, 3, 1, 1)
+        self.fresh = nn.Conv2d(2 * channels, channels, 3, 1, 1)
 
-    def forward(self, x: Tensor, before: Tensor | None) -> tuple[Tensor, Tensor]:
-        passed, mixed = self.into(x).tensor_split(2, dim=1)
+    def forward(self, mixed: Tensor, before: Tensor | None) -> tuple[Tensor, Tensor]:
         if before is None:
             before = torch.zeros_like(mixed)
         both = torch.cat([mixed, before], 1)
         state = torch.lerp(before, self.fresh(both).tanh(), self.gate(both).sigmoid())
-        return torch.cat([passed, state], 1), state
+        return state, state
+
+
+class Remembering(nn.Module):
+    """Half of the channels pass, half go through a recurrent layer."""
+
+    def __init__(self, inputs: int, channels: int) -> None:
+        super().__init__()
+        self.into = nn.Conv2d(inputs, channels, 3, 1, 1)
+        self.gru = Recurrent(channels // 2)
+
+    def forward(self, x: Tensor, before: Tensor | None) -> tuple[Tensor, Tensor]:
+        passed, mixed = self.into(x).tensor_split(2, dim=1)
+        mixed, state = self.gru(mixed, before)
+        return torch.cat([passed, mixed], 1), state
 
 
 class Decoder(nn.Module):
