@@ -29,6 +29,7 @@ import orchestrator.run.run
 import orchestrator.serve.serve
 from orchestrator.cli import main
 from orchestrator.commands.doctor import doctor
+from orchestrator.commands.engines import build_engines, clear_engines
 from orchestrator.commands.gates import gates
 from orchestrator.commands.models import fetch_models
 from orchestrator.fleet.worker_life import life_table
@@ -132,7 +133,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     )
     monkeypatch.setattr(orchestrator.run.on_done, "tell", lambda *told: None)
     monkeypatch.setattr(orchestrator.gates.record, "require_gates", lambda *told: None)
-    for command in (doctor, gates, fetch_models):
+    for command in (doctor, gates, fetch_models, build_engines, clear_engines):
         monkeypatch.setattr(command, "callback", lambda **options: seen.append(options))
     return seen
 

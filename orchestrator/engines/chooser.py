@@ -1,7 +1,8 @@
 """Settle by which built engine a video is made, when it is planned; torch, where there is none yet.
 
-The choice is recorded in OUT under the video and its settings, because it decides pixels: a run
-that is resumed after an engine was built goes on with what the video began with.
+It decides pixels: what was begun by torch before an engine was built goes on by torch, and what was
+finished by an engine that is gone since is not made again. The file that serves a video is recorded
+in OUT for that.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from threading import Lock
 
 from orchestrator.engines.request import EngineAnswer, EngineRequest
+from orchestrator.out.journal import Past
 from pipeline.contract import VideoInfo, VideoSettings
 from pipeline.engines.catalogue import ENGINES, EngineName
 from pipeline.engines.compiled_files import CompiledFiles, Key
@@ -77,9 +79,12 @@ class EngineChooser:
     _compared: dict[Key, str | None] = field(default_factory=dict)
 
     def choose(
-        self, info: VideoInfo, settings: VideoSettings
+        self, info: VideoInfo, settings: VideoSettings, past: Callable[[VideoSettings], Past]
     ) -> tuple[VideoSettings, tuple[str, ...]]:
         """The settings with the engine decided, and notes on the video.
+
+        Args:
+            past: what earlier runs did of the video under other settings.
 
         Raises:
             DiskError: the choice cannot be recorded.
@@ -90,24 +95,31 @@ class EngineChooser:
         facts = facts_of(settings.matting)
         if facts.buildable is None or row.name not in facts.engines:
             return settings, ()
+        torch_name: EngineName = "cuda_graph" if self.device_kind == "cuda" else "torch"
+        by_torch = replace(settings, processing=replace(settings.processing, engine=torch_name))
         note = self.folder / f"{info.fingerprint[:16]}-{settings.fingerprint()}.json"
+        noted = _noted(note)
+        if noted is not None and past(_by_file(settings, noted)) == "done":
+            return _by_file(settings, noted), ()  # whatever has become of the engine since
         with self._lock:
-            digest, why = self._found(info, settings, note)
-            _record(note, digest)
-        name = row.name
-        if digest is not None:
-            made_by = replace(settings.processing, engine_file=digest)
-            return replace(settings, processing=made_by), ()
-        by_torch: EngineName = "cuda_graph" if self.device_kind == "cuda" else "torch"
-        processing = replace(settings.processing, engine=by_torch)
-        return replace(settings, processing=processing), (
-            printable(f"made by torch, not by {name}: {why}"),
-        )
+            digest, why = self._found(info, settings, begun=past(by_torch) != "nothing")
+        gone = noted is not None and past(_by_file(settings, noted)) == "begun"
+        if digest is None:
+            again = "; the engine with which it was begun is not used any more" if gone else ""
+            said = printable(f"made by torch, not by {row.name}: {why}{again}")
+            return by_torch, (said,)
+        _record(note, digest)
+        anew = (f"the {row.name} engine was built anew, so that the video begins again",)
+        return _by_file(settings, digest), anew if gone and noted != digest else ()
 
     def _found(
-        self, info: VideoInfo, settings: VideoSettings, note: Path
+        self, info: VideoInfo, settings: VideoSettings, *, begun: bool
     ) -> tuple[str | None, str]:
-        """The digest of the engine's file; or None, and why there is none."""
+        """The digest of the engine's file; or None, and why there is none.
+
+        Args:
+            begun: by torch, by which all of the video is made then.
+        """
         name = settings.processing.engine
         if self.on_cluster:
             return None, "one engine does not serve the GPUs of several machines"
@@ -126,13 +138,11 @@ class EngineChooser:
         files.drop_stale(key)
         kept = files.read(key)
         request = EngineRequest(info, settings, key, str(self.kept))
-        noted = _noted(note)
         if kept is None:
             self.wishes.add(request)
-            gone = "its engine is not here any more; " if noted else ""
-            return None, f"{gone}its engine is not built yet (`vrmatte engines build` builds it)"
-        if noted == "":
-            return None, "it was planned before its engine was built (--fresh plans it anew)"
+            return None, "its engine is not built yet (`vrmatte engines build` builds it)"
+        if begun:
+            return None, "it was begun before its engine was built (--fresh makes it anew)"
         if kept.refused is None and key not in self._compared:
             try:
                 self._compared[key] = self.compare(request).refused
@@ -144,8 +154,12 @@ class EngineChooser:
         return kept.digest, ""
 
 
+def _by_file(settings: VideoSettings, digest: str) -> VideoSettings:
+    return replace(settings, processing=replace(settings.processing, engine_file=digest))
+
+
 def _noted(path: Path) -> str | None:
-    """The digest that was recorded, empty for torch; None: nothing was."""
+    """The digest of the file by which the video was planned last; None: there was none."""
     try:
         said = read_json(path, _LONGEST_NOTE)["engine_file"]
     except (ValueError, LookupError, TypeError):  # not there, or damaged: choose again
@@ -153,7 +167,7 @@ def _noted(path: Path) -> str | None:
     return said if isinstance(said, str) else None
 
 
-def _record(path: Path, digest: str | None) -> None:
+def _record(path: Path, digest: str) -> None:
     with writing(path):
         make_folder(path.parent)
-    write_file(path, json.dumps({"engine_file": digest or ""}).encode() + b"\n")
+    write_file(path, json.dumps({"engine_file": digest}).encode() + b"\n")

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, BinaryIO, TypeGuard
+from typing import Annotated, BinaryIO, Literal, TypeGuard
 
 from pydantic import Field, TypeAdapter
 
@@ -45,6 +45,9 @@ _LONGEST_BYTES = 8 << 30
 _LINE = re.compile(rb'(\{.*),"sum":"([0-9a-f]{8})"\}\n', re.DOTALL)
 
 _ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="kind")])
+
+#: What earlier runs did of a video under some settings.
+Past = Literal["nothing", "begun", "done"]
 
 
 class Journal:
@@ -165,6 +168,15 @@ class Journal:
     def unfinished(self, jobs: Iterable[VideoJob]) -> list[VideoJob]:
         """Those of which something is still to be done."""
         return [job for job in jobs if self.published(job) is None]
+
+    def past(self, video: str, settings: str) -> Past:
+        """What was done of a video under the settings with that fingerprint, and is still there."""
+        done = self._done.get((video, settings))
+        if done is not None:
+            sizes = tuple(output.size_bytes for output in done.outputs)
+            there = measure(tuple(output.path for output in done.outputs)) == sizes
+            return "done" if there else "nothing"
+        return "begun" if (video, settings) in self._segments else "nothing"
 
     def begun(self) -> set[str]:
         """Ids of the videos of which segments are there and no outputs."""

@@ -18,6 +18,7 @@ from typing import Protocol
 
 from orchestrator.estimate.trial import IndexGoneError
 from orchestrator.fleet.jobs import Plan, SetAside, VideoJob
+from orchestrator.out.journal import Past
 from orchestrator.out.output_names import OutputNames
 from orchestrator.out.room import scratch_bytes
 from orchestrator.plan.discover import Source, output_stems
@@ -121,7 +122,9 @@ class Planner:
             can.
         settle: decides the settings that depend on the video (`orchestrator.plan.settle`), given
             those wanted and the path of its frame index.
-        engine: decides by which built engine the video is made, last of all; and notes on that.
+        engine: decides by which built engine the video is made, last of all, given what was done
+            of it under other settings; and notes on that.
+        past: what was done of a video, by its id, under the settings with a fingerprint.
         is_done: whether a job is done already; then the probe of an earlier run is enough, even
             where its frame index is gone.
         end_probes: ends what `probe` and `choose` do in other threads, so that they need not be
@@ -142,9 +145,11 @@ class Planner:
         lambda info, settings: (settings, {})
     )
     settle: Callable[[VideoInfo, VideoSettings, Path], VideoSettings] = lambda info, s, index: s
-    engine: Callable[[VideoInfo, VideoSettings], tuple[VideoSettings, tuple[str, ...]]] = (
-        lambda info, settings: (settings, ())
-    )
+    engine: Callable[
+        [VideoInfo, VideoSettings, Callable[[VideoSettings], Past]],
+        tuple[VideoSettings, tuple[str, ...]],
+    ] = lambda info, settings, past: (settings, ())
+    past: Callable[[str, str], Past] = lambda video, settings: "nothing"
     probe: Probe = probe_video
     is_done: Callable[[VideoJob], bool] = lambda job: False
     end_probes: Callable[[], None] = lambda: None
@@ -267,7 +272,9 @@ class Planner:
         require_fit(settings.matting, info)
         possible, impossible = self.fit(info, settings)
         settings = self.settle(info, possible, index_path)
-        settings, told = self.engine(info, settings)
+        settings, told = self.engine(
+            info, settings, lambda asked: self.past(video_id, asked.fingerprint())
+        )
         info = replace(info, notes=(*info.notes, *told))
         prompts = prompts_for(settings.matting, source.path, whole, index_path)
         packed = None if prompts is None else pack(on_frames_taken(prompts, info))

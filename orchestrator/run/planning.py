@@ -335,6 +335,7 @@ def _planner(
         fit=settler.fit,
         settle=settler.settle,
         engine=ctx.engines.choose,
+        past=ctx.journal.past,
         probe=around.probe or prober,
         end_probes=partial(_end_children, prober),
         at_once=max(LEAST_AT_ONCE, min(MOST_AT_ONCE, usable_cores())),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +15,13 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import TypeAdapter
 
 from orchestrator.engines import build_child
 from orchestrator.engines.chooser import EngineChooser
 from orchestrator.engines.prepare import built_for
 from orchestrator.engines.request import EngineAnswer, EngineRequest
+from orchestrator.out.journal import Past
 from orchestrator.run.request import Surroundings
 from orchestrator.settings.settings import load_settings
 from pipeline.contract import MattingSettings, ProcessingSettings, VideoSettings
@@ -32,7 +35,6 @@ from tests import runs
 from tests.clips import X264, ClipSpec
 from tests.orchestrator.worlds import make_job
 from tests.pipeline.stages.matting.rvm.test_graph import small_rvm
-from tests.render import CPU
 from tests.runs import HereRun, journal
 from tests.shared_runs import GetClip
 
@@ -67,8 +69,12 @@ def settings_of(weights: str, **processing: Any) -> VideoSettings:
 
 
 def here(request: EngineRequest, device: int | str = "cpu", watch: object = None) -> EngineAnswer:
-    """What the child does, in this process."""
-    return build_child.answer_of(request, CPU)
+    """What the child does, in this process: by the files that pass between the two."""
+    with tempfile.TemporaryDirectory() as name:
+        asked, answer = Path(name, "asked.json"), Path(name, "answer.json")
+        asked.write_bytes(TypeAdapter(EngineRequest).dump_json(request))
+        build_child.main(str(asked), str(answer), "cpu")
+        return TypeAdapter(EngineAnswer).validate_json(answer.read_bytes())
 
 
 def chooser(out: Path, **changed: Any) -> EngineChooser:
@@ -79,12 +85,16 @@ def chooser(out: Path, **changed: Any) -> EngineChooser:
 INFO = make_job().info
 
 
-def test_torch_serves_until_one_is_built_and_a_video_keeps_what_it_was_planned_with(
+def never(settings: VideoSettings) -> Past:
+    return "nothing"
+
+
+def test_torch_serves_until_one_is_built_and_what_it_began_it_ends(
     weights: str, tmp_path: Path
 ) -> None:
     asked = settings_of(weights)
     first = chooser(tmp_path / "out")
-    settings, [note] = first.choose(INFO, asked)
+    settings, [note] = first.choose(INFO, asked, never)
     assert (settings.processing.engine, settings.processing.engine_file) == ("torch", None)
     assert "made by torch, not by tensorrt: its engine is not built yet" in note
 
@@ -93,23 +103,49 @@ def test_torch_serves_until_one_is_built_and_a_video_keeps_what_it_was_planned_w
     answer = here(wish)
     assert answer.refused is None
 
-    again, [note] = chooser(tmp_path / "out").choose(INFO, asked)
-    assert again == settings
-    assert "it was planned before its engine was built" in note
+    def begun(by: VideoSettings) -> Past:
+        return "begun" if by == settings else "nothing"
 
-    other = replace(INFO, fingerprint="e" * 64)
-    for _ in range(2):  # and a run that is resumed has the same
-        built, notes = chooser(tmp_path / "out").choose(other, asked)
+    again, [note] = chooser(tmp_path / "out").choose(INFO, asked, begun)
+    assert again == settings
+    assert "it was begun before its engine was built" in note
+
+    for _ in range(2):  # nothing was begun; and a run that is resumed has the same
+        built, notes = chooser(tmp_path / "out").choose(INFO, asked, never)
         assert built.processing.engine_file == answer.digest
         assert notes == ()
     assert built.fingerprint() != settings.fingerprint()
 
 
+@pytest.mark.parametrize("past", ["begun", "done"])
+def test_when_an_engine_is_gone_what_it_finished_stays_and_what_it_began_begins_again(
+    past: Past, weights: str, tmp_path: Path
+) -> None:
+    asked = settings_of(weights)
+    made = chooser(tmp_path / "out")
+    made.choose(INFO, asked, never)
+    wish = made.wishes.take()
+    assert wish is not None
+    here(wish)
+    built, _ = made.choose(INFO, asked, never)
+    CompiledFiles(compiled_folder()).clear()
+
+    def by_it(by: VideoSettings) -> Past:
+        return past if by == built else "nothing"
+
+    settings, notes = chooser(tmp_path / "out").choose(INFO, asked, by_it)
+    if past == "done":
+        assert (settings, notes) == (built, ())
+    else:
+        assert settings.processing.engine == "torch"
+        assert "the engine with which it was begun is not used any more" in notes[0]
+
+
 def test_each_engine_is_wished_for_once(weights: str, tmp_path: Path) -> None:
     made = chooser(tmp_path / "out")
     for digit in "abc":
-        made.choose(replace(INFO, fingerprint=digit * 64), settings_of(weights))
-    made.choose(replace(INFO, width=256), settings_of(weights))
+        made.choose(replace(INFO, fingerprint=digit * 64), settings_of(weights), never)
+    made.choose(replace(INFO, width=256), settings_of(weights), never)
     taken = [made.wishes.take() for _ in range(3)]
     assert [wish is not None for wish in taken] == [True, True, False]
 
@@ -130,11 +166,11 @@ def test_a_wrong_one_is_refused_aloud_and_torch_goes_on(
 ) -> None:
     monkeypatch.setattr(openvino._Runner, "__call__", spoilt(what))
     made = chooser(tmp_path / "out")
-    made.choose(INFO, settings_of(weights))
+    made.choose(INFO, settings_of(weights), never)
     wish = made.wishes.take()
     assert wish is not None
     assert why in str(here(wish).refused)
-    settings, [note] = chooser(tmp_path / "new").choose(INFO, settings_of(weights))
+    settings, [note] = chooser(tmp_path / "new").choose(INFO, settings_of(weights), never)
     assert settings.processing.engine == "torch"
     assert "its engine is not to be trusted" in note
     assert why in note
@@ -145,7 +181,7 @@ def test_one_that_is_kept_is_compared_once_more_before_a_video_is_planned_with_i
     trouble: str, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = chooser(tmp_path / "out")
-    made.choose(INFO, settings_of(weights))
+    made.choose(INFO, settings_of(weights), never)
     wish = made.wishes.take()
     assert wish is not None
     here(wish)
@@ -167,7 +203,9 @@ def test_one_that_is_kept_is_compared_once_more_before_a_video_is_planned_with_i
         monkeypatch.setattr(openvino.OpenVino, "open", refuse)
     later = chooser(tmp_path / "new", compare=compare)
     for digit in "ab":
-        settings, [note] = later.choose(replace(INFO, fingerprint=digit * 64), settings_of(weights))
+        settings, [note] = later.choose(
+            replace(INFO, fingerprint=digit * 64), settings_of(weights), never
+        )
         assert settings.processing.engine == "torch"
         assert "not to be trusted" in note
     assert len(asked) == 1
@@ -177,7 +215,7 @@ def test_other_weights_sizes_and_drivers_have_engines_of_their_own(
     weights: str, tmp_path: Path
 ) -> None:
     made = chooser(tmp_path / "out")
-    made.choose(INFO, settings_of(weights))
+    made.choose(INFO, settings_of(weights), never)
     wish = made.wishes.take()
     assert wish is not None
     files = CompiledFiles(compiled_folder())
@@ -187,12 +225,12 @@ def test_other_weights_sizes_and_drivers_have_engines_of_their_own(
         chooser(tmp_path / "c"),
     ):
         info = replace(INFO, width=256) if other.driver == "" else INFO
-        other.choose(info, settings_of(weights))
+        other.choose(info, settings_of(weights), never)
         assert other.wishes.take() is not None
     content = Path(weights).with_suffix(".bin").read_bytes()
     Path(weights).with_suffix(".bin").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     last = chooser(tmp_path / "d")
-    last.choose(INFO, settings_of(weights))
+    last.choose(INFO, settings_of(weights), never)
     assert last.wishes.take() is not None
 
 
@@ -207,7 +245,7 @@ def test_where_one_file_cannot_serve_all_torch_does(
     changed: dict[str, Any], why: str, weights: str, tmp_path: Path
 ) -> None:
     made = chooser(tmp_path / "out", **changed)
-    settings, [note] = made.choose(INFO, settings_of(weights))
+    settings, [note] = made.choose(INFO, settings_of(weights), never)
     assert settings.processing.engine == "torch"
     assert why in note
     assert made.wishes.take() is None
@@ -217,7 +255,7 @@ def test_eyes_that_are_seen_in_boxes_go_by_torch(weights: str, tmp_path: Path) -
     asked = settings_of(weights)
     boxes = replace(asked, matting=replace(asked.matting, region="auto"))
     large = replace(INFO, width=4096, height=2048)
-    _, [note] = chooser(tmp_path / "out").choose(large, boxes)
+    _, [note] = chooser(tmp_path / "out").choose(large, boxes, never)
     assert "set matting.region: whole" in note
 
 
@@ -275,7 +313,7 @@ def test_a_run_builds_in_the_background_and_the_next_video_is_made_by_it(
         json.loads(path.read_text())["engine_file"]
         for path in (run.out / ".vrmatte/engines").iterdir()
     ]
-    assert sorted(recorded) == ["", kept.digest]
+    assert recorded == [kept.digest]
 
     expected = run.published()["b_LR_180_matte.webm"]
     (run.videos / "a_LR_180.mp4").unlink()
