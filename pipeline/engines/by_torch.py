@@ -16,6 +16,9 @@ from pipeline.structlog_import import structlog
 
 _log = structlog.get_logger()
 
+#: Sizes for which one network is compiled: boxes around people have some 200.
+_MOST_SHAPES = 1024
+
 #: Calls with noise by which a graph is compared with the calls one by one.
 _TRIAL_CALLS = 3
 
@@ -125,7 +128,7 @@ class CompileEngine:
 
     def load(self, network: nn.Module, example: Example) -> Runner:
         if id(network) not in self._compiled:  # held, so that its number stays its own
-            self._compiled[id(network)] = network, compiled(network)
+            self._compiled[id(network)] = network, compiled(network, most_shapes=_MOST_SHAPES)
         try:
             with torch.inference_mode(), capture_lock:
                 return TorchRunner(self._compiled[id(network)][1], example)
@@ -140,10 +143,21 @@ class CompileEngine:
 COMPILER_ERRORS = (RuntimeError, ImportError, OSError, subprocess.SubprocessError)
 
 
-def compiled(function: Callable[..., Any], *, dynamic: bool = False) -> Callable[..., Any]:
-    """`torch.compile`, by rule: by measuring kernels another worker would choose other bits."""
+def compiled(
+    function: Callable[..., Any], *, dynamic: bool = False, most_shapes: int | None = None
+) -> Callable[..., Any]:
+    """`torch.compile`, by rule: by measuring kernels another worker would choose other bits.
+
+    Args:
+        most_shapes: for which it is compiled, one after the other; more are an error. None: as
+            many as torch allows, which are 8.
+    """
     made: Callable[..., Any] = torch.compile(
-        function, fullgraph=True, dynamic=dynamic, options={"deterministic": True}
+        function,
+        fullgraph=True,
+        dynamic=dynamic,
+        options={"deterministic": True},
+        recompile_limit=most_shapes,
     )
     return made
 
