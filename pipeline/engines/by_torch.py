@@ -152,7 +152,8 @@ def compiled(
         most_shapes: for which it is compiled, one after the other; more are an error. None: as
             many as torch allows, which are 8.
     """
-    made: Callable[..., Any] = torch.compile(
+    # The stubs of torch 2.15 do not know `recompile_limit`.
+    made: Callable[..., Any] = torch.compile(  # type: ignore[call-overload]
         function,
         fullgraph=True,
         dynamic=dynamic,

@@ -28,6 +28,7 @@ class EngineRow:
             `pipeline.engines.engine.Engine`, or a `pipeline.engines.kept.Builder` if it `is_built`.
         packages: what it needs, as Python imports it.
         extra: of vrmatte, which brings them; empty where they always come along.
+        in_setup: `make setup` installs them.
         libraries: distributions whose versions decide what a network compiles to.
         devices: kinds of device that it runs on.
         precisions: values of `processing.precision` that it obeys.
@@ -43,6 +44,7 @@ class EngineRow:
     make: str
     packages: tuple[str, ...]
     extra: str = ""
+    in_setup: bool = True
     libraries: tuple[str, ...] = ("torch",)
     devices: frozenset[str]
     precisions: frozenset[str]
@@ -57,7 +59,9 @@ class EngineRow:
 
     def how_to_have_it(self) -> str:
         """What a person does to have its packages."""
-        return f"run `uv pip install 'vrmatte[{self.extra}]'`" if self.extra else "run `make setup`"
+        ways = ["`make setup`"] if self.in_setup else []
+        ways += [f"`uv pip install 'vrmatte[{self.extra}]'`"] if self.extra else []
+        return f"run {' or '.join(ways)}"
 
 
 #: The better one first: "auto" takes the first that suits and is installed.
@@ -106,6 +110,7 @@ ENGINES: Mapping[str, EngineRow] = {
             make="pipeline.engines.tensorrt:TensorRt",
             packages=("tensorrt", "onnx", "onnxscript"),
             extra="tensorrt",
+            in_setup=False,
             libraries=("torch", "tensorrt", "onnx", "onnxscript"),
             devices=frozenset({"cuda"}),
             precisions=_ANY,

@@ -112,6 +112,20 @@ def test_torchs_exporter_gives_the_names_and_types_that_tensorrt_is_told() -> No
     assert {each.type.tensor_type.elem_type for each in graph.input} == {onnx.TensorProto.FLOAT}
 
 
+def test_what_torchs_exporter_writes_gives_torchs_answers() -> None:
+    """By OpenVINO, which reads ONNX too."""
+    pytest.importorskip("onnx", reason="onnx (extra tensorrt) is not installed")
+    pytest.importorskip("onnxscript", reason="onnxscript (extra tensorrt) is not installed")
+    openvino = pytest.importorskip("openvino")
+    [picture], case, network = pictures(1), example(), smoothing()
+    core = openvino.Core()
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}
+    model = core.compile_model(core.read_model(as_onnx(network, case)), "CPU", exact)
+    found = model([picture.numpy(), case.states[0].numpy()])
+    for number, expected in enumerate(network(picture, *case.states)):
+        assert float((torch.from_numpy(found[number]) - expected).abs().max()) <= 1e-5
+
+
 def test_without_the_exporters_packages_it_says_which_one(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(*args: object, **kwargs: object) -> None:
         raise ModuleNotFoundError("No module named 'onnxscript'")

@@ -253,7 +253,8 @@ def test_a_network_that_does_more_than_its_parts_is_refused(kept: Path) -> None:
         ("cpu", "fp32", True, "openvino"),
         ("cpu", "auto", False, "torch"),
         ("cpu", "fp16", True, "torch"),
-        ("cuda", "auto", True, "torch"),
+        ("cuda", "auto", True, "cuda_graph"),
+        ("cuda", "fp16", False, "torch"),
     ],
 )
 def test_auto_goes_by_the_device_and_by_what_is_installed(
