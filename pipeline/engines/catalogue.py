@@ -36,7 +36,6 @@ class EngineRow:
         is_built: what it makes of a network is kept in a file.
         in_background: that takes minutes, and does not give the same bits twice: torch serves
             meanwhile, and a video names the file that makes it.
-        most_bytes: of a file's content; what is larger is not read.
     """
 
     name: EngineName
@@ -51,7 +50,6 @@ class EngineRow:
     automatic: bool = True
     is_built: bool = False
     in_background: bool = False
-    most_bytes: int = 1 << 30
 
     def lacking(self) -> str | None:
         """The first of its packages that is not installed; nothing is imported."""
