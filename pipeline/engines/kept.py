@@ -124,6 +124,8 @@ class OpenedFile:
         with self._lock:
             try:
                 runner = self._builder.open(self._kept.content, example)
+            except torch.OutOfMemoryError:  # not the engine's fault
+                raise
             except RuntimeError as error:
                 raise self._refused(first_line(error)) from error
             if not self._trusted:
@@ -145,22 +147,27 @@ def built_and_compared(
 ) -> Kept:
     """What is kept of `key`, built if it is not there, opened here and compared with torch.
 
-    What cannot be built or opened, or is not to be trusted, is refused, which is kept as well.
+    What cannot be opened, or is not to be trusted, is refused, which is kept as well. A build that
+    fails may have lacked memory: the next run tries again.
     """
     kept = files.read(key)
     if kept is not None and kept.refused is not None:
         return kept
     content = None if kept is None else kept.content
-    try:
-        if content is None:
+    if content is None:
+        try:
             content = builder.build(network, example)
+        except RuntimeError as error:
+            return Kept(key, "", f"it cannot be built: {first_line(error)}", b"")
+    try:
         why = distrust(builder.open(content, example), _torch(network, example), example)
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:
         why = first_line(error)
     if why is None and kept is not None:
         return kept
     if why is None:
-        assert content is not None
         return Kept(key, files.keep(key, content), None, content)
     files.refuse(key, why)
     return Kept(key, "", why, b"")

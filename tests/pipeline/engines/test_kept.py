@@ -9,6 +9,7 @@ import torch
 
 from pipeline.engines.by_torch import TorchEngine
 from pipeline.engines.compiled_files import CompiledFiles
+from pipeline.engines.engine import Runner
 from pipeline.engines.kept import BuiltAtOnce, OpenedFile, built_and_compared
 from pipeline.errors import MachineError
 from tests.pipeline.engines.networks import (
@@ -72,12 +73,18 @@ def test_what_cannot_be_built_or_opened_is_refused_with_what_the_library_says(
     tmp_path: Path,
 ) -> None:
     network = smoothing()
-    for number, builder in enumerate(
-        (StandIn(network, unbuildable="no kernel"), StandIn(network, unreadable="no kernel"))
-    ):
-        files = CompiledFiles(tmp_path / str(number))
+    files = CompiledFiles(tmp_path / "unbuildable")
+    builder = StandIn(network, unbuildable="no kernel")
+    for _ in range(2):  # memory may have been short: the next run tries again
+        kept = built_and_compared(network, example(), builder, files, a_key())
+        assert kept.refused == "it cannot be built: no kernel"
+    assert (builder.built, files.all()) == (2, [])
+    files = CompiledFiles(tmp_path / "unreadable")
+    builder = StandIn(network, unreadable="no kernel")
+    for _ in range(2):
         kept = built_and_compared(network, example(), builder, files, a_key())
         assert kept.refused == "no kernel"
+    assert builder.built == 1
     files = CompiledFiles(tmp_path / "stale")
     files.keep(a_key(), b"of another version")
     kept = built_and_compared(network, example(), StandIn(network), files, a_key())
@@ -101,6 +108,24 @@ def test_what_it_was_not_built_for_is_made_by_torch(tmp_path: Path) -> None:
     engine.load(network, example(eyes=1))
     with pytest.raises(MachineError):
         engine.load(network, example())
+
+
+def test_want_of_memory_is_no_fault_of_the_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: object, content: bytes, case: object) -> Runner:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    network, files = smoothing(), CompiledFiles(tmp_path)
+    digest = files.keep(a_key(), b"an engine")
+    monkeypatch.setattr(StandIn, "open", full)
+    engine = OpenedFile("tensorrt", StandIn(network), files, digest, TORCH)
+    with pytest.raises(torch.OutOfMemoryError):
+        engine.load(network, example())
+    with pytest.raises(torch.OutOfMemoryError):
+        built_and_compared(network, example(), StandIn(network), files, a_key())
+    [kept] = files.all()
+    assert (kept.digest, kept.refused) == (digest, None)
 
 
 def test_one_that_is_built_at_once_is_compared_as_well(tmp_path: Path) -> None:
