@@ -169,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         given, calm, source = small, 0.0, "clean"
         if asked.crf is not None:
             given, bits = coded(small, asked.crf)
-            calm = denoise_for(bits)
+            calm = denoise_for(bits, given[0, :, 0].numel())
             source = f"x264 crf {asked.crf}, {bits:.3f} bits a pixel: denoise {calm}"
         print(f"{clip.name}, {len(true)} frames, {asked.crop}, x{asked.scale}, {source}")
         report("true", true, true, small, asked.scale)

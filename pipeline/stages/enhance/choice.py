@@ -59,8 +59,11 @@ def settled_enhancement(
 #: H.264/MPEG-AVC encoders", PCS 2016, and later comparisons.)
 _WORTH = {"hevc": 1.6, "vp9": 1.6, "av1": 2.0}
 
-#: Bits a pixel of H.264 from which on nothing is calmed, and below which it is as much as ever.
+#: Bits a pixel of H.264 from which on nothing is calmed, and below which it is as much as ever, of
+#: pictures of 1920x1080. The same quality takes bits as pixels to the power of 0.75: neighbours of
+#: large pictures are more alike.
 _CLEAN_BITS, _COARSE_BITS = 0.12, 0.02
+_USUAL_PIXELS, _POWER = 1920 * 1080, 0.25
 
 #: What is calmed then: half of the way, in steps that small changes of a file do not alter.
 _MOST, _STEP = 0.5, 0.05
@@ -71,13 +74,14 @@ def settled_denoise(enhance: EnhanceSettings, video: VideoInfo) -> EnhanceSettin
     if enhance.calms != "auto":
         return enhance
     width, height = video.stored_size
-    pixels = max(1, width * height * video.source_frames)
-    bits = 8 * video.size_bytes / pixels * _WORTH.get(video.codec, 1.0)
-    return replace(enhance, denoise=denoise_for(bits))
+    bits = 8 * video.size_bytes / max(1, width * height * video.source_frames)
+    bits *= _WORTH.get(video.codec, 1.0)
+    return replace(enhance, denoise=denoise_for(bits, width * height))
 
 
-def denoise_for(bits: float) -> float:
-    """How much pixels are calmed on which H.264 spends so many bits each."""
+def denoise_for(bits: float, pixels: int) -> float:
+    """How much pixels are calmed on which H.264 spends so many bits each, of so many in a picture."""
+    bits *= (pixels / _USUAL_PIXELS) ** _POWER
     coarse = (_CLEAN_BITS - bits) / (_CLEAN_BITS - _COARSE_BITS)
     return round(round(_MOST * min(1.0, max(0.0, coarse)) / _STEP) * _STEP, 2)
 
