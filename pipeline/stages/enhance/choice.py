@@ -80,7 +80,7 @@ def settled_denoise(enhance: EnhanceSettings, video: VideoInfo) -> EnhanceSettin
 
 
 def denoise_for(bits: float, pixels: int) -> float:
-    """How much pixels are calmed on which H.264 spends so many bits each, in pictures that large."""
+    """How much pixels are calmed that H.264 gave so many bits each, in a picture of so many."""
     bits *= (pixels / _USUAL_PIXELS) ** _POWER
     coarse = (_CLEAN_BITS - bits) / (_CLEAN_BITS - _COARSE_BITS)
     return round(round(_MOST * min(1.0, max(0.0, coarse)) / _STEP) * _STEP, 2)
