@@ -24,6 +24,7 @@ from orchestrator.commands.gates import gates
 from orchestrator.commands.logs import logs
 from orchestrator.commands.models import models
 from orchestrator.commands.preview import preview
+from orchestrator.commands.redo import redo
 from orchestrator.commands.report import report
 from orchestrator.commands.run import run
 from orchestrator.commands.status import status
@@ -63,8 +64,8 @@ class Commands(click.Group):
             status = error.exit_code
         except (click.Abort, KeyboardInterrupt):
             if self._chosen != "logs":  # for `logs -f` it is the way to end
-                goes_on = self._chosen in ("run", "enhance")
-                _complain("stopped", "the same command resumes the run" if goes_on else "")
+                goes_on = {"run": "run", "enhance": "run", "redo": "redo"}.get(self._chosen)
+                _complain("stopped", f"the same command resumes the {goes_on}" if goes_on else "")
             status = STOPPED
         except VrmatteError as error:
             _complain(error.message, error.advice)
@@ -132,7 +133,8 @@ def main() -> None:
 
 
 for command in (
-    *(bench, config, demo, doctor, engines, enhance, gates, logs, models, preview, report, run),
+    *(bench, config, demo, doctor, engines, enhance, gates, logs, models, preview, redo, report),
+    run,
     status,
     verify,
 ):

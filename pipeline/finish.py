@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from pipeline.contract import FinishJob, OutputFile, SegmentResult, VideoInfo
 from pipeline.deliverables.base import Deliverable, Joined, make_deliverable
+from pipeline.deliverables.cut import Run
 from pipeline.deliverables.sound.make import without
 from pipeline.errors import (
     DiskError,
@@ -65,6 +66,8 @@ def finish_video(
 
 def _make_file(job: FinishJob, video: VideoInfo, position: int, name: str) -> OutputFile:
     """One deliverable, without the tracks of the source that cannot be had."""
+    if job.former and (made := _made_before(job, position, name)) is not None:
+        return made
     notes: list[str] = []
     while True:
         try:
@@ -84,12 +87,12 @@ def _join(
 ) -> OutputFile:
     deliverable = make_deliverable(name, video, job.settings)
     draft = Path(job.work_dir) / f".joined-{name}{deliverable.suffix}.part"
-    parts = [Path(segment.files[position]) for segment in job.segments]
     frames = [segment.num_frames for segment in job.segments]
     target = Path(job.outputs[position])
     try:
-        _require_room(parts, deliverable.overhead_bytes(sum(frames)), draft)
-        joined = deliverable.join(parts, frames, draft) or Joined()
+        with _parts(job, position, deliverable) as (parts, lengths):
+            _require_room(parts, deliverable.overhead_bytes(sum(frames)), draft)
+            joined = deliverable.join(parts, lengths, draft) or Joined()
         require_unchanged(job.video)
         with writing(draft):
             size = draft.stat().st_size
@@ -101,6 +104,79 @@ def _join(
         raise
     said = (*notes, *joined.notes)
     return OutputFile(name, str(target), size, sum(frames), digest, said, job.settings.audio)
+
+
+@contextmanager
+def _parts(
+    job: FinishJob, position: int, deliverable: Deliverable
+) -> Iterator[tuple[list[Path], list[int]]]:
+    """The files to be joined, and their frames; of segments without files, cut while they are here.
+
+    Raises:
+        OutputError: the finished file that they are cut from is not as it was made.
+        DiskError: there is no room.
+    """
+    parts: list[Path] = []
+    lengths: list[int] = []
+    runs: list[Run] = []
+    at = 0
+    for number, segment in enumerate(job.segments):
+        stop = at + segment.num_frames
+        if segment.files:
+            parts.append(Path(segment.files[position]))
+            lengths.append(segment.num_frames)
+        elif runs and runs[-1].stop == at:
+            runs[-1] = replace(runs[-1], stop=stop)
+            lengths[-1] += segment.num_frames
+        else:
+            name = f"kept-{deliverable.name}-{number:06d}{deliverable.suffix}"
+            runs.append(Run(at, stop, Path(job.work_dir) / name))
+            parts.append(runs[-1].target)
+            lengths.append(segment.num_frames)
+        at = stop
+    try:
+        if runs:
+            like = next(Path(each.files[position]) for each in job.segments if each.files)
+            _cut(job.former[position], deliverable, runs, like)
+        yield parts, lengths
+    finally:
+        for run in runs:
+            with suppress(OSError):
+                run.target.unlink(missing_ok=True)
+
+
+def _cut(former: OutputFile, deliverable: Deliverable, runs: list[Run], like: Path) -> None:
+    path = Path(former.path)
+    if not hasattr(deliverable, "cut"):  # of another package, written for an earlier version
+        raise OutputError(
+            f"the format {deliverable.name!r} cannot be made again in part",
+            "leave out --from and --to",
+        )
+    again = "make the video again: vrmatte redo without --from and --to"
+    try:
+        with writing(like):
+            free = shutil.disk_usage(like.parent).free
+        if former.size_bytes > free:
+            raise _no_room(like.parent, former.size_bytes, free)
+        digest = deliverable.cut(path, runs, like) or file_digest(path)
+    except EncodeError as error:  # by no other attempt it becomes another
+        raise OutputError(error.message, error.advice or again) from error
+    except OSError as error:
+        raise OutputError(
+            f"{printable(str(path))} cannot be read: {error.strerror}", again
+        ) from error
+    if former.digest and digest != former.digest:
+        raise OutputError(f"{printable(str(path))} is not as it was made", again)
+
+
+def _made_before(job: FinishJob, position: int, name: str) -> OutputFile | None:
+    """A file that an earlier attempt gave its name already: the former one is no more."""
+    target, former = Path(job.outputs[position]), job.former[position]
+    if not has_receipt(Path(job.work_dir), name, target):
+        return None
+    with writing(target):
+        size, digest = target.stat().st_size, file_digest(target)
+    return replace(former, path=str(target), size_bytes=size, digest=digest)
 
 
 def _verified(deliverable: Deliverable, draft: Path, frames: int, joined: str | None) -> str:
@@ -157,7 +233,10 @@ def _require_whole(job: FinishJob, should_stop: Callable[[], bool]) -> None:
 
 
 def _is_whole(segment: SegmentResult) -> bool:
-    """Whether all files are there and have their digests; without one nothing can be said."""
+    """Whether all files are there and have their digests; without one nothing can be said.
+
+    A segment without files is taken from a finished file, which is looked at when it is cut.
+    """
     if len(segment.digests) != len(segment.files):
         return False
     try:
@@ -173,11 +252,14 @@ def _require_room(parts: list[Path], overhead_bytes: int, draft: Path) -> None:
         needed = sum(part.stat().st_size for part in parts) + overhead_bytes
         free = shutil.disk_usage(draft.parent).free
     if needed > free:
-        raise DiskError(
-            f"no room to join {draft.parent}: {needed / 1e9:.2f} GB are needed,"
-            f" {free / 1e9:.2f} GB are free",
-            "make room on that disk, then run again: it goes on where it stopped",
-        )
+        raise _no_room(draft.parent, needed, free)
+
+
+def _no_room(folder: Path, needed: int, free: int) -> DiskError:
+    return DiskError(
+        f"no room to join {folder}: {needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free",
+        "make room on that disk, then run again: it goes on where it stopped",
+    )
 
 
 def _stop_if(should_stop: Callable[[], bool]) -> None:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pipeline.contract import FinishJob, SegmentJob, SegmentResult, VideoInfo, VideoSettings
+from pipeline.contract import (
+    FinishJob,
+    OutputFile,
+    SegmentJob,
+    SegmentResult,
+    VideoInfo,
+    VideoSettings,
+)
 from pipeline.errors import ErrorRecord
 from pipeline.stages.catalogue import output_video
 
@@ -28,6 +35,9 @@ class VideoJob:
         replaceable: those of `outputs` that are there and may be replaced.
         software_why: why the CPU encodes it though NVENC was not ruled out; empty otherwise.
         left_out: formats that were asked for and cannot be made of this video.
+        former: where a part of a finished video is made again, its finished files.
+        kept: of these, what is known of the segments that are not made again, by number; their
+            results name no files.
     """
 
     id: str
@@ -46,6 +56,8 @@ class VideoJob:
     replaceable: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     software_why: str = ""
+    former: tuple[OutputFile, ...] = ()
+    kept: tuple[tuple[int, SegmentResult], ...] = ()
 
     @property
     def shown(self) -> VideoInfo:
@@ -64,7 +76,13 @@ class VideoJob:
 
     def finish_job(self, results: tuple[SegmentResult, ...]) -> FinishJob:
         return FinishJob(
-            self.info, self.settings, results, self.outputs, self.work_dir, self.replaceable
+            self.info,
+            self.settings,
+            results,
+            self.outputs,
+            self.work_dir,
+            self.replaceable,
+            self.former,
         )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pipeline.contract import OutputFile, SegmentResult
@@ -40,12 +41,57 @@ class SegmentCommitted:
 
 
 @dataclass(frozen=True, slots=True)
+class Redo:
+    """A part of a finished video that is made again with other settings.
+
+    Attributes:
+        former: fingerprint of the settings under which the video is finished.
+        made_with: fingerprint of the settings of the part.
+        first, stop: numbers of its segments, half open.
+        segments: how many the video has.
+        begin_s, end_s: times of the part in the outputs.
+        differs: what its settings have otherwise than the video's, by ``group.key``, as text.
+        command: that makes it, as a shell takes it.
+    """
+
+    former: str
+    made_with: str
+    first: int
+    stop: int
+    segments: int
+    begin_s: float
+    end_s: float
+    differs: Mapping[str, str] = field(default_factory=dict, hash=False)
+    command: str = ""
+
+    @property
+    def is_whole(self) -> bool:
+        return (self.first, self.stop) == (0, self.segments)
+
+
+@dataclass(frozen=True, slots=True)
+class RedoStarted:
+    """A part of a finished video is to be made again; `settings` is of this work alone."""
+
+    video: str
+    settings: str
+    redo: Redo
+    kind: Literal["redo-started"] = "redo-started"
+
+
+@dataclass(frozen=True, slots=True)
 class VideoDone:
-    """All deliverables of a video are published."""
+    """All deliverables of a video are published.
+
+    Attributes:
+        redone: parts of it that were made again since, the last one last; filled in when the
+            journal is read (`orchestrator.out.redone`).
+    """
 
     video: str
     settings: str
     outputs: tuple[OutputFile, ...]
+    redone: tuple[Redo, ...] = ()
     kind: Literal["video-done"] = "video-done"
 
 
@@ -109,6 +155,7 @@ class RunEnded:
 Entry = (
     RunStarted
     | SegmentCommitted
+    | RedoStarted
     | VideoDone
     | VideoSetAside
     | VideoForgotten

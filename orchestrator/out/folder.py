@@ -83,6 +83,11 @@ class OutFolder:
         return self.state / "engines"
 
     @property
+    def made_with(self) -> Path:
+        """See `orchestrator.out.made_with`."""
+        return self.state / "settings"
+
+    @property
     def run_file(self) -> Path:
         return self.state / "run.yaml"
 
@@ -126,7 +131,8 @@ class OutFolder:
 
     def _refuse_links(self) -> None:
         """What belongs to the program lies in OUT itself: a link could lead anywhere."""
-        chosen = (self.state / "probed", self.scales, self.models, self.engines)
+        noted = (self.scales, self.models, self.engines, self.made_with)
+        chosen = (self.state / "probed", *noted)
         own = (self.state, self.logs, self.work, *chosen, self.journal)
         for path in (*own, *_entries(self.logs)):
             if path.is_symlink():
@@ -240,6 +246,13 @@ class OutFolder:
         except OSError as error:
             structlog.get_logger("vrmatte").warning("not_swept", folder=folder, why=str(error))
 
+    def drop_work(self, video_id: str, settings: str) -> None:
+        """Drop the segments of a video under settings; what cannot be removed stays."""
+        folder = self.work / video_id / settings
+        is_ours = _VIDEO_ID.fullmatch(video_id) and _VIDEO_ID.fullmatch(settings)
+        if is_ours and not (folder.is_symlink() or folder.parent.is_symlink()):
+            shutil.rmtree(folder, ignore_errors=True)
+
     def drop_videos(self, ids: Iterable[str]) -> None:
         """Drop what earlier runs left of videos that are no more; what cannot be removed stays."""
         for video_id in ids:
@@ -312,6 +325,7 @@ class OutFolder:
         Only for whoever holds the lock. What cannot be removed stays: it is in nobody's way.
         """
         chosen = [self.state / "probed", self.scales, self.models, self.engines]
+        chosen.append(self.made_with)
         folders = [self.path, self.state, *chosen]
         videos = [path for path in _folders_in(self.work) if _VIDEO_ID.fullmatch(path.name)]
         folders += [self.work, *videos, *(path for each in videos for path in _folders_in(each))]

@@ -31,6 +31,7 @@ from orchestrator.fleet.journal_entries import (
 )
 from orchestrator.out.below import entry_as_written, entry_in_out, out_of
 from orchestrator.out.older_lines import brought_up_to_date
+from orchestrator.out.redone import Unfolder, unfolded
 from pipeline.contract import OutputFile, SegmentResult
 from pipeline.errors import DiskError, SettingsError
 from pipeline.files.disk import disk_error, force_folder
@@ -54,7 +55,8 @@ class Journal:
     """An open journal.
 
     Attributes:
-        entries: what it says, oldest first, with what was appended since.
+        entries: what it says, oldest first, with what was appended since; redos are told as
+            `orchestrator.out.redone` does.
         dropped_lines: lines that could not be read when it was opened.
     """
 
@@ -76,6 +78,7 @@ class Journal:
         self._clock = clock
         self._done: dict[tuple[str, str], VideoDone] = {}
         self._segments: dict[tuple[str, str], dict[int, SegmentCommitted]] = {}
+        self._unfolder = Unfolder()
         for entry in entries:
             if fresh:
                 self.entries.append(entry)
@@ -180,7 +183,8 @@ class Journal:
 
     def begun(self) -> set[str]:
         """Ids of the videos of which segments are there and no outputs."""
-        return {video for video, settings in self._segments if (video, settings) not in self._done}
+        settled = self._done.keys() | self._unfolder.begun.keys()
+        return {video for video, settings in self._segments if (video, settings) not in settled}
 
     def committed(self, job: VideoJob) -> dict[int, SegmentResult]:
         """The segments of a video that need not be made again, by number.
@@ -208,7 +212,11 @@ class Journal:
             if 0 <= number < len(job.segments) and (entry.start, entry.stop) == job.segments[number]
         }
 
-    def _remember(self, entry: Entry) -> None:
+    def _remember(self, written: Entry) -> None:
+        for entry in self._unfolder.unfold(written):
+            self._keep(entry)
+
+    def _keep(self, entry: Entry) -> None:
         self.entries.append(entry)
         if isinstance(entry, VideoDone):
             self._done[entry.video, entry.settings] = entry
@@ -239,7 +247,7 @@ def read_lines(path: Path) -> tuple[list[Entry], int]:
         raise error.as_error(SettingsError, path, "start afresh with --fresh") from None
     _, entries, dropped = _read(content, path)
     # A line without its end is being written, or was when the run was killed.
-    return entries, dropped - bool(content and not content.endswith(b"\n"))
+    return unfolded(entries), dropped - bool(content and not content.endswith(b"\n"))
 
 
 def _content(path: Path) -> bytes:

@@ -16,6 +16,7 @@ _OPTIONAL: dict[str, tuple[type, ...]] = {
     "settings": (str,),
     "model": (str,),
     "model_why": (str,),
+    "made_with": (str,),
     "start_frame": (int,),
     "max_frames": (int, type(None)),
     "every": (int,),

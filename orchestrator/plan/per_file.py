@@ -7,7 +7,7 @@ a video with overrides is made exactly as by a run with these settings alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from orchestrator.estimate.network_scale import require_scalable
@@ -42,11 +42,13 @@ class PerFile:
         general: the settled settings without overrides, with the overrides as they were written.
         wanted: what each source is processed with.
         idle: overrides that match no source.
+        asked: the settings as they were written, with the overrides.
     """
 
     general: Settings
     wanted: Mapping[Source, Wanted]
     idle: tuple[Override, ...]
+    asked: Settings = field(default_factory=Settings)
 
     def remarks(self) -> Iterator[str]:
         """A line for each override that matches no source."""
@@ -88,7 +90,8 @@ def choose(
         for each in settings.overrides
         if not any(each.matches(source.relative) for source in sources)
     )
-    return PerFile(general.model_copy(update={"overrides": settings.overrides}), wanted, idle)
+    general = general.model_copy(update={"overrides": settings.overrides})
+    return PerFile(general, wanted, idle, settings)
 
 
 def contradictions(settings: Settings) -> Iterator[SettingsError]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from orchestrator.exit_status import ALL_DONE, CANNOT, FAILED, STOPPED, USAGE
 from orchestrator.fleet.jobs import Plan, SetAside, VideoJob
-from orchestrator.fleet.journal_entries import Entry, RunStarted, TaskLost
+from orchestrator.fleet.journal_entries import Entry, Redo, RunStarted, TaskLost
 from orchestrator.fleet.snapshot import Snapshot, VideoState
+from orchestrator.out.redone import differs_in_words, redo_in_words, redone_by_video
 from orchestrator.plan.part import part_in_words
 from orchestrator.plan.sound_notes import sound_notes
 from orchestrator.report.findings import VideoFindings, in_words, read_findings
 from orchestrator.report.report import (
     SCHEMA_VERSION,
     Loss,
+    RedonePart,
     Report,
     Result,
     RunFacts,
@@ -46,6 +48,7 @@ def make_report(
     load: Sequence[LoadPoint] = (),
     read: Callable[[VideoJob, tuple[Finding, ...]], VideoFindings] = read_findings,
     others: Sequence[VideoReport] = (),
+    redone: Mapping[str, tuple[Redo, ...]] | None = None,
 ) -> Report:
     """Put together what is known of a run, from its first and its last snapshot.
 
@@ -54,6 +57,7 @@ def make_report(
         load: since the work began.
         read: sums up the findings of a video; a `FindingsReader` where reports follow each other.
         others: what OUT holds beside the videos of this run; the exit status does not count them.
+        redone: parts of videos that were made again, by their ids; None: by the journal.
     """
     earlier = {video.id: video.frames_done for video in first.videos}
     states = {video.id: video for video in last.videos}
@@ -64,6 +68,7 @@ def make_report(
         for w in last.workers
     )
     losses = _losses(entries)
+    again = redone_by_video(entries) if redone is None else redone
     videos = (
         *(
             _video_report(
@@ -73,6 +78,7 @@ def make_report(
                 earlier[job.id],
                 first.now,
                 losses.get(job.id, ()),
+                again.get(job.id, ()) if states[job.id].status == "done" else (),
             )
             for job in plan.jobs
         ),
@@ -122,6 +128,7 @@ def _video_report(
     earlier: int,
     began: float,
     losses: tuple[Loss, ...],
+    redone: tuple[Redo, ...],
 ) -> VideoReport:
     seconds = None
     if state.started_at is not None and state.ended_at is not None:
@@ -160,6 +167,7 @@ def _video_report(
             *sound_notes(job),
             *_part(job),
             *_region(job),
+            *_redone(redone),
             *_notes(state, found, earlier),
             *_joined(state),
             *_looks(found),
@@ -190,12 +198,18 @@ def _video_report(
         left_out=job.left_out,
         segment_starts=tuple(start for start, _ in job.segments),
         differs={str(key): value_text(value) for key, value in job.differing},
+        redone=tuple(RedonePart(part.begin_s, part.end_s, part.differs) for part in redone),
     )
 
 
 def _part(job: VideoJob) -> Iterator[str]:
     if part := part_in_words(job.info, job.settings):
         yield f"only {part}"
+
+
+def _redone(redone: Sequence[Redo]) -> Iterator[str]:
+    for part in redone:
+        yield f"made again: {redo_in_words(part)}, with {differs_in_words(part)}"
 
 
 def _region(job: VideoJob) -> Iterator[str]:

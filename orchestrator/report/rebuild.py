@@ -31,6 +31,7 @@ from orchestrator.out.below import in_out
 from orchestrator.out.folder import OutFolder
 from orchestrator.out.journal import measure, read_lines
 from orchestrator.out.ledger import finished_files_of, key_of, known_videos, told_beside
+from orchestrator.out.redone import redone_by_video
 from orchestrator.plan.kept_probes import kept_probe, read_info
 from orchestrator.report.make_report import make_report
 from orchestrator.report.report import (
@@ -67,8 +68,11 @@ class Found:
     remarks: tuple[str, ...] = ()
 
 
-def found_in(out: OutFolder, now: datetime) -> Found:
+def found_in(out: OutFolder, now: datetime, *, anew: bool = False) -> Found:
     """How the last run in `out` stands.
+
+    Args:
+        anew: ``report.json`` is not believed, whatever the journal says.
 
     Raises:
         SettingsError: there was none.
@@ -93,7 +97,7 @@ def found_in(out: OutFolder, now: datetime) -> Found:
         infos = {key_of(v): info for v in record["videos"] if (info := _info(out, v))}
         begun = datetime.fromisoformat(record["started"])
         ended = bool(entries) and isinstance(entries[-1], RunEnded)
-        report = _report_of_that_run(out, begun) if ended else None
+        report = _report_of_that_run(out, begun) if ended and not anew else None
         if report is None:
             report = _rebuilt(out, record, entries, infos, begun)
     except (LookupError, TypeError, ValueError, ArithmeticError) as error:
@@ -222,7 +226,11 @@ def reports_of_others(
         for job, video in zip(jobs, videos, strict=True)
     )
     report = make_report(
-        facts, Plan(jobs, ()), Snapshot(0.0, states, (), False), Snapshot(0.0, states, (), False)
+        facts,
+        Plan(jobs, ()),
+        Snapshot(0.0, states, (), False),
+        Snapshot(0.0, states, (), False),
+        redone=redone_by_video(entries),
     )
     found = (replace(v, of_this_run=False) for v in report.videos if v.outputs or v.frames_done)
     return tuple(found), infos

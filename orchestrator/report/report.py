@@ -94,6 +94,20 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
+class RedonePart:
+    """A part of the outputs that `vrmatte redo` made again.
+
+    Attributes:
+        begin_s, end_s: times of the outputs.
+        differs: its settings that are others than the video's, by ``group.key``, as text.
+    """
+
+    begin_s: float
+    end_s: float
+    differs: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
 class VideoReport:
     """What became of one video.
 
@@ -114,6 +128,7 @@ class VideoReport:
         left_out: formats that were asked for and cannot be made of it; the notes say why.
         segment_starts: first frame of each of its segments, ascending.
         differs: settings that its overrides change, by ``group.key``, as text.
+        redone: parts that were made again since, the last one last.
         stages: the share of the segments' time for which each stage was at work, 0..1, by its
             name, over all segments, an earlier run's too; null if none was measured.
     """
@@ -148,6 +163,7 @@ class VideoReport:
     of_this_run: bool = True
     segment_starts: tuple[int, ...] = ()
     differs: Mapping[str, str] = field(default_factory=dict, hash=False)
+    redone: tuple[RedonePart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

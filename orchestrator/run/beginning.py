@@ -23,6 +23,7 @@ from orchestrator.run.planning import Planning
 from orchestrator.run.preparation import require_room
 from orchestrator.run.running_crew import RunningCrew
 from orchestrator.run.said import models_chosen, plan_remarks, run_started, videos_planned
+from orchestrator.run.settings_kept import SettingsKept
 from orchestrator.settings.settings import as_mapping, video_settings
 from pipeline.text import printable
 
@@ -39,9 +40,10 @@ def begin(ctx: RunContext, work: Work, crew: RunningCrew, plans: Planning) -> No
         kept = ctx.out.set_aside(ctx.out.ledger)
         ctx.around.say(f"{ctx.out.ledger.name} {known.damage}: it is kept as {kept.name}")
     now = datetime.now().astimezone()
+    settings_kept = SettingsKept(ctx.out, ctx.per_file)
 
     def record(plan: Plan) -> None:
-        said = _record(ctx, work, plan, given_up, now)
+        said = _record(ctx, work, plan, given_up, now, settings_kept)
         keep_videos(ctx.out, [*videos_beside(known.videos, said["videos"]), *said["videos"]])
         ctx.out.write_run_file(said)
 
@@ -83,7 +85,12 @@ def _forgotten(journal: Journal, plan: Plan) -> list[VideoForgotten]:
 
 
 def _record(
-    ctx: RunContext, work: Work, plan: Plan, given_up: Sequence[str], started: datetime
+    ctx: RunContext,
+    work: Work,
+    plan: Plan,
+    given_up: Sequence[str],
+    started: datetime,
+    settings_kept: SettingsKept,
 ) -> dict[str, Any]:
     """What ``run.yaml`` holds: how the run was asked for, and what it is to do."""
     settings, lanes = ctx.settings, work.lanes
@@ -106,6 +113,7 @@ def _record(
                 "settings": job.settings.fingerprint(),
                 "model": job.settings.matting.model,
                 "model_why": printable(job.model_why),
+                "made_with": settings_kept.name_for(job),
                 "scale_factor": job.settings.processing.scale_factor,
                 "differs": dict(job.differing),
                 "notes": [printable(note) for note in job.info.notes],

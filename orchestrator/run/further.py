@@ -43,4 +43,5 @@ def videos_planned(jobs: Sequence[VideoJob], to_come: int, journal: Journal) -> 
             journal.told(job) if job.id in published else journal.committed(job)
         ).items()
     }
+    committed |= {TaskId(job.id, number): result for job in jobs for number, result in job.kept}
     return VideosPlanned(jobs, to_come, committed, published)

@@ -197,8 +197,11 @@ def _plan(items: Sequence[VideoJob | SetAside]) -> Plan:
 
 
 @contextmanager
-def planning(ctx: RunContext) -> Iterator[Planning]:
+def planning(ctx: RunContext, names: OutputNames | None = None) -> Iterator[Planning]:
     """Read the files of a run. Those that may wait are read after `Planning.first`.
+
+    Args:
+        names: of the outputs; None: by the settings.
 
     Raises:
         MachineError: a trial of the network failed.
@@ -208,7 +211,7 @@ def planning(ctx: RunContext) -> Iterator[Planning]:
     with Prober() as prober:
         with ctx.around.progress.status(f"reading {len(sources)} files") as status:
             settler = _settler(ctx, status.update)
-            planner = _planner(ctx, prober, settler, status.update)
+            planner = _planner(ctx, prober, settler, status.update, names)
             each = _completed(ctx, sources, planner.each(sources), planner.is_done, settler)
             plans = Planning(each, len(sources), planner.is_done, planner.end_probes)
             try:
@@ -312,7 +315,11 @@ def _settler(ctx: RunContext, say: Callable[[str], None]) -> VideoSettler:
 
 
 def _planner(
-    ctx: RunContext, prober: Prober, settler: VideoSettler, say: Callable[[str], None]
+    ctx: RunContext,
+    prober: Prober,
+    settler: VideoSettler,
+    say: Callable[[str], None],
+    names: OutputNames | None,
 ) -> Planner:
     around, devices = ctx.around, ctx.devices
     chooser = ModelChooser(
@@ -329,7 +336,7 @@ def _planner(
             (lambda job, output: True) if ctx.request.fresh else ours,
             (lambda output: None) if ctx.request.fresh else ours.finished,
         ),
-        names=OutputNames(name_template(ctx.settings.output.name)),
+        names=names or OutputNames(name_template(ctx.settings.output.name)),
         wanted=ctx.per_file.wanted.__getitem__,
         choose=chooser.choose,
         fit=settler.fit,

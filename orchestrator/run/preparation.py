@@ -78,8 +78,12 @@ def refuse(ctx: RunContext, work: Work) -> None:
             f"{printable(str(ctx.out.path))} holds an unfinished run (recovery.auto_resume: false)",
             "--fresh starts anew",
         )
-    if not work.unfinished:
-        return
+    if work.unfinished:
+        require_what_it_needs(ctx, work)
+
+
+def require_what_it_needs(ctx: RunContext, work: Work) -> None:
+    """Raises MachineError: the outputs do not fit the disk, or a model cannot be fetched."""
     require_room(ctx, work.unfinished)
     wanted = [job.settings for job in work.unfinished]
     if work.to_come:  # a model that is tried is had before

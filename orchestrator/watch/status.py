@@ -18,6 +18,12 @@ from orchestrator.fleet.snapshot import ALL_BUT_JOINED, VideoState
 from orchestrator.out.folder import OutFolder
 from orchestrator.out.journal import measure, read_lines
 from orchestrator.out.ledger import finished_files_of, key_of, known_videos, told_beside
+from orchestrator.out.redone import (
+    differs_in_words,
+    redo_in_words,
+    redone_by_video,
+    unfinished_redos,
+)
 from orchestrator.watch.standing import Standing, read_standing
 from orchestrator.words import MOST_LINES, clock, counted, gathered
 from pipeline.errors import ErrorRecord, MachineError
@@ -110,6 +116,7 @@ def show_status(
         console.print(_table(shown, console.width))
     lines = gathered([(v.name, f"doubtful: {doubt}") for v in videos for doubt in v.doubts])
     lines += gathered([(video.name, str(video.error)) for video in videos if video.error])
+    lines += gathered([*_redone(videos, entries)])
     lines += gathered([(a["name"], f"set aside: {a['reason']}") for a in record["set_aside"]])
     others = Counter(video.standing for video in videos) - Counter(v.standing for v in shown)
     if others:
@@ -128,6 +135,19 @@ def show_status(
     )
     for line in lines:
         console.print(printable(line), markup=False, soft_wrap=True)
+
+
+def _redone(videos: Sequence[VideoStanding], entries: Sequence[Entry]) -> Iterator[tuple[str, str]]:
+    """Parts that were made again, and redos that are not finished, by the videos' names."""
+    done, begun = redone_by_video(entries), unfinished_redos(entries)
+    for video in videos:
+        if video.standing in ("done", "doubtful"):
+            for part in done.get(video.id, ()):
+                words = f"{redo_in_words(part)}, with {differs_in_words(part)}"
+                yield video.name, f"made again: {words}"
+        if (redo := begun.get(video.id)) is not None:
+            how = redo.command or "the same command"
+            yield video.name, f"a redo is not finished: {redo_in_words(redo)}; {how} resumes it"
 
 
 def standing_of(out: OutFolder) -> Standing | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.contract.results import SegmentResult
+from pipeline.contract.results import OutputFile, SegmentResult
 from pipeline.contract.settings import VideoSettings
 from pipeline.contract.video import VideoInfo
 
@@ -58,9 +58,11 @@ class FinishJob:
     """Join the segments of a video into its deliverables.
 
     Attributes:
-        segments: the results of all segments, in order.
+        segments: the results of all segments, in order. One without files is taken from `former`.
         outputs: final path of each deliverable, in the settings' order.
         replaceable: those of `outputs` that are there and may be replaced.
+        former: where a part of a finished video is made again, the finished files, one a
+            deliverable; they bear the names in `outputs`.
     """
 
     video: VideoInfo
@@ -69,3 +71,4 @@ class FinishJob:
     outputs: tuple[str, ...]
     work_dir: str
     replaceable: tuple[str, ...] = ()
+    former: tuple[OutputFile, ...] = ()

@@ -31,6 +31,8 @@ class VideoSettings:
             `OutputFile.audio` says which the finished file got.
         prompts_sha256: of what is said of the subject (`pipeline/prompts/store.py`); None: nothing.
         per_object: whether planning makes `deliverables` of each object, which says it all.
+        redo_of: where a part of a finished video is made again, what tells the finished files and
+            that part from others; so such work meets no other work on the video.
     """
 
     deliverables: tuple[str, ...] = ("webm",)
@@ -47,6 +49,7 @@ class VideoSettings:
     encoding: EncodingSettings = field(default_factory=EncodingSettings)
     prompts_sha256: str | None = None
     per_object: bool = field(default=False, metadata=NO_PIXELS)
+    redo_of: str | None = field(default=None, metadata=PIXELS_UNLESS_DEFAULT)
 
     @property
     def phase(self) -> int:

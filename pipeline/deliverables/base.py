@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.contract import VideoInfo, VideoSettings
+from pipeline.deliverables.cut import Run
 from pipeline.deliverables.format import parted
 from pipeline.deliverables.formats import FORMATS
 from pipeline.encode.ffmpeg_pipe import Encoder
@@ -73,6 +74,24 @@ class Deliverable(Protocol):
         Raises:
             SoundFault: a track of the source cannot be had. It is joined again without it.
             EncodeError: the file cannot be made.
+        """
+        ...
+
+    def cut(self, path: Path, runs: Sequence[Run], like: Path) -> str | None:
+        """Write runs of a joined file's frames, ascending, as `join` takes segments: copied.
+
+        A run begins where a segment does. The file is what `join` made of segments under settings
+        that may differ in what is shown, and not in how it is coded.
+
+        Args:
+            like: a segment that the runs will be joined with.
+
+        Returns:
+            sha256 of the joined file as it was read, hexadecimal; None: not all of it was read.
+
+        Raises:
+            EncodeError: the file is not as it was made.
+            DiskError: a run cannot be written.
         """
         ...
 

@@ -64,10 +64,10 @@ class HevcAlpha(Transparent):
         layers = _layers_with_alpha(path, hashed=hashed)
         return Coded(layers.parameters, layers.frames, layers.sound, layers.digest)
 
-    def _copy_options(self) -> list[str]:
+    def _copy_filters(self) -> str:
         # Without the filter the header of what is copied lacks all that is of layer 1. It also puts
         # the note on alpha before every keyframe, where a player that seeks sees it.
-        return ["-bsf:v", "hevc_mp4toannexb"]
+        return "hevc_mp4toannexb"
 
     def verify(self, path: Path, num_frames: int) -> str:
         digest = super().verify(path, num_frames)

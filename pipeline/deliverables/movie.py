@@ -21,6 +21,7 @@ from torch import Tensor
 
 from pipeline.contract import VideoInfo, VideoSettings
 from pipeline.deliverables.base import Joined
+from pipeline.deliverables.cut import Form, Run, cut_movie
 from pipeline.deliverables.format import Format
 from pipeline.deliverables.sound.in_line import sound_in_line
 from pipeline.deliverables.sound.make import make_sound
@@ -191,9 +192,13 @@ class Movie(ABC):
         facts = inspect_file(path, hashed=hashed)
         return Coded((facts.codec, facts.parameters), facts.packets, facts.sound, facts.digest)
 
-    def _copy_options(self) -> list[str]:
-        """ffmpeg's options for coded pictures that are copied."""
-        return []
+    def _copy_filters(self) -> str:
+        """FFmpeg's bitstream filters for coded pictures that are copied."""
+        return "null"
+
+    def _filter_options(self) -> list[str]:
+        filters = self._copy_filters()
+        return [] if filters == "null" else ["-bsf:v", filters]
 
     def _read(self, frame: object) -> Decoded:
         return shown_picture(frame, self._video.layout, self._video.right_first)
@@ -227,6 +232,24 @@ class Movie(ABC):
             raise EncodeError(f"{target.name} does not hold the sound that was made for it")
         return Joined(found.digest, notes)
 
+    def cut(self, path: Path, runs: Sequence[Run], like: Path) -> str:
+        joined = self._coded(path, hashed=True)
+        said = self._coded(like).said
+        if said != joined.said:
+            raise EncodeError(
+                f"{path.name} was made by another encoder than the new segments",
+                "make all of the video again",
+            )
+        ticks = self._ticks if self._ticked else None
+        form = Form(like, self.container, self._video.frame_rate, ticks, self._copy_filters())
+        cut_movie(path, runs, form)
+        for run in runs:
+            found = self._coded(run.target)
+            if (found.said, found.pictures) != (said, joined.pictures[run.start : run.stop]):
+                raise EncodeError(f"{run.target.name} does not hold the pictures of {path.name}")
+        assert joined.digest is not None
+        return joined.digest
+
     def _make_sound(self, num_frames: int, path: Path) -> tuple[str, ...]:
         """Write the tracks, as `make_sound` does."""
         assert self.sound is not None
@@ -239,7 +262,7 @@ class Movie(ABC):
     ) -> list[str]:
         # What ffmpeg calls safe has no +, which names of formats may have; the list is our own.
         inputs = ["-f", "concat", "-safe", "0", "-auto_convert", "0", "-i", concat.name]
-        output = ["-map", "0:v:0", "-c:v", "copy", *self._copy_options(), *self._metadata(plan)]
+        output = ["-map", "0:v:0", "-c:v", "copy", *self._filter_options(), *self._metadata(plan)]
         digests: list[str] = []
         if plan.tracks:
             # Its clock is the picture's: it must not be moved to begin at 0. To seek would cost its

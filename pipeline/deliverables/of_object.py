@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from pipeline.deliverables.base import Deliverable, Joined
+from pipeline.deliverables.cut import Run
 from pipeline.deliverables.format import of_object
 from pipeline.encode.ffmpeg_pipe import Encoder
 from pipeline.pixels.labels import layers_of_object
@@ -52,6 +53,9 @@ class OfObject:
 
     def join(self, segments: Sequence[Path], frames: Sequence[int], target: Path) -> Joined | None:
         return self._whole.join(segments, frames, target)
+
+    def cut(self, path: Path, runs: Sequence[Run], like: Path) -> str | None:
+        return self._whole.cut(path, runs, like)
 
     def overhead_bytes(self, num_frames: int) -> int:
         return self._whole.overhead_bytes(num_frames)

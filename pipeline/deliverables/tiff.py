@@ -25,6 +25,7 @@ from torch import Tensor
 
 from pipeline.contract import VideoInfo, VideoSettings
 from pipeline.deliverables.base import Joined
+from pipeline.deliverables.cut import Run
 from pipeline.deliverables.formats import TIFF
 from pipeline.encode.ffmpeg_pipe import Encoder
 from pipeline.errors import EncodeError
@@ -130,6 +131,26 @@ class Tiff:
             if found.digest() != expected.digest():
                 raise EncodeError(f"{target.name} does not hold the pages of its segments")
             return Joined(hashed.digest())
+
+    def cut(self, path: Path, runs: Sequence[Run], like: Path) -> str:
+        from tifffile import TiffWriter
+
+        with _opened(path, hashed=True) as (stack, hashed):
+            for run in runs:
+                copied, found = hashlib.sha256(), hashlib.sha256()
+                with writing(run.target), run.target.open("wb") as file:
+                    writer = TiffWriter(file, bigtiff=True, byteorder="<")
+                    for number in range(run.start, run.stop):
+                        strips = list(_packed(stack, stack.pages[number]))
+                        _write_page(writer, strips, self._shape)
+                        _feed(copied, strips)
+                    writer.close()
+                    file.flush()
+                for strips in _packed_pages([run.target]):
+                    _feed(found, strips)
+                if found.digest() != copied.digest():
+                    raise EncodeError(f"{run.target.name} does not hold the pages of {path.name}")
+            return hashed.digest()
 
     def _description(self, num_frames: int) -> str:
         """What the first page of the joined file says."""

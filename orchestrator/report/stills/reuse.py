@@ -39,7 +39,7 @@ def picture_key(video: VideoReport) -> str:
     output = shown_output(video)
     frames = [moment.frame for moment in moments(video)]
     # By its name: OUT may have been moved.
-    file = output and (Path(output.path).name, output.size_bytes)
+    file = output and (Path(output.path).name, output.size_bytes, output.digest)
     said = (_KIND_OF_PICTURES, video.id, file, frames)
     return hashlib.sha256(repr(said).encode("utf-8", "backslashreplace")).hexdigest()[:16]
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from pipeline.contract import ColorTags, EncodingSettings, VideoInfo, VideoSettings
 from pipeline.deliverables import tiff
+from pipeline.deliverables.cut import Run
 from pipeline.errors import DiskError, EncodeError
 from pipeline.files.publish import file_digest
 from pipeline.pixels.batches import FrameBatch, MatteBatch
@@ -120,6 +121,16 @@ def test_every_reader_finds_every_pixel(read: Callable[[Path], list[Masks]], joi
 def test_pages_are_joined_as_they_are(parts: list[Path], joined: Path) -> None:
     assert packed(joined) == [strip for part in parts for strip in packed(part)]
     assert len(packed(joined)) > TOTAL
+
+
+def test_runs_cut_out_of_a_joined_file_join_to_the_very_same_file(
+    parts: list[Path], joined: Path, tmp_path: Path
+) -> None:
+    begin, end, again = (tmp_path / name for name in ("kept-0.tif", "kept-2.tif", "again.tif"))
+    first, second = LENGTHS[0], LENGTHS[0] + LENGTHS[1]
+    digest = MADE.cut(joined, [Run(0, first, begin), Run(second, TOTAL, end)], parts[1])
+    MADE.join([begin, parts[1], end], LENGTHS, again)
+    assert file_digest(again) == digest == file_digest(joined)
 
 
 def test_a_small_file_is_a_classic_one_that_tells_its_rate(joined: Path) -> None:
