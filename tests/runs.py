@@ -25,6 +25,8 @@ from rich.console import Console
 
 from orchestrator.backends.base import Backend
 from orchestrator.backends.local import LocalBackend, ThreadBackend
+from orchestrator.redo.redo import redo
+from orchestrator.redo.request import RedoRequest
 from orchestrator.report.run_page import NoPage, RunPage
 from orchestrator.run.request import Request, Supervise, Surroundings
 from orchestrator.run.run import run
@@ -154,9 +156,26 @@ class HereRun:
 
     def run(self) -> int | VrmatteError:
         """The exit status, or the error that is shown as one line instead."""
-        console = Console(file=self.said, width=100)
         settings = load_settings(self.config, self.settings)
         request = Request((self.videos,), self.out, settings, fresh=self.fresh)
+        try:
+            return run(request, self.around())
+        except VrmatteError as error:
+            return error
+
+    def redo(self, video: str, **asked: Any) -> int | VrmatteError:
+        """The same of `vrmatte redo`.
+
+        Args:
+            asked: fields of `RedoRequest`.
+        """
+        try:
+            return redo(RedoRequest(self.out, video, **asked), self.around()).exit_status
+        except VrmatteError as error:
+            return error
+
+    def around(self) -> Surroundings:
+        console = Console(file=self.said, width=100)
         around = Surroundings(
             console,
             console,
@@ -168,10 +187,7 @@ class HereRun:
         )
         if self.threads:
             around = dataclasses.replace(around, probe=probe_here)
-        try:
-            return run(request, around)
-        except VrmatteError as error:
-            return error
+        return around
 
     def published(self) -> dict[str, str]:
         """Hashes of the outputs that bear their final names."""

@@ -21,6 +21,7 @@ from orchestrator.words import TIME_FORMS, listed, precise, seconds_of
 from pipeline.contract import OutputFile, VideoInfo
 from pipeline.errors import SettingsError
 from pipeline.text import printable
+from pipeline.vr_tags.in_names import strip_tags
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,7 @@ def _named(name: str, videos: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
         lambda video: name in (PurePath(video["name"]).name, PurePath(video["name"]).stem),
         lambda video: PurePath(name).name in [PurePath(path).name for path in video["outputs"]],
         lambda video: PurePath(name).name == PurePath(video["name"]).name,
+        lambda video: name == strip_tags(PurePath(video["name"]).stem),
     ):
         found = [video for video in videos if meant(video)]
         if len(found) == 1:
