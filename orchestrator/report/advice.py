@@ -5,6 +5,7 @@ Pure. Only settings are suggested that an override may change (`orchestrator/set
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ from orchestrator.settings.overrides import Values
 from pipeline.contract import Layout
 from pipeline.judge.doubt import DoubtKind
 from pipeline.judge.findings import FlagKind
+from pipeline.text import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,32 @@ def override_text(name: str, values: Values) -> str:
     return str(
         yaml.safe_dump({"overrides": [entry]}, sort_keys=False, allow_unicode=True, width=100_000)
     )
+
+
+def redo_text(name: str, values: Values, part: tuple[float, float] | None) -> str:
+    """The command that makes a part of a finished video again with these settings.
+
+    Args:
+        name: of the video.
+        part: times of its outputs, in seconds; None: all of it.
+
+    Returns:
+        Empty where a redo cannot change them.
+    """
+    if not values or not values.keys().isdisjoint(("input", "output")):
+        return ""
+    words = ["vrmatte", "redo", "OUT", printable(name)]
+    if part is not None:
+        begin, end = part
+        words += ["--from", f"{begin:.2f}", "--to", f"{max(end, begin + 0.01):.2f}"]
+    for group, keys in values.items():
+        for key, value in keys.items():
+            if (group, key) == ("matting", "model"):
+                words += ["--model", str(value)]
+            else:
+                said = str(value).lower() if isinstance(value, bool) else str(value)
+                words += ["--set", f"{group}.{key}={said}"]
+    return shlex.join(words)
 
 
 def pattern_of(name: str) -> str:

@@ -13,6 +13,7 @@ from orchestrator.report.advice import (
     flag_advice,
     left_out_advice,
     override_text,
+    redo_text,
 )
 from orchestrator.report.findings import TimedFlag, at_the_edge
 from orchestrator.report.report import VideoReport
@@ -36,12 +37,15 @@ MOST_FLAGS = 100
 #: Frames between a flag and the border of a segment that may have caused it.
 _NEAR_FRAMES = 2
 
+#: The times of a flag that lasts from the first frame to the last.
+WHOLE = "whole video"
+
 _EYES = {None: "", 0: "left eye", 1: "right eye"}
 
 
 @dataclass(frozen=True, slots=True)
 class FlagLine:
-    """One flag; `begin_s` is a time of the output.
+    """One flag; `begin_s` and `end_s` are times of the output.
 
     Attributes:
         times: "whole video" where it lasts from the first frame to the last.
@@ -52,6 +56,7 @@ class FlagLine:
     times: str
     where: str
     begin_s: float
+    end_s: float
     left: float
     width: float
 
@@ -62,6 +67,7 @@ class Need:
 
     Attributes:
         override: for the settings file, as YAML; empty where no setting helps.
+        redo: a command that tries the same on a finished video; empty where there is none.
         flags: by time, where it is about flags.
     """
 
@@ -69,6 +75,7 @@ class Need:
     words: str
     advice: str
     override: str = ""
+    redo: str = ""
     flags: tuple[FlagLine, ...] = ()
 
 
@@ -120,7 +127,15 @@ def _need(
     video: VideoReport, symbol: str, words: str, advice: Advice, flags: tuple[FlagLine, ...] = ()
 ) -> Need:
     override = override_text(video.name, advice.values) if advice.values else ""
-    return Need(symbol, words, advice.words, override, flags)
+    redo = redo_text(video.name, advice.values, _part(flags)) if video.outputs else ""
+    return Need(symbol, words, advice.words, override, redo, flags)
+
+
+def _part(flags: tuple[FlagLine, ...]) -> tuple[float, float] | None:
+    """From the first flag's begin to the last one's end; None: the whole video."""
+    if not flags or any(flag.times == WHOLE for flag in flags):
+        return None
+    return min(flag.begin_s for flag in flags), max(flag.end_s for flag in flags)
 
 
 def _by_kind(video: VideoReport) -> dict[FlagKind, list[TimedFlag]]:
@@ -158,7 +173,7 @@ def _line(video: VideoReport, flag: TimedFlag) -> FlagLine:
     whole_s = max(video.frames / rate, end_s, 1e-6)
     times = precise(begin_s)
     if begin_s == 0 and video.frames and flag.last_frame + 1 - first >= video.frames:
-        times = "whole video"
+        times = WHOLE
     elif end_s - begin_s >= 0.1:
         times = f"{times} to {precise(end_s)}"
     edge = at_the_edge(flag).strip() if flag.side else ""
@@ -166,6 +181,7 @@ def _line(video: VideoReport, flag: TimedFlag) -> FlagLine:
         times=times,
         where=", ".join(filter(None, (edge, _EYES[flag.eye]))),
         begin_s=round(begin_s, 3),
+        end_s=round(end_s, 3),
         left=round(100 * begin_s / whole_s, 2),
         width=round(100 * (end_s - begin_s) / whole_s, 2),
     )

@@ -40,6 +40,7 @@ def settings(**matting: object) -> dict[str, dict[str, object]]:
         "output": {"formats": ["webm", "tiff"]},
         "streaming": {"segment_frames": 6},
         "matting": {"model": "chroma", **matting},
+        "stereo": {"mode": "independent"},
     }
 
 
