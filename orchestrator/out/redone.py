@@ -17,6 +17,7 @@ from orchestrator.fleet.journal_entries import (
     RedoStarted,
     SegmentCommitted,
     VideoDone,
+    VideoSetAside,
 )
 from orchestrator.words import precise
 from pipeline.text import printable
@@ -85,14 +86,18 @@ def redone_by_video(entries: Iterable[Entry]) -> dict[str, tuple[Redo, ...]]:
 
 
 def unfinished_redos(entries: Iterable[Entry]) -> dict[str, Redo]:
-    """The last redo of each video, by its id, if that was begun and not finished."""
-    found: dict[str, Redo] = {}
+    """The last redo of each video, by its id, if it was begun, and neither finished nor failed."""
+    found: dict[str, RedoStarted] = {}
     for entry in entries:
         if isinstance(entry, RedoStarted):
-            found[entry.video] = entry.redo
+            found[entry.video] = entry
         elif isinstance(entry, VideoDone):
             found.pop(entry.video, None)
-    return found
+        elif isinstance(entry, VideoSetAside):
+            begun = found.get(entry.video)
+            if begun is not None and begun.settings == entry.settings:
+                del found[entry.video]
+    return {video: begun.redo for video, begun in found.items()}
 
 
 def redo_in_words(redo: Redo) -> str:

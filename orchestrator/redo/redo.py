@@ -153,10 +153,10 @@ def _done(around: Surroundings, former: Former, again: Redo, video: VideoReport 
 def _not_done(
     around: Surroundings, former: Former, state: VideoState, stop_reason: ErrorRecord | None
 ) -> Ended:
-    reason = state.error or stop_reason
-    if reason is not None:
-        around.say(printable(f"{former.name} is as it was: {reason}"))
-    if state.status == "failed":
+    if state.status == "failed":  # which was said
+        around.say(printable(f"{former.name} is as it was"))
         return Ended(FAILED)
+    if stop_reason is not None:
+        around.say(printable(str(stop_reason)))
     around.say(printable(f"stopped: {former.name} is as it was; the same command resumes the redo"))
     return Ended(STOPPED)

@@ -146,18 +146,18 @@ def redo_text(name: str, values: Values, part: tuple[float, float] | None) -> st
     """
     if not values or not values.keys().isdisjoint(("input", "output")):
         return ""
-    words = ["vrmatte", "redo", "OUT", printable(name)]
+    options = []
     if part is not None:
         begin, end = part
-        words += ["--from", f"{begin:.2f}", "--to", f"{max(end, begin + 0.01):.2f}"]
+        options += ["--from", f"{begin:.2f}", "--to", f"{max(end, begin + 0.01):.2f}"]
     for group, keys in values.items():
         for key, value in keys.items():
-            if (group, key) == ("matting", "model"):
-                words += ["--model", str(value)]
-            else:
-                said = str(value).lower() if isinstance(value, bool) else str(value)
-                words += ["--set", f"{group}.{key}={said}"]
-    return shlex.join(words)
+            said = str(value).lower() if isinstance(value, bool) else str(value)
+            is_model = (group, key) == ("matting", "model")
+            options += ["--model", said] if is_model else ["--set", f"{group}.{key}={said}"]
+    video = ["OUT", printable(name)]
+    words = [*options, "--", *video] if name.startswith("-") else [*video, *options]
+    return shlex.join(["vrmatte", "redo", *words])
 
 
 def pattern_of(name: str) -> str:

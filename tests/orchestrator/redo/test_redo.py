@@ -225,7 +225,7 @@ def test_where_a_new_file_is_not_what_it_should_be_the_former_one_stays(
     with monkeypatch.context() as patched:
         patched.setattr(Tiff, "verify", wrong)
         assert here.redo("talk", **PART) == 1
-    assert "is as it was: it has wrong pages" in here.said.getvalue()
+    assert "failed: it has wrong pages\ntalk_LR_180.mkv is as it was\n" in here.said.getvalue()
     assert files(here.out)[TIFF] == before[TIFF]
     assert here.redo("talk", **PART) == 0
     assert files(here.out) == files(redone.out)

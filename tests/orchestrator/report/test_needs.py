@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import get_args
@@ -10,6 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from orchestrator.commands.redo import redo
+from orchestrator.redo.settings import typed_values
 from orchestrator.report.advice import (
     AT_A_BORDER,
     doubt_values,
@@ -17,6 +20,7 @@ from orchestrator.report.advice import (
     left_out_advice,
     override_text,
     pattern_of,
+    redo_text,
 )
 from orchestrator.report.needs import FLAGS, needs, reasons
 from orchestrator.settings.keys import KEYS
@@ -62,6 +66,21 @@ def test_what_is_suggested_can_be_copied_into_a_settings_file(
     assert settings_for(settings, PurePath(name)) != settings_for(settings, PurePath("b.mp4"))
 
 
+@pytest.mark.parametrize("values", all_values(), ids=str)
+@pytest.mark.parametrize("name", ["a talk's [1].mp4", "-a.mp4"])
+def test_what_is_suggested_can_be_typed_as_a_redo(name: str, values: Values) -> None:
+    command = redo_text(name, values, (1.0, 1.0))
+    if not values.keys().isdisjoint(("input", "output")):  # which files there are
+        assert command == ""
+        return
+    program, chosen, *words = shlex.split(command)
+    assert (program, chosen) == ("vrmatte", "redo")
+    typed = redo.make_context("redo", words).params
+    assert (typed["out"], typed["video"]) == (Path("OUT"), name)
+    assert (typed["begin"], typed["end"]) == ("1.00", "1.01")
+    assert typed_values(typed["model"], typed["assignments"]) == values
+
+
 @given(st.text(min_size=1, max_size=40))
 @example(HOSTILE[0])
 @example("- &a *b: [c]\n#.mp4")
@@ -93,6 +112,8 @@ def test_every_reason_comes_with_what_to_do() -> None:
     ]
     assert all(need.advice for need in found)
     assert [bool(need.override) for need in found] == [True, True, True, False, False]
+    assert [bool(need.redo) for need in found] == [True, False, True, False, False]
+    assert "--from 1.00 --to 3.07" in found[2].redo
     assert "formats:\n    - webm\n    - greenscreen\n" in found[1].override
     assert [flag.times for flag in found[2].flags] == ["0:01.00", "0:03.00"]
 
