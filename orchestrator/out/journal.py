@@ -17,21 +17,16 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, BinaryIO, Literal, TypeGuard
+from typing import Annotated, BinaryIO, Literal
 
 from pydantic import Field, TypeAdapter
 
 from orchestrator.fleet.jobs import VideoJob
-from orchestrator.fleet.journal_entries import (
-    Entry,
-    SegmentCommitted,
-    VideoDone,
-    VideoForgotten,
-    VideoSetAside,
-)
+from orchestrator.fleet.journal_entries import Entry, Redo, SegmentCommitted, VideoDone
 from orchestrator.out.below import entry_as_written, entry_in_out, out_of
+from orchestrator.out.finished import last_files
 from orchestrator.out.older_lines import brought_up_to_date
-from orchestrator.out.redone import Unfolder, unfolded
+from orchestrator.out.redone import Unfolder, in_force
 from pipeline.contract import OutputFile, SegmentResult
 from pipeline.errors import DiskError, SettingsError
 from pipeline.files.disk import disk_error, force_folder
@@ -55,8 +50,8 @@ class Journal:
     """An open journal.
 
     Attributes:
-        entries: what it says, oldest first, with what was appended since; redos are told as
-            `orchestrator.out.redone` does.
+        entries: what it says, oldest first, with what was appended since, as
+            `orchestrator.out.redone` tells it.
         dropped_lines: lines that could not be read when it was opened.
     """
 
@@ -76,10 +71,10 @@ class Journal:
         self._file = file
         self._whole_bytes = os.fstat(file.fileno()).st_size
         self._clock = clock
-        self._done: dict[tuple[str, str], VideoDone] = {}
+        self._done: dict[tuple[str, str], list[VideoDone]] = {}
         self._segments: dict[tuple[str, str], dict[int, SegmentCommitted]] = {}
         self._unfolder = Unfolder()
-        for entry in entries:
+        for entry in in_force(entries, self._unfolder):
             if fresh:
                 self.entries.append(entry)
             else:
@@ -133,7 +128,8 @@ class Journal:
         except OSError as error:
             raise _trouble(self.path, error) from error
         self._whole_bytes += len(line)
-        self._remember(entry)
+        for each in self._unfolder.unfold(entry):
+            self._remember(each)
 
     def _write(self, line: bytes) -> None:
         if os.fstat(self._file.fileno()).st_nlink == 0:
@@ -158,14 +154,13 @@ class Journal:
 
         They have the sound that is asked for now.
         """
-        entry = self._done.get((job.id, job.settings.fingerprint()))
-        if entry is None or any(each.audio != job.settings.audio for each in entry.outputs):
+        outputs = last_files(job.outputs, self._done.get((job.id, job.settings.fingerprint()), ()))
+        if not outputs or any(each.audio != job.settings.audio for each in outputs):
             return None
-        sizes = tuple(output.size_bytes for output in entry.outputs)
-        if measure(job.outputs) != sizes:
+        if measure(job.outputs) != tuple(output.size_bytes for output in outputs):
             return None
         # Where the plan expects them: that is where they were measured.
-        pairs = zip(entry.outputs, job.outputs, strict=True)
+        pairs = zip(outputs, job.outputs, strict=True)
         return tuple(replace(output, path=path) for output, path in pairs)
 
     def unfinished(self, jobs: Iterable[VideoJob]) -> list[VideoJob]:
@@ -174,17 +169,20 @@ class Journal:
 
     def past(self, video: str, settings: str) -> Past:
         """What was done of a video under the settings with that fingerprint, and is still there."""
-        done = self._done.get((video, settings))
-        if done is not None:
-            sizes = tuple(output.size_bytes for output in done.outputs)
-            there = measure(tuple(output.path for output in done.outputs)) == sizes
-            return "done" if there else "nothing"
+        done = self._done.get((video, settings), ())
+        if done:
+            return "done" if any(map(_is_there, done)) else "nothing"
         return "begun" if (video, settings) in self._segments else "nothing"
 
     def begun(self) -> set[str]:
         """Ids of the videos of which segments are there and no outputs."""
-        settled = self._done.keys() | self._unfolder.begun.keys()
+        settled = self._done.keys() | self._unfolder.redos
         return {video for video, settings in self._segments if (video, settings) not in settled}
+
+    def redos_begun(self, video: str) -> dict[str, Redo]:
+        """Redos of a video that are not done, by their fingerprints."""
+        begun = self._unfolder.begun.items()
+        return {settings: redo for (own, settings), redo in begun if own == video}
 
     def committed(self, job: VideoJob) -> dict[int, SegmentResult]:
         """The segments of a video that need not be made again, by number.
@@ -212,14 +210,10 @@ class Journal:
             if 0 <= number < len(job.segments) and (entry.start, entry.stop) == job.segments[number]
         }
 
-    def _remember(self, written: Entry) -> None:
-        for entry in self._unfolder.unfold(written):
-            self._keep(entry)
-
-    def _keep(self, entry: Entry) -> None:
+    def _remember(self, entry: Entry) -> None:
         self.entries.append(entry)
         if isinstance(entry, VideoDone):
-            self._done[entry.video, entry.settings] = entry
+            self._done.setdefault((entry.video, entry.settings), []).append(entry)
         elif isinstance(entry, SegmentCommitted):
             self._segments.setdefault((entry.video, entry.settings), {})[entry.segment] = entry
 
@@ -247,7 +241,7 @@ def read_lines(path: Path) -> tuple[list[Entry], int]:
         raise error.as_error(SettingsError, path, "start afresh with --fresh") from None
     _, entries, dropped = _read(content, path)
     # A line without its end is being written, or was when the run was killed.
-    return unfolded(entries), dropped - bool(content and not content.endswith(b"\n"))
+    return in_force(entries, Unfolder()), dropped - bool(content and not content.endswith(b"\n"))
 
 
 def _content(path: Path) -> bytes:
@@ -256,6 +250,11 @@ def _content(path: Path) -> bytes:
     except Unreadable as error:
         what = f"the journal {path}"
         raise error.as_error(DiskError, what, "start afresh with --fresh") from None
+
+
+def _is_there(done: VideoDone) -> bool:
+    sizes = tuple(output.size_bytes for output in done.outputs)
+    return measure(tuple(output.path for output in done.outputs)) == sizes
 
 
 def measure(files: tuple[str, ...], folder: str = "") -> tuple[int, ...] | None:
@@ -274,7 +273,7 @@ def measure(files: tuple[str, ...], folder: str = "") -> tuple[int, ...] | None:
 
 
 def _read(content: bytes, path: Path) -> tuple[int, list[Entry], int]:
-    """Bytes up to the end of the last good line, the entries, and the number of bad lines."""
+    """Bytes up to the end of the last good line, what is written, and the number of bad lines."""
     good_bytes, position, dropped = 0, 0, 0
     entries: list[Entry] = []
     for line in content.splitlines(keepends=True):
@@ -285,24 +284,7 @@ def _read(content: bytes, path: Path) -> tuple[int, list[Entry], int]:
         else:
             entries.append(entry)
             good_bytes = position
-    return good_bytes, _in_force(entries), dropped
-
-
-def _in_force(entries: list[Entry]) -> list[Entry]:
-    """Without what a fresh run made void."""
-    void = {(e.video, e.settings): n for n, e in enumerate(entries) if _is_forgotten(e)}
-    if not void:
-        return entries
-    return [
-        entry
-        for n, entry in enumerate(entries)
-        if not isinstance(entry, SegmentCommitted | VideoDone | VideoSetAside)
-        or n > void.get((entry.video, entry.settings), -1)
-    ]
-
-
-def _is_forgotten(entry: Entry) -> TypeGuard[VideoForgotten]:
-    return isinstance(entry, VideoForgotten)
+    return good_bytes, entries, dropped
 
 
 def _parse(line: bytes, path: Path) -> Entry | None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from orchestrator.fleet.journal_entries import Entry, SegmentCommitted, VideoDone
 from orchestrator.out.below import in_out, written
+from orchestrator.out.finished import last_files
 from orchestrator.out.folder import OutFolder
 from orchestrator.out.run_record import sound_videos
 from pipeline.contract import OutputFile
@@ -29,8 +30,8 @@ _LONGEST_BYTES = 256 << 20
 #: As `run.yaml` holds each video.
 Videos = Sequence[Mapping[str, Any]]
 
-#: A field that is never written: what a report calls an entry by.
-_KEY = "key"
+#: Fields that are never written: what a report calls an entry by, and the video's own name.
+_KEY, _OWN_NAME = "key", "own_name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def _said(out: OutFolder) -> tuple[Videos, str]:
     sound = sound_videos(said)
     videos = [
         {
-            **{name: value for name, value in video.items() if name != _KEY},
+            **{name: value for name, value in video.items() if name not in (_KEY, _OWN_NAME)},
             "outputs": [in_out(path, out.path) for path in video["outputs"]],
         }
         for video in sound
@@ -168,7 +169,8 @@ def told_beside(known: Videos, planned: Videos) -> Videos:
             paths = "\0".join(video["outputs"]).encode(errors="surrogateescape")
             key = f"{video['id']}-{zlib.crc32(paths):08x}"
             formats = ", ".join(map(str, _formats(video))) or "earlier files"
-            video = {**video, _KEY: key, "name": f"{video['name']} ({formats})"}
+            name = f"{video['name']} ({formats})"
+            video = {**video, _KEY: key, "name": name, _OWN_NAME: video["name"]}
         taken.add(video["id"])
         told.append(video)
     return told
@@ -179,20 +181,18 @@ def key_of(video: Mapping[str, Any]) -> str:
     return str(video.get(_KEY, video["id"]))
 
 
+def own_name_of(video: Mapping[str, Any]) -> str:
+    """The name of an entry's video, without what tells it from others of the same video."""
+    return str(video.get(_OWN_NAME, video["name"]))
+
+
 def finished_files_of(video: Mapping[str, Any], entries: Sequence[Entry]) -> Sequence[OutputFile]:
     """The files of an entry as they were made last, in its order; none if they never were.
 
     Args:
         entries: of its video under its settings.
     """
-    outputs = video["outputs"]
-    done = [entry for entry in entries if isinstance(entry, VideoDone)]
-    for entry in reversed(done):
-        by_path = {file.path: file for file in entry.outputs}
-        if all(path in by_path for path in outputs):
-            return [by_path[path] for path in outputs]
-    # Under the paths of an earlier version, which lead elsewhere.
-    return done[-1].outputs if done else ()
+    return last_files(video["outputs"], entries)
 
 
 def keep_videos(out: OutFolder, videos: Videos) -> None:

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from orchestrator.fleet.jobs import VideoJob
@@ -19,6 +20,7 @@ from orchestrator.settings.keys import KEYS
 from orchestrator.settings.settings import Settings, as_mapping
 from pipeline.errors import SettingsError
 from pipeline.files.disk import make_folder, write_file, writing
+from pipeline.foreign.files import Unreadable, read_bytes
 from pipeline.foreign.json_text import read_json
 
 _LONGEST_BYTES = 16 << 20
@@ -70,7 +72,7 @@ class MadeWith:
 
 
 def keep_made_with(out: OutFolder, said: MadeWith) -> str:
-    """Write it, if it is not there; the name under which `read_made_with` finds it.
+    """Write it, if it is not there as it should be; the name by which `read_made_with` finds it.
 
     Raises:
         DiskError: it cannot be written.
@@ -79,7 +81,7 @@ def keep_made_with(out: OutFolder, said: MadeWith) -> str:
     text = json.dumps(content, sort_keys=True, separators=(",", ":")).encode() + b"\n"
     name = hashlib.sha256(text).hexdigest()[:16]
     path = out.made_with / f"{name}.json"
-    if not path.exists():
+    if not _holds(path, text):
         with writing(out.made_with):
             make_folder(out.made_with)
         write_file(path, text)
@@ -104,6 +106,13 @@ def read_made_with(out: OutFolder, video: Mapping[str, Any]) -> MadeWith:
             f"with which settings {video['name']} was made is not known any more",
             "make all of it again: vrmatte run --fresh, into another OUT",
         ) from None
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        return read_bytes(path, _LONGEST_BYTES) == content
+    except Unreadable:
+        return False
 
 
 def _groups(settings: Settings) -> Groups:

@@ -13,13 +13,16 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from orchestrator.fleet.journal_entries import Entry, Redo, VideoDone
+from orchestrator.out.below import written
+from orchestrator.out.finished import last_files
 from orchestrator.out.folder import OutFolder
 from orchestrator.out.journal import read_entries
-from orchestrator.out.ledger import known_videos
+from orchestrator.out.ledger import Videos, known_videos, own_name_of, told_beside
+from orchestrator.out.redone import parts_redone
 from orchestrator.plan.kept_probes import kept_probe, read_info
 from orchestrator.words import TIME_FORMS, listed, precise, seconds_of
 from pipeline.contract import OutputFile, VideoInfo
-from pipeline.errors import SettingsError
+from pipeline.errors import MachineError, SettingsError
 from pipeline.text import printable
 from pipeline.vr_tags.in_names import strip_tags
 
@@ -29,9 +32,10 @@ class Former:
     """A finished video in OUT.
 
     Attributes:
-        video: as `orchestrator.out.ledger` has it.
+        video: as status and reports tell of it; other files of the same source are another one.
         info: of the frames taken, as an earlier probe found them.
         outputs: its finished files, as the journal has them.
+        formats: of all files that its run made; other runs may have replaced some of them since.
         redone: parts that were made again since.
         entries: of the journal.
     """
@@ -39,6 +43,7 @@ class Former:
     video: Mapping[str, Any]
     info: VideoInfo
     outputs: tuple[OutputFile, ...]
+    formats: tuple[str, ...]
     redone: tuple[Redo, ...]
     entries: Sequence[Entry]
 
@@ -72,13 +77,13 @@ def find_former(out: OutFolder, name: str) -> Former:
         raise SettingsError(
             f"a run is going on in {printable(str(out.path))}", "wait until it is done"
         )
-    videos = known_videos(out)
+    entries = read_entries(out.journal)
+    videos = _told(out, entries)
     if not videos:
         raise SettingsError(
             f"no run was started in {printable(str(out.path))}", "give the OUT of `vrmatte run`"
         )
-    video = _named(name, videos)
-    entries = read_entries(out.journal)
+    video = _named(name, videos, out.path)
     shown = printable(video["name"])
     key = (video["id"], video.get("settings"))
     done = [e for e in entries if isinstance(e, VideoDone) and (e.video, e.settings) == key]
@@ -93,24 +98,44 @@ def find_former(out: OutFolder, name: str) -> Former:
             f"what was known of {shown} is gone from {printable(str(out.state))}",
             "make it again: vrmatte run",
         )
-    last = done[-1]
-    return Former(video, info.every_nth(every, start % every), last.outputs, last.redone, entries)
+    return Former(
+        video=video,
+        info=info.every_nth(every, start % every),
+        outputs=tuple(last_files(video["outputs"], done)),
+        formats=tuple(output.deliverable for output in done[0].outputs),
+        redone=parts_redone(video["outputs"], done),
+        entries=entries,
+    )
 
 
-def _named(name: str, videos: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+def _told(out: OutFolder, entries: Sequence[Entry]) -> Videos:
+    """The videos in OUT, under the names by which status and reports tell of them."""
+    try:
+        of_last_run: Videos = out.read_run_file()["videos"]
+    except (SettingsError, MachineError):
+        of_last_run = ()
+    return [*of_last_run, *told_beside(known_videos(out, entries).videos, of_last_run)]
+
+
+def _named(name: str, videos: Videos, out: Path) -> Mapping[str, Any]:
+    place = str(out / name)
     for meant in (
         lambda video: video["name"] == name,
-        lambda video: name in (PurePath(video["name"]).name, PurePath(video["name"]).stem),
+        lambda video: place in video["outputs"],
+        lambda video: name in (PurePath(video["name"]).name, PurePath(own_name_of(video)).stem),
         lambda video: PurePath(name).name in [PurePath(path).name for path in video["outputs"]],
         lambda video: PurePath(name).name == PurePath(video["name"]).name,
-        lambda video: name == strip_tags(PurePath(video["name"]).stem),
+        lambda video: name == strip_tags(PurePath(own_name_of(video)).stem),
     ):
         found = [video for video in videos if meant(video)]
         if len(found) == 1:
             return found[0]
         if found:
-            names = listed([printable(video["name"]) for video in found])
-            raise SettingsError(f"{printable(name)} may be {names}", "give the whole name")
+            told = [str(video["name"]) for video in found]
+            if len(set(told)) < len(told):
+                told = [written(path, out) for video in found for path in video["outputs"][:1]]
+            may_be = listed([printable(each) for each in told])
+            raise SettingsError(f"{printable(name)} may be {may_be}", "give the whole name")
     names = listed([printable(video["name"]) for video in videos])
     raise SettingsError(f"OUT holds no video {printable(name)}", f"it holds {names}")
 

@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 
 from orchestrator.fleet.jobs import Plan, VideoJob
 from orchestrator.fleet.journal_entries import Redo, SegmentCommitted
+from orchestrator.out.ledger import own_name_of
 from orchestrator.out.output_names import OutputNames
 from orchestrator.plan.discover import Source
 from orchestrator.plan.per_file import PerFile
@@ -44,7 +45,7 @@ class FormerNames(OutputNames):
 
 
 def source_of(former: Former, path: Path) -> Source:
-    return Source(path, PurePath(former.video["name"]), path.parent.name)
+    return Source(path, PurePath(own_name_of(former.video)), path.parent.name)
 
 
 def as_redo(per_file: PerFile, former: Former, numbers: range) -> PerFile:
@@ -89,14 +90,14 @@ def redo_job(plan: Plan, former: Former, numbers: range) -> VideoJob:
     return replace(job, former=former.outputs, kept=tuple(kept), replaceable=job.outputs)
 
 
-def made_with(job: VideoJob) -> str:
+def made_with(former: Former, job: VideoJob) -> str:
     """The fingerprint of the settings, as a run with them would have it."""
-    return replace(job.settings, redo_of=None).fingerprint()
+    return replace(job.settings, redo_of=None, deliverables=former.formats).fingerprint()
 
 
 def require_something_to_do(former: Former, job: VideoJob, numbers: range) -> None:
     """Raises SettingsError: all of it was made with these settings already."""
-    if all(former.makers()[number] == made_with(job) for number in numbers):
+    if all(former.makers()[number] == made_with(former, job) for number in numbers):
         raise SettingsError(
             f"nothing to redo: these segments of {former.name} were made with these settings",
             "name others: --model, or --set matting.choke=2",
@@ -136,7 +137,7 @@ def redo_of(
     """What the journal is told."""
     return Redo(
         former=str(former.video["settings"]),
-        made_with=made_with(job),
+        made_with=made_with(former, job),
         first=numbers.start,
         stop=numbers.stop,
         segments=len(job.segments),

@@ -19,7 +19,8 @@ from orchestrator.fleet.snapshot import VideoState
 from orchestrator.machine.devices import devices_here
 from orchestrator.out.folder import OutFolder
 from orchestrator.out.made_with import read_made_with
-from orchestrator.out.redone import differs_in_words, redo_in_words
+from orchestrator.out.redone import differs_in_words, redo_in_words, unfinished_redos
+from orchestrator.out.sidecars import write_sidecars
 from orchestrator.plan.per_file import choose, require_sense
 from orchestrator.plan.settle import settle_settings
 from orchestrator.redo.former import Former, find_former, require_source, touched
@@ -78,7 +79,7 @@ def redo(asked: RedoRequest, around: Surroundings) -> Ended:
     if len(numbers) < len(former.segments):
         require_same_form(typed)
     made = read_made_with(out, former.video)
-    settings = redo_settings(made, typed)
+    settings = redo_settings(made, typed, former.video.get("formats"))
     require_sense(settings)
     source = source_of(former, require_source(former))
 
@@ -110,7 +111,9 @@ def redo(asked: RedoRequest, around: Surroundings) -> Ended:
             _, last = carry_out(ctx, plans, crew, page)
         (state,) = last.videos
         if state.status == "done":
-            return _done(around, former, again, amend_report(out, job.id))
+            if ctx.settings.output.sidecar:
+                write_sidecars([job])
+            return _done(around, former, again, amend_report(out, job.outputs))
     return _not_done(around, former, state, last.stop_reason)
 
 
@@ -128,14 +131,10 @@ def _announce(ctx: RunContext, plan: Plan, former: Former, numbers: range, again
 def _begin(ctx: RunContext, job: VideoJob, again: Redo) -> None:
     """Tell the journal, and drop what other redos of the video left that were not finished."""
     own = job.settings.fingerprint()
-    begun = {
-        entry.settings: entry.redo
-        for entry in ctx.journal.entries
-        if isinstance(entry, RedoStarted) and entry.video == job.id
-    }
-    for settings in begun.keys() - {own}:
-        ctx.out.drop_work(job.id, settings)
-    if begun.get(own) != again:
+    for settings, other in ctx.journal.redos_begun(job.id).items():
+        if settings != own and other.former == again.former:
+            ctx.out.drop_work(job.id, settings)
+    if unfinished_redos(ctx.journal.entries).get((job.id, again.former)) != again:
         ctx.journal.append(RedoStarted(job.id, own, again))
 
 

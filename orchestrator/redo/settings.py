@@ -60,15 +60,25 @@ def require_same_form(typed: Groups) -> None:
         )
 
 
-def redo_settings(made: MadeWith, typed: Groups) -> Settings:
+def redo_settings(made: MadeWith, typed: Groups, formats: Sequence[str] | None = None) -> Settings:
     """The settings of the video with what was typed over them, checked.
 
     With another model, what was settled for the former one is left open again.
+
+    Args:
+        formats: of the files that there are; another run may have made the others since. None:
+            those of the settings.
 
     Raises:
         SettingsError: they are wrong.
     """
     values = laid_over(made.made)
+    if formats is not None:
+        values["output"]["formats"] = [
+            name
+            for name in values["output"]["formats"]
+            if any(each == name or each.startswith(f"{name}.") for each in formats)
+        ]
     model = typed.get("matting", {}).get("model")
     if model is not None and model != values["matting"]["model"]:
         values = laid_over(values, {g: made.asked[g] for g in ("matting", "processing")})

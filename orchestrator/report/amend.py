@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -12,8 +13,11 @@ from orchestrator.report.report import Report, VideoReport, write_report
 from pipeline.errors import MachineError, SettingsError
 
 
-def amend_report(out: OutFolder, video_id: str) -> VideoReport | None:
+def amend_report(out: OutFolder, outputs: Sequence[str]) -> VideoReport | None:
     """Write the report anew; what it says of the video. None: what the run left is damaged.
+
+    Args:
+        outputs: paths of the files that were made again; no other entry of a report has them.
 
     Raises:
         DiskError: it cannot be written.
@@ -22,24 +26,39 @@ def amend_report(out: OutFolder, video_id: str) -> VideoReport | None:
         found = found_in(out, datetime.now().astimezone(), anew=True).state.report
     except (SettingsError, MachineError):
         return None
-    video = next((each for each in found.videos if each.id == video_id), None)
+    video = _with_files(found, outputs)
     try:
         report = read_report(out.report)
     except ValueError:
         report = found
     if video is not None:
-        video = _as_now(report, video)
-        videos = tuple(video if each.id == video_id else each for each in report.videos)
-        report = replace(report, videos=videos)
+        then = _with_files(report, outputs) or _called(report, video.id)
+        if then is None:
+            report = replace(report, videos=(*report.videos, video))
+        else:
+            video = _as_now(then, video)
+            videos = tuple(video if each is then else each for each in report.videos)
+            report = replace(report, videos=videos)
     write_report(replace(report, exit_status=_exit_status(report)), out.report)
     return video
 
 
-def _as_now(report: Report, now: VideoReport) -> VideoReport:
+def _with_files(report: Report, outputs: Sequence[str]) -> VideoReport | None:
+    videos = report.videos
+    return next((v for v in videos if {f.path for f in v.outputs} == set(outputs)), None)
+
+
+def _called(report: Report, key: str) -> VideoReport | None:
+    """That of which the files were gone when the report was made."""
+    return next((each for each in report.videos if each.id == key and not each.outputs), None)
+
+
+def _as_now(then: VideoReport, now: VideoReport) -> VideoReport:
     """What is in the video's files, beside what the run says of its own work on it."""
-    then = next((each for each in report.videos if each.id == now.id), now)
     return replace(
         now,
+        id=then.id,
+        name=then.name,
         result=now.result if now.doubts or then.result == "doubtful" else then.result,
         frames_earlier=then.frames_earlier,
         seconds=then.seconds,

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from orchestrator.exit_status import ALL_DONE, CANNOT, FAILED, STOPPED, USAGE
 from orchestrator.fleet.jobs import Plan, SetAside, VideoJob
-from orchestrator.fleet.journal_entries import Entry, Redo, RunStarted, TaskLost
+from orchestrator.fleet.journal_entries import Entry, Redo, RunStarted, TaskLost, VideoDone
 from orchestrator.fleet.snapshot import Snapshot, VideoState
-from orchestrator.out.redone import differs_in_words, redo_in_words, redone_by_video
+from orchestrator.out.redone import differs_in_words, parts_redone, redo_in_words
 from orchestrator.plan.part import part_in_words
 from orchestrator.plan.sound_notes import sound_notes
 from orchestrator.report.findings import VideoFindings, in_words, read_findings
@@ -68,7 +68,7 @@ def make_report(
         for w in last.workers
     )
     losses = _losses(entries)
-    again = redone_by_video(entries) if redone is None else redone
+    again = _parts_redone(plan, entries) if redone is None else redone
     videos = (
         *(
             _video_report(
@@ -200,6 +200,18 @@ def _video_report(
         differs={str(key): value_text(value) for key, value in job.differing},
         redone=tuple(RedonePart(part.begin_s, part.end_s, part.differs) for part in redone),
     )
+
+
+def _parts_redone(plan: Plan, entries: Sequence[Entry]) -> Mapping[str, tuple[Redo, ...]]:
+    """By the journal, of the jobs of a run."""
+    told = {entry.video for entry in entries if isinstance(entry, VideoDone) and entry.redone}
+    found = {}
+    for job in plan.jobs if told else ():
+        if job.id in told:
+            key = job.id, job.settings.fingerprint()
+            own = [e for e in entries if isinstance(e, VideoDone) and (e.video, e.settings) == key]
+            found[job.id] = parts_redone(job.outputs, own)
+    return found
 
 
 def _part(job: VideoJob) -> Iterator[str]:

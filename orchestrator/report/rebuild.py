@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 from orchestrator.fleet.jobs import Plan, SetAside, VideoJob
 from orchestrator.fleet.journal_entries import (
     Entry,
+    Redo,
     RunEnded,
     RunStarted,
     SegmentCommitted,
@@ -31,7 +32,7 @@ from orchestrator.out.below import in_out
 from orchestrator.out.folder import OutFolder
 from orchestrator.out.journal import measure, read_lines
 from orchestrator.out.ledger import finished_files_of, key_of, known_videos, told_beside
-from orchestrator.out.redone import redone_by_video
+from orchestrator.out.redone import parts_redone
 from orchestrator.plan.kept_probes import kept_probe, read_info
 from orchestrator.report.make_report import make_report
 from orchestrator.report.report import (
@@ -207,6 +208,7 @@ def _rebuilt(
         Snapshot(began_at, tuple(last), workers, True),
         entries=entries,
         load=read_load(out.path, begun),
+        redone=_redone(known, all_told),
     )
 
 
@@ -230,10 +232,16 @@ def reports_of_others(
         Plan(jobs, ()),
         Snapshot(0.0, states, (), False),
         Snapshot(0.0, states, (), False),
-        redone=redone_by_video(entries),
+        redone=_redone(videos, told),
     )
     found = (replace(v, of_this_run=False) for v in report.videos if v.outputs or v.frames_done)
     return tuple(found), infos
+
+
+def _redone(
+    videos: Sequence[Mapping[str, Any]], told: Mapping[str, Sequence[Entry]]
+) -> Mapping[str, tuple[Redo, ...]]:
+    return {key_of(video): parts_redone(video["outputs"], told[key_of(video)]) for video in videos}
 
 
 def _not_known(out: OutFolder) -> ErrorRecord:

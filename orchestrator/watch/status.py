@@ -13,15 +13,21 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from orchestrator.fleet.journal_entries import Entry, SegmentCommitted, VideoDone, VideoSetAside
+from orchestrator.fleet.journal_entries import (
+    Entry,
+    Redo,
+    SegmentCommitted,
+    VideoDone,
+    VideoSetAside,
+)
 from orchestrator.fleet.snapshot import ALL_BUT_JOINED, VideoState
 from orchestrator.out.folder import OutFolder
 from orchestrator.out.journal import measure, read_lines
 from orchestrator.out.ledger import finished_files_of, key_of, known_videos, told_beside
 from orchestrator.out.redone import (
     differs_in_words,
+    parts_redone,
     redo_in_words,
-    redone_by_video,
     unfinished_redos,
 )
 from orchestrator.watch.standing import Standing, read_standing
@@ -63,6 +69,7 @@ class VideoStanding:
     Attributes:
         standing: "doubtful": done, and likely of no use.
         doubts: why; only of a video whose outputs are there.
+        redone: parts of these that were made again.
     """
 
     id: str
@@ -75,6 +82,7 @@ class VideoStanding:
     outputs: tuple[str, ...]
     error: ErrorRecord | None
     doubts: tuple[Doubt, ...] = ()
+    redone: tuple[Redo, ...] = ()
 
 
 def show_status(
@@ -116,7 +124,7 @@ def show_status(
         console.print(_table(shown, console.width))
     lines = gathered([(v.name, f"doubtful: {doubt}") for v in videos for doubt in v.doubts])
     lines += gathered([(video.name, str(video.error)) for video in videos if video.error])
-    lines += gathered([*_redone(videos, entries)])
+    lines += gathered([*_redone(videos, record, entries)])
     lines += gathered([(a["name"], f"set aside: {a['reason']}") for a in record["set_aside"]])
     others = Counter(video.standing for video in videos) - Counter(v.standing for v in shown)
     if others:
@@ -137,15 +145,21 @@ def show_status(
         console.print(printable(line), markup=False, soft_wrap=True)
 
 
-def _redone(videos: Sequence[VideoStanding], entries: Sequence[Entry]) -> Iterator[tuple[str, str]]:
-    """Parts that were made again, and redos that are not finished, by the videos' names."""
-    done, begun = redone_by_video(entries), unfinished_redos(entries)
-    for video in videos:
-        if video.standing in ("done", "doubtful"):
-            for part in done.get(video.id, ()):
-                words = f"{redo_in_words(part)}, with {differs_in_words(part)}"
-                yield video.name, f"made again: {words}"
-        if (redo := begun.get(video.id)) is not None:
+def _redone(
+    videos: Sequence[VideoStanding], record: dict[str, Any], entries: Sequence[Entry]
+) -> Iterator[tuple[str, str]]:
+    """Parts that were made again, and redos that are not finished, by the videos' names.
+
+    Args:
+        videos: of those in `record`, in the same order.
+    """
+    begun = unfinished_redos(entries)
+    for video, told in zip(videos, record["videos"], strict=True):
+        for part in video.redone:
+            words = f"{redo_in_words(part)}, with {differs_in_words(part)}"
+            yield video.name, f"made again: {words}"
+        key = told["id"], told.get("settings", record["fingerprint"])
+        if (redo := begun.get(key)) is not None:
             how = redo.command or "the same command"
             yield video.name, f"a redo is not finished: {redo_in_words(redo)}; {how} resumes it"
 
@@ -251,6 +265,7 @@ def _standing(
     }
     done = set(found)
     doubts: tuple[Doubt, ...] = ()
+    redone: tuple[Redo, ...] = ()
     last = next((e for e in reversed(entries) if not isinstance(e, SegmentCommitted)), None)
     outputs = tuple(video["outputs"])
     standing: Completion = "begun" if done else "not begun"
@@ -264,6 +279,7 @@ def _standing(
         if sizes_now == sizes:
             doubts = doubts_of(chain.from_iterable(found.values()), model)
             standing = "doubtful" if doubts else "done"
+            redone = parts_redone(outputs, entries)
     elif isinstance(last, VideoSetAside):
         standing = "set aside"
     return VideoStanding(
@@ -277,4 +293,5 @@ def _standing(
         outputs=tuple(path for path in outputs if Path(path).is_file()),
         error=last.error if isinstance(last, VideoSetAside) else None,
         doubts=doubts,
+        redone=redone,
     )

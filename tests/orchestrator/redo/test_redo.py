@@ -163,6 +163,95 @@ def test_a_part_that_is_made_again_with_the_former_settings_is_as_it_was(
     assert digests(out / WEBM) == [*choked[:6], *old[6:12], *choked[12:]]
 
 
+def test_a_redo_that_was_undone_can_be_done_again(
+    former: Path, redone: HereRun, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(redone.out, out)
+    run = HereRun(redone.videos, out, settings(), threads=True)
+    for asked, like in (({**PART, "assignments": ()}, former), (PART, redone.out)):
+        assert run.redo("talk", **asked) == 0, run.said.getvalue()
+        assert files(out) == files(like)
+    assert run.run() == 0
+    assert "was done earlier" in run.said.getvalue()
+    (video,) = json.loads((out / "report.json").read_text())["videos"]
+    assert [part["differs"] for part in video["redone"]] == [{"matting.choke": "3"}]
+
+
+def test_a_video_that_is_begun_anew_is_as_before_and_can_be_redone(
+    former: Path, redone: HereRun, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(redone.out, out)
+    fresh = HereRun(redone.videos, out, settings(), threads=True, fresh=True)
+    assert fresh.run() == 0
+    assert files(out) == files(former)
+    words = io.StringIO()
+    show_status(out, Console(file=words, width=120))
+    assert "again" not in words.getvalue()
+    (video,) = json.loads((out / "report.json").read_text())["videos"]
+    assert (video["result"], video["redone"]) == ("done", [])
+    assert fresh.redo("talk", **PART) == 0
+    assert files(out) == files(redone.out)
+
+
+def test_of_several_sets_of_files_one_is_made_again(redone: HereRun, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(redone.out, out)
+    before = files(out)
+    other = settings() | {"output": {"formats": ["prores"]}}
+    run = HereRun(redone.videos, out, other, threads=True)
+    assert run.run() == 0
+    (prores,) = out.glob("*.mov")
+    was = file_digest(prores)
+    error = run.redo("talk", **PART)
+    assert isinstance(error, VrmatteError)
+    assert "talk may be talk_LR_180.mkv, talk_LR_180.mkv (webm, tiff)" in error.message
+    assert run.redo(prores.name, **PART) == 0
+    assert file_digest(prores) != was
+    assert files(out) == before
+    assert run.redo("talk_LR_180.mkv (webm, tiff)", **{**PART, "assignments": ()}) == 0
+    now = files(out)
+    assert now != before
+    words = io.StringIO()
+    show_status(out, Console(file=words, width=160))
+    told = [line for line in words.getvalue().splitlines() if "made again" in line]
+    assert told == [
+        "talk_LR_180.mkv: made again: 0:00.20 to 0:00.60, with matting.choke 3",
+        "talk_LR_180.mkv (webm, tiff): made again: 0:00.20 to 0:00.60, with the settings of the"
+        " video",
+    ]
+    report = json.loads((out / "report.json").read_text())
+    assert [(len(v["redone"]), v["of_this_run"]) for v in report["videos"]] == [
+        (1, True),
+        (1, False),
+    ]
+    for again in (settings(), other):
+        later = HereRun(run.videos, out, again, threads=True)
+        assert later.run() == 0
+        assert "was done earlier" in later.said.getvalue()
+    assert files(out) == now
+
+
+def test_files_of_which_another_run_made_some_since_are_made_again_alone(here: HereRun) -> None:
+    other = settings(choke=1) | {"output": {"formats": ["tiff"]}}
+    run = HereRun(here.videos, here.out, other, threads=True)
+    assert run.run() == 0
+    before = files(here.out)
+    assert run.redo(WEBM, **PART) == 0, run.said.getvalue()
+    now = files(here.out)
+    assert (now[WEBM] != before[WEBM], now[TIFF]) == (True, before[TIFF])
+    error = run.redo(WEBM, **PART)
+    assert isinstance(error, VrmatteError)
+    assert "nothing to redo" in error.message
+
+
+def test_a_damaged_list_of_videos_does_not_hinder(here: HereRun, redone: HereRun) -> None:
+    (here.out / ".vrmatte/videos.json").write_text("[{]")
+    assert here.redo("talk", **PART) == 0
+    assert files(here.out) == files(redone.out)
+
+
 def test_all_of_a_video_made_again_is_that_of_a_run_with_these_settings(
     here: HereRun, choked: Path
 ) -> None:
