@@ -64,7 +64,7 @@ class Commands(click.Group):
             status = error.exit_code
         except (click.Abort, KeyboardInterrupt):
             if self._chosen != "logs":  # for `logs -f` it is the way to end
-                goes_on = {"run": "run", "enhance": "run", "redo": "redo"}.get(self._chosen)
+                goes_on = {"run": "run", "enhance": "run", "redo": "redo"}.get(self._chosen or "")
                 _complain("stopped", f"the same command resumes the {goes_on}" if goes_on else "")
             status = STOPPED
         except VrmatteError as error:

@@ -324,9 +324,8 @@ class OutFolder:
 
         Only for whoever holds the lock. What cannot be removed stays: it is in nobody's way.
         """
-        chosen = [self.state / "probed", self.scales, self.models, self.engines]
-        chosen.append(self.made_with)
-        folders = [self.path, self.state, *chosen]
+        noted = (self.scales, self.models, self.engines, self.made_with)
+        folders = [self.path, self.state, self.state / "probed", *noted]
         videos = [path for path in _folders_in(self.work) if _VIDEO_ID.fullmatch(path.name)]
         folders += [self.work, *videos, *(path for each in videos for path in _folders_in(each))]
         for folder in folders:

@@ -65,6 +65,7 @@ class MadeWith:
                 "processing": final.processing,
                 "matting": final.matting,
                 "stereo": final.stereo,
+                "enhance": final.enhance,
                 "encoding": final.encoding,
             }
         )

@@ -53,17 +53,22 @@ def typed_values(model: str | None, assignments: Sequence[str]) -> Groups:
 
 def require_same_form(typed: Groups) -> None:
     """Raises SettingsError: a part cannot be made with it, because the rest is coded otherwise."""
+    whole = "redo the whole video: leave out --from and --to"
     for key in typed.get("encoding", {}):
         raise SettingsError(
-            f"--set encoding.{key}: a part of a file is coded as the rest of it",
-            "redo the whole video: leave out --from and --to",
+            f"--set encoding.{key}: a part of a file is coded as the rest of it", whole
+        )
+    if "scale" in typed.get("enhance", {}):
+        raise SettingsError(
+            "--set enhance.scale: pictures of a part are as large as those of the rest", whole
         )
 
 
 def redo_settings(made: MadeWith, typed: Groups, formats: Sequence[str] | None = None) -> Settings:
     """The settings of the video with what was typed over them, checked.
 
-    With another model, what was settled for the former one is left open again.
+    With another model, what was settled for the former one is left open again, and so with another
+    engine or other settings of `enhance`.
 
     Args:
         formats: of the files that there are; another run may have made the others since. None:
@@ -83,6 +88,10 @@ def redo_settings(made: MadeWith, typed: Groups, formats: Sequence[str] | None =
     if model is not None and model != values["matting"]["model"]:
         values = laid_over(values, {g: made.asked[g] for g in ("matting", "processing")})
         values["streaming"]["chunk_frames"] = made.asked["streaming"]["chunk_frames"]
+    if "engine" in typed.get("processing", {}):
+        values["processing"]["engine_file"] = None
+    if "enhance" in typed:
+        values["enhance"] = made.asked["enhance"]
     return load_settings(None, laid_over(values, typed))
 
 

@@ -333,6 +333,7 @@ def test_where_a_new_file_is_not_what_it_should_be_the_former_one_stays(
         ({"assignments": ("matting.choke=many",)}, "matting.choke = 'many'", "pixels"),
         ({"assignments": ("output.formats=[webm]",)}, "--set output.formats", "vrmatte run"),
         ({"begin": "0", "end": "0.1", "assignments": ("encoding.vp9_crf=9",)}, "encoding", "whole"),
+        ({"begin": "0", "end": "0.1", "assignments": ("enhance.scale=2",)}, "as large", "whole"),
         ({"model": "nobody"}, "nobody", "chroma"),
     ],
 )
