@@ -11,7 +11,7 @@ from dataclasses import astuple, replace
 
 import torch
 
-from pipeline.contract import Finding, VideoSettings
+from pipeline.contract import NO_MODEL, Finding, VideoSettings
 from pipeline.engines.choice import settled_engine
 from pipeline.errors import VrmatteError
 from pipeline.judge.findings import SOURCE, SUMS
@@ -42,7 +42,7 @@ class SecondOpinion:
         """None where nobody is to be asked: nothing is fetched for it."""
         asked = settings.matting
         known = {each.model for each in taking_part(asked)}
-        if _RVM in known or facts_of(asked).follows_prompts:
+        if asked.model == NO_MODEL or _RVM in known or facts_of(asked).follows_prompts:
             return None
         matting = replace(asked, model=_RVM)
         row = facts_of(matting)

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from orchestrator.commands.enhance import enhance
+from orchestrator.commands.run import run as run_command
 from pipeline.errors import SettingsError
 from pipeline.source.video_info import read_video
 from tests.clips import X264, ClipSpec, read_frames, read_numbers, read_sounds
@@ -96,3 +97,20 @@ def test_nobody_is_cut_out_and_a_matte_is_asked_for(videos_of: VideosOf, tmp_pat
     error = run.run()
     assert isinstance(error, SettingsError)
     assert error.message == "the format 'webm' needs alpha, which no stage gives"
+
+
+def test_a_dry_run_foretells_size_and_time(videos_of: VideosOf, tmp_path: Path) -> None:
+    """By trials of the very stages, in a process of their own, as a person's run does."""
+    config = tmp_path / "settings.json"
+    config.write_text(json.dumps(groups(["video"], stabilise=1)))
+    source = videos_of((CLIP,)) / CLIP.name
+    words = [str(source), "-o", str(tmp_path / "out"), "--config", str(config), "--gpus", "none"]
+    result = CliRunner().invoke(run_command, [*words, "--dry-run", "--json"])
+    assert result.exception is None, result.output
+    events = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+    [plan] = [event for event in events if event["event"] == "plan"]
+    [video] = plan["videos"]
+    assert (video["problem"], plan["will_fail"]) == (None, [])
+    assert (video["model"], video["output_bytes_by"]) == ("none", "trial")
+    assert video["fps"] > 0
+    assert 5_000 < plan["output_bytes"] < 200_000
