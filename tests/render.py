@@ -50,7 +50,20 @@ def render(
     layout: Layout | None = "sbs",
     shuffle: int | None = None,
 ) -> tuple[VideoInfo, Path]:
-    """Make the first format of `source` in `folder`; `shuffle` seeds the order of the segments."""
+    """Make one format of `source` in `folder`; `shuffle` seeds the order of the segments."""
+    video, [target] = render_each(source, folder, settings, layout=layout, shuffle=shuffle)
+    return video, target
+
+
+def render_each(
+    source: Path,
+    folder: Path,
+    settings: VideoSettings,
+    *,
+    layout: Layout | None = "sbs",
+    shuffle: int | None = None,
+) -> tuple[VideoInfo, list[Path]]:
+    """Make all formats of the settings, in their order, as `render` makes one."""
     folder.mkdir(parents=True, exist_ok=True)
     index_path = folder / "index.json"
     video = read_video(source, index_path, layout)
@@ -68,9 +81,10 @@ def render(
         random.Random(shuffle).shuffle(order)
     results = {job.number: run_segment(job, chain, CPU) for job in order}
     parts = tuple(results[job.number] for job in jobs)
-    suffix = make_deliverable(
-        settings.deliverables[0], output_video(video, settings), settings
-    ).suffix
-    target = folder / f"{source.stem}_matte{suffix}"
-    finish_video(FinishJob(video, settings, parts, (str(target),), str(folder)))
-    return video, target
+    shown = output_video(video, settings)
+    targets = [
+        folder / f"{source.stem}_matte{make_deliverable(name, shown, settings).suffix}"
+        for name in settings.deliverables
+    ]
+    finish_video(FinishJob(video, settings, parts, tuple(map(str, targets)), str(folder)))
+    return video, targets

@@ -60,15 +60,14 @@ class CommandRun:
     process: subprocess.Popen[bytes] = field(init=False)
 
     def __post_init__(self) -> None:
-        config = self.out.with_suffix(".yaml")
-        config.write_text(self.settings)
+        self.config.write_text(self.settings)
         self._words = self.out.with_suffix(".txt")
         with self._words.open("w") as words:
             self.process = subprocess.Popen(
                 [
                     *self.prefix,
                     *(sys.executable, "-m", "orchestrator.cli", "run", str(self.videos)),
-                    *("-o", str(self.out), "--config", str(config), "--gpus", "none"),
+                    *("-o", str(self.out), "--config", str(self.config), "--gpus", "none"),
                     *self.options,
                 ],
                 stdin=subprocess.DEVNULL if self.terminal is None else self.terminal,
@@ -77,9 +76,18 @@ class CommandRun:
                 env=environment(self.out),
             )
 
+    @property
+    def config(self) -> Path:
+        return self.out.with_suffix(".yaml")
+
     def said(self) -> str:
         """What it has printed so far, but not on a terminal."""
         return self._words.read_text()
+
+    def again_here(self) -> HereRun:
+        """The same command once more, in this process with threads as workers."""
+        none = {"workers": {"gpus": "none"}}
+        return HereRun(self.videos, self.out, none, config=self.config, threads=True)
 
     def goes_on(self, seconds: float) -> bool:
         """Wait so long for its end; whether it has not come."""

@@ -78,9 +78,8 @@ def test_whoever_is_killed_the_same_command_goes_on(
         else:
             assert status in (0, 1), run.said()
             assert (status == 0) == all_done(out), run.said()
-    again = Attacked(videos, out)
-    assert again.process.wait() == 0, again.said()
-    assert again.left_behind() == []
+    again = run.again_here()
+    assert again.run() == 0, again.said.getvalue()
     assert outputs(out) == undisturbed
     assert files_left(out) == set()
     assert sorted((out / ".vrmatte/work").iterdir()) == []

@@ -172,7 +172,7 @@ def test_a_video_that_always_hangs_or_kills_costs_only_itself(
     )
     assert not left_behind(place.out)
     # What was to blame is gone: the same command goes on.
-    place.work = "workers.work:Pipeline"
+    place.work, place.threads = "workers.work:Pipeline", True
     assert place.run() == 0
     assert place.published() == undisturbed
     assert nothing_is_left(place.out)
@@ -199,6 +199,7 @@ def test_a_hung_worker_does_not_hold_up_a_stop(
         ended.set()
         person.join()
     assert not left_behind(place.out)
+    place.threads = True
     assert place.run() == 0
     assert place.published() == undisturbed
     assert nothing_is_left(place.out)

@@ -24,12 +24,12 @@ from tests.shared_runs import GetClip, Undisturbed, UndisturbedRun, VideosOf
 pytestmark = pytest.mark.slow
 
 CLIPS = (
-    ClipSpec("one_LR.mp4", X264, num_frames=64, audio=("aac",)),
-    ClipSpec("two_LR.mkv", SVT_AV1, num_frames=40, audio=("libopus", "aac", "libvorbis")),
-    ClipSpec("day 2/three_LR.mp4", X265, "yuv420p10le", num_frames=30),
+    ClipSpec("one_LR.mp4", X264, num_frames=32, audio=("aac",)),
+    ClipSpec("two_LR.mkv", SVT_AV1, num_frames=20, audio=("libopus", "aac", "libvorbis")),
+    ClipSpec("day 2/three_LR.mp4", X265, "yuv420p10le", num_frames=14),
 )
 SETTINGS = (
-    "input: {follow_links: true}\nmatting: {model: chroma}\nstreaming: {segment_frames: 12}\n"
+    "input: {follow_links: true}\nmatting: {model: chroma}\nstreaming: {segment_frames: 8}\n"
 )
 
 

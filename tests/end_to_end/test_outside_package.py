@@ -24,7 +24,7 @@ from tests.shared_runs import VideosOf
 
 pytestmark = pytest.mark.slow
 
-CLIP = ClipSpec("one_LR.mp4", X264, num_frames=60, audio=("aac",))
+CLIP = ClipSpec("one_LR.mp4", X264, num_frames=40, audio=("aac",))
 FORMATS = ("webm", "greenscreen", "matte")
 SEGMENT = 8
 

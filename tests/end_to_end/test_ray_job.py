@@ -25,12 +25,12 @@ from workers.local_folder import sweep
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 CLIPS = (
-    ClipSpec("one_LR.mp4", X264, num_frames=48, audio=("aac",)),
-    ClipSpec("two_LR.mp4", X264, num_frames=34),
+    ClipSpec("one_LR.mp4", X264, num_frames=36, audio=("aac",)),
+    ClipSpec("two_LR.mp4", X264, num_frames=26),
 )
-SEGMENTS = 12 + 9
+SEGMENTS = 9 + 7
 SETTINGS = (
-    "input: {follow_links: true}\nmatting: {model: chroma}\n"
+    "input: {follow_links: true}\nmatting: {model: chroma}\nstereo: {mode: independent}\n"
     "streaming: {segment_frames: 4, lanes: 1}\nworkers: {gpus: none}\n"
 )
 

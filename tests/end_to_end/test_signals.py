@@ -26,6 +26,8 @@ SETTINGS = (
     "matting: {model: chroma}\nstereo: {mode: independent}\n"
     "streaming: {segment_frames: 40, lanes: 1}\n"
 )
+#: For a run that no signal has to meet.
+SHORT = ClipSpec("short_LR.mp4", X264, num_frames=8, eye=(128, 96))
 #: One segment that cannot be finished within any grace.
 ONE_SEGMENT = "matting: {model: chroma}\nstreaming: {segment_frames: 600, lanes: 1}\n"
 
@@ -58,12 +60,12 @@ def segments(out: Path) -> int:
     return sum(json.loads(line)["entry"]["kind"] == "segment" for line in lines)
 
 
-def check_the_rest(videos: Path, out: Path, hashes: dict[str, str]) -> None:
-    again = CommandRun(videos, out, SETTINGS)
-    assert again.process.wait() == 0, again.said()
-    assert outputs(out) == hashes
-    assert files_left(out) == set()
-    assert list((out / ".vrmatte/work").iterdir()) == []
+def check_the_rest(run: CommandRun, hashes: dict[str, str]) -> None:
+    again = run.again_here()
+    assert again.run() == 0, again.said.getvalue()
+    assert outputs(run.out) == hashes
+    assert files_left(run.out) == set()
+    assert list((run.out / ".vrmatte/work").iterdir()) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -81,7 +83,7 @@ def test_the_first_signal_lets_the_work_in_hand_finish(
     assert run.left_behind() == []
     assert before < segments(out) < 4  # the one in hand was finished, and no other begun
     if number == signal.SIGINT:  # the others leave the same
-        check_the_rest(videos, out, undisturbed)
+        check_the_rest(run, undisturbed)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -164,7 +166,7 @@ def test_when_its_terminal_is_closed_it_drains(
     assert "run_failed" not in (out / ".vrmatte/logs/orchestrator.jsonl").read_text()
     assert 0 < segments(out) < 4
     assert json.loads((out / "report.json").read_text())["exit_status"] == STOPPED
-    check_the_rest(videos, out, undisturbed)
+    check_the_rest(run, undisturbed)
 
 
 @pytest.mark.parametrize(
@@ -190,9 +192,9 @@ def test_where_hang_ups_are_ignored_it_goes_on_to_the_end(
     assert "run_failed" not in (out / ".vrmatte/logs/orchestrator.jsonl").read_text()
 
 
-def test_when_nobody_listens_any_more_it_goes_on(videos: Path, tmp_path: Path) -> None:
+def test_when_nobody_listens_any_more_it_goes_on(videos_of: VideosOf, tmp_path: Path) -> None:
     listener, speaker = os.pipe()
-    run = CommandRun(videos, tmp_path / "out", ONE_SEGMENT, terminal=speaker)
+    run = CommandRun(videos_of([SHORT]), tmp_path / "out", SETTINGS, terminal=speaker)
     os.close(speaker)
     assert os.read(listener, 1)
     os.close(listener)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -186,11 +187,18 @@ def source(clip: GetClip, index_path: Path) -> VideoInfo:
     return replace(video, projection="equirect180")
 
 
+MadeOf = Callable[[Case], Made]
+
+
+@pytest.fixture(scope="module")
+def made_of(source: VideoInfo, tmp_path_factory: pytest.TempPathFactory) -> MadeOf:
+    """The finished file of a case, made once; no test changes it."""
+    return cache(lambda case: finished(case, source, tmp_path_factory.mktemp("made")))
+
+
 @pytest.fixture(scope="module", params=CASES, ids=NAMES)
-def made(
-    request: pytest.FixtureRequest, source: VideoInfo, tmp_path_factory: pytest.TempPathFactory
-) -> Made:
-    return finished(request.param, source, tmp_path_factory.mktemp("made"))
+def made(request: pytest.FixtureRequest, made_of: MadeOf) -> Made:
+    return made_of(request.param)
 
 
 def finished(case: Case, source: VideoInfo, folder: Path) -> Made:
@@ -475,8 +483,8 @@ def altered(made: Made, folder: Path, *options: str) -> Path:
 
 
 @pytest.mark.parametrize("case", MOVIES, ids=MOVIE_NAMES)
-def test_what_is_missing_is_noticed(case: Case, source: VideoInfo, tmp_path: Path) -> None:
-    made = finished(case, source, tmp_path)
+def test_what_is_missing_is_noticed(case: Case, made_of: MadeOf, tmp_path: Path) -> None:
+    made = made_of(case)
     other = ("-c:v", "libx264", "-pix_fmt", "yuv444p", "-c:a", "copy")
     with pytest.raises(EncodeError, match="yuv444p pictures instead of"):
         made.deliverable.verify(altered(made, tmp_path, *other), TOTAL)
@@ -494,12 +502,10 @@ def test_what_is_missing_is_noticed(case: Case, source: VideoInfo, tmp_path: Pat
 
 @pytest.mark.parametrize("case", MOVIES, ids=MOVIE_NAMES)
 def test_segments_of_another_encoder_are_not_joined(
-    case: Case, source: VideoInfo, tmp_path: Path
+    case: Case, made_of: MadeOf, tmp_path: Path
 ) -> None:
-    made = finished(case, source, tmp_path)
-    other = Case("matte", "h264" if case.codec == "hevc" else "hevc")
-    (tmp_path / "other").mkdir()
-    foreign = finished(other, source, tmp_path / "other").parts[1]
+    made = made_of(case)
+    foreign = made_of(Case("matte", "h264" if case.codec == "hevc" else "hevc")).parts[1]
     mixed = [made.parts[0], foreign, made.parts[2]]
     with pytest.raises(EncodeError, match=r"different encoders|has no alpha"):
         made.deliverable.join(mixed, LENGTHS, tmp_path / "mixed.mp4")
