@@ -36,8 +36,9 @@ quick: setup
 
 night: setup
 	-@deploy/chromium.sh >/dev/null
-	VRMATTE_ALL_FAULTS=1 VRMATTE_CHAOS_ROUNDS=100 VRMATTE_WORLDS=100000 \
-		VRMATTE_MUTATION_ROUNDS=4 VRMATTE_MUTATION_SAMPLE=1000 VRMATTE_DRIFT_FRAMES=2000 .venv/bin/python -m pytest --numprocesses 3
+	VRMATTE_ALL_FAULTS=1 VRMATTE_ALL_SIZES=1 VRMATTE_CHAOS_ROUNDS=100 VRMATTE_WORLDS=100000 \
+		VRMATTE_MUTATION_ROUNDS=4 VRMATTE_MUTATION_SAMPLE=1000 VRMATTE_DRIFT_FRAMES=2000 \
+		.venv/bin/python -m pytest --numprocesses 3
 
 durations: setup
 	-@deploy/chromium.sh >/dev/null

@@ -38,6 +38,7 @@ from pipeline.contract import Layout, ProjectionName, VideoInfo
 from pipeline.errors import VrmatteError
 from pipeline.source.video_info import read_video
 from tests.clips import read_frames
+from tests.forked import ForkedBackend, forked_processes
 
 #: What is left of a run must be gone so soon after its parent, in seconds.
 ORPHANS_END_S = 2.0
@@ -120,11 +121,12 @@ def family(mark: Path) -> list[psutil.Process]:
 def left_behind(mark: Path) -> list[str]:
     """The command lines of those with that mark that are still there after ORPHANS_END_S.
 
-    The resource tracker of this very process may bear it too, and stays.
+    The resource tracker and the fork server of this very process may bear it too, and stay; what
+    was forked bears that of another, and counts.
     """
     deadline = time.monotonic() + ORPHANS_END_S
     own = psutil.Process().children()
-    while found := [p for p in family(mark) if p not in own]:
+    while found := [*(p for p in family(mark) if p not in own), *forked_processes()]:
         if time.monotonic() >= deadline:
             return [command_line(process) for process in found]
         psutil.wait_procs(found, timeout=0.1)
@@ -145,7 +147,8 @@ class HereRun:
     Attributes:
         work: what the workers do.
         config: a settings file; `settings` override it.
-        threads: workers are threads, and files are probed in this process.
+        threads: workers are threads, and files are probed in this process; otherwise they are
+            processes that are forked.
         page: there is a page.
         fresh: nothing of earlier runs counts.
         notify: who is sent messages.
@@ -188,7 +191,7 @@ class HereRun:
             console,
             console,
             fetch_model=lambda matting: None,
-            supervise=doubled(self.work, ThreadBackend if self.threads else LocalBackend),
+            supervise=doubled(self.work, ThreadBackend if self.threads else ForkedBackend),
             gpus=lambda: [],
             page=RunPage if self.page else NoPage,
             sender=Sender(self.notify, lambda line: self.said.write(line + "\n")),

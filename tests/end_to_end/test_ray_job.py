@@ -15,6 +15,7 @@ from signal import SIGINT, SIGKILL, Signals
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.clips import X264, ClipSpec
 from tests.ray_cluster import QUIET, RayCluster, ray_cluster
@@ -101,7 +102,7 @@ def entries(out: Path, kind: str) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def undisturbed(undisturbed_run: UndisturbedRun) -> dict[str, str]:
     """Of the local backend."""
-    return undisturbed_run(CLIPS, SETTINGS, links=True).outputs
+    return undisturbed_run(CLIPS, yaml.safe_load(SETTINGS), links=True).outputs
 
 
 #: `vrmatte doctor`, where each node says which it is instead of trying dozens of things.

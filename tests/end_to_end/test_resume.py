@@ -26,10 +26,10 @@ from tests.shared_runs import GetClip, VideosOf
 pytestmark = pytest.mark.slow
 
 CLIPS = (
-    ClipSpec("one_LR.mp4", X264, num_frames=24, audio=("aac",)),
-    ClipSpec("two_LR.mp4", X264, num_frames=16),
+    ClipSpec("one_LR.mp4", X264, num_frames=24, eye=(96, 48), audio=("aac",)),
+    ClipSpec("two_LR.mp4", X264, num_frames=16, eye=(96, 48)),
 )
-OTHER = ClipSpec("other_LR.mp4", X264, num_frames=20, eye=(208, 96))
+OTHER = ClipSpec("other_LR.mp4", X264, num_frames=20, eye=(104, 48))
 SETTINGS: dict[str, dict[str, object]] = {
     "matting": {"model": "chroma"},
     "stereo": {"mode": "independent"},

@@ -70,9 +70,7 @@ def click_times(path: Path) -> list[float]:
 
 @pytest.mark.parametrize("name", ["aac.mp4", "opus.mkv", "late.mkv"])
 @pytest.mark.parametrize(("start", "count"), [(0, None), (13, 50)])
-def test_clicks_stay_with_flashes(
-    name: str, start: int, count: int | None, tmp_path: Path
-) -> None:
+def test_clicks_stay_with_flashes(name: str, start: int, count: int | None, tmp_path: Path) -> None:
     flashes = [15, 34, 58] if count is not None else [2, 34, 76]
     source = make_flashes(tmp_path, flashes, 80, name=name)
     settings = replace(

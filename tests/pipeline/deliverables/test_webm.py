@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -47,8 +47,25 @@ def video_tags(path: Path) -> dict[str, str]:
         return tags | {"title": container.metadata.get("title", "")}
 
 
-def test_title_alpha_and_layout_are_in_the_file(clip: GetClip, tmp_path: Path) -> None:
-    _, target = render(clip(TITLED), tmp_path, chroma_settings())
+@dataclass(frozen=True)
+class Rendered:
+    """A finished video and its segments of 20, 20 and 10 frames; no test changes them."""
+
+    video: VideoInfo
+    target: Path
+
+    @property
+    def parts(self) -> list[Path]:
+        return sorted(self.target.parent.glob("webm-*.webm"))
+
+
+@pytest.fixture(scope="module")
+def rendered(clip: GetClip, tmp_path_factory: pytest.TempPathFactory) -> Rendered:
+    return Rendered(*render(clip(TITLED), tmp_path_factory.mktemp("rendered"), chroma_settings()))
+
+
+def test_title_alpha_and_layout_are_in_the_file(rendered: Rendered) -> None:
+    target = rendered.target
     tags = video_tags(target)
     assert tags["title"] == "A talk: Ærø & 東京"
     assert tags["alpha_mode"] == "1"
@@ -143,12 +160,10 @@ def test_segments_of_a_format_with_a_plus_in_its_name_are_joined(
     ],
 )
 def test_a_joined_file_that_is_not_right_is_refused(
-    damage: str, words: str, clip: GetClip, tmp_path: Path
+    damage: str, words: str, rendered: Rendered, tmp_path: Path
 ) -> None:
-    settings = chroma_settings()
-    video, target = render(clip(TITLED), tmp_path, settings)
-    parts = sorted(tmp_path.glob("webm-*.webm"))
-    made = webm.WebM(video, settings)
+    target, parts = rendered.target, rendered.parts
+    made = webm.WebM(rendered.video, chroma_settings())
     bad = tmp_path / "bad.webm"
     if damage == "a segment twice":
         made.join([*parts, parts[0]], [20, 20, 10, 20], bad)
@@ -167,16 +182,15 @@ def test_a_joined_file_that_is_not_right_is_refused(
 
 
 @pytest.fixture
-def finish(clip: GetClip, tmp_path: Path) -> FinishJob:
-    """What is left to do for a video whose three segments were committed."""
-    settings = chroma_settings()
-    video, _ = render(clip(TITLED), tmp_path, settings)
-    parts = sorted(tmp_path.glob("webm-*.webm"))
+def finish(rendered: Rendered, tmp_path: Path) -> FinishJob:
+    """What is left to do for a video whose three segments were committed; they are copies."""
+    parts = [Path(shutil.copy2(part, tmp_path)) for part in rendered.parts]
     segments = tuple(
         SegmentResult((str(part),), count, digests=(file_digest(part),))
         for part, count in zip(parts, (20, 20, 10), strict=True)
     )
-    return FinishJob(video, settings, segments, (str(tmp_path / "again.webm"),), str(tmp_path))
+    outputs = (str(tmp_path / "again.webm"),)
+    return FinishJob(rendered.video, chroma_settings(), segments, outputs, str(tmp_path))
 
 
 def flip(path: Path) -> None:

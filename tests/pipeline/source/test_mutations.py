@@ -6,7 +6,6 @@ decoder, model, encoder and joining, each file in a process of its own.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from pipeline.contract import FinishJob, SegmentJob, VideoInfo
 from pipeline.errors import InputError, VrmatteError
 from pipeline.source.probe import Prober
 from tests.clips import SVT_AV1, VP9, X264, X265, ClipSpec
+from tests.forked import CONTEXT
 from tests.pipeline.mutations import mutants
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -39,11 +39,7 @@ CLIPS = (
 )
 ROUNDS = int(os.environ.get("VRMATTE_MUTATION_ROUNDS", "1"))
 DEADLINE_S = 120  # ends a hang; on a busy machine the rest takes its time too
-SAMPLE = int(os.environ.get("VRMATTE_MUTATION_SAMPLE", "24"))
-
-# Forked, because to start Python and to import anew for each file would take minutes.
-_SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["av", "pipeline.torchcodec_import", "tests.render", __name__])
+SAMPLE = int(os.environ.get("VRMATTE_MUTATION_SAMPLE", "12"))
 
 
 @dataclass(frozen=True)
@@ -98,7 +94,8 @@ def _in_a_process(work: Callable[..., None], *arguments: object) -> int:
 
 
 def _status(work: Callable[..., None], *arguments: object) -> int:
-    process = _SERVER.Process(target=work, args=arguments)
+    # To start Python and to import anew for each file would take minutes.
+    process = CONTEXT.Process(target=work, args=arguments)
     process.start()
     process.join(DEADLINE_S)
     hangs = process.is_alive()

@@ -35,7 +35,7 @@ from tests.render import CPU
 
 GetClip = Callable[[ClipSpec], Path]
 
-CLIP = ClipSpec("h264.mp4", X264, num_frames=30)
+CLIP = ClipSpec("h264.mp4", X264, num_frames=20)
 FORMATS = ("webm", "greenscreen", "matte")
 
 
@@ -96,7 +96,7 @@ def test_any_segmentation_gives_encoders_the_same(
 ) -> None:
     path = clip(CLIP)
     whole = planes_of(path, tmp_path / "whole", (), monkeypatch)
-    assert {name: len(planes) for name, planes in whole.items()} == dict.fromkeys(FORMATS, 30)
-    for number, cuts in enumerate([(15,), (1, 2, 17), (8, 16, 24, 29)]):
+    assert {len(planes) for planes in whole.values()} == {CLIP.num_frames}
+    for number, cuts in enumerate([(10,), (1, 2, 12), (6, 11, 16, 19)]):
         parts = planes_of(path, tmp_path / str(number), cuts, monkeypatch)
         assert all(torch.equal(parts[name], whole[name]) for name in FORMATS), cuts
