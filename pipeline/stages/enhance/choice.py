@@ -62,11 +62,11 @@ _WORTH = {"hevc": 1.6, "vp9": 1.6, "av1": 2.0}
 #: Bits a pixel of H.264 from which on nothing is calmed, and below which it is as much as ever, of
 #: pictures of 1920x1080. The same quality takes bits as pixels to the power of 0.75: neighbours of
 #: large pictures are more alike.
-_CLEAN_BITS, _COARSE_BITS = 0.12, 0.02
+_CLEAN_BITS, _COARSE_BITS = 0.12, 0.05
 _USUAL_PIXELS, _POWER = 1920 * 1080, 0.25
 
-#: What is calmed then: half of the way, in steps that small changes of a file do not alter.
-_MOST, _STEP = 0.5, 0.05
+#: What is calmed then, in steps that small changes of a file do not alter.
+_MOST, _STEP = 0.7, 0.05
 
 
 def settled_denoise(enhance: EnhanceSettings, video: VideoInfo) -> EnhanceSettings:

@@ -45,7 +45,7 @@ class SuperResolution(Stage):
         self._device = device
         self._network = network.to(device, self._kind).to(memory_format=torch.channels_last)
         #: Of what the network adds to plain interpolation: less where the source is not trusted.
-        self._share = 1 - strength(enhance) / 2
+        self._share = 1 - strength(enhance)
         self._radius = max(3, int(network.radius))  # type: ignore[arg-type]
         self._tile = enhance.tile or (CPU_TILE if device.type == "cpu" else GPU_TILE)
 
