@@ -11,9 +11,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from orchestrator.gpu_check.catalogue import step_named
 from orchestrator.gpu_check.results import Result
-from orchestrator.gpu_check.site import Run, Site
+from orchestrator.gpu_check.site import Run, Site, Tell
 from pipeline.contract.nvenc_ways import named
 
 #: The last line of a file of results.
@@ -59,9 +58,13 @@ def read(results: Path) -> tuple[list[Result], bool]:
     return found, False
 
 
-def main(run_name: str, site: str, results: str) -> int:
-    """``STEP SITE RESULTS``: the site as JSON."""
-    run_step: Run = named(step_named(run_name).run)
+def main(place: str, site: str, results: str) -> int:
+    """``MODULE:ATTRIBUTE SITE RESULTS``: the site as JSON."""
+
+    def run_step(site: Site, tell: Tell) -> None:
+        step: Run = named(place)  # what cannot be loaded fails as a step does
+        step(site, tell)
+
     run(run_step, TypeAdapter(Site).validate_json(site), Path(results))
     return 0
 

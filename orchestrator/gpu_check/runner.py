@@ -31,18 +31,10 @@ _MARK = "VRMATTE_GPU_CHECK"
 #: A process that waits for a driver that hangs cannot be killed; it is left alone after so long.
 _PATIENCE_S = 5.0
 
-#: The command of a step's process: (step, site as JSON, file of results) -> command, environment.
-Command = Callable[[str, str, str], tuple[list[str], dict[str, str]]]
+_CHILD = "orchestrator.gpu_check.child"
 
 
-def step_command(step: str, site: str, results: str) -> tuple[list[str], dict[str, str]]:
-    """See `Command`."""
-    return own_module("orchestrator.gpu_check.child", step, site, results)
-
-
-def run_step(
-    step: Step, site: Site, command: Command = step_command, clock: Callable[[], float] = time.time
-) -> StepRecord:
+def run_step(step: Step, site: Site, clock: Callable[[], float] = time.monotonic) -> StepRecord:
     """Run one step to its end, or to its limit.
 
     Results are in ``steps/NAME.jsonl`` of the site's folder, what was printed in ``NAME.log``.
@@ -56,21 +48,30 @@ def run_step(
     folder.mkdir(parents=True, exist_ok=True)
     results = folder / f"{step.name}.jsonl"
     results.unlink(missing_ok=True)
-    end = _ended(step, site, command, results, folder / f"{step.name}.log")
+    end = _ended(step, site, results, folder / f"{step.name}.log")
+    took_s = round(clock() - began, 1)
+    return StepRecord(step.name, step.limit_s, took_s, concluded(results, end))
+
+
+def concluded(results: Path, end: Result | None) -> tuple[Result, ...]:
+    """What a step wrote down, and what its end adds to that; never empty.
+
+    Args:
+        end: how its process failed.
+    """
     found, done = read(results)
     if end is not None:
-        found.append(end)
-    elif not done:
+        return *found, end
+    if not done:
         said = "its process ended before its last result"
-        found.append(Result("the step", "it comes to its end", said, "FAILED"))
-    elif not found:
-        found.append(Result("the step", "a result", "it gave none", "FAILED"))
-    return StepRecord(step.name, step.limit_s, round(clock() - began, 1), tuple(found))
+        return *found, Result("the step", "it comes to its end", said, "FAILED")
+    return tuple(found) or (Result("the step", "a result", "it gave none", "FAILED"),)
 
 
-def _ended(step: Step, site: Site, command: Command, results: Path, log: Path) -> Result | None:
+def _ended(step: Step, site: Site, results: Path, log: Path) -> Result | None:
     """Run the process; how it ended, where that is a failure."""
-    words, own = command(step.name, TypeAdapter(Site).dump_json(site).decode(), str(results))
+    as_json = TypeAdapter(Site).dump_json(site).decode()
+    words, own = own_module(_CHILD, step.run, as_json, str(results))
     mark = secrets.token_hex(8)
     with log.open("w+b") as said:
         child = subprocess.Popen(

@@ -187,7 +187,7 @@ def sessions(site: Site, opened: Callable[[int], Encoder]) -> Result:
     limited = is_geforce(site.machine.card)
     what = f"{_SESSIONS} NVENC sessions at once"
     wanted = f"{GEFORCE_SESSIONS}, then refused (GeForce)" if limited else f"{_SESSIONS}"
-    count, end = 0, ""
+    count, end, known = 0, "", True
     with ExitStack() as ends:
         for number in range(_SESSIONS):
             try:
@@ -197,12 +197,12 @@ def sessions(site: Site, opened: Callable[[int], Encoder]) -> Result:
                 break
             except VrmatteError as error:
                 end = f", then an error that is not known for a refusal: {error.message}"
-                count = -1 if limited else count
+                known = False
                 break
             ends.callback(_given_up, encoder)
             count += 1
-    right = count >= (GEFORCE_SESSIONS if limited else _SESSIONS)
-    return passed(what, wanted, f"{max(0, count)}{end}", right, sessions=float(count))
+    right = known and count >= (GEFORCE_SESSIONS if limited else _SESSIONS)
+    return passed(what, wanted, f"{count}{end}", right, sessions=float(count))
 
 
 def _given_up(encoder: Encoder) -> None:
