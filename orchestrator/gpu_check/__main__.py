@@ -22,6 +22,9 @@ from pipeline.errors import VrmatteError
 #: Clips that are there already, in a folder that this names.
 CLIPS = "VRMATTE_CLIPS"
 
+#: A rehearsal's limits are so many times as long: it has no GPU, and may have few cores.
+_SLOWER = 4
+
 _PACKAGES = ("vrmatte", "torch", "torchcodec", "triton", "av", "imageio-ffmpeg")
 
 
@@ -53,6 +56,8 @@ def main(names: tuple[str, ...], only_list: bool, rehearse: bool, out: Path) -> 
         steps = chosen(names)
     except KeyError as error:
         return _complain(f"there is no step {error}", "--list names all", USAGE)
+    if rehearse:
+        steps = tuple(replace(step, limit_s=_SLOWER * step.limit_s) for step in steps)
     machine = rehearsed() if rehearse else this_machine()
     if not machine.cards:
         return _complain(

@@ -65,7 +65,7 @@ STEPS: tuple[Step, ...] = (
     Step(
         name="machine",
         words="driver, capabilities, video libraries, CUDA code for this card, MIG",
-        limit_s=30,
+        limit_s=45,  # PyTorch is read from the disk for the first time
         run=f"{_STEPS}.driver:look",
     ),
     Step(
@@ -83,12 +83,12 @@ STEPS: tuple[Step, ...] = (
     Step(
         name="busy",
         words="the same frames while the lane's stream has 200 ms of work before it; three lanes",
-        limit_s=75,
+        limit_s=65,
         run=f"{_STEPS}.busy:behind_work",
     ),
     Step(
         name="lanes",
-        words="tests of lanes, streams and CUDA graphs",
+        words="tests of lanes, streams, CUDA graphs, and NVENC's pictures by each way",
         limit_s=75,
         run=f"{_STEPS}.tested:lanes",
     ),
@@ -113,7 +113,7 @@ STEPS: tuple[Step, ...] = (
     Step(
         name="nvenc-speed",
         words="NVENC at 8K by each way; nine sessions at once",
-        limit_s=60,
+        limit_s=70,
         run=f"{_STEPS}.nvenc:speed",
     ),
     Step(
@@ -132,14 +132,14 @@ STEPS: tuple[Step, ...] = (
     Step(
         name="engines",
         words="`vrmatte engines list` and `build`",
-        limit_s=60,
+        limit_s=45,
         run=f"{_STEPS}.commands:engines",
         needs=command("engines"),
     ),
     Step(
         name="two-gpus",
         words="a run on two GPUs gives the file of a run on one",
-        limit_s=40,
+        limit_s=55,
         run=f"{_STEPS}.commands:two_gpus",
         needs=two_cards,
     ),

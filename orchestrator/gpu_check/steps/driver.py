@@ -54,7 +54,7 @@ def _driver_of_way(site: Site, words: str, needed: str | None) -> Result:
     if not site.encodes("hevc"):
         return Result(what, "none (this card has no NVENC by the table)", found, "absent")
     if needed is None:
-        return Result(what, "the library says which", "it does not", "absent")
+        return Result(what, "told by the library", "it does not tell", "absent")
     if is_older(found, needed):  # one way is enough: step `nvenc` tells whether there is one
         return Result(what, f"{needed} or newer for this way", found, "absent")
     return passed(what, f"{needed} or newer", found)

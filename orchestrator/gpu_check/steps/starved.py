@@ -51,7 +51,7 @@ def _read(reader: FrameReader, stop: int) -> Exception | None:
         for batch in reader.batches(0, stop, 1):
             del batch
     except Exception as error:
-        return error
+        return error.with_traceback(None)  # which would hold the frames
     return None
 
 

@@ -17,13 +17,10 @@ from pipeline.files.child import own_environment, tied
 if TYPE_CHECKING:
     import pytest
 
-#: Of `tests/gpu/test_lanes.py`: all but NVENC's, which `nvenc` and `nvenc-speed` look at.
-_OF_LANES = "not nvenc"
-
 
 def lanes(site: Site, tell: Tell) -> None:
     """See `orchestrator.gpu_check.site.Run`."""
-    run_tests(site, tell, ["tests/gpu/test_lanes.py", "-k", _OF_LANES])
+    run_tests(site, tell, ["tests/gpu/test_lanes.py"])
 
 
 def kernels(site: Site, tell: Tell) -> None:
