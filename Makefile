@@ -53,7 +53,7 @@ check: setup
 # The marker that sed drops is true wherever setup.sh runs, and the same on every line.
 lock: setup
 	.venv/bin/uv pip compile --universal --fork-strategy fewest --generate-hashes \
-		--extra cpu --extra cluster --extra test --extra dev --extra setup \
+		--extra cpu --extra cluster --extra enhance --extra test --extra dev --extra setup \
 		--no-emit-index-url --no-annotate --no-header --quiet --upgrade pyproject.toml \
 		| sed "s/ ; python_full_version < '3.15' and sys_platform == 'linux' / /" \
 		> deploy/requirements.lock.new

@@ -95,7 +95,8 @@ class _Described(nn.Module):
         self._least: int = max(1, size.minimum)
         self.half_ok = bool(described.supports_half)
         self.bfloat16_ok = bool(described.supports_bfloat16)
-        self.radius: int = measured_radius(self.forward) or UNKNOWN_RADIUS
+        # Not of `described`, which lets no slope through.
+        self.radius: int = measured_radius(described.model) or UNKNOWN_RADIUS
 
     def forward(self, picture: Tensor) -> Tensor:
         height, width = picture.shape[2:]
