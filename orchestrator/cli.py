@@ -65,6 +65,8 @@ class Commands(click.Group):
         except (click.Abort, KeyboardInterrupt):
             if self._chosen != "logs":  # for `logs -f` it is the way to end
                 goes_on = {"run": "run", "enhance": "run", "redo": "redo"}.get(self._chosen or "")
+                if "--dry-run" in sys.argv:
+                    goes_on = None
                 _complain("stopped", f"the same command resumes the {goes_on}" if goes_on else "")
             status = STOPPED
         except VrmatteError as error:

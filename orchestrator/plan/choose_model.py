@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
 from threading import BoundedSemaphore, Lock
@@ -19,7 +19,7 @@ from orchestrator.estimate.model_trial import ModelTrial, Tried
 from orchestrator.estimate.trial import require_index
 from orchestrator.out.folder import NOTE_DIGITS
 from orchestrator.plan.planner import Candidates, Chosen
-from pipeline.contract import MattingSettings, VideoInfo, VideoSettings
+from pipeline.contract import AS_SOURCE, MattingSettings, VideoInfo, VideoSettings
 from pipeline.errors import InputError, MachineError
 from pipeline.files.disk import make_folder, write_file, writing
 from pipeline.foreign.json_text import read_json
@@ -76,7 +76,9 @@ class ModelChooser:
     def _try(self, info: VideoInfo, candidates: Sequence[VideoSettings], index: Path) -> Chosen:
         self.on_trial(f"looking which model suits {printable(Path(info.path).name)}")
         there = [each for each in candidates if not self._lacks(each.matting)]
-        tried = self.trial(ModelTrial(info, tuple(there), str(index)))
+        # Mattes are made and judged before anything is enhanced.
+        asked = tuple(replace(each, enhance=AS_SOURCE) for each in there)
+        tried = self.trial(ModelTrial(info, asked, str(index)))
         whys = {each.matting.model: self._lacking.get(each.matting, "") for each in candidates}
         for settings, found in zip(there, tried, strict=False):
             if found.suits:

@@ -30,6 +30,10 @@ VIDEO_SUFFIXES = frozenset(
 )
 
 
+#: Of a true alpha beside a clip (`vrmatte demo --alpha`), which is no video to be matted.
+_TRUTH = [".alpha", ".mkv"]
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """One video file that was found.
@@ -161,7 +165,10 @@ def _kind(entry: os.DirEntry[str]) -> Literal["file", "folder", "other"]:
 
 
 def _is_source_name(name: str) -> bool:
-    return PurePath(name).suffix.lower() in VIDEO_SUFFIXES and not is_output_name(name)
+    suffixes = [suffix.lower() for suffix in PurePath(name).suffixes]
+    if suffixes[-2:] == _TRUTH:
+        return False
+    return suffixes[-1:] != [] and suffixes[-1] in VIDEO_SUFFIXES and not is_output_name(name)
 
 
 def output_stems(sources: Sequence[Source], extra_bytes: int = 0) -> list[PurePath]:

@@ -51,6 +51,7 @@ from pipeline.source.probe import probe_video
 from pipeline.source.timing.frame_index import FrameIndex
 from pipeline.source.unchanged import regular_file, seen_now
 from pipeline.stages.catalogue import output_video
+from pipeline.stages.enhance.choice import enhanced_in_words
 from pipeline.stages.matting.catalogue import require_fit
 from pipeline.text import printable
 
@@ -293,6 +294,7 @@ class Planner:
             notes=(
                 *info.notes,
                 *left_out,
+                *enhanced_in_words(settings.enhance, shown),
                 *losses(shown, settings),
                 *self.names.notes(shown, settings),
             ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +25,8 @@ from orchestrator.settings.settings import (
     forced_projection,
     video_settings,
 )
-from pipeline.contract import MattingSettings
+from pipeline.contract import AS_SOURCE, NO_MODEL, MattingSettings
+from pipeline.errors import SettingsError
 from pipeline.source.probe import probe_video
 
 
@@ -46,6 +48,13 @@ def preview(
         VrmatteError: the video, the settings or the machine cannot be used; its message says why.
     """
     require_sheet(request.sheet)
+    if not request.compare and request.settings.matting.model == NO_MODEL:
+        raise SettingsError(
+            "a preview shows mattes, and matting.model: none makes none", "name a model (--model)"
+        )
+    # It shows the mattes, which are made before anything is enhanced.
+    settings = request.settings.model_copy(update={"enhance": AS_SOURCE})
+    request = replace(request, settings=settings)
     require_models(request.compare, request.settings)
     devices = devices_here(request.settings.workers, gpus())
     settle = partial(

@@ -18,7 +18,7 @@ from orchestrator.report.stills.reuse import picture_key
 from orchestrator.report.stills.stills import Moment, Pictures, moments, shown_output
 from orchestrator.settings.overrides import may_differ
 from orchestrator.words import clock, precise, readable_size
-from pipeline.contract import OutputFile
+from pipeline.contract import NO_MODEL, OutputFile
 from pipeline.contract.video import CUT_OFF
 from pipeline.deliverables.formats import FORMATS
 from pipeline.text import printable
@@ -254,11 +254,11 @@ def _about(video: VideoReport) -> str:
     if facts is None:
         return ""
     size = f"{facts.width} \N{MULTIPLICATION SIGN} {facts.height}"
+    why = f" ({facts.model_why})" if facts.model_why else ""
     return (
         f"{size}, {_LAYOUTS[facts.layout]}, {facts.projection},"
-        f" {facts.frame_rate:.5g} frames/s, {clock(video.frames / facts.frame_rate)},"
-        f" model {facts.model}{f' ({facts.model_why})' if facts.model_why else ''}"
-    )
+        f" {facts.frame_rate:.5g} frames/s, {clock(video.frames / facts.frame_rate)}"
+    ) + ("" if facts.model == NO_MODEL else f", model {facts.model}{why}")
 
 
 def _views(video: VideoReport) -> tuple[View, View]:

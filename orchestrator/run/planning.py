@@ -38,6 +38,7 @@ from orchestrator.run.preparation import (
 )
 from orchestrator.run.said import Counter
 from orchestrator.settings.name_template import name_template
+from orchestrator.words import counted
 from pipeline.contract import VideoSettings
 from pipeline.deliverables.formats import FORMATS
 from pipeline.errors import ErrorRecord, VrmatteError
@@ -209,7 +210,7 @@ def planning(ctx: RunContext, names: OutputNames | None = None) -> Iterator[Plan
     """
     sources = list(ctx.per_file.wanted)
     with Prober() as prober:
-        with ctx.around.progress.status(f"reading {len(sources)} files") as status:
+        with ctx.around.progress.status(f"reading {counted(len(sources), 'file')}") as status:
             settler = _settler(ctx, status.update)
             planner = _planner(ctx, prober, settler, status.update, names)
             each = _completed(ctx, sources, planner.each(sources), planner.is_done, settler)

@@ -48,6 +48,7 @@ def test_twice_as_large_with_sound_and_tags(videos_of: VideosOf, tmp_path: Path)
     report = json.loads((tmp_path / "out/report.json").read_text())
     [video] = report["videos"]
     assert video["result"] == "done"
+    assert any(note.startswith("enlarged to 768x192 by lanczos") for note in video["notes"])
     assert HereRun(videos, tmp_path / "out", asked, threads=True).run() == 0
     [video] = json.loads((tmp_path / "out/report.json").read_text())["videos"]
     assert video["result"] == "done earlier"
@@ -114,3 +115,14 @@ def test_a_dry_run_foretells_size_and_time(videos_of: VideosOf, tmp_path: Path) 
     assert (video["model"], video["output_bytes_by"]) == ("none", "trial")
     assert video["fps"] > 0
     assert 5_000 < plan["output_bytes"] < 200_000
+
+
+def test_auto_finds_its_model_for_pictures_that_become_larger(
+    videos_of: VideosOf, tmp_path: Path
+) -> None:
+    """The trial of models is of the pictures as they are."""
+    asked = groups(["matte"], "auto", quality="balanced")
+    run = HereRun(videos_of((CLIP,)), tmp_path / "out", asked, threads=True)
+    assert run.run() == 0, run.said.getvalue()
+    made = read_video(tmp_path / "out/talk_LR_180_matte_mask.mp4", tmp_path / "b.json", None)
+    assert made.width == 768

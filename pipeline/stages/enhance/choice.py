@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,3 +91,22 @@ def _has_bf16(cpu_info: Path) -> bool:
     text = cpu_info.read_text(encoding="utf-8", errors="replace") if cpu_info.exists() else ""
     lines = [line for line in text.splitlines() if line.startswith(("flags", "Features"))]
     return bool(lines) and not _BF16_FLAGS.isdisjoint(lines[0].split())
+
+
+def enhanced_in_words(enhance: EnhanceSettings, shown: VideoInfo) -> Iterator[str]:
+    """What becomes of the pictures, one line or none.
+
+    Args:
+        enhance: settled.
+        shown: the video as formats see it.
+    """
+    said = []
+    if enhance.scale > 1:
+        said.append(f"enlarged to {shown.width}x{shown.height} by {enhance.model}")
+    if enhance.calms:
+        said.append(f"calmed by {enhance.calms}")
+    if enhance.history:
+        frames = "the frame" if enhance.history == 1 else f"{enhance.history} frames"
+        said.append(f"steadied by {frames} before")
+    if said:
+        yield ", ".join(said)

@@ -51,7 +51,7 @@ def test_videos_of_all_kinds_in_natural_order_with_their_sub_folders(tmp_path: P
 
 def test_hidden_things_and_our_own_outputs_are_passed_over(tmp_path: Path) -> None:
     folder = tmp_path / "in"
-    make(folder, "a.mp4", ".b.mp4", ".hidden/c.mp4", "a_matte.webm", "A_MATTE.WEBM")
+    make(folder, "a.mp4", ".b.mp4", ".hidden/c.mp4", "a_matte.webm", "A_MATTE.WEBM", "a.alpha.mkv")
     make(folder, "old/.vrmatte/journal.jsonl", "old/deep/d.mp4")
     assert names([folder], tmp_path / "out") == ["a.mp4"]
 

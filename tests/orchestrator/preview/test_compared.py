@@ -181,7 +181,7 @@ def test_a_sheet_that_cannot_be_written_is_one_error(name: str, tmp_path: Path) 
     [
         (["--compare", "rvm,rmv"], "error: --compare: there is no model named 'rmv'"),
         (["--compare", "rvm,depth,rvm"], "error: --compare names rvm twice"),
-        (["--compare", "rvm,auto"], "error: --compare: auto is no model, it chooses one"),
+        (["--compare", "rvm,auto"], "error: --compare: auto is no model"),
         (["--compare", ","], "error: --compare names no model"),
         (["--compare", "rvm", "--model", "depth"], "error: --compare and --model are both given"),
         (["--compare", "rvm", "--prompts", "x"], "none of the models rvm follows prompts"),

@@ -347,7 +347,7 @@ def test_a_picture_shows_one_eye_or_both_and_is_wiped_by_the_keyboard(
                 "Input.dispatchKeyEvent", type=kind, key="ArrowRight", windowsVirtualKeyCode=39
             )
     cut = "getComputedStyle(document.querySelector('.picture.result')).clipPath"
-    assert browser.value(cut).endswith(" 53%)")
+    assert browser.value(cut).endswith(" 23%)")
     browser.value("document.getElementById('view-three').click()")
     assert browser.value(cut) == "none"
 
