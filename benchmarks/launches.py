@@ -4,11 +4,12 @@
         [--torch]
 
 The stages run on meta tensors, which take the ways of a GPU and have no data. Bytes are those that
-each operation reads and writes, as if nothing stayed in a cache. A launch is an operation that is
-no view. A wait is data that the host asks for; it is given zeros, so nothing is mended. What is
-replayed as a CUDA graph is one launch. RVM's network itself is left out, but for its states. A
-Triton kernel is one launch, which reads and writes each byte once; `--torch` counts what does its
-work where it is not used.
+each operation reads and writes, as if nothing stayed in a cache. `index_select` reads the rows that
+it picks; to pick columns it reads everything. A launch is an operation that is no view. A wait is
+data that the host asks for; it is given zeros, so nothing is mended. What is replayed as a CUDA
+graph is one launch. RVM's network itself is left out, but for its states. A Triton kernel is one
+launch, which reads and writes each byte once; `--torch` counts what does its work where it is not
+used.
 What is held is a stage's own work and results, without what it was given.
 """
 
@@ -214,7 +215,10 @@ class Launches(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     written.add(id(tensor))
                     counts.written_bytes += _bytes(tensor)
                 if not (is_out and (name in _WRITE_ONLY or argument.is_out)):
-                    counts.read_bytes += _bytes(tensor)
+                    if name == "index_select" and tensor is args[0]:
+                        counts.read_bytes += _picked_bytes(tensor, args[1], made)
+                    else:
+                        counts.read_bytes += _bytes(tensor)
         for tensor in tree_leaves(made):
             if isinstance(tensor, Tensor) and id(tensor) not in written:
                 counts.written_bytes += _bytes(tensor)
@@ -258,6 +262,14 @@ def _bytes(tensor: Tensor) -> int:
     for length, stride in zip(tensor.shape, tensor.stride(), strict=True):
         count *= length if stride or length == 0 else 1
     return count
+
+
+def _picked_bytes(tensor: Tensor, dim: int, picked: Tensor) -> int:
+    """Bytes read by `index_select` along `dim`: the picked rows, or everything for columns.
+
+    Memory is read by 32 bytes, so the values between picked columns are read with them.
+    """
+    return _bytes(tensor) if tensor.stride(dim) == 1 else min(_bytes(picked), _bytes(tensor))
 
 
 class _NoNetwork(nn.Module):
@@ -329,7 +341,13 @@ def _measure(counter: Launches, video: VideoInfo, chunk: int, graphs: bool) -> d
     if capture is not None:
         engine = CudaGraphEngine(1, META, capture)
     model = DeviceMatting(_NoNetwork(), None, torch.float16, META, engine, way_on(META))
-    stereo = Stereo(settings.stereo, waits=True, capture=capture, transfer=counter.transfer)
+    stereo = Stereo(
+        settings.stereo,
+        waits=True,
+        capture=capture,
+        transfer=counter.transfer,
+        way=way_on(META),
+    )
     stages: list[Stage] = [Matting(model), stereo, Judge()]
     eye, batches = video.eye_shape, [_layers(video, chunk, start * chunk) for start in range(4)]
     for stage in stages:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.kernels import colour_in, draw, planes_out
+from pipeline.kernels import colour_in, draw, planes_out, shrink
 from pipeline.kernels.draw import CONTRACTIONS, Contraction
 from pipeline.kernels.way import Way
 from pipeline.pixels.color import Pictures, YuvFormat
@@ -67,6 +67,10 @@ class KernelWay(Way):
     ) -> None:
         kernel = partial(draw.draw, contraction=self.contraction)
         self._by("draw", kernel, super().draw, pictures, slope, offset, foreground, alpha)
+
+    def shrink(self, planes: Tensor, size: tuple[int, int]) -> Tensor:
+        made: Tensor = self._by("shrink", shrink.shrink, super().shrink, planes, size)
+        return made
 
     def rgba_planes(
         self,

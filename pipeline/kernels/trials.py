@@ -83,6 +83,8 @@ def trials(device: torch.device) -> Iterator[Trial]:
     yield colour_in(noise, YuvFormat(YCGCO, True), (_HEIGHT, _WIDTH), (1, 1))
     for kind in (torch.float16, torch.float32):
         yield drawn(noise, kind)
+    for kind in (torch.uint8, torch.float16, torch.float32):
+        yield shrunk(noise, kind)
     kinds: tuple[torch.dtype, ...] = (torch.float16, torch.uint8)
     for kind, bits in product(kinds, (8, 10)):
         form = YuvFormat("bt709", False, bits)
@@ -138,6 +140,29 @@ def drawn(noise: Noise, kind: torch.dtype, size: tuple[int, int] = (_HEIGHT + 1,
         return foreground, alpha
 
     return Trial("draw", f"mattes of {str(kind).removeprefix('torch.')}", made)
+
+
+def shrunk(
+    noise: Noise,
+    kind: torch.dtype,
+    size: tuple[int, int] = (_HEIGHT + 1, _WIDTH),
+    low_size: tuple[int, int] = (8, 136),
+) -> Trial:
+    """Colours, or mattes, of two eyes that lie in one picture.
+
+    Args:
+        size: of an eye.
+        low_size: of what is made of it.
+    """
+    height, width = size
+    shape = 3 if kind == torch.uint8 else 1, height, 2 * width
+    whole = noise.levels(*shape) if kind == torch.uint8 else noise.shares(*shape, kind=kind)
+    planes = whole.view(-1, height, 2, width).permute(2, 0, 1, 3)
+
+    def made(way: Way) -> tuple[Tensor, ...]:
+        return (way.shrink(planes, low_size),)
+
+    return Trial("shrink", f"smaller pictures of {str(kind).removeprefix('torch.')}", made)
 
 
 def rgba(

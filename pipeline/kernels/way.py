@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from pipeline.pixels import alphapack, color, lines, screen
+from pipeline.pixels import alphapack, color, lines, screen, shrink
 from pipeline.pixels.color import Pictures, YuvFormat
 
 
@@ -36,6 +36,10 @@ class Way:
     ) -> None:
         """See `pipeline.pixels.lines.draw`."""
         lines.draw(pictures, slope, offset, foreground, alpha)
+
+    def shrink(self, planes: Tensor, size: tuple[int, int]) -> Tensor:
+        """See `pipeline.pixels.shrink.shrink`."""
+        return shrink.shrink(planes, size)
 
     def rgba_planes(
         self,

@@ -45,6 +45,8 @@ def test_kernels_at_full_size_give_the_same_bits_and_are_timed() -> None:
         trials.colour_in(noise, form, (2048, 4096), (2, 2), semi_planar=True),
         trials.colour_in(noise, YuvFormat("bt709", False, 16), (2048, 4096), (2, 2)),
         trials.drawn(noise, torch.float16, size),
+        trials.shrunk(noise, torch.uint8, size, (128, 128)),
+        trials.shrunk(noise, torch.float16, size, (256, 256)),
         trials.rgba(noise, form, torch.float16, size=size),
         trials.over_screen(noise, form, torch.float16, size=size),
         trials.over_screen(noise, form, torch.float16, size=size, as_rgb=True),

@@ -29,6 +29,7 @@ from torch import Tensor
 from pipeline.contract import StereoSettings
 from pipeline.engines.cuda_graph import Capture
 from pipeline.flow.device_copies import HostCopy, HostRing
+from pipeline.kernels.way import TORCH, Way
 from pipeline.pixels.batches import EyeBatch, MatteBatch
 from pipeline.stages.stereo.claims import View, truth_of_claims
 from pipeline.stages.stereo.disparity import (
@@ -101,6 +102,7 @@ class StereoRefiner:
         capture: makes graphs of what is asked for every frame; None: everything is called one by
             one.
         copies: takes figures to the host, of as many batches as are observed and not mended yet.
+        way: makes full pictures smaller.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class StereoRefiner:
         field_of_view: float | None = 180.0,
         capture: Capture | None = None,
         copies: HostRing | None = None,
+        way: Way = TORCH,
     ) -> None:
         self._settings = settings
         self._passes = eyes != 2 or settings.mode == "independent"
@@ -126,6 +129,7 @@ class StereoRefiner:
         self._least = _LEAST_SUBJECT * 4 * self._size[0] * self._size[1]  # pixels of a matte
         self._search = Search.over(self._size[1], settings.disparity_correction / self._scale)
         self._capture = capture
+        self._way = way
         self._copies = HostRing(2) if copies is None else copies
         self._observer: Observer | None = None
         self._recent: Tensor | None = None
@@ -180,7 +184,8 @@ class StereoRefiner:
                     alpha[index, eye, :, *one.part] = one.alpha
                     if foreground is not None and one.foreground is not None:
                         foreground[index, eye, :, *one.part] = one.foreground
-                mattes = _shrink(alpha[index], frame.mattes.shape[-2:])
+                height, width = frame.mattes.shape[-2:]
+                mattes = self._way.shrink(alpha[index], (height, width))
             self._remember(mattes)
             number = eyes.start + index
             if changed:
@@ -245,8 +250,8 @@ class StereoRefiner:
     def _observe(self, rgb: Tensor, alpha: Tensor) -> Observed:
         """Compare the eyes of one frame: uint8 ``[2, 3, H, W]``, floating ``[2, 1, H, W]``."""
         height, width = self._size
-        pictures = _shrink(rgb, self._size) / 255
-        mattes = _shrink(alpha, (2 * height, 2 * width))
+        pictures = self._way.shrink(rgb, self._size) / 255
+        mattes = self._way.shrink(alpha, (2 * height, 2 * width))
         if self._observer is None:
             self._observer = self._new_observer(rgb.device)
         return self._observer.observe(pictures, mattes)
@@ -305,15 +310,3 @@ def _changed_eyes(verdicts: list[Verdict]) -> list[int]:
 
 def _eighths(side: float) -> int:
     return max(16, 8 * round(side / 8))
-
-
-def _shrink(planes: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
-    height, width = size
-    if planes.device.type != "cpu" or planes.dtype == torch.float32:
-        return F.interpolate(planes.float(), size=(height, width), mode="area")
-    small = torch.empty(*planes.shape[:2], height, width)
-    for picture, out in zip(planes, small, strict=True):
-        for plane, target in zip(picture, out, strict=True):  # two eyes in floats: 400 MB at 8K
-            shrunk = F.interpolate(plane[None, None].float(), size=(height, width), mode="area")
-            target.copy_(shrunk[0, 0])
-    return small

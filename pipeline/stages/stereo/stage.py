@@ -10,6 +10,8 @@ import torch
 from pipeline.contract import EyeShape, Finding, StereoSettings, VideoSettings
 from pipeline.engines.cuda_graph import Capture, cuda_capture
 from pipeline.flow.device_copies import HostRing, Transfer
+from pipeline.kernels.choice import way_on
+from pipeline.kernels.way import TORCH, Way
 from pipeline.pixels.layers import Layers
 from pipeline.pixels.projection import field_of_view
 from pipeline.stages.base import Prepared, Stage
@@ -43,6 +45,7 @@ class Stereo(Stage):
             next one was asked about, so that the device always has work.
         capture: makes graphs; see `StereoRefiner`.
         transfer: takes figures to the host.
+        way: makes full pictures smaller.
     """
 
     name: ClassVar[str] = SOURCE
@@ -54,11 +57,13 @@ class Stereo(Stage):
         waits: bool = False,
         capture: Capture | None = None,
         transfer: Transfer | None = None,
+        way: Way = TORCH,
     ) -> None:
         self._settings = settings
         self._waits = waits
         self._capture = capture
         self._transfer = transfer
+        self._way = way
 
     def start(self, eye: EyeShape, prepared: Prepared) -> Refining:
         return Refining(
@@ -70,6 +75,7 @@ class Stereo(Stage):
                 field_of_view=field_of_view(eye.projection),
                 capture=self._capture,
                 copies=HostRing(2, self._transfer),
+                way=self._way,
             )
         )
 
@@ -101,4 +107,6 @@ def make(settings: VideoSettings, device: torch.device) -> Stereo:
     """See `Stereo`."""
     on_gpu = device.type == "cuda"
     graphs = on_gpu and settings.processing.cuda_graphs == "auto"
-    return Stereo(settings.stereo, waits=on_gpu, capture=cuda_capture if graphs else None)
+    capture = cuda_capture if graphs else None
+    way = way_on(device, settings.processing.kernels)
+    return Stereo(settings.stereo, waits=on_gpu, capture=capture, way=way)

@@ -14,7 +14,7 @@ import pytest
 from pipeline.kernels.way import Way
 
 #: What Triton's decorator has seen, and so is one or the other.
-_MODULES = ("arithmetic", "pictures", "colour_in", "draw", "planes_out", "by_triton")
+_MODULES = ("arithmetic", "pictures", "colour_in", "draw", "planes_out", "shrink", "by_triton")
 
 
 @contextmanager

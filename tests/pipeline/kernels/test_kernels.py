@@ -114,6 +114,18 @@ def test_mattes_are_drawn_alike(kernel_way: KernelWay) -> None:
         assert torch.equal((a * 255 + 0.5).floor(), (b * 255 + 0.5).floor())
 
 
+@pytest.mark.parametrize("kind", [torch.uint8, torch.float16, torch.float32])
+@pytest.mark.parametrize(
+    ("size", "low_size"),
+    [((7, 11), (3, 4)), ((8, 140), (2, 133)), ((3, 4), (3, 2))],
+    ids=["uneven cells", "wider than a program", "rows as they are"],
+)
+def test_smaller_pictures_have_the_same_bits(
+    kind: torch.dtype, size: tuple[int, int], low_size: tuple[int, int], kernel_way: KernelWay
+) -> None:
+    assert trials.shrunk(noise(), kind, size, low_size).difference(way_of(kernel_way)) is None
+
+
 def test_a_difference_is_told_in_words() -> None:
     values = iter([torch.tensor([0.0, 1.0, 3.0]), torch.tensor([0.0, 1.0, 2.0])])
     trial = Trial("draw", "mattes", lambda way: (next(values),))

@@ -16,11 +16,14 @@ import torch
 from structlog.testing import capture_logs
 
 from benchmarks.launches import Launches
-from pipeline.contract import EyeShape, Finding, StereoSettings
+from pipeline.contract import EyeShape, Finding, StereoSettings, VideoSettings
 from pipeline.engines.cuda_graph import Capture
+from pipeline.kernels import choice
+from pipeline.kernels.by_triton import KernelWay
+from pipeline.kernels.launch import watched
 from pipeline.pixels.layers import Layers
 from pipeline.stages.stereo import observer
-from pipeline.stages.stereo.stage import DISAGREEMENT, Stereo
+from pipeline.stages.stereo.stage import DISAGREEMENT, Stereo, make
 from tests.pipeline.flow.test_device_copies import LateTransfer
 from tests.pipeline.stages.matting.rvm.test_cuda import Graphs, refuse
 from tests.pipeline.stages.stereo.test_stereo import clip, damaged_eye, with_a_ghost, without_legs
@@ -173,3 +176,19 @@ def test_a_frame_takes_few_launches_and_no_wait(graphs: bool) -> None:
     assert counts.waits == 0
     assert counts.launches < (60 if graphs else 400)
     assert graphs or counts.launches > 60, "as many as there are without a graph"
+
+
+def test_by_kernels_whole_pictures_are_read_once_and_never_held_as_floats(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    meta = torch.device("meta")
+    monkeypatch.setattr(choice, "_kept", {str(meta): KernelWay(strict=True)})
+    picture = torch.empty(1, 2, 3, 4096, 4096, dtype=torch.uint8, device=meta)
+    matte = torch.empty(1, 2, 1, 4096, 4096, dtype=torch.float16, device=meta)
+    read = []
+    counter, stage = Launches(), make(VideoSettings(), meta)
+    with counter.of() as counts, watched(lambda name, size, _: read.append(size)):
+        state = stage.start(EyeShape(2, 4096, 4096, "equirect180", Fraction(30)), {})
+        stage.run(Layers(0, picture, matte), state)
+    assert read == [picture.nbytes, matte.nbytes]
+    assert counts.peak_bytes < picture.nbytes

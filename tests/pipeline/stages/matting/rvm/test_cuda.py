@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from torch import Tensor, nn
 
+from benchmarks.launches import Launches
 from pipeline.engines.by_torch import CudaGraphEngine, TorchEngine
 from pipeline.engines.cuda_graph import Capture, capture_lock
 from pipeline.engines.engine import Engine
@@ -174,6 +175,16 @@ def test_shrinking_is_pytorchs(height: int, width: int, ratio: float, seed: int)
     found = shrinker.shrink(pictures)
     assert found.shape[-2:] == shrinker.size == expected.shape[-2:]
     assert float((found.flatten(0, 1) - expected / 255).abs().max()) <= 1e-3
+
+
+def test_picked_rows_are_counted_and_the_rows_between_them_are_not() -> None:
+    picture = torch.empty(3, 512, 64, dtype=torch.uint8, device="meta")
+    places = torch.empty(8, dtype=torch.int64, device="meta")
+    counter = Launches()
+    for dim, read in ((-2, 3 * 8 * 64), (-1, picture.nbytes)):
+        with counter.of() as counts:
+            picture.index_select(dim, places)
+        assert counts.read_bytes == read + places.nbytes
 
 
 CODE = """
