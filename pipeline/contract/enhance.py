@@ -62,6 +62,15 @@ class EnhanceSettings:
             description="frames before by which a frame is steadied in time; null: by quality",
         ),
     ] = None
+    steady_matte: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=3,
+            description="frames before by which a matte is steadied in time, where it flickers and"
+            " the picture does not; whether or not pictures become larger",
+        ),
+    ] = 0
     sharpen: Annotated[
         float,
         Field(ge=0, le=1, allow_inf_nan=False, description="how much edges are sharpened, 0 to 1"),

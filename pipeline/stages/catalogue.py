@@ -159,6 +159,14 @@ STAGES = Catalogue(
             bytes_per_pixel=_EDGES_BYTES_PER_PIXEL,
         ),
         StageRow(
+            "steady_matte",
+            "pipeline.stages.enhance.steady:make_steady_matte",
+            takes_part=lambda settings: _mattes(settings) and settings.enhance.steady_matte > 0,
+            reads=_read_by_enhancement,
+            needs=frozenset({"rgb", "alpha"}),
+            bytes_per_pixel=_STEADY_BYTES_PER_PIXEL,
+        ),
+        StageRow(
             "judge",
             "pipeline.judge.stage:make",
             takes_part=_mattes,

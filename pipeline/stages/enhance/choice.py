@@ -108,5 +108,7 @@ def enhanced_in_words(enhance: EnhanceSettings, shown: VideoInfo) -> Iterator[st
     if enhance.history:
         frames = "the frame" if enhance.history == 1 else f"{enhance.history} frames"
         said.append(f"steadied by {frames} before")
+    if enhance.steady_matte:
+        said.append(f"mattes steadied by {enhance.steady_matte} before")
     if said:
         yield ", ".join(said)

@@ -1,7 +1,8 @@
-"""The stages `denoise` and `stabilise`: the same average over time, before and after enlarging.
+"""The stages `denoise`, `stabilise` and `steady_matte`: the same average over time.
 
 `denoise` calms the source, whose noise and flicker a network would take for detail; `stabilise`
-takes out what flickers in what the network made. See `window.py`.
+takes out what flickers in what the network made; `steady_matte` does so with alpha, by what the
+source shows. See `window.py`.
 """
 
 from __future__ import annotations
@@ -47,6 +48,12 @@ def make_denoise(settings: VideoSettings, device: torch.device) -> Steady:
     share = strength(settings.enhance)
     window = Window(DENOISE_FRAMES, share, _DENOISE_TOLERANCE, deblock=_DEBLOCK * share)
     return Steady("denoise", window)
+
+
+def make_steady_matte(settings: VideoSettings, device: torch.device) -> Steady:
+    """See the module."""
+    window = Window(settings.enhance.steady_matte, 1.0, _STEADY_TOLERANCE, of="alpha")
+    return Steady("steady_matte", window)
 
 
 def make_stabilise(settings: VideoSettings, device: torch.device) -> Steady:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -34,7 +35,8 @@ class Window:
         weight: of a frame before against the frame itself, where they agree.
         tolerance: difference of colours, of 255, at which the weight has fallen to 1/e.
         reduce: how much larger than the source the pictures are.
-        alpha: alpha is steadied as well.
+        of: what is steadied: the picture (and the foreground as it is), or alpha alone, by what the
+            picture shows.
         deblock: variance of brightness, of 1, below which the pixels next to each other are
             averaged beforehand; 0: none.
     """
@@ -43,15 +45,16 @@ class Window:
     weight: float
     tolerance: float
     reduce: int = 1
-    alpha: bool = False
+    of: Literal["picture", "alpha"] = "picture"
     deblock: float = 0.0
 
 
 @dataclass(slots=True)
 class Eye:
-    """What is kept of one eye: the frames before, the last one first."""
+    """What is kept of one eye: of each frame before, the last one first, what motion is looked for
+    in, the picture, and what is steadied."""
 
-    before: deque[tuple[NDArray[np.uint8], Tensor, Tensor | None]]
+    before: deque[tuple[NDArray[np.uint8], Tensor, Tensor]]
     follower: Follower = field(default_factory=Follower)
 
 
@@ -62,12 +65,11 @@ def start(window: Window, eyes: int) -> list[Eye]:
 
 def steadied(layers: Layers, window: Window, state: Sequence[Eye]) -> Layers:
     """The frames, each averaged with those before; changes `state`."""
+    if window.of == "alpha":
+        return _steadied_alpha(layers, window, state)
     rgb, fine = torch.empty_like(layers.rgb), None
     if layers.fine is not None:
         fine = torch.empty_like(layers.fine)
-    alpha = layers.alpha
-    if window.alpha and alpha is not None:
-        alpha = alpha.clone()
     foreground = None if layers.foreground is None else layers.foreground.clone()
     for t in range(len(layers)):
         for number, eye in enumerate(state):
@@ -75,43 +77,53 @@ def steadied(layers: Layers, window: Window, state: Sequence[Eye]) -> Layers:
             own = None if layers.fine is None else layers.fine[t, number]
             seen = _unit(picture, own)
             now = _deblocked(seen, window.deblock) if window.deblock else seen
-            matte = None if layers.alpha is None else layers.alpha[t, number].float()
             looked = grey(_bytes(picture), window.reduce)
-            calm, calm_matte = _averaged(now, matte if window.alpha else None, looked, window, eye)
-            eye.before.appendleft((looked, now, matte if window.alpha else None))
+            calm = _averaged(now, now, looked, window, eye)
+            eye.before.appendleft((looked, now, now))
             _put(calm, rgb[t, number], None if fine is None else fine[t, number])
-            if alpha is not None and calm_matte is not None:
-                alpha[t, number] = calm_matte.to(alpha.dtype)
             if foreground is not None:  # what was taken out of it at edges is still taken out
                 changed = foreground[t, number].float().add_(calm - seen)
                 foreground[t, number] = changed.clamp_(0, 1).to(foreground.dtype)
-    return replace(layers, rgb=rgb, fine=fine, alpha=alpha, foreground=foreground)
+    return replace(layers, rgb=rgb, fine=fine, foreground=foreground)
+
+
+def _steadied_alpha(layers: Layers, window: Window, state: Sequence[Eye]) -> Layers:
+    alpha = layers.matte.alpha.clone()
+    for t in range(len(layers)):
+        for number, eye in enumerate(state):
+            picture = layers.rgb[t, number]
+            now, matte = _unit(picture, None), layers.matte.alpha[t, number].float()
+            looked = grey(_bytes(picture), window.reduce)
+            calm = _averaged(now, matte, looked, window, eye)
+            eye.before.appendleft((looked, now, matte))
+            alpha[t, number] = calm.clamp_(0, 1).to(alpha.dtype)
+    return replace(layers, alpha=alpha)
 
 
 def _averaged(
     now: Tensor,
-    matte: Tensor | None,
+    value: Tensor,
     looked: NDArray[np.uint8],
     window: Window,
     eye: Eye,
-) -> tuple[Tensor, Tensor | None]:
-    """One picture ``[3, H, W]`` and its alpha, averaged."""
-    total, shares = now.clone(), torch.ones_like(now[:1])
-    total_matte = None if matte is None else matte.clone()
-    for before, picture, its_matte in eye.before:
+) -> Tensor:
+    """`value` of one picture, averaged with that of those before.
+
+    Args:
+        now: the picture ``[3, H, W]``.
+        value: ``[C, H, W]``; of the frames before it is the last of what `eye` keeps.
+    """
+    total, shares = value.clone(), torch.ones_like(now[:1])
+    for before, picture, its_value in eye.before:
         motion = eye.follower.motion(looked, before, (now.shape[1], now.shape[2]), now.device)
         if motion is None:  # another scene: what came before it is one, too
             break
         moved = _moved(picture, motion.grid)
         off = (moved - now).abs().mean(0, keepdim=True).mul_(255 / window.tolerance)
         share = torch.exp(-off.square_()).mul_(motion.followed[0]).mul_(window.weight)
-        total.addcmul_(share, moved)
+        total.addcmul_(share, moved if its_value is picture else _moved(its_value, motion.grid))
         shares += share
-        if total_matte is not None and its_matte is not None:
-            total_matte.addcmul_(share, _moved(its_matte, motion.grid))
-    if total_matte is not None:
-        total_matte.div_(shares).clamp_(0, 1)
-    return total.div_(shares), total_matte
+    return total.div_(shares)
 
 
 def _deblocked(picture: Tensor, variance: float) -> Tensor:

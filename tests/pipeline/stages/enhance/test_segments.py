@@ -30,6 +30,7 @@ def test_any_cut_and_any_batch_give_the_same_frames(model: str) -> None:
             precision="fp32",
             denoise=0.4,
             stabilise=2,
+            steady_matte=1,
             sharpen=0.2,
             grain=0.3,
         ),

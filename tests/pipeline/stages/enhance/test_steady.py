@@ -15,7 +15,7 @@ from torch import Tensor
 from pipeline.contract import EnhanceSettings, EyeShape, VideoSettings
 from pipeline.pixels.layers import Layers
 from pipeline.stages.base import Stage
-from pipeline.stages.enhance.steady import make_denoise, make_stabilise
+from pipeline.stages.enhance.steady import make_denoise, make_stabilise, make_steady_matte
 from tests.pipeline.stages.enhance.nets import noise
 
 CPU = torch.device("cpu")
@@ -55,6 +55,8 @@ def moving(count: int, seed: int = 0, deviation: float = 0.0) -> tuple[Tensor, T
 def steady(**settings: float) -> Stage:
     enhance = EnhanceSettings(**settings)  # type: ignore[arg-type]
     make = make_denoise if enhance.denoise else make_stabilise
+    if enhance.steady_matte:
+        make = make_steady_matte
     return make(VideoSettings(enhance=enhance), CPU)
 
 
@@ -128,3 +130,23 @@ def test_the_foreground_changes_as_the_picture_does() -> None:
     assert (taken[inside] - 0.1).abs().max() < 0.02
     assert made.alpha is not None
     assert torch.equal(made.alpha, alpha)
+
+
+def test_a_matte_that_flickers_is_steadied_and_follows_what_moves() -> None:
+    _, seen = moving(8, deviation=2)
+    across, down = torch.arange(WIDTH) + 0.5, (torch.arange(HEIGHT) + 0.5)[:, None]
+    mattes = []
+    for t in range(8):
+        away = torch.hypot(across - (60 - 2 * t), down - (40 - t))
+        mattes.append(((18 - away) / 3).clamp(0, 1).expand(2, 1, -1, -1))
+    alpha = torch.stack(mattes)
+    chance = torch.Generator().manual_seed(5)
+    flickering = (alpha + 0.25 * torch.randn(8, 2, 1, 1, 1, generator=chance)).clamp(0, 1)
+    stage = steady(steady_matte=2)
+    made = run(stage, seen, alpha=flickering)
+    assert made.alpha is not None
+    assert torch.equal(made.rgb, seen)
+    assert error(made.alpha[2:], alpha[2:]) < 0.7 * error(flickering[2:], alpha[2:])
+    part = run(stage, seen[2:], alpha=flickering[2:])
+    assert part.alpha is not None
+    assert torch.equal(part.alpha[2:], made.alpha[4:])
