@@ -154,7 +154,7 @@ def test_a_dry_run_estimates_it(
 def test_it_is_listed_where_ours_are(
     vrmatte: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
-    assert "|tiff|hollow|ribbon|shards]" in "".join(vrmatte("run", "--help").stdout.split())
+    assert "|tiff|video|hollow|ribbon|shards]" in "".join(vrmatte("run", "--help").stdout.split())
     vrmatte("config", "init", str(tmp_path / "s.yaml"))
     explained = " ".join((tmp_path / "s.yaml").read_text().replace("#", " ").split())
     assert "ribbon (a silent WebM), shards (cannot be loaded)" in explained

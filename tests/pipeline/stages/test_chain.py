@@ -199,7 +199,9 @@ def test_findings_come_in_the_order_of_the_stages() -> None:
 def test_the_built_in_chain_gives_what_formats_need() -> None:
     rows = chosen_rows(VideoSettings())
     assert [row.name for row in rows] == ["matting", "stereo", "judge"]
-    assert list(STAGES.built_in) == ["matting", "stereo", "edges", "judge"]
+    behind = ["denoise", "super_resolution", "stabilise"]
+    before = ["matting", "stereo", "edges", "steady_matte", "judge"]
+    assert list(STAGES.built_in) == [*before, *behind]
     assert {"alpha", "foreground"} <= set().union(*(row.gives for row in rows))
 
 

@@ -40,6 +40,7 @@ ONLY: dict[SidecarKind, dict[str, type]] = {
     "green": {"chromaKey": dict},
     "alpha-packed": {"chromaKey": dict, "alphaPackedSettings": dict},
     "mask": {},
+    "opaque": {},
 }
 
 
