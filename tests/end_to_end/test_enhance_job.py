@@ -115,14 +115,3 @@ def test_a_dry_run_foretells_size_and_time(videos_of: VideosOf, tmp_path: Path) 
     assert (video["model"], video["output_bytes_by"]) == ("none", "trial")
     assert video["fps"] > 0
     assert 5_000 < plan["output_bytes"] < 200_000
-
-
-def test_auto_finds_its_model_for_pictures_that_become_larger(
-    videos_of: VideosOf, tmp_path: Path
-) -> None:
-    """The trial of models is of the pictures as they are."""
-    asked = groups(["matte"], "auto", quality="balanced")
-    run = HereRun(videos_of((CLIP,)), tmp_path / "out", asked, threads=True)
-    assert run.run() == 0, run.said.getvalue()
-    made = read_video(tmp_path / "out/talk_LR_180_matte_mask.mp4", tmp_path / "b.json", None)
-    assert made.width == 768

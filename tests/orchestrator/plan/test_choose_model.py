@@ -20,7 +20,7 @@ from orchestrator.plan.planner import Wanted
 from orchestrator.plan.settle import settle_settings
 from orchestrator.settings.overrides import Override
 from orchestrator.settings.settings import load_settings, with_overrides
-from pipeline.contract import MattingSettings
+from pipeline.contract import AS_SOURCE, MattingSettings
 from pipeline.errors import InputError, MachineError
 from tests.orchestrator.run.test_run import Place, place
 from tests.orchestrator.worlds import make_job
@@ -55,6 +55,8 @@ class Frames:
         return ModelChooser(self.folder, self.trial, self.fetch)
 
     def trial(self, trial: ModelTrial) -> Sequence[Tried]:
+        # Mattes are made before anything is enhanced.
+        assert {each.enhance for each in trial.candidates} <= {AS_SOURCE}
         found = []
         for settings in trial.candidates:
             name = settings.matting.model
@@ -103,6 +105,7 @@ def test_the_video_is_then_made_as_by_a_run_with_that_model(
     groups: dict[str, dict[str, object]] = {
         "matting": {"chroma_color": "blue", "rvm_variant": "resnet50"},
         "processing": {"adaptive_scaling": {}} if name == "rvm" else {},
+        "enhance": {"scale": 2, "model": "lanczos"},
     }
     chosen = frames(name).chooser().choose(INFO, wanted(**groups)[A].candidates, INDEX)
     groups["matting"]["model"] = name
