@@ -56,10 +56,13 @@ class Ledger:
         self.memory: dict[int, Memory] = {}
         self.wrong: set[str] = set()
         self.streams_used: set[int] = set()
+        self.alive: list[torch.UntypedStorage] = []
 
     def work(self, stream: int, reads: list[Tensor], writes: list[Tensor]) -> None:
         with self.lock:
             self.streams_used.add(stream)
+            # An address that the host got again would still be told as the GPU's.
+            self.alive += [tensor.untyped_storage() for tensor in (*reads, *writes)]
             clock = self.clocks.setdefault(stream, {})
             merge(clock, self.hosts.get(threading.get_ident(), {}))
             clock[stream] = clock.get(stream, 0) + 1
