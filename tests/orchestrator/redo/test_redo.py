@@ -118,7 +118,7 @@ def test_status_and_report_tell_of_the_part(redone: HereRun) -> None:
     show_status(redone.out, Console(file=words, width=120))
     assert f"talk_LR_180.mkv: {said}" in words.getvalue()
     (video,) = json.loads((redone.out / "report.json").read_text())["videos"]
-    assert video["result"] == "done"
+    assert video["result"] in ("done", "done earlier")  # as of a run on it since
     assert said in video["notes"]
     assert video["redone"] == [{"begin_s": 0.2, "end_s": 0.6, "differs": {"matting.choke": "3"}}]
     assert [file["digest"] for file in video["outputs"]] == list(files(redone.out).values())
